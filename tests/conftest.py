@@ -1,0 +1,133 @@
+"""`run_ranks(fn, world_size, *args)`: run a module-level function on real gloo processes."""
+
+import contextlib
+import multiprocessing
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+MAX_WORLD = 4
+TIMEOUT_SECONDS = 120
+
+
+def _serve(connection: Connection) -> None:
+    """A worker: for each request join a fresh gloo group, call the function, answer, leave the group."""
+    torch.set_num_threads(1)
+    while True:
+        request = connection.recv()
+        if request is None:
+            return
+        function, rank, world_size, store, args = request
+        try:
+            dist.init_process_group(
+                "gloo",
+                init_method=f"file://{store}",
+                rank=rank,
+                world_size=world_size,
+                timeout=timedelta(seconds=30),
+            )
+            try:
+                connection.send((True, function(*args)))
+            finally:
+                dist.destroy_process_group()
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                error.add_note(f"on rank {rank} of {world_size}:\n{traceback.format_exc()}")
+            try:
+                connection.send((False, error))
+            except Exception:  # an error that does not pickle still has to reach the test
+                connection.send((False, RuntimeError(traceback.format_exc())))
+
+
+class RankPool:
+    """Worker processes that live as long as the test session, so that a test pays no start-up."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[tuple[Any, Connection]] = []
+
+    def _start(self, count: int) -> None:
+        while len(self._workers) < count:
+            ours, theirs = self._context.Pipe()
+            process = self._context.Process(target=_serve, args=(theirs,), daemon=False)
+            process.start()
+            theirs.close()
+            self._workers.append((process, ours))
+
+    def run(self, function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
+        """The results by rank; re-raises the first rank's error; every rank's own with `outcomes`."""
+        results = self.outcomes(function, world_size, *args)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results
+
+    def outcomes(self, function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
+        """What each rank returned or raised, by rank; a hang is an error that names the silent ranks."""
+        assert 1 <= world_size <= MAX_WORLD
+        self._start(world_size)
+        with tempfile.TemporaryDirectory() as folder:
+            store = str(Path(folder) / "store")
+            for rank in range(world_size):
+                self._workers[rank][1].send((function, rank, world_size, store, args))
+            pending = {self._workers[rank][1]: rank for rank in range(world_size)}
+            results: list[Any] = [None] * world_size
+            while pending:
+                ready = wait(list(pending), timeout=TIMEOUT_SECONDS)
+                if not ready:
+                    silent = sorted(pending.values())
+                    self.close()
+                    raise TimeoutError(f"ranks {silent} of {world_size} gave no answer")
+                for connection in ready:
+                    rank = pending.pop(connection)  # type: ignore[arg-type]
+                    results[rank] = connection.recv()[1]  # type: ignore[union-attr]
+        return results
+
+    def close(self) -> None:
+        for process, connection in self._workers:
+            with contextlib.suppress(OSError):
+                connection.send(None)
+            process.join(timeout=5)
+            if process.is_alive():
+                process.kill()
+        self._workers.clear()
+
+
+@pytest.fixture(scope="session")
+def rank_pool() -> Iterator[RankPool]:
+    pool = RankPool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def run_ranks(rank_pool: RankPool) -> Callable[..., list[Any]]:
+    """`run_ranks(function, world_size, *args) -> [result of rank 0, ...]`."""
+    return rank_pool.run
+
+
+@pytest.fixture
+def rank_outcomes(rank_pool: RankPool) -> Callable[..., list[Any]]:
+    """Like run_ranks, but hands back each rank's exception instead of raising it."""
+    return rank_pool.outcomes
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
