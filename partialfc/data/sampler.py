@@ -1,0 +1,120 @@
+"""Which sample goes where: one global stream of samples, and the slice of each batch that a rank reads.
+
+Epoch e is a permutation of all samples, a pure function of (seed, e). The stream is the concatenation of
+the epochs, without end, and the batch at position p is `stream[p : p + N]`. It may straddle two epochs, so
+no sample is dropped or padded, and a position is one global sample count: it means the same for any world
+size, any batch size and any number of workers.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partialfc.errors import CheckpointError, ConfigError
+
+Order = NDArray[np.uint32] | NDArray[np.int64]
+
+
+def epoch_order(num_samples: int, seed: int, epoch: int) -> Order:
+    """The order of one epoch: [num_samples], a permutation of 0..num_samples-1.
+
+    One array of 4 bytes a sample (8 beyond 2**32 samples), shuffled in place. NumPy fixes the algorithm
+    within a release, not for ever: a test pins it, so that a change cannot go unseen.
+    """
+    order: Order = np.arange(num_samples, dtype=np.uint32 if num_samples <= 2**32 else np.int64)
+    # spawn_key, unlike a tuple (seed, epoch) of entropy, keeps the two apart however large the seed is.
+    sequence = np.random.SeedSequence(seed, spawn_key=(epoch,))
+    np.random.Generator(np.random.PCG64(sequence)).shuffle(order)
+    return order
+
+
+def split_batch(global_batch: int, rank: int, world_size: int) -> tuple[int, int]:
+    """The half-open range of the global batch that `rank` reads; sizes differ by at most one.
+
+    Unlike torch.chunk it leaves no rank without samples, so BatchNorm and DDP see a batch everywhere.
+    Raises ConfigError if there are fewer samples than ranks.
+    """
+    if not 0 <= rank < world_size:
+        raise ConfigError(f"rank is {rank}: it must be 0..{world_size - 1} for world_size {world_size}")
+    if global_batch < world_size:
+        raise ConfigError(
+            f"global_batch is {global_batch}, world_size is {world_size}: every rank needs at least one "
+            f"sample, so raise global_batch to {world_size} or more, or use fewer ranks"
+        )
+    size, larger = divmod(global_batch, world_size)
+    start = rank * size + min(rank, larger)
+    return start, start + size + (rank < larger)
+
+
+def position_of(state: Mapping[str, Any]) -> int:
+    """The stream position in a state of BatchSampler or Loader; CheckpointError if it holds none."""
+    position = state.get("position")
+    if not isinstance(position, int) or isinstance(position, bool) or position < 0:
+        raise CheckpointError(
+            f"data state {dict(state)!r}: 'position' must be the number of samples read so far, 0 or more"
+        )
+    return position
+
+
+class BatchSampler:
+    """Yields this rank's part of each global batch, without end, as a list of (index, position) pairs.
+
+    `index` names the sample in the source, `position` its place in the global stream. Augmentation is
+    keyed by the position, so a sample gets the same one on whichever rank and worker it is read.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        global_batch: int,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int,
+        position: int = 0,
+    ) -> None:
+        if num_samples < 1:
+            raise ConfigError(f"num_samples is {num_samples}: an endless stream needs at least one sample")
+        for name, value in (("seed", seed), ("position", position)):
+            if value < 0:
+                raise ConfigError(f"{name} is {value}: it must be 0 or more")
+        self._start, self._stop = split_batch(global_batch, rank, world_size)
+        self._num_samples = num_samples
+        self._global_batch = global_batch
+        self._seed = seed
+        self._position = position
+        self._epoch = -1
+        self._order: Order = np.empty(0, np.uint32)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        while True:
+            first = self._position
+            self._position += self._global_batch
+            yield self._pairs(first + self._start, first + self._stop)
+
+    def state_dict(self) -> dict[str, int]:
+        """The global position after the last batch that was yielded."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._position = position_of(state)
+
+    def _pairs(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The samples at stream positions start..stop-1, however many epochs these reach into."""
+        pairs: list[tuple[int, int]] = []
+        while start < stop:
+            epoch, offset = divmod(start, self._num_samples)
+            length = min(stop - start, self._num_samples - offset)
+            indices = self._epoch_order(epoch)[offset : offset + length].tolist()
+            pairs += zip(indices, range(start, start + length), strict=True)
+            start += length
+        return pairs
+
+    def _epoch_order(self, epoch: int) -> Order:
+        if epoch != self._epoch:
+            self._order = np.empty(0, np.uint32)  # frees the last epoch before the next one is made
+            self._order = epoch_order(self._num_samples, self._seed, epoch)
+            self._epoch = epoch
+        return self._order
