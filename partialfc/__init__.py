@@ -1,0 +1,49 @@
+"""partialfc: train classifiers with millions of classes.
+
+The class centres are sharded over the ranks, a step touches only the centres that take part, and the
+result is exact: see `PartialFC`.
+"""
+
+from partialfc.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DistributedError,
+    ImageError,
+    LabelError,
+    MissingExtraError,
+    NonFiniteError,
+    PairsError,
+    PartialFCError,
+    RecordError,
+)
+from partialfc.head.margins import ArcFace, CombinedMargin, CosFace, Margin, NormalizedSoftmax
+from partialfc.head.optim import RowAdamW, RowSGD
+from partialfc.head.partial_fc import PartialFC
+from partialfc.head.shard import ClassShard
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArcFace",
+    "CheckpointError",
+    "ClassShard",
+    "CombinedMargin",
+    "ConfigError",
+    "CosFace",
+    "DataError",
+    "DistributedError",
+    "ImageError",
+    "LabelError",
+    "Margin",
+    "MissingExtraError",
+    "NonFiniteError",
+    "NormalizedSoftmax",
+    "PairsError",
+    "PartialFC",
+    "PartialFCError",
+    "RecordError",
+    "RowAdamW",
+    "RowSGD",
+    "__version__",
+]

@@ -1,0 +1,158 @@
+"""The process group, and every collective of the head.
+
+Nothing here is differentiable: the head derives its own gradients, so each docstring says what the
+collective does forward and which one carries the gradient back. Without a process group every collective
+is the identity of one rank.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from partialfc.errors import DistributedError
+
+REPORT_SECONDS = 5
+
+
+def launched_by_torchrun() -> bool:
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+
+
+@contextmanager
+def process_group(device: torch.device, *, timeout: timedelta) -> Iterator[None]:
+    """Under torchrun: join its group (gloo for host tensors, NCCL for CUDA ones); alone: do nothing."""
+    if not launched_by_torchrun():
+        yield
+        return
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timeout)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ranks of one process group, or one rank alone (group None, size 1)."""
+
+    group: dist.ProcessGroup | None
+    rank: int
+    size: int
+
+    @staticmethod
+    def of(group: dist.ProcessGroup | None = None) -> "World":
+        """The given group, else the default group if there is one, else this process alone."""
+        if group is None and not dist.is_initialized():
+            return World(None, 0, 1)
+        group = group or dist.group.WORLD
+        return World(group, dist.get_rank(group), dist.get_world_size(group))
+
+    def gather_integers(self, values: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Forward: all-gather n host integers -> [W, n]. No backward."""
+        mine = torch.tensor(values, dtype=torch.int64)
+        if self.size == 1:
+            return mine.numpy()[None]
+        mine = mine.to(self._host_device())
+        gathered = mine.new_empty(self.size * len(values))
+        with self._naming("all-gather of integers"):
+            dist.all_gather_single(gathered, mine, group=self.group)
+        return gathered.cpu().numpy().reshape(self.size, -1)
+
+    def all_gather_labels(
+        self, labels: npt.NDArray[np.int64], counts: Sequence[int]
+    ) -> npt.NDArray[np.int64]:
+        """Forward: all-gather host labels [B] -> [N], rank by rank; counts [W]: every B. No backward."""
+        if self.size == 1:
+            return labels
+        rows = torch.from_numpy(labels).to(self._host_device())
+        return self.all_gather_rows(rows, counts).cpu().numpy()
+
+    def all_gather_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Forward: all-gather rows [B, ...] -> [N, ...], rank by rank; counts [W] says each rank's B.
+
+        Its gradient goes back through `reduce_scatter_rows`.
+        """
+        most = max(counts)
+        if self.size == 1 or most == 0:
+            return rows
+        gathered = rows.new_empty(self.size * most, *rows.shape[1:])
+        with self._naming("all-gather of rows"):
+            dist.all_gather_single(gathered, _padded(rows, most), group=self.group)
+        if min(counts) == most:
+            return gathered
+        return torch.cat([gathered[r * most : r * most + count] for r, count in enumerate(counts)])
+
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
+        """Forward: the sum over ranks, on every rank. The gradient of each rank's part is that of the sum."""
+        if self.size == 1 or values.numel() == 0:
+            return values
+        total = values.clone()
+        with self._naming("all-reduce"):
+            dist.all_reduce(total, group=self.group)
+        return total
+
+    def reduce_scatter_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Forward: sum rows [N, ...] over ranks, keep this rank's [B, ...]. Takes `all_gather_rows` back."""
+        most = max(counts)
+        if self.size == 1 or most == 0:
+            return rows
+        if min(counts) < most:
+            rows = torch.cat([_padded(part, most) for part in torch.split(rows, list(counts))])
+        kept = rows.new_empty(most, *rows.shape[1:])
+        with self._naming("reduce-scatter"):
+            dist.reduce_scatter_single(kept, rows, group=self.group)
+        return kept[: counts[self.rank]]
+
+    def barrier(self) -> None:
+        """Forward: wait until every rank is here."""
+        self.gather_integers([0])
+
+    def _host_device(self) -> torch.device:
+        """Where a small host value must lie to be exchanged: the CPU unless the group speaks only NCCL."""
+        on_cpu = "cpu" in dist.get_backend_config(self.group)
+        return torch.device("cpu") if on_cpu else torch.device("cuda", torch.cuda.current_device())
+
+    @contextmanager
+    def _naming(self, what: str) -> Iterator[None]:
+        """Turn a collective's failure into a DistributedError that names the ranks that fell silent."""
+        try:
+            yield
+        except RuntimeError as error:
+            silent = self._silent_ranks()
+            blame = (
+                f"no answer from rank {', '.join(map(str, silent))}" if silent else "every rank still answers"
+            )
+            raise DistributedError(
+                f"{what} failed on rank {self.rank} of {self.size}: {blame}; "
+                f"look for the first error in the silent rank's log ({str(error).splitlines()[0]})"
+            ) from error
+
+    def _silent_ranks(self) -> list[int]:
+        """The ranks that have not reported the same failure after a few seconds."""
+        store = dist.distributed_c10d._get_default_store()
+        silent = []
+        try:
+            store.set(f"partialfc/failed/{self.rank}", "1")
+            for rank in range(self.size):
+                try:
+                    store.wait([f"partialfc/failed/{rank}"], timedelta(seconds=REPORT_SECONDS))
+                except RuntimeError:
+                    silent.append(rank)
+        except RuntimeError:  # the store went down with the rank that kept it
+            return [rank for rank in range(self.size) if rank != self.rank]
+        return silent
+
+
+def _padded(rows: Tensor, count: int) -> Tensor:
+    if len(rows) == count:
+        return rows.contiguous()
+    return torch.cat([rows, rows.new_zeros(count - len(rows), *rows.shape[1:])])

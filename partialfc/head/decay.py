@@ -1,0 +1,51 @@
+"""What optimizer steps without a gradient do to a row, in closed form.
+
+With a zero gradient, SGD with momentum mu, weight decay wd and learning rate lr moves a row w and its
+momentum v by the same 2x2 matrix as every other such row:
+
+    [w', v'] = [[1 - lr·wd, -lr·mu], [wd, mu]] [w, v]
+
+A row that was last touched at step s is brought to step t by the product of the matrices of s+1..t. The
+products for every s are kept as a table; a step multiplies all of them by its matrix, which costs O(t - s)
+small numbers, not O(C·D).
+"""
+
+import torch
+from torch import Tensor
+
+
+class DecayTable:
+    """For each past step s: the product (ww, wv, vw, vv) that brings a row from s to now."""
+
+    def __init__(self, *, start: int, products: Tensor) -> None:
+        self.start = start
+        self.products = products  # [step - start + 1, 4] float64, the last one the identity
+
+    @staticmethod
+    def fresh(step: int, device: torch.device) -> "DecayTable":
+        """The table when every row is at `step`."""
+        identity = torch.tensor([[1.0, 0.0, 0.0, 1.0]], dtype=torch.float64, device=device)
+        return DecayTable(start=step, products=identity)
+
+    def __len__(self) -> int:
+        return len(self.products)
+
+    def advance(self, *, lr: float, momentum: float, weight_decay: float) -> None:
+        """One more step without a gradient for all rows that are not touched in it."""
+        ww, wv, vw, vv = self.products.unbind(1)
+        moved = torch.stack(
+            [
+                (1.0 - lr * weight_decay) * ww - lr * momentum * vw,
+                (1.0 - lr * weight_decay) * wv - lr * momentum * vv,
+                weight_decay * ww + momentum * vw,
+                weight_decay * wv + momentum * vv,
+            ],
+            dim=1,
+        )
+        identity = moved.new_tensor([[1.0, 0.0, 0.0, 1.0]])
+        self.products = torch.cat([moved, identity])
+
+    def since(self, row_steps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """row_steps [k] -> the products' entries ww, wv, vw, vv, each [k, 1], from those steps to now."""
+        ww, wv, vw, vv = self.products[row_steps.long() - self.start].to(dtype).unsqueeze(2).unbind(1)
+        return ww, wv, vw, vv

@@ -1,0 +1,375 @@
+"""PartialFC: the sharded, sampled margin softmax as one module."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from partialfc.distributed import World
+from partialfc.errors import DistributedError, LabelError
+from partialfc.head import sampling
+from partialfc.head.initial import normal_rows
+from partialfc.head.margins import Margin
+from partialfc.head.shard import ClassShard
+from partialfc.head.softmax import (
+    BatchGradient,
+    Index,
+    LocalBatch,
+    Softmax,
+    headroom,
+    row_gradients,
+    through_normalisation,
+    unit_rows,
+)
+
+IGNORE = -1
+WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+class RowSource(Protocol):
+    """An optimizer that may owe rows some steps: it says what a row's value is now."""
+
+    def current_rows(self, index: Index) -> Tensor: ...
+
+
+class PartialFC(nn.Module):
+    """A margin softmax over `num_classes` centres, sharded by class over the ranks of a process group.
+
+    `head(embeddings [B, D], labels [B])` is the mean loss over the valid samples of the global batch, the
+    same number on every rank; label -1 ignores a sample. Backward gives each rank the gradient of its own
+    embeddings, times the world size, so that the averaging of DistributedDataParallel makes the backbone's
+    gradients those of one process on the whole batch. The centres' gradient is never stored: a RowSGD or
+    RowAdamW on the head computes and applies it in its step (or, with sparse_grad=True, `weight.grad` is a
+    sparse COO tensor of the rows that took part, for any optimizer that takes such gradients).
+
+    In training a step touches the centres of the batch's classes and a sample of the others, `sample_rate`
+    of the shard in all; in eval mode all of them. Partial FC, An et al. 2022 (arXiv:2203.15565).
+
+    Labels are best given on the CPU: the sampling runs there, and labels on a GPU cost a synchronisation.
+
+    Attributes: weight [C_l, D], this rank's centres (call the optimizer's `flush` before reading them);
+    shard, the class range they are; step, how many training forwards there were (the sampling's key);
+    last_sample [K], the local rows of the last forward; last_target_cos [N] and last_norm [N], the target
+    cosines and embedding norms of its global batch.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        num_classes: int,
+        *,
+        margin: Margin,
+        sample_rate: float = 1.0,
+        weight_dtype: torch.dtype = torch.float32,
+        compute_dtype: torch.dtype = torch.float32,
+        seed: int = 0,
+        sparse_grad: bool = False,
+        process_group: dist.ProcessGroup | None = None,
+    ) -> None:
+        super().__init__()
+        _check_count("embedding_size", embedding_size)
+        _check_count("num_classes", num_classes)
+        if isinstance(sample_rate, bool) or not 0.0 < sample_rate <= 1.0:
+            raise ValueError(f"sample_rate is {sample_rate!r}; it must be above 0 and at most 1")
+        if not isinstance(margin, Margin):
+            raise ValueError(f"margin is {margin!r}; it must be a partialfc Margin such as ArcFace()")
+        if weight_dtype not in WEIGHT_DTYPES:
+            raise ValueError(f"weight_dtype is {weight_dtype}; it must be one of {WEIGHT_DTYPES}")
+        if compute_dtype not in COMPUTE_DTYPES:
+            raise ValueError(f"compute_dtype is {compute_dtype}; it must be one of {COMPUTE_DTYPES}")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}; it must be at least 0")
+        self.world = World.of(process_group)
+        self.shard = ClassShard(num_classes, self.world.rank, self.world.size)
+        self.embedding_size = embedding_size
+        self.sample_rate = float(sample_rate)
+        self.seed = seed
+        self.sparse_grad = sparse_grad
+        self.margin = margin
+        self.softmax = Softmax(margin, compute_dtype)
+        # Sums, norms and the loss are kept in this dtype whatever the GEMMs run in.
+        self.math_dtype = torch.float64 if compute_dtype == torch.float64 else torch.float32
+        self.weight = nn.Parameter(
+            normal_rows(self.shard.start, self.shard.stop, embedding_size, seed=seed, dtype=weight_dtype)
+        )
+        self.step = 0
+        self.last_sample = torch.empty(0, dtype=torch.int64)
+        self.last_target_cos = torch.empty(0)
+        self.last_norm = torch.empty(0)
+        self._row_source: RowSource | None = None
+        self._gradients: list[BatchGradient] = []
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Embeddings [B, D] and global class ids [B] -> the global mean loss, a scalar.
+
+        Raises LabelError, on every rank together, for a label outside 0..num_classes-1 that is not -1;
+        ValueError for a wrong shape or dtype; DistributedError where ranks disagree on what this call is.
+        """
+        wants_gradient = torch.is_grad_enabled() and (embeddings.requires_grad or self.weight.requires_grad)
+        # Autocast would run the head's own GEMMs in another dtype than it was told to.
+        with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
+            loss, embedding_gradient, gradient = self._compute(embeddings, labels, wants_gradient)
+        if embedding_gradient is None or gradient is None:
+            return loss
+        result: Tensor = _AttachGradient.apply(  # type: ignore[no-untyped-call]
+            embeddings, self.weight, loss, embedding_gradient, lambda scale: self._backward(gradient, scale)
+        )
+        return result
+
+    def attach(self, source: RowSource) -> None:
+        """Called by a row optimizer: from now on it says what the rows are and consumes their gradients."""
+        if self.sparse_grad:
+            raise ValueError("sparse_grad is True, so this head leaves weight.grad to another optimizer")
+        if self._row_source is not None:
+            raise ValueError(
+                "this head already has a row optimizer; a second one would apply gradients twice"
+            )
+        self._row_source = source
+
+    def current_rows(self, index: Index) -> Tensor:
+        """The centres [k, D] of local rows as they are now, in the dtype of the head's arithmetic."""
+        if self._row_source is not None:
+            return self._row_source.current_rows(index)
+        return self.weight.detach()[index].to(self.math_dtype)
+
+    def row_gradients(self) -> Iterator[tuple[Index, Tensor, Tensor]]:
+        """(rows [k], centres [k, D], gradient [k, D]) of the rows with a gradient, in chunks, each row once."""
+        if self._gradients:
+            yield from row_gradients(self.softmax, self._gradients, self.current_rows)
+
+    def has_row_gradients(self) -> bool:
+        return bool(self._gradients)
+
+    def discard_row_gradients(self) -> None:
+        self._gradients.clear()
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+
+    def extra_repr(self) -> str:
+        return (
+            f"embedding_size={self.embedding_size}, num_classes={self.shard.num_classes}, "
+            f"sample_rate={self.sample_rate}, classes {self.shard.start}..{self.shard.stop - 1} here"
+        )
+
+    def _compute(
+        self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
+    ) -> tuple[Tensor, Tensor | None, BatchGradient | None]:
+        """The loss, the gradient by this rank's embeddings [B, D], and what pass 2 needs."""
+        host_labels, valid, counts = self._agree_on_batch(embeddings, labels, wants_gradient)
+        kept = embeddings.detach()
+        if len(valid) < len(kept):
+            kept = kept[torch.from_numpy(valid).to(kept.device)]
+        all_labels = self.world.all_gather_labels(host_labels[valid], counts)
+        gathered = self.world.all_gather_rows(kept, counts).to(self.math_dtype)
+        unit, norm = unit_rows(gathered)
+        batch, own_targets = self._local_batch(unit, all_labels)
+        self.last_target_cos, self.last_norm = batch.target_cos, norm
+        if self.training:
+            self.margin.update(batch.target_cos, norm)
+            self.step += 1
+
+        losses, target_slope, norm_slope, target_logit = self._target(batch.target_cos, norm)
+        sums, pull, target_pull = self.softmax.negative_sums(batch, self.current_rows)
+        if target_pull is None:
+            sums = self.world.all_reduce_sum(sums)
+        else:
+            sums, target_pull = self.world.all_reduce_sum(torch.stack([sums, target_pull])).unbind()
+        log_sums = sums.log()
+        # log(1 + S / exp(target)); 1 - p is the sigmoid of the same difference.
+        losses = losses + torch.logaddexp(log_sums - target_logit, torch.zeros_like(log_sums))
+        share = 1.0 / max(len(unit), 1)
+        loss = losses.sum() * share
+        if not wants_gradient:
+            return loss, None, None
+
+        missing = torch.sigmoid(log_sums - target_logit)  # 1 - p
+        lowest = -headroom(self.math_dtype) - 20.0  # keeps exp finite where every term was rounded to 0
+        inverse = torch.exp(-torch.logaddexp(log_sums, target_logit).clamp_min(lowest)) * share
+        target_weight = -missing * target_slope * share
+        if target_pull is not None:
+            target_weight = target_weight + inverse * target_pull
+        gradient = BatchGradient(batch, inverse * self.softmax.slope, target_weight)
+
+        pull *= gradient.negative_weight[:, None]
+        samples = batch.target_samples
+        pull.index_add_(0, samples, own_targets * target_weight[samples, None])
+        pull = self.world.reduce_scatter_rows(pull, counts)
+        begin = sum(counts[: self.world.rank])
+        mine = slice(begin, begin + len(kept))
+        local = through_normalisation(pull, unit[mine], norm[mine])
+        norm_weight = (-missing * norm_slope[0] + norm_slope[1]) * share
+        local = (local + unit[mine] * norm_weight[mine, None]) * self.world.size
+        if len(valid) < len(embeddings):
+            everything = local.new_zeros(embeddings.shape)
+            everything[torch.from_numpy(valid).to(local.device)] = local
+            local = everything
+        return loss, local.to(embeddings.dtype), gradient
+
+    def _local_batch(self, unit: Tensor, labels: npt.NDArray[np.int64]) -> tuple[LocalBatch, Tensor]:
+        """The batch as this shard sees it, and the unit centres [T, D] of the targets that lie here."""
+        samples, positives = self.shard.locate(labels)
+        num_rows, rows = len(self.shard), None
+        size = sampling.sample_size(num_rows, self.sample_rate)
+        if self.training and size < num_rows:
+            rows = sampling.sample_rows(
+                positives, num_rows, size, seed=self.seed, step=self.step, rank=self.world.rank
+            )
+            num_rows = len(rows)
+        columns = positives if rows is None else np.searchsorted(rows, positives)
+        order = np.argsort(columns, kind="stable")
+        device = unit.device
+        target_samples = torch.from_numpy(samples[order]).to(device, non_blocking=True)
+        own_targets = unit_rows(self.current_rows(torch.from_numpy(positives[order]).to(device)))[0]
+        cos = unit.new_zeros(len(unit))
+        cos[target_samples] = (unit[target_samples] * own_targets).sum(dim=1)
+        batch = LocalBatch(
+            unit=unit,
+            target_cos=self.world.all_reduce_sum(cos),
+            rows=rows,
+            num_rows=num_rows,
+            target_columns=columns[order],
+            target_samples=target_samples,
+        )
+        self.last_sample = torch.arange(num_rows) if rows is None else torch.from_numpy(rows)
+        return batch, own_targets
+
+    def _target(self, cos: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Tensor]:
+        """What the margin says of the targets, each [N].
+
+        The regulariser; dlogit/dcos; dlogit/dnorm and dregulariser/dnorm; the target logit less the shift.
+        """
+        cos, norm = cos.detach().requires_grad_(), norm.detach().requires_grad_()
+        with torch.enable_grad():
+            logit = self.margin.target(cos, norm)
+            regulariser = self.margin.regulariser(norm)
+        by_cos, by_norm = torch.autograd.grad(
+            logit.sum(), (cos, norm), allow_unused=True, materialize_grads=True
+        )
+        if regulariser is None:
+            regulariser = penalty_slope = torch.zeros_like(by_norm)
+        else:
+            (penalty_slope,) = torch.autograd.grad(regulariser.sum(), norm)
+        shifted = logit.detach() - self.softmax.shift(logit.dtype)
+        return regulariser.detach(), by_cos, (by_norm, penalty_slope), shifted
+
+    def _agree_on_batch(
+        self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[int]]:
+        """Check this rank's arguments, and that every rank has good ones.
+
+        Returns the labels on the host [B], the valid samples' places [V], and each rank's V [W].
+        """
+        problem = self._problem(embeddings, labels)
+        host = np.empty(0, np.int64)
+        valid, bad = host, host
+        if problem is None:
+            host = labels.detach().cpu().numpy().astype(np.int64, copy=False)
+            valid = np.flatnonzero(host != IGNORE)
+            bad = np.flatnonzero((host < IGNORE) | (host >= self.shard.num_classes))
+        first_bad = (int(bad[0]), int(host[bad[0]])) if len(bad) else (-1, 0)
+        call = (self.training << 1) | wants_gradient
+        table = self.world.gather_integers([len(valid), problem is not None, *first_bad, call])
+        if problem is not None:
+            raise problem
+        for rank, (_, failed, sample, label, _) in enumerate(table.tolist()):
+            where = f" on rank {rank}" if self.world.size > 1 else ""
+            if failed:
+                raise DistributedError(f"bad input{where}; its own error says what is wrong")
+            if sample >= 0:
+                limit = self.shard.num_classes
+                raise LabelError(
+                    f"label {label} at sample {sample}{where}: num_classes is {limit}, "
+                    f"so labels must be 0..{limit - 1}, or -1 for a sample to ignore"
+                )
+        if (table[:, 4] != call).any():
+            others = np.flatnonzero(table[:, 4] != table[0, 4]).tolist()
+            raise DistributedError(
+                f"ranks {others} call the head otherwise than rank 0: train or eval mode and whether "
+                "gradients are wanted must be the same on every rank"
+            )
+        return host, valid, table[:, 0].tolist()
+
+    def _problem(self, embeddings: Tensor, labels: Tensor) -> ValueError | None:
+        if embeddings.dtype not in EMBEDDING_DTYPES:
+            return ValueError(f"embeddings.dtype is {embeddings.dtype}; it must be a floating-point type")
+        if embeddings.dim() != 2 or embeddings.shape[1] != self.embedding_size:
+            return ValueError(
+                f"embeddings.shape is {tuple(embeddings.shape)}; it must be [B, {self.embedding_size}], "
+                "the head's embedding_size"
+            )
+        if labels.dtype not in (torch.int64, torch.int32):
+            return ValueError(f"labels.dtype is {labels.dtype}; it must be torch.int64")
+        if labels.shape != embeddings.shape[:1]:
+            return ValueError(
+                f"labels.shape is {tuple(labels.shape)}; it must be [{len(embeddings)}], one an embedding"
+            )
+        if embeddings.device != self.weight.device:
+            return ValueError(
+                f"embeddings.device is {embeddings.device}; it must be the head's, {self.weight.device}"
+            )
+        return None
+
+    def _backward(self, gradient: BatchGradient, scale: Tensor) -> Tensor | None:
+        """Keep the batch for the row optimizer's step, or return the sparse gradient of the weight."""
+        if not self.weight.requires_grad:
+            return None
+        gradient = gradient.scaled(scale)
+        if not self.sparse_grad:
+            if self._row_source is None:
+                raise RuntimeError(
+                    "this head has no optimizer: build partialfc.RowSGD(head, ...) or RowAdamW(head, ...), "
+                    "or pass sparse_grad=True to PartialFC to use another one"
+                )
+            self._gradients.append(gradient)
+            return None
+        batch = gradient.batch
+        rows = np.arange(batch.num_rows) if batch.rows is None else batch.rows
+        values = [g for _, _, g in row_gradients(self.softmax, [gradient], self.current_rows)]
+        stacked = torch.cat(values) if values else self.weight.new_zeros(0, self.embedding_size)
+        return torch.sparse_coo_tensor(
+            torch.from_numpy(rows)[None].to(stacked.device),
+            stacked.to(self.weight.dtype),
+            self.weight.shape,
+            is_coalesced=True,
+            check_invariants=False,
+        )
+
+
+class _AttachGradient(torch.autograd.Function):
+    """Gives a loss that was computed without autograd its gradient by the embeddings and the weight."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        embeddings: Tensor,
+        weight: Tensor,
+        loss: Tensor,
+        embedding_gradient: Tensor,
+        weight_gradient: Callable[[Tensor], Tensor | None],
+    ) -> Tensor:
+        ctx.save_for_backward(embedding_gradient)
+        ctx.weight_gradient = weight_gradient
+        return loss.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        (embedding_gradient,) = ctx.saved_tensors
+        by_embeddings = embedding_gradient * scale if ctx.needs_input_grad[0] else None
+        return by_embeddings, ctx.weight_gradient(scale), None, None, None
+
+
+def _check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
