@@ -40,7 +40,7 @@ def read_pairs(path: str | Path) -> PairSet:
 
     `.bin`: a pickle of `(2P encoded images, P flags)`, written by Python 2 or 3; it is read without running
     anything that it holds. List: a line `path_a path_b 1` for the same identity or `path_a path_b 0` for two;
-    separated by tabs or commas (as CSV, so names may hold spaces) or else by blanks; paths relative to the
+    separated by tabs or commas (as in CSV, so names may hold spaces) or else by blanks; paths relative to the
     list's folder; empty lines and lines that start with `#` are skipped.
 
     Raises PairsError, which names the file and, in a list, the line.
@@ -147,22 +147,20 @@ def _parse_list(path: Path, data: bytes) -> PairSet:
 
 
 def _fields(line: str, number: int) -> tuple[str, str, str]:
+    for separator in ("\t", ",", None):
+        match [field.strip() for field in _split(line, separator)]:
+            case [first, second, "0" | "1" as flag] if first and second:
+                return first, second, flag
+    raise PairsError(
+        f"line {number}: {line!r} must be path_a, path_b and 1 (same) or 0 (not), separated by tabs, commas "
+        "or blanks"
+    )
+
+
+def _split(line: str, separator: str | None) -> list[str]:
+    if separator is None:
+        return line.split()
     try:
-        if "\t" in line or "," in line:
-            delimiter = "\t" if "\t" in line else ","
-            fields = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True))
-        else:
-            fields = line.split()
-    except csv.Error as error:
-        raise PairsError(f"line {number}: {error}") from error
-    match [field.strip() for field in fields]:
-        case [first, second, "0" | "1" as flag] if first and second:
-            return first, second, flag
-        case [_, _, flag]:
-            raise PairsError(
-                f"line {number}: {line!r} ends in {flag!r}: the flag must be 1 (same) or 0 (not)"
-            )
-        case found:
-            raise PairsError(
-                f"line {number}: {line!r} has {len(found)} fields: it must be path_a, path_b and 0 or 1"
-            )
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True))
+    except csv.Error:  # an odd quote: not this separator
+        return []

@@ -11,7 +11,7 @@ import io
 import pickle
 import pickletools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,6 +29,7 @@ _ADMITTED_OPCODES = re.compile(
     """,
     re.VERBOSE,
 )
+_OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 _DTYPE_CODES = frozenset({"b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"})
 
 
@@ -65,16 +66,33 @@ class PlainArray:
 
 def _check_opcodes(data: bytes) -> None:
     try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
-            if not _ADMITTED_OPCODES.fullmatch(opcode.name):
-                _refuse(f"opcode {opcode.name} at byte {position}")
+        for count, (opcode, argument, position) in enumerate(_opcodes(io.BytesIO(data))):
+            if not _ADMITTED_OPCODES.fullmatch(opcode):
+                _refuse(f"opcode {opcode} at byte {position}")
             # Picklers number the memo upwards; the unpickler allocates as many slots as the index says.
-            if opcode.name.endswith("PUT") and isinstance(argument, int) and argument > count:
+            if opcode.endswith("PUT") and argument > count:
                 _refuse(f"memo index {argument} at byte {position}")
     except pickle.UnpicklingError:
         raise
-    except Exception as error:  # genops: ValueError mostly; text opcodes bring their own
+    except Exception as error:  # the readers raise ValueError mostly; the text ones bring their own
         raise pickle.UnpicklingError(f"not a pickle, or a damaged or truncated one: {error}") from error
+
+
+def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, Any, int]]:
+    """(name, argument, position) up to STOP, as pickletools.genops, which trips over Python 2's STRING."""
+    while True:
+        position = stream.tell()
+        code = stream.read(1)
+        opcode = _OPCODES.get(code)
+        if opcode is None:
+            raise ValueError(f"at byte {position}, opcode {code!r} unknown" if code else "no STOP at its end")
+        if opcode.name == "STRING":
+            argument: Any = stream.readline()
+        else:
+            argument = opcode.arg.reader(stream) if opcode.arg else None
+        yield opcode.name, argument, position
+        if opcode.name == "STOP":
+            return
 
 
 def _refuse(what: str) -> NoReturn:
