@@ -1,0 +1,195 @@
+"""Verification: do two images show the same identity? Scores in, figures out; pure NumPy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found. Rates are fractions in [0, 1]; thresholds are in the scores' unit."""
+
+    pairs: int
+    accuracy: float  # mean over the folds
+    accuracy_std: float  # population standard deviation over the folds
+    threshold: float  # mean over the folds; a pair counts as the same identity from here on
+    tar: dict[float, float | None]  # by FAR; None: too few impostor pairs to say
+    auc: float
+    eer: float
+
+    def to_dict(self) -> dict[str, int | float | None]:
+        """Flat and ready for JSON; the keys of `tar` become "tar@far=1e-3"."""
+        return {
+            "pairs": self.pairs,
+            "accuracy": self.accuracy,
+            "accuracy_std": self.accuracy_std,
+            "threshold": self.threshold,
+            **{f"tar@far={_scientific(far)}": tar for far, tar in self.tar.items()},
+            "auc": self.auc,
+            "eer": self.eer,
+        }
+
+    def describe(self) -> str:
+        """One line for people."""
+        tars = "".join(
+            f", TAR@FAR={_scientific(far)} "
+            + ("n/a, too few impostor pairs" if tar is None else f"{tar:.2%}")
+            for far, tar in self.tar.items()
+        )
+        return (
+            f"{self.pairs} pairs: accuracy {self.accuracy:.2%} ± {self.accuracy_std:.2%} "
+            f"at threshold {self.threshold:.4f}{tars}, AUC {self.auc:.4f}, EER {self.eer:.2%}"
+        )
+
+
+def pair_scores(embeddings: np.ndarray) -> np.ndarray:
+    """embeddings [2P, D] -> cosines [P] of rows 2i and 2i + 1, float64.
+
+    Raises ValueError for an odd number of rows, and for the first row that is zero or not finite.
+    """
+    rows = np.asarray(embeddings, dtype=np.float64)
+    if rows.ndim != 2 or len(rows) % 2:
+        raise ValueError(f"embeddings have shape {rows.shape}: they must be [2P, D], two rows a pair")
+    norms = np.linalg.norm(rows, axis=1)
+    bad = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
+    if bad.size:
+        what = "zero" if norms[bad[0]] == 0 else "not finite"
+        raise ValueError(
+            f"embedding {bad[0]} (pair {bad[0] // 2}) is {what}, {bad.size} of {len(rows)} are unusable: "
+            "a cosine needs a direction; look at that image, or at the backbone's weights"
+        )
+    units = rows / norms[:, None]
+    cosines: np.ndarray = np.einsum("pd,pd->p", units[0::2], units[1::2])
+    return cosines
+
+
+def verify(
+    scores: np.ndarray, same: np.ndarray, *, folds: int = 10, fars: Sequence[float] = (1e-3, 1e-4)
+) -> Verification:
+    """scores [P] (higher: more alike), same [P] -> accuracy by the LFW protocol, TAR at each FAR, AUC, EER.
+
+    Accuracy: the folds are consecutive blocks, the first P % folds of them one pair longer. For each, the
+    threshold that is most accurate on the other folds is applied to it. Every cut between neighbouring scores
+    is tried, halfway; of equally accurate ones the highest wins (fewest false accepts).
+
+    TAR at FAR: with n impostor pairs, floor(far * n) may be accepted; the TAR is the share of genuine pairs
+    above the lowest threshold that keeps to it. Scores tied across that threshold are all rejected. Below one
+    allowed accept (far * n < 1) the set cannot resolve the FAR, and the TAR is None.
+
+    EER: where false accept and false reject rate cross, on the ROC joined by straight lines.
+
+    Raises ValueError for scores that are not finite, lengths that differ, a single class of pairs, fewer than
+    two folds or fewer pairs than folds, and a FAR outside (0, 1).
+    """
+    scores, same = _check(scores, same)
+    if not 2 <= folds <= len(scores):
+        raise ValueError(f"folds is {folds}: it must be 2..{len(scores)}, the number of pairs")
+    for value in fars:
+        if not 0 < value < 1:
+            raise ValueError(f"fars has {value}: a false accept rate must lie between 0 and 1")
+    accuracies, thresholds = _cross_validate(scores, same, folds)
+    far, tar, _ = roc(scores, same)
+    return Verification(
+        pairs=len(scores),
+        accuracy=float(accuracies.mean()),
+        accuracy_std=float(accuracies.std()),
+        threshold=float(thresholds.mean()),
+        tar={float(value): _tar_at(scores, same, value) for value in fars},
+        auc=float(np.trapezoid(tar, far)),
+        eer=_equal_error_rate(far, tar),
+    )
+
+
+def roc(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """scores [P], same [P] -> far [T], tar [T], thresholds [T]: the rates when scores >= threshold pass.
+
+    Thresholds fall from infinity (nothing passes) through every distinct score; so both rates rise from 0
+    to 1. Raises ValueError like `verify`.
+    """
+    scores, same = _check(scores, same)
+    order = np.argsort(-scores, kind="stable")
+    scores, same = scores[order], same[order]
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of each run of equal scores
+    true_accepts = np.append(0, np.cumsum(same)[last])
+    false_accepts = np.append(0, np.cumsum(~same)[last])
+    return (
+        false_accepts / false_accepts[-1],
+        true_accepts / true_accepts[-1],
+        np.append(np.inf, scores[last]),
+    )
+
+
+def _check(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float64 [P] and bool [P], or ValueError."""
+    scores, same = np.asarray(scores, dtype=np.float64), np.asarray(same)
+    if scores.ndim != 1 or scores.shape != same.shape:
+        raise ValueError(f"scores {scores.shape} and same {same.shape} must both be [P], one of each a pair")
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if bad.size:
+        raise ValueError(f"score {bad[0]} is {scores[bad[0]]}: scores must be finite")
+    if not np.isin(same, (0, 1)).all():
+        raise ValueError("same must hold bools, or 0 and 1")
+    same = same.astype(np.bool_)
+    if not 0 < same.sum() < len(same):
+        raise ValueError(
+            f"{same.sum()} genuine and {(~same).sum()} impostor pairs: verification needs some of both"
+        )
+    return scores, same
+
+
+def _cross_validate(scores: np.ndarray, same: np.ndarray, folds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy [folds] on each held-out fold, and the threshold [folds] that the others chose."""
+    order = np.argsort(scores, kind="stable")  # once: dropping a fold keeps the rest in order
+    accuracies, thresholds = np.empty(folds), np.empty(folds)
+    fold_of = np.empty(len(scores), dtype=np.int64)
+    for fold, block in enumerate(np.array_split(np.arange(len(scores)), folds)):
+        fold_of[block] = fold
+    for fold in range(folds):
+        others = order[fold_of[order] != fold]
+        thresholds[fold] = _best_threshold(scores[others], same[others])
+        held_out = fold_of == fold
+        accuracies[fold] = np.mean((scores[held_out] >= thresholds[fold]) == same[held_out])
+    return accuracies, thresholds
+
+
+def _best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
+    """Rising scores [T], same [T] -> the highest of the thresholds that get most pairs right."""
+    # Cut k rejects the k lowest: right are the impostors among them and the genuine pairs above.
+    right = np.append(0, np.cumsum(~same)) + np.append(np.cumsum(same[::-1])[::-1], 0)
+    splits_a_tie = np.append(np.append(False, scores[:-1] == scores[1:]), False)
+    right[splits_a_tie] = -1
+    cut = len(right) - 1 - int(np.argmax(right[::-1]))
+    if cut == 0:
+        return float(scores[0])
+    below = scores[cut - 1]
+    if cut == len(scores):
+        return float(np.nextafter(below, np.inf))
+    halfway = (below + scores[cut]) / 2
+    return float(halfway if halfway > below else scores[cut])  # neighbouring floats have nothing between
+
+
+def _tar_at(scores: np.ndarray, same: np.ndarray, far: float) -> float | None:
+    impostors = np.sort(scores[~same])
+    # Decimal, for the FAR as it is written: 0.29 * 100 is 28.999999999999996 in floats.
+    allowed = int(Decimal(str(float(far))) * len(impostors))
+    if allowed < 1:
+        return None
+    highest_rejected = impostors[-1 - allowed]
+    return float(np.mean(scores[same] > highest_rejected))
+
+
+def _equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:
+    excess = far - (1 - tar)  # rises from -1 to 1
+    after = int(np.argmax(excess >= 0))
+    before = after - 1
+    part = -excess[before] / (excess[after] - excess[before])
+    return float(far[before] + part * (far[after] - far[before]))
+
+
+def _scientific(rate: float) -> str:
+    """0.001 -> "1e-3", 0.00015 -> "1.5e-4": one spelling for each rate."""
+    _, digits, exponent = Decimal(str(rate)).normalize().as_tuple()
+    fraction = "".join(map(str, digits[1:]))
+    return f"{digits[0]}{'.' if fraction else ''}{fraction}e{int(exponent) + len(digits) - 1}"
