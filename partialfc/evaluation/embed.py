@@ -1,0 +1,71 @@
+"""Encoded images to embeddings."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from partialfc.data.images import decode, resize
+from partialfc.data.tensors import normalise
+from partialfc.errors import ImageError
+
+
+def embed(
+    backbone: nn.Module,
+    images: Sequence[bytes],
+    *,
+    image_size: int,
+    channels: int,
+    batch_size: int = 256,
+    device: torch.device,
+    flip: bool = False,
+    amp: torch.dtype | None = None,
+) -> torch.Tensor:
+    """n encoded images -> embeddings [n, D], float32 on the CPU, not normalised.
+
+    Each image is decoded, resized to `image_size` and put into [-1, 1]; the backbone, which must be on
+    `device`, runs in evaluation mode (each module's training flag is put back afterwards) and without
+    gradients, under autocast to `amp` if given. `flip` adds the embedding of the mirrored image: the sum of
+    the two as the backbone gives them, as InsightFace does; who compares by cosine then normalises the sum.
+
+    Raises ImageError, which names the index of an image that cannot be decoded, and ValueError for no images.
+    """
+    if not len(images):
+        raise ValueError("there are no images to embed: give at least one")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
+
+    def pixels(index: int) -> np.ndarray:
+        try:
+            return resize(decode(images[index], channels=channels), image_size)
+        except ImageError as error:
+            raise ImageError(f"image {index} of {len(images)}: {error}") from error
+
+    outputs = []
+    with ThreadPoolExecutor() as pool, _evaluating(backbone), torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            rows = list(pool.map(pixels, range(start, min(start + batch_size, len(images)))))
+            batch = torch.from_numpy(np.stack(rows)).to(device).permute(0, 3, 1, 2)
+            # clone: contiguous() keeps a single channel's strides, which convolutions take for channels_last
+            batch = normalise(batch.clone(memory_format=torch.contiguous_format))
+            with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
+                output = backbone(batch)
+                if flip:
+                    output = output.float() + backbone(batch.flip(-1)).float()
+            outputs.append(output.float().cpu())
+    return torch.cat(outputs)  # outside inference mode, so that callers may compute gradients with it
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each submodule's own mode, as some are frozen on purpose."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
