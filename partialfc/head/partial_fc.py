@@ -140,7 +140,7 @@ class PartialFC(nn.Module):
         return self.weight.detach()[index].to(self.math_dtype)
 
     def row_gradients(self) -> Iterator[tuple[Index, Tensor, Tensor]]:
-        """(rows [k], centres [k, D], gradient [k, D]) of the rows with a gradient, in chunks, each row once."""
+        """(rows [k], centres [k, D], gradient [k, D]) of the rows that have one, in chunks, each row once."""
         if self._gradients:
             yield from row_gradients(self.softmax, self._gradients, self.current_rows)
 
@@ -254,12 +254,12 @@ class PartialFC(nn.Module):
             logit = self.margin.target(cos, norm)
             regulariser = self.margin.regulariser(norm)
         by_cos, by_norm = torch.autograd.grad(
-            logit.sum(), (cos, norm), allow_unused=True, materialize_grads=True
+            logit, (cos, norm), torch.ones_like(logit), allow_unused=True, materialize_grads=True
         )
         if regulariser is None:
             regulariser = penalty_slope = torch.zeros_like(by_norm)
         else:
-            (penalty_slope,) = torch.autograd.grad(regulariser.sum(), norm)
+            (penalty_slope,) = torch.autograd.grad(regulariser, norm, torch.ones_like(norm))
         shifted = logit.detach() - self.softmax.shift(logit.dtype)
         return regulariser.detach(), by_cos, (by_norm, penalty_slope), shifted
 

@@ -1,0 +1,141 @@
+"""Bad input to the head: one clear error, on every rank together, and nothing hangs."""
+
+import pytest
+import torch
+
+import partialfc
+from partialfc.distributed import World
+
+
+def build(**changes):
+    options = {"margin": partialfc.ArcFace()} | changes
+    return partialfc.PartialFC(options.pop("embedding_size", 8), options.pop("num_classes", 10), **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embedding_size": 0}, "embedding_size is 0; it must be a whole number of at least 1"),
+        ({"embedding_size": 8.0}, r"embedding_size is 8\.0"),
+        ({"num_classes": -5}, "num_classes is -5"),
+        ({"num_classes": True}, "num_classes is True"),
+        ({"sample_rate": 0.0}, r"sample_rate is 0\.0; it must be above 0 and at most 1"),
+        ({"sample_rate": 1.5}, r"sample_rate is 1\.5"),
+        ({"sample_rate": float("nan")}, "sample_rate is nan"),
+        ({"margin": "arcface"}, "margin is 'arcface'; it must be a partialfc Margin"),
+        ({"weight_dtype": torch.float16}, r"weight_dtype is torch\.float16; it must be one of"),
+        ({"compute_dtype": torch.int8}, r"compute_dtype is torch\.int8"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_bad_arguments_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        build(**changes)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "message"),
+    [
+        (torch.zeros(2, 9), torch.zeros(2, dtype=torch.int64), r"\(2, 9\); it must be \[B, 8\]"),
+        (torch.zeros(8), torch.zeros(1, dtype=torch.int64), r"embeddings.shape is \(8,\)"),
+        (torch.zeros(2, 8, dtype=torch.int64), torch.zeros(2, dtype=torch.int64), "floating-point"),
+        (torch.zeros(2, 8), torch.zeros(3, dtype=torch.int64), r"labels.shape is \(3,\); it must be \[2\]"),
+        (torch.zeros(2, 8), torch.zeros(2), "labels.dtype is torch.float32; it must be torch.int64"),
+        (torch.zeros(2, 8), torch.zeros(2, 1, dtype=torch.int64), r"labels.shape is \(2, 1\)"),
+    ],
+)
+def test_bad_tensors_are_refused(embeddings, labels, message):
+    with pytest.raises(ValueError, match=message):
+        build()(embeddings, labels)
+
+
+@pytest.mark.parametrize("label", [10, -2, 2**40])
+def test_a_label_out_of_range_is_named(label):
+    labels = torch.tensor([3, 9, label])
+    message = rf"label {label} at sample 2: num_classes is 10, so labels must be 0\.\.9"
+    with pytest.raises(partialfc.LabelError, match=message):
+        build()(torch.randn(3, 8), labels)
+    assert labels.tolist() == [3, 9, label]
+
+
+def bad_label_on_rank_one():
+    head = build()
+    labels = torch.tensor([1, 2, 700 if World.of().rank == 1 else 3])
+    head(torch.randn(3, 8), labels)
+
+
+def bad_size_on_rank_one():
+    head = build()
+    head(torch.randn(3, 9 if World.of().rank == 1 else 8), torch.tensor([1, 2, 3]))
+
+
+def other_mode_on_rank_one():
+    head = build()
+    if World.of().rank == 1:
+        head.eval()
+    head(torch.randn(3, 8), torch.tensor([1, 2, 3]))
+
+
+def test_every_rank_raises_the_label_error_of_one(rank_outcomes):
+    for outcome in rank_outcomes(bad_label_on_rank_one, 3):
+        assert isinstance(outcome, partialfc.LabelError)
+        assert "label 700 at sample 2 on rank 1: num_classes is 10" in str(outcome)
+
+
+def test_every_rank_hears_of_one_ranks_bad_tensor(rank_outcomes):
+    outcomes = rank_outcomes(bad_size_on_rank_one, 3)
+    assert "embeddings.shape is (3, 9)" in str(outcomes[1])
+    assert isinstance(outcomes[1], ValueError)
+    for rank in (0, 2):
+        assert isinstance(outcomes[rank], partialfc.DistributedError)
+        assert "bad input on rank 1" in str(outcomes[rank])
+
+
+def test_ranks_in_different_modes_are_told(rank_outcomes):
+    for outcome in rank_outcomes(other_mode_on_rank_one, 2):
+        assert isinstance(outcome, partialfc.DistributedError)
+        assert "ranks [1] call the head otherwise than rank 0" in str(outcome)
+
+
+def rank_one_leaves():
+    head = build()
+    if World.of().rank == 1:
+        return
+    head(torch.randn(3, 8), torch.tensor([1, 2, 3]))
+
+
+def test_a_rank_that_left_is_named(rank_outcomes):
+    outcomes = rank_outcomes(rank_one_leaves, 2)
+    assert isinstance(outcomes[0], partialfc.DistributedError)
+    assert "no answer from rank 1" in str(outcomes[0])
+
+
+def test_training_without_an_optimizer_is_an_error_not_a_silence():
+    head = build()
+    loss = head(torch.randn(3, 8, requires_grad=True), torch.tensor([1, 2, 3]))
+    with pytest.raises(RuntimeError, match="this head has no optimizer: build"):
+        loss.backward()
+
+
+def test_a_second_optimizer_is_refused():
+    head = build()
+    partialfc.RowSGD(head, lr=0.1)
+    with pytest.raises(ValueError, match="already has a row optimizer"):
+        partialfc.RowAdamW(head, lr=0.1)
+    with pytest.raises(ValueError, match="sparse_grad is True"):
+        partialfc.RowSGD(build(sparse_grad=True), lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda head: partialfc.RowSGD(head, lr=-1.0), r"lr is -1\.0"),
+        (lambda head: partialfc.RowSGD(head, lr=0.1, momentum=1.0), r"momentum is 1\.0; .* below 1"),
+        (lambda head: partialfc.RowSGD(head, lr=0.1, weight_decay=float("nan")), "weight_decay is nan"),
+        (lambda head: partialfc.RowSGD(head, lr=0.1, unsampled="lazy"), "unsampled is 'lazy'"),
+        (lambda head: partialfc.RowAdamW(head, lr=0.1, betas=(0.9, 1.0)), r"beta2 is 1\.0"),
+    ],
+)
+def test_bad_optimizer_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(build())
