@@ -1,0 +1,76 @@
+"""A small residual network for small images, shaped for speed on a CPU."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partialfc.backbones.shared import check_counts, check_images, check_positive, halved
+
+
+class ResidualBlock(nn.Module):
+    """relu(x + two 3x3 convolutions of x); [B, C, H, W] -> the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_conv_bn(channels, channels, stride=1),
+            nn.ReLU(inplace=True),
+            *_conv_bn(channels, channels, stride=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.layers(x))
+
+
+class ConvNet(nn.Module):
+    """images [B, channels, image_size, image_size] -> embeddings [B, D], not normalised.
+
+    Every stage halves the image first and then adds its residual blocks: `widths` gives the channels of
+    each stage, `blocks` its number of residual blocks. The first stage halves too, as full resolution
+    costs a CPU more than it gains; the last feature map is flattened, not pooled, as place tells
+    characters apart. The embedding layer runs in its weights' own dtype under autocast.
+    """
+
+    def __init__(
+        self,
+        *,
+        embedding_size: int,
+        image_size: int = 112,
+        channels: int = 3,
+        widths: Sequence[int] = (64, 128),
+        blocks: Sequence[int] = (0, 3),
+    ) -> None:
+        super().__init__()
+        check_positive(embedding_size=embedding_size, image_size=image_size, channels=channels)
+        check_counts("widths", widths, least=1)
+        check_counts("blocks", blocks, least=0, length=len(widths))
+        self.channels = channels
+        self.image_size = image_size
+
+        layers: list[nn.Module] = []
+        before = channels
+        for width, count in zip(widths, blocks, strict=True):
+            layers += [*_conv_bn(before, width, stride=2), nn.ReLU(inplace=True)]
+            layers += [ResidualBlock(width) for _ in range(count)]
+            before = width
+        self.layers = nn.Sequential(*layers)
+        self.fc = nn.Linear(before * halved(image_size, len(widths)) ** 2, embedding_size, bias=False)
+        self.features = nn.BatchNorm1d(embedding_size)
+
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        check_images(images, channels=self.channels, image_size=self.image_size)
+        x = self.layers(images).flatten(1)
+        with torch.autocast(x.device.type, enabled=False):
+            embeddings: Tensor = self.features(self.fc(x.to(self.fc.weight.dtype)))
+        return embeddings
+
+
+def _conv_bn(in_channels: int, out_channels: int, *, stride: int) -> tuple[nn.Module, nn.Module]:
+    conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+    return conv, nn.BatchNorm2d(out_channels)

@@ -1,0 +1,44 @@
+"""What every backbone checks about its arguments and its input."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from partialfc.errors import ConfigError
+
+
+def check_positive(**values: object) -> None:
+    """Each value is an integer of at least 1, or a ConfigError that names it."""
+    for name, value in values.items():
+        if not _is_count(value, 1):
+            raise ConfigError(f"{name}={value!r}: must be an integer of at least 1")
+
+
+def check_counts(name: str, values: object, *, least: int, length: int | None = None) -> None:
+    """`values` lists `length` integers of at least `least`, or a ConfigError that names it; None: any number."""
+    counts = values if isinstance(values, Sequence) else ()
+    expected = max(1, len(counts)) if length is None else length
+    if len(counts) != expected or not all(_is_count(count, least) for count in counts):
+        number = "one or more" if length is None else length
+        raise ConfigError(
+            f"{name}={values!r}: must list {number} integers of at least {least}, one for a stage"
+        )
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_images(images: Tensor, *, channels: int, image_size: int) -> None:
+    """images [B, channels, image_size, image_size], or a ValueError that names both shapes."""
+    if images.ndim != 4 or images.shape[1:] != (channels, image_size, image_size):
+        raise ValueError(
+            f"images of shape {tuple(images.shape)}: this backbone was built for"
+            f" [B, {channels}, {image_size}, {image_size}] (channels={channels}, image_size={image_size})"
+        )
+
+
+def halved(size: int, times: int) -> int:
+    """The side that is left of `size` after `times` convolutions of stride 2, each rounding up."""
+    step: int = 2**times
+    return -(-size // step)
