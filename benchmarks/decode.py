@@ -1,0 +1,178 @@
+"""Which library decodes and moves images fastest: `python benchmarks/decode.py --output FILE.csv`.
+
+The fixture's 128 glyphs in one process on one thread. Libraries take turns within each round, and the clock
+is the thread's CPU time, so that whatever else the machine does hits all alike; a row gives images per CPU
+second at the 20th, 50th and 80th percentile of the rounds. A library that is not installed is skipped, and
+named.
+"""
+
+import argparse
+import csv
+import importlib
+import io
+import platform
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from partialfc.data.images import Augment, augment, decode, encode_png, resize
+from partialfc.data.records import RecordSource
+
+FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "mxnet_rec" / "train.rec"
+ROUNDS = 60
+
+Work = Callable[[Any], Any]
+
+
+def partialfc() -> dict[str, Work]:
+    rng = np.random.default_rng(0)
+    options = Augment(flip=True, shift=0.1, scale=0.1, rotate=10)
+    return {
+        "jpeg 112x112x3": decode,
+        "png 112x112x3": decode,
+        "png 32x32x1": lambda data: decode(data, channels=1),
+        "affine 32x32x1": lambda pixels: augment(pixels, rng, options),
+        "affine 112x112x3": lambda pixels: augment(pixels, rng, options),
+    }
+
+
+def pillow() -> dict[str, Work]:
+    image = importlib.import_module("PIL.Image")
+
+    def read(data: bytes) -> np.ndarray:
+        return np.asarray(image.open(io.BytesIO(data)))
+
+    def affine(pixels: np.ndarray) -> np.ndarray:
+        source = image.fromarray(pixels.squeeze())
+        matrix = (0.9, 0.1, 1.0, -0.1, 0.9, 1.0)
+        return np.asarray(
+            source.transform(source.size, image.Transform.AFFINE, matrix, image.Resampling.BILINEAR)
+        )
+
+    return {
+        "jpeg 112x112x3": read,
+        "png 112x112x3": read,
+        "png 32x32x1": read,
+        "affine 32x32x1": affine,
+        "affine 112x112x3": affine,
+    }
+
+
+def opencv() -> dict[str, Work]:
+    cv2 = importlib.import_module("cv2")
+    cv2.setNumThreads(1)
+    matrix = np.array([[0.9, 0.1, 1.0], [-0.1, 0.9, 1.0]])
+
+    def read(flag: int) -> Work:
+        return lambda data: cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+
+    def affine(pixels: np.ndarray) -> np.ndarray:
+        return cv2.warpAffine(pixels, matrix, pixels.shape[1::-1], flags=cv2.INTER_LINEAR)
+
+    return {
+        "jpeg 112x112x3": read(cv2.IMREAD_COLOR_RGB),
+        "png 112x112x3": read(cv2.IMREAD_COLOR_RGB),
+        "png 32x32x1": read(cv2.IMREAD_GRAYSCALE),
+        "affine 32x32x1": affine,
+        "affine 112x112x3": affine,
+    }
+
+
+def simplejpeg() -> dict[str, Work]:
+    return {"jpeg 112x112x3": importlib.import_module("simplejpeg").decode_jpeg}
+
+
+def pyturbojpeg() -> dict[str, Work]:
+    module = importlib.import_module("turbojpeg")
+    turbo = module.TurboJPEG()  # RuntimeError where the system has no libturbojpeg
+    return {"jpeg 112x112x3": lambda data: turbo.decode(data, pixel_format=module.TJPF_RGB)}
+
+
+LIBRARIES: dict[str, Callable[[], dict[str, Work]]] = {
+    "partialfc": partialfc,
+    "pillow": pillow,
+    "opencv-python-headless": opencv,
+    "simplejpeg": simplejpeg,
+    "PyTurboJPEG": pyturbojpeg,
+}
+
+
+def inputs() -> dict[str, list[Any]]:
+    source = RecordSource(FIXTURE)
+    jpeg = [source.read(index)[0] for index in range(len(source))]
+    colour = [decode(data) for data in jpeg]
+    grey = [resize(decode(data, channels=1), 32) for data in jpeg]
+    return {
+        "jpeg 112x112x3": jpeg,
+        "png 112x112x3": [encode_png(pixels) for pixels in colour],
+        "png 32x32x1": [encode_png(pixels) for pixels in grey],
+        "affine 32x32x1": grey,
+        "affine 112x112x3": colour,
+    }
+
+
+def machine() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor() or platform.machine()
+
+
+def measure() -> list[dict[str, Any]]:
+    data = inputs()
+    contestants: list[tuple[str, str, Work, list[float]]] = []
+    for library, load in LIBRARIES.items():
+        try:
+            works = load()
+        except (ImportError, RuntimeError) as error:
+            print(f"{library}: skipped: {str(error).splitlines()[0]}", file=sys.stderr)
+            continue
+        contestants += [(case, library, work, []) for case, work in works.items()]
+    for _ in range(ROUNDS):
+        for case, _, work, rates in contestants:
+            start = time.thread_time()
+            for item in data[case]:
+                work(item)
+            rates.append(len(data[case]) / (time.thread_time() - start))
+    rows = []
+    for case, library, _, rates in sorted(contestants, key=lambda row: row[:2]):
+        p20, p50, p80 = (round(rate) for rate in np.percentile(rates, [20, 50, 80]))
+        rows.append(
+            {
+                "case": case,
+                "library": library,
+                "version": version(library),
+                "p20_images_per_cpu_s": p20,
+                "p50_images_per_cpu_s": p50,
+                "p80_images_per_cpu_s": p80,
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "machine": machine(),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
+    arguments = parser.parse_args()
+    rows = measure()
+    for row in rows:
+        print(f"{row['case']:18} {row['library']:24} {row['p50_images_per_cpu_s']:>8} images/s")
+    if arguments.output:
+        with arguments.output.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""Decoding against Pillow, refusal of damage, and augmentation as a pure function of its generator."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from partialfc.data.images import Augment, Pixels, augment, decode, encode_jpeg, encode_png, resize
+from partialfc.errors import ImageError
+
+
+def scene(channels: int = 3, size: int = 48) -> Pixels:
+    """A smooth picture that differs in every direction and channel."""
+    y, x = np.mgrid[:size, :size] / size
+    planes = [200 * x, 200 * y, 60 + 100 * x * y][:channels]
+    return np.stack(planes, axis=2).astype(np.uint8)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def by_pillow(data: bytes, mode: str = "RGB") -> Pixels:
+    return np.asarray(Image.open(io.BytesIO(data)).convert(mode))
+
+
+RGB = Image.fromarray(scene())
+
+
+@pytest.mark.parametrize(
+    "options", [{"quality": 95}, {"quality": 50, "subsampling": 0}, {"progressive": True}]
+)
+def test_jpeg_is_pixel_for_pixel_what_pillow_gives(options: dict[str, Any]) -> None:
+    data = encoded(RGB, "JPEG", **options)
+    assert np.array_equal(decode(data), by_pillow(data))
+
+
+def test_grey_and_colour_jpeg_convert_as_asked() -> None:
+    grey = encoded(RGB.convert("L"), "JPEG", quality=95)
+    assert np.array_equal(decode(grey), by_pillow(grey))
+    assert np.array_equal(decode(grey, channels=1)[:, :, 0], by_pillow(grey, "L"))
+    colour = encoded(RGB, "JPEG", quality=95)
+    luma = decode(colour, channels=1)
+    assert luma.shape == (48, 48, 1)
+    assert np.abs(luma[:, :, 0].astype(int) - by_pillow(colour, "L")).max() <= 2
+
+
+def test_cmyk_jpeg_becomes_rgb_or_grey() -> None:
+    data = encoded(RGB.convert("CMYK"), "JPEG", quality=95)
+    assert np.abs(decode(data).astype(int) - by_pillow(data)).max() <= 2
+    assert np.abs(decode(data, channels=1)[:, :, 0].astype(int) - by_pillow(data, "L")).max() <= 3
+    with pytest.raises(ImageError, match="damaged JPEG"):
+        decode(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [RGB, RGB.convert("L"), RGB.convert("1"), RGB.convert("P"), RGB.quantize(3)],
+    ids=["rgb", "grey", "one bit", "palette", "two-bit palette"],
+)
+def test_png_is_pixel_for_pixel_what_pillow_gives(image: Image.Image) -> None:
+    data = encoded(image, "PNG")
+    assert np.array_equal(decode(data), by_pillow(data))
+    assert np.abs(decode(data, channels=1)[:, :, 0].astype(int) - by_pillow(data, "L")).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_dropped(mode: str) -> None:
+    image = RGB.convert(mode)
+    image.putalpha(Image.fromarray(scene(1)[:, :, 0]))
+    assert np.array_equal(
+        decode(encoded(image, "PNG")), np.asarray(RGB.convert("L" if mode == "LA" else "RGB").convert("RGB"))
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bit_png_becomes_8_bit(channels: int) -> None:
+    pixels = scene(channels)
+    _, data = cv2.imencode(".png", pixels[:, :, ::-1].astype(np.uint16) * 257)
+    assert np.array_equal(decode(data.tobytes(), channels=channels), pixels)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_rotation_is_not_applied(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = RGB.resize((40, 20))
+    assert decode(encoded(image, kind, exif=exif)).shape == (20, 40, 3)
+
+
+def test_every_truncation_is_refused() -> None:
+    for data in (encoded(RGB, "JPEG"), encoded(RGB, "JPEG", progressive=True), encoded(RGB, "PNG")):
+        for size in range(0, len(data), 7):
+            with pytest.raises(ImageError):
+                decode(data[:size])
+        with pytest.raises(ImageError):
+            decode(data[:-1])
+
+
+def test_damage_inside_is_refused_where_others_return_half_an_image() -> None:
+    data = encoded(RGB, "JPEG", quality=95)
+    middle = len(data) * 2 // 3
+    for hole in (bytes(100), b"\xff\xd9"):
+        damaged = data[:middle] + hole + data[middle + len(hole) :]
+        assert by_pillow(damaged).shape == (48, 48, 3), "Pillow says nothing"
+        with pytest.raises(ImageError, match=f"damaged JPEG of {len(data)} bytes: "):
+            decode(damaged)
+    data = encoded(RGB, "PNG")
+    for place in range(30, len(data) - 16, 11):
+        with pytest.raises(ImageError, match="damaged"):
+            decode(data[:place] + bytes([data[place] ^ 0x11]) + data[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8", b"<html>not found</html>", encoded(RGB, "GIF"), encoded(RGB, "BMP")]
+)
+def test_other_data_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError, match=f"neither JPEG nor PNG: {len(data)} bytes"):
+        decode(data)
+
+
+def test_a_png_of_absurd_size_is_refused() -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 2**20, 2**20, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    with pytest.raises(ImageError, match="damaged"):
+        decode(b"\x89PNG\r\n\x1a\n" + chunk + bytes(1000))
+
+
+@given(data=st.binary(max_size=60), start=st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b""]))
+@settings(max_examples=100, deadline=None)
+def test_garbage_is_an_image_error_whatever_it_holds(data: bytes, start: bytes) -> None:
+    with pytest.raises(ImageError):
+        decode(start + data)
+
+
+@pytest.mark.parametrize("channels", [0, 2, 4])
+def test_channels_must_be_1_or_3(channels: int) -> None:
+    with pytest.raises(ValueError, match=f"channels {channels}: must be 3"):
+        decode(encoded(RGB, "PNG"), channels=channels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_encoded_decodes(channels: int) -> None:
+    pixels = scene(channels)
+    for view in (pixels, pixels[::-1, ::2]):
+        assert np.array_equal(decode(encode_png(view), channels=channels), view)
+        assert np.abs(decode(encode_jpeg(view), channels=channels).astype(int) - view).mean() < 2
+    assert len(encode_jpeg(pixels, quality=30)) < len(encode_jpeg(pixels, quality=95))
+
+
+@pytest.mark.parametrize("pixels", [scene()[:, :, 0], scene().astype(np.float32), scene()[:, :, :2]])
+def test_only_uint8_grey_or_rgb_is_encoded(pixels: Any) -> None:
+    for encode in (encode_png, encode_jpeg):
+        with pytest.raises(ValueError, match=r"must be uint8 \[H, W, 3\] or \[H, W, 1\]"):
+            encode(pixels)
+
+
+@pytest.mark.parametrize("quality", [0, 101])
+def test_quality_has_a_range(quality: int) -> None:
+    with pytest.raises(ValueError, match=f"quality {quality}: must be 1..100"):
+        encode_jpeg(scene(), quality=quality)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [20, 48, 112])
+def test_resize_keeps_the_picture(channels: int, size: int) -> None:
+    pixels = scene(channels)
+    resized = resize(pixels, size)
+    assert (resized.shape, resized.dtype) == ((size, size, channels), np.uint8)
+    assert np.abs(resized.astype(int) - scene(channels, size)).max() <= 8
+    assert (resized is pixels) == (size == 48)
+
+
+def test_resize_takes_any_shape_but_no_empty_size() -> None:
+    assert resize(scene()[:20], 32).shape == (32, 32, 3)
+    with pytest.raises(ValueError, match="size 0"):
+        resize(scene(), 0)
+
+
+EVERYTHING = Augment(flip=True, shift=0.1, scale=0.1, rotate=15)
+
+
+def test_no_options_return_the_input_itself() -> None:
+    pixels = scene()
+    assert augment(pixels, np.random.default_rng(0), Augment(fill=7)) is pixels
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmentation_is_a_pure_function_of_the_generator(channels: int) -> None:
+    pixels = scene(channels)
+    before = pixels.copy()
+    first, again, other = (augment(pixels, np.random.default_rng(seed), EVERYTHING) for seed in (1, 1, 2))
+    assert np.array_equal(pixels, before)
+    assert (first.shape, first.dtype) == (pixels.shape, np.uint8)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_flip_is_exact_and_happens_every_other_time() -> None:
+    pixels = scene()
+    rng = np.random.default_rng(0)
+    flipped = 0
+    for _ in range(400):
+        result = augment(pixels, rng, Augment(flip=True))
+        mirrored = np.array_equal(result, pixels[:, ::-1])
+        assert mirrored or np.array_equal(result, pixels)
+        flipped += mirrored
+    assert 150 < flipped < 250
+
+
+def centre_of_mass(pixels: Pixels) -> tuple[float, float, float]:
+    y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    mass = pixels[:, :, 0].astype(float)
+    return (mass * x).sum() / mass.sum(), (mass * y).sum() / mass.sum(), mass.sum() / 255
+
+
+def dots(options: Augment, *, at: tuple[int, int], count: int = 200) -> np.ndarray:
+    """`count` times x, y and area of where a 5 x 5 dot at `at` on a black 41 x 41 picture ends up."""
+    pixels = np.zeros((41, 41, 1), np.uint8)
+    pixels[at[1] - 2 : at[1] + 3, at[0] - 2 : at[0] + 3] = 255
+    rng = np.random.default_rng(0)
+    return np.array([centre_of_mass(augment(pixels, rng, options)) for _ in range(count)])
+
+
+def test_a_shift_moves_up_to_its_share_in_every_direction() -> None:
+    x, y, _ = dots(Augment(shift=0.2), at=(20, 20)).T
+    for moved in (x - 20, y - 20):
+        assert -8.3 < moved.min() < -7
+        assert 7 < moved.max() < 8.3
+    assert abs(np.corrcoef(x, y)[0, 1]) < 0.2
+
+
+def test_a_scale_grows_and_shrinks_about_the_centre() -> None:
+    x, y, area = dots(Augment(scale=0.3), at=(20, 20)).T
+    assert np.abs(x - 20).max() < 0.1
+    assert np.abs(y - 20).max() < 0.1
+    factor = np.sqrt(area / 25)
+    assert 0.6 < factor.min() < 0.8
+    assert 1.2 < factor.max() < 1.4
+
+
+def test_a_rotation_turns_about_the_centre_by_up_to_its_angle() -> None:
+    x, y, _ = dots(Augment(rotate=30), at=(32, 20)).T
+    assert np.abs(np.hypot(x - 20, y - 20) - 12).max() < 0.3
+    angle = np.degrees(np.arctan2(y - 20, x - 20))
+    assert -31 < angle.min() < -27
+    assert 27 < angle.max() < 31
+
+
+def test_what_comes_in_from_outside_is_the_fill_or_the_border_mean() -> None:
+    pixels = np.full((20, 20, 3), 200, np.uint8)
+    pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1] = 10, 10, 30, 30
+    pixels[:, :, 2] = 77
+    options = {"shift": 0.9}
+    rows = [augment(pixels, np.random.default_rng(3), Augment(**options, fill=fill)) for fill in (None, 5)]
+    mean = round((36 * 10 + 40 * 30) / 76)
+    corners = {tuple(corner) for row in rows for corner in (row[0, 0].tolist(), row[-1, -1].tolist())}
+    assert {(mean, mean, 77), (5, 5, 5)} <= corners
+
+
+def test_wide_and_tiny_images_keep_their_shape() -> None:
+    for shape in ((10, 30, 3), (1, 1, 1), (2, 5, 3)):
+        pixels = np.zeros(shape, np.uint8)
+        assert augment(pixels, np.random.default_rng(0), EVERYTHING).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shift": -0.1}, r"shift -0.1: must be 0\.\.1"),
+        ({"shift": 1.5}, r"shift 1.5: must be 0\.\.1"),
+        ({"scale": 1.0}, r"scale 1.0: must be 0\.\.0\.9"),
+        ({"rotate": 181}, r"rotate 181: must be 0\.\.180"),
+        ({"rotate": float("nan")}, "rotate nan"),
+        ({"fill": 256}, r"fill 256: must be 0\.\.255, or None"),
+        ({"fill": -1}, "fill -1"),
+    ],
+)
+def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Augment(**options)
