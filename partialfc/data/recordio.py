@@ -158,30 +158,35 @@ class RecordReader:
     def _parts(self, key: int, offset: int) -> tuple[list[slice], int]:
         """Where the frames of the record at `offset` keep their bytes, and where the next record starts."""
         data = self._map
+        size = len(data)
         parts: list[slice] = []
         allowed = (_WHOLE, _FIRST)
         while True:
-            place = f"{self.path}: record {key} at byte {offset}"
-            if offset + _FRAME.size > len(data):
-                raise RecordError(f"{place}: the file ends there, at byte {len(data)}; it was cut short")
+            if offset + _FRAME.size > size:
+                raise self._damage(key, offset, f"the file ends there, at byte {size}; it was cut short")
             magic, word = _FRAME.unpack_from(data, offset)
             if magic != _MAGIC:
-                raise RecordError(f"{place}: starts with 0x{magic:08x}, the magic word is 0x{_MAGIC:08x}")
+                raise self._damage(
+                    key, offset, f"starts with 0x{magic:08x}, the magic word is 0x{_MAGIC:08x}"
+                )
             flag, length = word >> _LENGTH_BITS, word & _MAX_LENGTH
             if flag not in allowed:
-                raise RecordError(
-                    f"{place}: continuation flag {flag}, only {allowed[0]} or {allowed[1]} fit here"
+                raise self._damage(
+                    key, offset, f"continuation flag {flag}, only {allowed[0]} or {allowed[1]} fit here"
                 )
             start = offset + _FRAME.size
-            offset = start + -(-length // 4) * 4
-            if offset > len(data):
-                raise RecordError(
-                    f"{place}: length {length} runs past the end of the file at byte {len(data)}"
+            following = start + -(-length // 4) * 4
+            if following > size:
+                raise self._damage(
+                    key, offset, f"length {length} runs past the end of the file at byte {size}"
                 )
             parts.append(slice(start, start + length))
             if flag in (_WHOLE, _LAST):
-                return parts, offset
-            allowed = (_MIDDLE, _LAST)
+                return parts, following
+            offset, allowed = following, (_MIDDLE, _LAST)
+
+    def _damage(self, key: int, offset: int, what: str) -> RecordError:
+        return RecordError(f"{self.path}: record {key} at byte {offset}: {what}")
 
     def _scan(self) -> npt.NDArray[np.int64]:
         offsets = array("q")
@@ -268,6 +273,7 @@ class RecordWriter:
             raise ValueError(f"path {str(path)!r} must end in .rec")
         self._index_path = self.path.with_suffix(".idx")
         self._last_key = -1
+        self._end = 0
 
     def __enter__(self) -> Self:
         self._records = _partial(self.path).open("wb")
@@ -280,8 +286,8 @@ class RecordWriter:
             raise ValueError(f"key {key} after {self._last_key}: keys must ascend from 0")
         if len(payload) > _MAX_LENGTH:
             raise ValueError(f"payload of record {key} has {len(payload)} bytes, at most {_MAX_LENGTH} fit")
-        offset = self._records.tell()
-        self._records.write(_frames(payload))
+        offset = self._end
+        self._end += self._records.write(_frames(payload))
         self._index.write(b"%d\t%d\n" % (key, offset))
         self._last_key = key
         return offset
