@@ -54,7 +54,7 @@ def test_every_sample_is_equally_likely_at_every_place():
         counts[np.arange(num_samples), epoch_order(num_samples, 0, epoch)] += 1
     expected = epochs / num_samples
     chi_square = ((counts - expected) ** 2 / expected).sum()
-    # Rows and columns both sum to `epochs`: 8/7 of a chi-square with 7 * 7 degrees of freedom; 99.9 % quantile.
+    # Rows and columns both sum to `epochs`: 8/7 of a chi-square of 7 * 7 degrees of freedom, at 99.9 %.
     assert chi_square < 8 / 7 * 85.4
 
 

@@ -23,7 +23,8 @@ def epoch_order(num_samples: int, seed: int, epoch: int) -> Order:
     One array of 4 bytes a sample (8 beyond 2**32 samples), shuffled in place. NumPy fixes the algorithm
     within a release, not for ever: a test pins it, so that a change cannot go unseen.
     """
-    order: Order = np.arange(num_samples, dtype=np.uint32 if num_samples <= 2**32 else np.int64)
+    fits = num_samples <= 2**32
+    order: Order = np.arange(num_samples, dtype=np.uint32) if fits else np.arange(num_samples, dtype=np.int64)
     # spawn_key, unlike a tuple (seed, epoch) of entropy, keeps the two apart however large the seed is.
     sequence = np.random.SeedSequence(seed, spawn_key=(epoch,))
     np.random.Generator(np.random.PCG64(sequence)).shuffle(order)

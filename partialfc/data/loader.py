@@ -1,0 +1,371 @@
+"""Batches of decoded, augmented images, read by worker processes, without end and resumable anywhere."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any, Self, cast
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset, get_worker_info
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from partialfc.data.images import Augment, augment, decode, resize
+from partialfc.data.sampler import BatchSampler, position_of
+from partialfc.data.source import Source
+from partialfc.errors import ConfigError, DataError, LabelError, PartialFCError
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+# What a worker and the main process tell each other through shared memory, one row a worker.
+PID, READING, STOP = range(3)
+NOTHING = -1
+
+
+def build_loader(
+    source: Source,
+    *,
+    global_batch: int,
+    rank: int = 0,
+    world_size: int = 1,
+    seed: int,
+    position: int = 0,
+    image_size: int,
+    channels: int,
+    augment: Augment,
+    workers: int = 0,
+    pin_memory: bool = False,
+    timeout_seconds: float = 60.0,
+) -> "Loader":
+    """This rank's part of each global batch of `source`, from stream position `position` on.
+
+    `workers` processes read ahead; 0 reads in the calling process. Images and their augmentation are the
+    same for any number of workers and any world size. Raises ConfigError for a bad argument and DataError
+    for an empty source. `timeout_seconds` bounds the wait for a batch of a worker that hangs or is killed.
+    """
+    if len(source) == 0:
+        raise DataError("the source is empty: it must hold at least one image")
+    for name, value, rule, holds in (
+        ("image_size", image_size, "1 or more", image_size >= 1),
+        ("channels", channels, "1 (grey) or 3 (RGB)", channels in (1, 3)),
+        ("workers", workers, "0 (read in this process) or more", workers >= 0),
+        ("timeout_seconds", timeout_seconds, "more than 0", timeout_seconds > 0),
+    ):
+        if not holds:
+            raise ConfigError(f"{name} is {value}: it must be {rule}")
+    sampler = BatchSampler(
+        len(source),
+        global_batch=global_batch,
+        rank=rank,
+        world_size=world_size,
+        seed=seed,
+        position=position,
+    )
+    return Loader(
+        _BatchReader(source, image_size, channels, augment, seed),
+        sampler,
+        global_batch=global_batch,
+        workers=workers,
+        pin_memory=pin_memory,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+class Loader:
+    """An endless iterator of (images uint8 [B, C, H, W], labels int64 [B]); made by `build_loader`.
+
+    Workers start with the first batch and stay until `close()` or the end of a `with` block. After an
+    error the loader is closed and its position unchanged, so that reading on tries the same batch again.
+    """
+
+    def __init__(
+        self,
+        reader: "_BatchReader",
+        sampler: BatchSampler,
+        *,
+        global_batch: int,
+        workers: int,
+        pin_memory: bool,
+        timeout_seconds: float,
+    ) -> None:
+        self._reader = reader
+        self._sampler = sampler
+        self._global_batch = global_batch
+        self._workers = workers
+        self._pin_memory = pin_memory
+        self._timeout = timeout_seconds
+        self._position = position_of(sampler.state_dict())
+        self._batches: Iterator[Batch | PartialFCError] | None = None
+        self._processes: list[BaseProcess] = []
+
+    @property
+    def position(self) -> int:
+        """Global samples handed out so far, over all ranks; what workers have read ahead does not count."""
+        return self._position
+
+    def state_dict(self) -> dict[str, int]:
+        return {"position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue at a saved position, whatever world size and number of workers it was saved with."""
+        self._position = position_of(state)
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        try:
+            batch = self._take()
+            if isinstance(batch, PartialFCError):
+                raise batch
+        except BaseException:
+            self.close()  # torch's iterator may have lost a batch; a new one starts where this one left off
+            raise
+        self._position += self._global_batch
+        return batch
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers. Reading on afterwards starts new ones at the current position."""
+        # Not by killing them: one that dies holding a lock of torch's queues would block us for ever.
+        self._reader.stop_workers()
+        self._processes = []
+        self._batches = None  # the last reference: torch's iterator joins its workers and threads
+
+    def _take(self) -> Batch | PartialFCError:
+        failure = self._death()  # a dead worker's batches never come: notice now, not at the timeout
+        if failure is None:
+            began = time.monotonic()
+            try:
+                if self._batches is None:
+                    self._batches = self._start()
+                return next(self._batches)
+            except Exception as error:
+                failure = self._explain(error, timed_out=time.monotonic() - began >= self._timeout)
+                if failure is None:
+                    raise
+                error.__traceback__ = None  # torch leaves a cycle through it that keeps its iterator alive
+        # Out of the except block nothing else refers to torch's iterator, so closing takes it down.
+        for process in self._processes:
+            if self._reader.reading(process.pid) != NOTHING:
+                process.kill()  # it hangs; inside a read it holds none of torch's locks
+        self.close()
+        raise failure
+
+    def _start(self) -> Iterator[Batch | PartialFCError]:
+        self._sampler.load_state_dict(self.state_dict())
+        if self._workers:
+            self._reader.expect_workers(self._workers)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="'set_vital' is deprecated"
+            )  # torchdata 0.11 on torch 2.13
+            loader = StatefulDataLoader(
+                self._reader,
+                batch_size=None,  # the sampler yields batches, and the reader reads one at a time
+                sampler=self._sampler,
+                num_workers=self._workers,
+                pin_memory=self._pin_memory,
+                timeout=self._timeout if self._workers else 0,
+                worker_init_fn=_enter_worker,
+                multiprocessing_context=_worker_context() if self._workers else None,
+                # A generator of its own: starting the loader must not move torch's global random numbers,
+                # or a resumed run would draw others than one that never stopped.
+                generator=torch.Generator(),
+                snapshot_every_n_steps=None,  # Loader counts what was handed out; that is the whole state
+            )
+        batches: Iterator[Batch | PartialFCError] = iter(loader)
+        pids = self._reader.worker_pids()
+        self._processes = [process for process in multiprocessing.active_children() if process.pid in pids]
+        return batches
+
+    def _explain(self, error: Exception, *, timed_out: bool) -> DataError | None:
+        """What to tell the user when no batch came; None if the workers are not to blame."""
+        if self._workers == 0:
+            return None
+        if not self._processes:
+            hint = "; a script needs `if __name__ == '__main__':` around its main part" if timed_out else ""
+            return DataError(f"the loader's workers did not start{hint}: {error}")
+        # The end of a broken connection is seen before the end of the process at its other side.
+        wait([process.sentinel for process in self._processes], timeout=0 if timed_out else 1)
+        if death := self._death():
+            return death
+        if not timed_out:
+            return None
+        states = "; ".join(
+            f"pid {process.pid} {self._reader.doing(process.pid)}" for process in self._processes
+        )
+        return DataError(
+            f"no batch came within timeout_seconds = {self._timeout:g}: {states}; "
+            f"raise timeout_seconds if the storage is that slow"
+        )
+
+    def _death(self) -> DataError | None:
+        ends = [
+            f"{_end_of(process)} {self._reader.doing(process.pid)}"
+            for process in self._processes
+            if process.exitcode is not None
+        ]
+        return DataError(f"a loader worker died: {'; '.join(ends)}") if ends else None
+
+
+class _BatchReader(Dataset[Batch | PartialFCError]):
+    """Turns a list of (index, position) pairs into one batch; copied into every worker.
+
+    Errors are returned, not raised, so that they cross the process boundary with their type and message.
+    """
+
+    def __init__(self, source: Source, image_size: int, channels: int, options: Augment, seed: int) -> None:
+        self._source = source
+        self._shape = (channels, image_size, image_size)
+        self._options = options
+        self._random = _PositionRandom(seed)
+        self._board = torch.empty((0, 3), dtype=torch.int64)
+        self._row: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(3, np.int64)
+
+    def expect_workers(self, count: int) -> None:
+        """Sets up the board: the only trace of a worker that hangs or was killed, it pins that on a file."""
+        # A new one each time, for workers that are still ending go on reading theirs.
+        self._board = torch.tensor([[0, NOTHING, 0]] * count)
+        self._board.share_memory_()  # type: ignore[no-untyped-call]
+
+    def stop_workers(self) -> None:
+        """Workers leave their batch after the image they are at."""
+        self._board[:, STOP] = 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A source that cannot be opened again must fail where torch reports it, in enter_worker; if it failed
+        # while a process unpickles its arguments, the main process would only see that nothing came.
+        return self.__dict__ | {"_source": pickle.dumps(self._source)}
+
+    def enter_worker(self, worker: int) -> None:
+        self._source = pickle.loads(cast(bytes, self._source))
+        self._row = self._board.numpy()[worker]
+        self._row[PID] = os.getpid()
+
+    def worker_pids(self) -> set[int]:
+        return set(self._board[:, PID].tolist())
+
+    def reading(self, pid: int | None) -> int:
+        """The index of the sample that a worker is, or was at its end, reading; or NOTHING."""
+        return next(int(row[READING]) for row in self._board if row[PID] == pid)
+
+    def doing(self, pid: int | None) -> str:
+        index = self.reading(pid)
+        return "while idle" if index == NOTHING else f"while reading {self._source.name(index)}"
+
+    def __getitem__(self, pairs: Sequence[tuple[int, int]]) -> Batch | PartialFCError:
+        """[(index, position)] * B -> images uint8 [B, C, H, W], labels int64 [B]."""
+        images = np.empty((len(pairs), *self._shape), np.uint8)
+        labels = np.empty(len(pairs), np.int64)
+        for place, (index, position) in enumerate(pairs):
+            if self._row[STOP]:
+                break  # nobody will look at this batch
+            self._row[READING] = index
+            try:
+                data, labels[place] = self._read(index)
+                images[place] = self._image(data, position)
+            except Exception as error:
+                return self._named(error, index)
+            finally:
+                self._row[READING] = NOTHING
+        return torch.from_numpy(images), torch.from_numpy(labels)
+
+    def _read(self, index: int) -> tuple[bytes, int]:
+        data, label = self._source.read(index)
+        num_classes = self._source.num_classes
+        if not 0 <= label < num_classes:
+            raise LabelError(
+                f"label {label} at {self._source.name(index)}: num_classes is {num_classes}, "
+                f"so labels must be 0..{num_classes - 1}"
+            )
+        return data, label
+
+    def _image(self, data: bytes, position: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """An encoded image -> pixels [C, H, W]."""
+        channels, size, _ = self._shape
+        pixels = resize(decode(data, channels=channels), size)
+        return augment(pixels, self._random.at(position), self._options).transpose(2, 0, 1)
+
+    def _named(self, error: Exception, index: int) -> PartialFCError:
+        """The error with the sample's name in it; one that is not ours as a DataError."""
+        name = self._source.name(index)
+        if not isinstance(error, PartialFCError):
+            named: PartialFCError = DataError(f"{name}: {type(error).__name__}: {error}")
+            named.add_note("".join(traceback.format_exception(error)))
+            return named
+        return error if name in str(error) else type(error)(f"{name}: {error}")
+
+
+class _PositionRandom:
+    """A random generator for each stream position, a pure function of (seed, position).
+
+    One counter-based generator whose counter is set, which takes a tenth of the time of making a new one.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.Philox(np.random.SeedSequence(seed))
+        self._state: Any = self._bits.state
+        self._generator = np.random.Generator(self._bits)
+
+    def at(self, position: int) -> np.random.Generator:
+        # The lowest word counts the draws within a sample.
+        self._state["state"]["counter"] = np.array((0, position, 0, 0), np.uint64)
+        self._bits.state = self._state
+        return self._generator
+
+
+def _worker_context() -> Any:
+    """How worker processes start.
+
+    Not by fork: the parent runs threads (BLAS, gloo or NCCL, a metrics server) whose locks a forked child
+    would inherit locked, and a CUDA context that it must not touch. A fork server is a clean process that
+    imports torch once and forks workers from there, so that each starts in milliseconds and shares memory.
+    Where there is none (Windows), workers are spawned.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # no effect on a server that already runs
+    return context
+
+
+def _enter_worker(worker: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    # Ctrl-C reaches the whole process group; the main process handles it, and then stops the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    info = get_worker_info()
+    assert info is not None
+    assert isinstance(info.dataset, _BatchReader)
+    info.dataset.enter_worker(worker)
+
+
+def _end_of(process: BaseProcess) -> str:
+    """How a process ended, for people."""
+    code = process.exitcode or 0
+    if code >= 0:
+        return f"pid {process.pid} exited with code {code}"
+    name = signal.Signals(-code).name
+    memory = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"pid {process.pid} was killed by {name}{memory}"
