@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from partialfc.errors import DistributedError
 
@@ -66,6 +66,22 @@ class World:
         with self._naming("all-gather of integers"):
             dist.all_gather_single(gathered, mine, group=self.group)
         return gathered.cpu().numpy().reshape(self.size, -1)
+
+    def gather_texts(self, text: str) -> list[str]:
+        """Forward: all-gather one host string a rank -> W strings. No backward."""
+        raw = np.frombuffer(text.encode(), np.uint8).astype(np.int64)
+        counts = self.gather_integers([len(raw)])[:, 0].tolist()
+        ends = np.cumsum(counts)[:-1]
+        parts = np.split(self.all_gather_labels(raw, counts), ends)
+        return [part.astype(np.uint8).tobytes().decode() for part in parts]
+
+    def broadcast_buffers(self, module: nn.Module) -> None:
+        """Give every rank rank 0's buffers, in place (running statistics differ between DDP forwards)."""
+        if self.size == 1:
+            return
+        with self._naming("broadcast of buffers"):
+            for buffer in module.buffers():
+                dist.broadcast(buffer, group_src=0, group=self.group)
 
     def all_gather_labels(
         self, labels: npt.NDArray[np.int64], counts: Sequence[int]
