@@ -329,8 +329,7 @@ class _PositionRandom:
         self._generator = np.random.Generator(self._bits)
 
     def at(self, position: int) -> np.random.Generator:
-        # The lowest word counts the draws within a sample.
-        self._state["state"]["counter"] = np.array((0, position, 0, 0), np.uint64)
+        self._state["state"]["counter"][1] = position  # word 0 counts the draws within a sample
         self._bits.state = self._state
         return self._generator
 
