@@ -1,0 +1,26 @@
+"""What each section of the config is built from."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """Frozen, without conversions, unknown keys and non-finite numbers."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def default_variant(name: str) -> BeforeValidator:
+    """A mapping that does not name its variant of a section describes the variant `name`."""
+    return BeforeValidator(lambda value: {"name": name} | value if isinstance(value, dict) else value)
+
+
+def _check_path(value: object) -> object:
+    if isinstance(value, str) and (not value or value.startswith("~")):
+        raise ValueError("must be a path, not empty and without the '~' that only shells expand")
+    return value
+
+
+ConfigPath = Annotated[Path, Field(strict=False), BeforeValidator(_check_path)]
