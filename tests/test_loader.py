@@ -5,10 +5,13 @@ import multiprocessing.forkserver
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -292,6 +295,33 @@ def test_workers_leave_ctrl_c_to_the_main_process(pictures):
         for worker in set(multiprocessing.active_children()) - before:
             os.kill(worker.pid, signal.SIGINT)
         assert len(take(loader, 10)) == 10
+
+
+KILLED = """
+import os, signal
+from tests.test_loader import Pictures, build, noise
+
+if __name__ == "__main__":
+    loader = build(Pictures(noise(5)), workers=2)
+    next(loader)
+    print("running", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_main_process_takes_its_workers_along(tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    root = Path(__file__).parent.parent
+    # Workers inherit the output pipe: reading it to its end waits for the last of them.
+    done = subprocess.run(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        timeout=120,
+    )
+    assert done.stdout == b"running\n"
+    assert done.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(

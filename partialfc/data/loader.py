@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 import traceback
 import warnings
@@ -354,10 +355,23 @@ def _enter_worker(worker: int) -> None:
     cv2.setNumThreads(1)
     # Ctrl-C reaches the whole process group; the main process handles it, and then stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     info = get_worker_info()
     assert info is not None
     assert isinstance(info.dataset, _BatchReader)
     info.dataset.enter_worker(worker)
+
+
+def _end_with_parent() -> None:
+    """A killed main process takes its workers along.
+
+    torch's workers watch the process that forked them, which here is the fork server, and that in turn lives
+    as long as any worker does: without this they would keep each other for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _end_of(process: BaseProcess) -> str:
