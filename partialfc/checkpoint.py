@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import shutil
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -63,19 +64,19 @@ class CheckpointFolder:
 
     def save(self, step: int, tensors: Tensors, state: Mapping[str, Any], *, num_classes: int) -> Path:
         """Write a checkpoint and move `latest` to it; a crash at any moment leaves the one before whole."""
-        final = self.path / f"step-{step:08d}"
+        final = self.path_of(step)
         partial = final.with_suffix(".partial")
         if self.world.rank == 0:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self.world.barrier()
-        writer = FileSystemWriter(partial)
-        save_tensors(
-            _flat(tensors, num_classes, self.world),
-            storage_writer=writer,
-            process_group=self.world.group,
-            no_dist=self.world.size == 1,
-        )
+        with _quiet():
+            save_tensors(
+                _flat(tensors, num_classes, self.world),
+                storage_writer=FileSystemWriter(partial),
+                process_group=self.world.group,
+                no_dist=self.world.size == 1,
+            )
         checksums = self._gather_checksums(partial)
         if self.world.rank == 0:
             document = {"format": FORMAT, "num_classes": num_classes, **state, "files": checksums}
@@ -87,6 +88,9 @@ class CheckpointFolder:
             _write_whole(self.path / "latest", final.name)
         self.world.barrier()
         return final
+
+    def path_of(self, step: int) -> Path:
+        return self.path / f"step-{step:08d}"
 
     def mark_best(self, checkpoint: Path) -> None:
         if self.world.rank == 0:
@@ -301,9 +305,18 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's warning that one process alone is one process."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or")
+        yield
+
+
+@contextmanager
 def _reading(checkpoint: Path) -> Iterator[None]:
     try:
-        yield
+        with _quiet():
+            yield
     except (
         OSError,
         RuntimeError,

@@ -26,6 +26,22 @@ def launched_by_torchrun() -> bool:
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
 
+def local_device(choice: str) -> torch.device:
+    """ "auto", "cpu" or "cuda" -> this rank's device; a rank's GPU is that of its LOCAL_RANK."""
+    if choice == "auto":
+        choice = "cuda" if torch.cuda.is_available() else "cpu"
+    if choice == "cpu":
+        return torch.device("cpu")
+    index, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if index >= count:
+        raise DistributedError(
+            f"local rank {index} needs CUDA device {index}, but this machine has {count}: "
+            "start fewer processes a node, or set train.device=cpu"
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
 @contextmanager
 def process_group(device: torch.device, *, timeout: timedelta) -> Iterator[None]:
     """Under torchrun: join its group (gloo for host tensors, NCCL for CUDA ones); alone: do nothing."""

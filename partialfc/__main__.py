@@ -1,0 +1,3 @@
+from partialfc.cli import main
+
+main()

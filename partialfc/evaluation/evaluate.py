@@ -1,0 +1,44 @@
+"""Pair verification of a backbone, its images spread over the ranks."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from partialfc.distributed import World
+from partialfc.evaluation.embed import embed
+from partialfc.evaluation.pairs import PairSet
+from partialfc.evaluation.verification import Verification, pair_scores, verify
+
+
+def evaluate_pairs(
+    backbone: nn.Module,
+    pairs: PairSet,
+    world: World,
+    *,
+    embedding_size: int,
+    image_size: int,
+    channels: int,
+    batch_size: int,
+    device: torch.device,
+    folds: int = 10,
+    flip: bool = False,
+    amp: torch.dtype | None = None,
+) -> tuple[Verification, np.ndarray]:
+    """The verification of P pairs and their scores [P], the same on every rank; collective."""
+    cuts = np.linspace(0, len(pairs.images), world.size + 1).astype(int)
+    mine = pairs.images[cuts[world.rank] : cuts[world.rank + 1]]
+    local = torch.zeros(0, embedding_size)
+    if mine:
+        local = embed(
+            backbone,
+            mine,
+            image_size=image_size,
+            channels=channels,
+            batch_size=batch_size,
+            device=device,
+            flip=flip,
+            amp=amp,
+        )
+    gathered = world.all_gather_rows(local.to(device), np.diff(cuts).tolist())
+    scores = pair_scores(gathered.cpu().numpy())
+    return verify(scores, pairs.same, folds=folds), scores

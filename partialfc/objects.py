@@ -1,0 +1,159 @@
+"""From config sections to objects."""
+
+import json
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from partialfc.backbones import build_backbone
+from partialfc.config import Config
+from partialfc.data.folder import FolderSource
+from partialfc.data.images import Augment
+from partialfc.data.loader import Loader, build_loader
+from partialfc.data.source import Source, open_source
+from partialfc.distributed import World
+from partialfc.errors import CheckpointError, ConfigError
+from partialfc.head.margins import ArcFace, CombinedMargin, CosFace, Margin, NormalizedSoftmax
+from partialfc.head.optim import RowAdamW, RowOptimizer, RowSGD
+from partialfc.head.partial_fc import PartialFC
+from partialfc.schedule import Schedule
+
+CLASSES = "classes.json"
+
+MARGINS: dict[str, type[Margin]] = {
+    "arcface": ArcFace,
+    "cosface": CosFace,
+    "normalized_softmax": NormalizedSoftmax,
+    "combined": CombinedMargin,
+}
+
+
+def open_training_source(config: Config, world: World) -> Source:
+    """The training data; an image folder keeps the class ids that this run has given before."""
+    path, index = config.data.train, config.run.dir / CLASSES
+    if not path.is_dir():
+        return open_source(path)
+    known = json.loads(index.read_text()) if index.exists() else None
+    source = open_source(path) if known is None else FolderSource(path, known)
+    world.barrier()  # every rank has looked for the index before one writes it
+    if known is None and world.rank == 0 and isinstance(source, FolderSource):
+        index.write_text(json.dumps(source.classes, indent=0, ensure_ascii=False))
+    return source
+
+
+def resolve_num_classes(config: Config, source: Source) -> int:
+    asked = config.data.num_classes
+    if asked is None:
+        return source.num_classes
+    if asked < source.num_classes:
+        raise ConfigError(
+            f"data.num_classes is {asked}, but {config.data.train} has {source.num_classes} classes; "
+            "leave it out, or make it at least that"
+        )
+    return asked
+
+
+def build_backbone_from(config: Config, *, with_weights: bool = True) -> nn.Module:
+    """The config's backbone; with_weights=False leaves out `backbone.weights`, for who has better ones."""
+    section = config.backbone
+    backbone = build_backbone(
+        section.name,
+        embedding_size=section.embedding_size,
+        image_size=config.data.image_size,
+        channels=config.data.channels,
+        **section.options,
+    )
+    if with_weights and section.weights is not None:
+        load_weights(backbone, section.weights)
+    return backbone
+
+
+def load_weights(backbone: nn.Module, path: Path) -> None:
+    """A state dict file (torch.save) into the backbone, read without running its pickle."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        backbone.load_state_dict(state)
+    except Exception as error:
+        raise CheckpointError(f"backbone.weights {path}: {error}") from error
+
+
+def build_head(config: Config, num_classes: int) -> PartialFC:
+    margin = config.head.margin.model_dump(exclude={"name"})
+    return PartialFC(
+        config.backbone.embedding_size,
+        num_classes,
+        margin=MARGINS[config.head.margin.name](**margin),
+        sample_rate=config.head.sample_rate,
+        weight_dtype=getattr(torch, config.head.weight_dtype),
+        compute_dtype=getattr(torch, config.head.compute_dtype),
+        seed=config.run.seed,
+    )
+
+
+def build_optimizers(
+    config: Config, backbone: nn.Module, head: PartialFC
+) -> tuple[torch.optim.Optimizer, RowOptimizer]:
+    """The backbone's optimizer and the centres'; the loop sets their learning rates."""
+    section = config.optimizer
+    lr, decay = section.effective_head_lr, section.effective_head_weight_decay
+    if section.name == "adamw":
+        return (
+            torch.optim.AdamW(
+                backbone.parameters(),
+                lr=section.lr,
+                betas=section.betas,
+                eps=section.eps,
+                weight_decay=section.weight_decay,
+            ),
+            RowAdamW(head, lr=lr, betas=section.betas, eps=section.eps, weight_decay=decay),
+        )
+    return (
+        torch.optim.SGD(
+            backbone.parameters(),
+            lr=section.lr,
+            momentum=section.momentum,
+            weight_decay=section.weight_decay,
+        ),
+        RowSGD(head, lr=lr, momentum=section.momentum, weight_decay=decay, unsampled=config.unsampled),
+    )
+
+
+def build_schedule(config: Config, total_steps: int, epoch_steps: float) -> Schedule:
+    """The learning rate's factor of its peak by step."""
+    section = config.schedule
+    warmup = section.warmup_steps or math.ceil((section.warmup_epochs or 0.0) * epoch_steps)
+    if warmup > total_steps:
+        raise ConfigError(
+            f"the warm-up has {warmup} steps, but the run only {total_steps}: "
+            "shorten schedule.warmup_epochs or warmup_steps, or train longer"
+        )
+    return Schedule(
+        peak=1.0,
+        total_steps=total_steps,
+        warmup_steps=warmup,
+        name=section.name,
+        power=section.power,
+        final_ratio=section.final_lr_ratio,
+    )
+
+
+def build_loader_from(
+    config: Config, source: Source, world: World, *, position: int, pin_memory: bool
+) -> Loader:
+    section = config.data
+    return build_loader(
+        source,
+        global_batch=config.train.batch_size,
+        rank=world.rank,
+        world_size=world.size,
+        seed=config.run.seed,
+        position=position,
+        image_size=section.image_size,
+        channels=section.channels,
+        augment=Augment(**section.augment.model_dump()),
+        workers=section.workers,
+        pin_memory=pin_memory,
+        timeout_seconds=section.timeout_seconds,
+    )
