@@ -151,7 +151,7 @@ class Trainer:
         state, config = self.state, self.config.train
         self.nonfinite.begin()
         self._set_learning_rates()
-        loss = torch.zeros((), device=self.device)
+        loss = torch.zeros((), dtype=self.head.math_dtype, device=self.device)
         embeddings = []
         for micro in range(config.accumulation):
             images, labels = next(self.loader)
@@ -315,7 +315,23 @@ class Trainer:
         if self.world.size == 1:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=devices, process_group=self.world.group)
+        parallel = DistributedDataParallel(module, device_ids=devices, process_group=self.world.group)
+        self._settle(parallel)
+        return parallel
+
+    def _settle(self, parallel: DistributedDataParallel) -> None:
+        """A first backward pass, whose gradients are dropped, before the first or the resumed step.
+
+        DDP arranges its gradient buckets anew after its first one, which changes the order of the sums over
+        ranks; a resumed run is bit-identical only if both kinds of run have that behind them. In evaluation
+        mode, so that neither statistics nor random numbers move.
+        """
+        shape = (1, self.config.data.channels, self.config.data.image_size, self.config.data.image_size)
+        parallel.module.eval()
+        with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
+            parallel(torch.zeros(shape, device=self.device)).sum().backward()
+        parallel.zero_grad()
+        parallel.module.train()
 
     def _gradients_wait(self) -> contextlib.AbstractContextManager[None]:
         """In a micro-batch before the last: its gradients are reduced with the last one's."""

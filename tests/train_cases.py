@@ -1,0 +1,131 @@
+"""Backbones and data for the training tests; named in configs as "tests.train_cases:Name"."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from partialfc.config import Config, parse_config
+from partialfc.data.images import encode_png
+from partialfc.data.records import write_source
+
+CLASSES, PER_CLASS, SIZE = 20, 6, 8
+
+
+class Tiny(nn.Module):
+    """A network without BatchNorm, so that how a batch is divided changes only rounding."""
+
+    def __init__(self, *, embedding_size: int, image_size: int, channels: int, double: bool = False) -> None:
+        super().__init__()
+        dtype = torch.float64 if double else torch.float32
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(channels * image_size**2, 32, dtype=dtype),
+            nn.PReLU(dtype=dtype),
+            nn.Linear(32, embedding_size, dtype=dtype),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images.to(self.layers[1].weight.dtype))
+
+
+class Normed(nn.Module):
+    """With BatchNorm and dropout: running statistics and random numbers to resume."""
+
+    def __init__(self, *, embedding_size: int, image_size: int, channels: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten()
+        )
+        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(8 * (image_size // 2) ** 2, embedding_size))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+class Interrupted(Normed):
+    """Sends its own process a signal in the n-th training forward pass of this process."""
+
+    def __init__(self, *, at: int, rank: int = 0, kill: bool = False, **size: Any) -> None:
+        super().__init__(**size)
+        self.count, self.at, self.rank, self.kill = 0, at, rank, kill
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.count += self.training
+        if self.count == self.at and self.rank == rank_here():
+            os.kill(os.getpid(), signal.SIGKILL if self.kill else signal.SIGTERM)
+        return super().forward(images)
+
+
+class Poisoned(Normed):
+    """Gives NaN on one rank in the named training forward passes."""
+
+    def __init__(self, *, steps: list[int], rank: int = 0, **size: Any) -> None:
+        super().__init__(**size)
+        self.count, self.steps, self.rank = 0, steps, rank
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.count += self.training
+        if self.training and self.count in self.steps and self.rank == rank_here():
+            images = images * torch.nan
+        return super().forward(images)
+
+
+class Exploding(Normed):
+    """Finite embeddings whose gradient is not."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        embeddings = super().forward(images)
+        return _InfiniteGradient.apply(embeddings)
+
+
+class _InfiniteGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * torch.inf
+
+
+def rank_here() -> int:
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+def write_data(folder: Path, classes: int = CLASSES) -> Path:
+    """A learnable set of grey pictures: each class a random pattern, each image some noise on it."""
+    generator = np.random.default_rng(0)
+    patterns = generator.integers(40, 216, (classes, SIZE, SIZE, 1))
+
+    def samples():
+        for label, pattern in enumerate(patterns):
+            for _ in range(PER_CLASS):
+                noise = generator.integers(-40, 40, pattern.shape)
+                yield encode_png((pattern + noise).clip(0, 255).astype(np.uint8)), label
+
+    folder.mkdir(exist_ok=True)
+    path = folder / "train.rec"
+    write_source(path, samples(), num_classes=classes, image_size=(SIZE, SIZE))
+    return path
+
+
+def small_config(folder: Path, *overrides: str, **sections: dict[str, Any]) -> Config:
+    """A quick run on `write_data`'s set: 24 samples a step, 5 steps an epoch."""
+    mapping: dict[str, Any] = {
+        "run": {"dir": str(folder / "run")},
+        "data": {"train": str(folder / "train.rec"), "image_size": SIZE, "channels": 1},
+        "backbone": {"name": "tests.train_cases:Normed", "embedding_size": 16},
+        "head": {"margin": {"name": "arcface", "scale": 16, "margin": 0.2}, "sample_rate": 0.5},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "schedule": {"name": "cosine", "warmup_steps": 2},
+        "train": {"batch_size": 24, "steps": 12, "log_every": 1},
+        "checkpoint": {"every_steps": 100},
+    }
+    for name, section in sections.items():
+        mapping[name] = mapping.get(name, {}) | section
+    return parse_config(mapping, overrides, "the test's config")
