@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,17 @@ def small_config(folder: Path, *overrides: str, **sections: dict[str, Any]) -> C
     for name, section in sections.items():
         mapping[name] = mapping.get(name, {}) | section
     return parse_config(mapping, overrides, "the test's config")
+
+
+class Hanging(Normed):
+    """Rank 1 waits for ever in its third training forward pass."""
+
+    def __init__(self, **size: Any) -> None:
+        super().__init__(**size)
+        self.count = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.count += self.training
+        if self.count == 3 and rank_here() == 1:
+            threading.Event().wait()
+        return super().forward(images)
