@@ -186,6 +186,19 @@ def test_a_backbone_cast_to_another_dtype_runs_in_it(name: str) -> None:
     assert embeddings.dtype == torch.bfloat16
 
 
+def test_convnet_ignores_brightness_and_contrast() -> None:
+    backbone = small("convnet").double().eval()
+    expected = backbone(images().double())
+    torch.testing.assert_close(backbone(images().double() * 0.3 + 0.2), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_convnet_embeds_an_image_of_one_colour() -> None:
+    backbone = small("convnet").train()
+    embeddings = backbone(torch.stack([torch.full((1, 32, 32), 0.7), images()[0]]))
+    embeddings.sum().backward()
+    assert embeddings.isfinite().all()
+
+
 def test_dropout_acts_in_training_only() -> None:
     plain, dropping = small("iresnet18"), small("iresnet18", dropout=0.5)
     assert torch.equal(plain.eval()(images()), dropping.eval()(images()))
@@ -214,9 +227,11 @@ def test_weights_survive_saving(name: str) -> None:
     assert torch.equal(loaded.eval()(images()), trained.eval()(images()))
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_export_keeps_the_embeddings_at_any_batch_size(name: str) -> None:
-    backbone = small(name).eval()
+@pytest.mark.parametrize(
+    ("name", "options"), [("iresnet18", {}), ("mobilefacenet", {"blocks": [1, 1, 2, 1]}), ("convnet", {})]
+)
+def test_export_keeps_the_embeddings_at_any_batch_size(name: str, options: dict[str, object]) -> None:
+    backbone = small(name, **options).eval()
     batch = torch.export.Dim("batch")
     program = torch.export.export(backbone, (images(),), dynamic_shapes=({0: batch},))
     torch.testing.assert_close(program.module()(images(5)), backbone(images(5)))

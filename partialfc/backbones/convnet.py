@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from partialfc.backbones.shared import check_counts, check_images, check_positive, halved
 
+FLAT = 1e-5  # far below the variance of any picture: an image of one colour becomes zeros, not noise
+
 
 class ResidualBlock(nn.Module):
     """relu(x + two 3x3 convolutions of x); [B, C, H, W] -> the same shape."""
@@ -27,10 +29,13 @@ class ResidualBlock(nn.Module):
 class ConvNet(nn.Module):
     """images [B, channels, image_size, image_size] -> embeddings [B, D], not normalised.
 
-    Every stage halves the image first and then adds its residual blocks: `widths` gives the channels of
-    each stage, `blocks` its number of residual blocks. The first stage halves too, as full resolution
-    costs a CPU more than it gains; the last feature map is flattened, not pooled, as place tells
-    characters apart. The embedding layer runs in its weights' own dtype under autocast.
+    Each image is brought to mean 0 and deviation 1 first, so that its brightness and contrast do not
+    matter. Every stage halves it and then adds its residual blocks: `widths` gives the channels of each
+    stage, `blocks` its number of residual blocks. The first stage halves too, as full resolution costs a
+    CPU more than it gains; the last feature map is flattened, not pooled, as place tells characters apart.
+    The embedding layer runs in its weights' own dtype under autocast.
+
+    The defaults train fastest on a CPU with 24x24 images, channels_last and bf16 autocast.
     """
 
     def __init__(
@@ -39,8 +44,8 @@ class ConvNet(nn.Module):
         embedding_size: int,
         image_size: int = 112,
         channels: int = 3,
-        widths: Sequence[int] = (64, 128),
-        blocks: Sequence[int] = (0, 3),
+        widths: Sequence[int] = (64, 96),
+        blocks: Sequence[int] = (1, 2),
     ) -> None:
         super().__init__()
         check_positive(embedding_size=embedding_size, image_size=image_size, channels=channels)
@@ -65,10 +70,15 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         check_images(images, channels=self.channels, image_size=self.image_size)
-        x = self.layers(images).flatten(1)
+        x = self.layers(_standardised(images)).flatten(1)
         with torch.autocast(x.device.type, enabled=False):
             embeddings: Tensor = self.features(self.fc(x.to(self.fc.weight.dtype)))
         return embeddings
+
+
+def _standardised(images: Tensor) -> Tensor:
+    variance, mean = torch.var_mean(images, dim=(1, 2, 3), correction=0, keepdim=True)
+    return (images - mean) * (variance + FLAT).rsqrt()
 
 
 def _conv_bn(in_channels: int, out_channels: int, *, stride: int) -> tuple[nn.Module, nn.Module]:

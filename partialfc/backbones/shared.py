@@ -15,7 +15,7 @@ def check_positive(**values: object) -> None:
 
 
 def check_counts(name: str, values: object, *, least: int, length: int | None = None) -> None:
-    """`values` lists `length` integers of at least `least`, or a ConfigError that names it; None: any number."""
+    """`values` lists `length` integers of at least `least` (None: any number), or a ConfigError names it."""
     counts = values if isinstance(values, Sequence) else ()
     expected = max(1, len(counts)) if length is None else length
     if len(counts) != expected or not all(_is_count(count, least) for count in counts):
