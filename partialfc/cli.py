@@ -82,10 +82,12 @@ def report(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     output: Annotated[Path | None, typer.Option(help="PNG file; default: report.png in the run.")] = None,
 ) -> None:
-    """Draw a run: loss, target angles, and the ROC of each verification set."""
-    from partialfc.report import draw_report
+    """Sum up a run, and draw its loss, its target angles and the ROC of each verification set."""
+    from partialfc.report import draw_report, summarise
 
-    print(draw_report(run, output or run / "report.png"))
+    drawn = draw_report(run, output or run / "report.png")
+    print(summarise(run))
+    print(f"{'picture':<16}{drawn}")
 
 
 @app.command()

@@ -36,6 +36,7 @@ class Interval:
         return {
             "loss": _mean(self._losses),
             "gradient_norm": _mean(self._norms),
+            "seconds": round(seconds, 3),
             "images_per_second": round((samples - self._first_sample) / seconds, 1),
         }
 

@@ -1,4 +1,4 @@
-"""A picture of a run: loss, target angles at the start, middle and end, and the ROC on each set."""
+"""A run at a glance: a picture of its curves, and a few lines on what it reached and where things lie."""
 
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,7 @@ def draw_report(run_dir: Path, output: Path) -> Path:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    if not (run_dir / METRICS).exists():
-        raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
-    records = [record for record in read_metrics(run_dir) if record["event"] == "train"]
-    if not records:
-        raise DataError(f"{run_dir / METRICS} has no training record yet: nothing to draw")
+    records = _records(run_dir, "train")
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
     _draw_loss(left, records)
     _draw_angles(middle, records)
@@ -33,6 +29,45 @@ def draw_report(run_dir: Path, output: Path) -> Path:
     figure.savefig(output, dpi=110)
     plt.close(figure)
     return output
+
+
+def summarise(run_dir: Path) -> str:
+    """Each set's first and last verification side by side, the training time, the latest checkpoint."""
+    lines = []
+    results = [record for record in read_metrics(run_dir) if record["event"] == "verification"]
+    for name in dict.fromkeys(record["set"] for record in results):
+        of_set = [record for record in results if record["set"] == name]
+        first, last = of_set[0], of_set[-1]
+        lines.append(f"{name:<16}{_when(first):>14}{_when(last):>14}")
+        lines += [
+            f"{key:<16}{_percent(first[key]):>14}{_percent(last[key]):>14}"
+            for key in first
+            if key in ("accuracy", "eer") or key.startswith("tar@")
+        ]
+    seconds = sum(record["seconds"] for record in _records(run_dir, "train"))
+    lines.append(f"{'training time':<16}{seconds:>12.0f} s")
+    checkpoints = run_dir / "checkpoints"
+    if (checkpoints / "latest").exists():
+        lines.append(f"{'checkpoint':<16}{checkpoints / (checkpoints / 'latest').read_text()}")
+    lines.append(f"{'metrics':<16}{run_dir / METRICS}")
+    return "\n".join(lines)
+
+
+def _records(run_dir: Path, event: str) -> list[dict[str, Any]]:
+    if not (run_dir / METRICS).exists():
+        raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
+    records = [record for record in read_metrics(run_dir) if record["event"] == event]
+    if not records:
+        raise DataError(f"{run_dir / METRICS} has no {event} record yet: nothing to report")
+    return records
+
+
+def _when(record: dict[str, Any]) -> str:
+    return f"step {record['step']}" if record["step"] else "untrained"
+
+
+def _percent(share: float | None) -> str:
+    return "too few pairs" if share is None else f"{share:.2%}"
 
 
 def _draw_loss(axes: Any, records: list[dict[str, Any]]) -> None:
