@@ -9,9 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partialfc.data.fonts import MISSING, Face, Pen
-from partialfc.data.glyph_pictures import MEAN_DIFFERENCE, SIGNATURE_SIDE, same_picture, signature
+from partialfc.data.glyph_pictures import (
+    MAX_DIFFERENCE,
+    MEAN_DIFFERENCE,
+    SIGNATURE_SIDE,
+    same_picture,
+    signature,
+)
 
 SIDE = 4 * SIGNATURE_SIDE
+BLOCK = 256  # signatures that are compared with their neighbours at once
 PLACEHOLDER_CHARACTERS = 32  # a picture that more characters of a face share says nothing about any of them
 
 Progress = Callable[[str, int, int], None]
@@ -135,19 +142,24 @@ def _doubles(characters: dict[int, dict[int, int]], signatures: NDArray[np.uint8
 
 
 def same_pairs(signatures: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
-    """signatures [N, F] -> every pair of rows that are the same picture.
+    """signatures [N, F] -> every pair of rows that are the same picture, once.
 
-    A small mean difference bounds the difference of the mean and of each quadrant's mean: what is sorted by
-    the mean needs comparing with a few neighbours only.
+    A small mean difference bounds the difference of the means, so rows sorted by their mean need comparing
+    with a few neighbours only; together with the largest difference it bounds the squared distance, which is
+    a matrix product.
     """
-    half = SIGNATURE_SIDE // 2
     means = signatures.mean(1, dtype=np.float64)
     order = np.argsort(means, kind="stable")
-    quadrants = signatures[order].reshape(-1, 2, half, 2, half).mean((2, 4), dtype=np.float32).reshape(-1, 4)
     stops = np.searchsorted(means[order], means[order] + MEAN_DIFFERENCE, side="right")
-    for at, stop in enumerate(stops.tolist()):
-        near = np.abs(quadrants[at + 1 : stop] - quadrants[at]).max(1, initial=0.0) <= 4 * MEAN_DIFFERENCE
-        neighbours = order[at + 1 + np.flatnonzero(near)]
-        if len(neighbours):
-            same = same_picture(signatures[neighbours], signatures[order[at]])
-            yield from ((int(order[at]), int(other)) for other in neighbours[same])
+    rows = signatures[order].astype(np.float32)
+    squares = (rows * rows).sum(1)
+    bound = 1.01 * MAX_DIFFERENCE * MEAN_DIFFERENCE * rows.shape[1]  # and a little for float32
+    for start in range(0, len(rows), BLOCK):
+        stop = min(start + BLOCK, len(rows))
+        end = stops[stop - 1]
+        products = rows[start:stop] @ rows[start:end].T
+        near = squares[start:stop, None] + squares[start:end] - 2 * products <= bound
+        first, second = np.nonzero(np.triu(near, 1))
+        first, second = order[start + first], order[start + second]
+        same = same_picture(signatures[first], signatures[second])
+        yield from zip(first[same].tolist(), second[same].tolist(), strict=True)
