@@ -171,8 +171,10 @@ class TrainConfig(Section):
     clip_norm: float | None = Field(
         5.0, gt=0, description="Largest norm of the backbone's gradient; null does not clip."
     )
-    amp: Literal["bfloat16"] | None = Field(
-        None, description="Autocast the backbone to this type; null: no autocast."
+    amp: Literal["auto", "bfloat16"] | None = Field(
+        None,
+        description="Autocast the backbone to this type; auto: to bfloat16 where the device multiplies in it "
+        "natively; null: no autocast.",
     )
     threads: int | None = Field(
         None, ge=1, description="Torch CPU threads per process; null: torch's own choice."

@@ -42,6 +42,13 @@ def local_device(choice: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 run in hardware there, rather than slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
 @contextmanager
 def process_group(device: torch.device, *, timeout: timedelta) -> Iterator[None]:
     """Under torchrun: join its group (gloo for host tensors, NCCL for CUDA ones); alone: do nothing."""

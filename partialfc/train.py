@@ -20,7 +20,7 @@ from partialfc import __version__
 from partialfc.checkpoint import CheckpointFolder, find_checkpoint
 from partialfc.config import Config, dump_config
 from partialfc.data.tensors import normalise
-from partialfc.distributed import World, local_device, process_group
+from partialfc.distributed import World, has_bfloat16, local_device, process_group
 from partialfc.errors import ConfigError
 from partialfc.evaluation.evaluate import evaluate_pairs
 from partialfc.evaluation.pairs import read_pairs
@@ -63,7 +63,8 @@ class Trainer:
         self.config = config
         self.device = device
         self.world = World.of()
-        self.amp = torch.bfloat16 if config.train.amp == "bfloat16" else None
+        wanted = config.train.amp == "bfloat16" or (config.train.amp == "auto" and has_bfloat16(device))
+        self.amp = torch.bfloat16 if wanted else None
         if self.world.rank == 0:
             config.run.dir.mkdir(parents=True, exist_ok=True)
         self.world.barrier()

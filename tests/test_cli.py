@@ -1,10 +1,16 @@
 """The command as people run it: real processes, real torchrun, exit codes and one-line errors."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -147,3 +153,51 @@ def test_every_committed_config_is_valid():
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         result = call("config", path)
         assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_two_nodes_train_as_one(folder):
+    """Two torchrun agents that meet at a rendezvous, one rank each: what a two-node cluster runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    agents = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
+                *("--node-rank", str(node), "--master-addr", "127.0.0.1", "--master-port", str(port)),
+                *("-m", "partialfc", "train", str(folder / "config.yaml"), "train.steps=4"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        for node in range(2)
+    ]
+    outputs = [agent.communicate() for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], outputs
+    assert "2 ranks on cpu" in outputs[0][0]
+    assert outputs[1][0] == ""
+    assert len(losses(folder)) == 4
+
+
+def test_a_terminal_gets_a_bar(folder):
+    """On a terminal: one line that moves, with loss, learning rate, speed and time left."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+    process = subprocess.Popen(
+        command("train", folder / "config.yaml", "train.steps=5", "schedule.warmup_steps=1"),
+        stdout=theirs,
+        stderr=theirs,
+        env=ENVIRONMENT,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait() == 0
+    bar = shown.decode().replace("\r", "\n").splitlines()
+    assert any("5/5" in line and "loss" in line and "lr" in line and "images/s" in line for line in bar)

@@ -14,6 +14,7 @@ from partialfc.checkpoint import read_state
 from partialfc.config import load_config
 from partialfc.data.images import encode_png
 from partialfc.data.source import open_source
+from partialfc.distributed import local_device
 from partialfc.evaluation.make_pairs import make_pairs
 from partialfc.evaluation.pairs import write_pairs
 from partialfc.progress import read_metrics
@@ -39,7 +40,7 @@ def folder(data, tmp_path):
 
 def run(config: Any) -> dict[str, Any]:
     """A whole run on this rank; what it left behind."""
-    trainer = Trainer(config, torch.device("cpu"))
+    trainer = Trainer(config, local_device(config.train.device))
     with trainer.running():
         finished = trainer.run()
     trainer.state.head_optimizer.flush()

@@ -1,0 +1,50 @@
+"""Verification spread over ranks is verification on one."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from partialfc.data.images import encode_png
+from partialfc.distributed import World
+from partialfc.evaluation.evaluate import evaluate_pairs
+from partialfc.evaluation.pairs import PairSet
+
+
+def pair_set(count: int) -> PairSet:
+    """Genuine pairs show one picture with some noise, impostor pairs two pictures."""
+    generator = np.random.default_rng(0)
+    images, same = [], np.arange(count) % 2 == 0
+    for genuine in same:
+        first, other = generator.integers(0, 256, (2, 8, 8, 1))
+        noise = generator.integers(-120, 120, first.shape)
+        second = (first + noise).clip(0, 255) if genuine else other
+        images += [encode_png(picture.astype(np.uint8)) for picture in (first, second)]
+    return PairSet(images, same)
+
+
+def run(count: int, flip: bool) -> tuple[dict, list[float]]:
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+    result, scores = evaluate_pairs(
+        backbone,
+        pair_set(count),
+        World.of(),
+        embedding_size=5,
+        image_size=8,
+        channels=1,
+        batch_size=7,
+        device=torch.device("cpu"),
+        folds=2,
+        flip=flip,
+    )
+    return result.to_dict(), scores.tolist()
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(("world_size", "count"), [(2, 31), (3, 40), (4, 2)])
+def test_any_number_of_ranks_gives_the_same_scores(run_ranks, world_size, count, flip):
+    expected, scores = run(count, flip)
+    for result, spread in run_ranks(run, world_size, count, flip):
+        assert spread == pytest.approx(scores, abs=1e-6)
+        assert result["accuracy"] == pytest.approx(expected["accuracy"])
