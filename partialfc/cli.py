@@ -121,9 +121,10 @@ def glyphs(
 ) -> None:
     """Render a many-class data set from fonts: one class a character, one image a font face."""
     from partialfc.data.glyphs import build_glyphs
+    from partialfc.progress import stages
 
-    print(
-        build_glyphs(
+    with stages() as progress:
+        made = build_glyphs(
             out,
             fonts=fonts or (),
             size=size,
@@ -133,8 +134,13 @@ def glyphs(
             colour=colour,
             jitter=jitter,
             seed=seed,
+            progress=progress,
         )
+    print(
+        f"{out}: {made.images:,} images of {made.characters:,} characters from {made.faces} font faces, "
+        f"{made.pairs:,} pairs of {made.held_out:,} other characters, in {made.seconds:.0f} s"
     )
+    print("dropped: " + ", ".join(f"{count:,} {what}" for what, count in made.dropped.items()))
 
 
 @data_app.command()

@@ -58,7 +58,7 @@ def build_glyphs(
     holdout: int = 500,
     pairs: int = 12_000,
     colour: bool = False,
-    jitter: float = 0.5,
+    jitter: float = 0.0,
     seed: int = 0,
     progress: Progress = lambda stage, done, total: None,
 ) -> GlyphReport:
