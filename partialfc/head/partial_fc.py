@@ -1,5 +1,6 @@
 """PartialFC: the sharded, sampled margin softmax as one module."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -93,7 +94,7 @@ class PartialFC(nn.Module):
         self.seed = seed
         self.sparse_grad = sparse_grad
         self.margin = margin
-        self.softmax = Softmax(margin, compute_dtype)
+        self.compute_dtype = compute_dtype
         # Sums, norms and the loss are kept in this dtype whatever the GEMMs run in.
         self.math_dtype = torch.float64 if compute_dtype == torch.float64 else torch.float32
         self.weight = nn.Parameter(
@@ -115,11 +116,11 @@ class PartialFC(nn.Module):
         wants_gradient = torch.is_grad_enabled() and (embeddings.requires_grad or self.weight.requires_grad)
         # Autocast would run the head's own GEMMs in another dtype than it was told to.
         with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
-            loss, embedding_gradient, gradient = self._compute(embeddings, labels, wants_gradient)
-        if embedding_gradient is None or gradient is None:
+            loss, embedding_gradient, by_scale = self._compute(embeddings, labels, wants_gradient)
+        if embedding_gradient is None or by_scale is None:
             return loss
         result: Tensor = _AttachGradient.apply(  # type: ignore[no-untyped-call]
-            embeddings, self.weight, loss, embedding_gradient, lambda scale: self._backward(gradient, scale)
+            embeddings, self.weight, loss, embedding_gradient, lambda scale: self._backward(by_scale(scale))
         )
         return result
 
@@ -142,7 +143,7 @@ class PartialFC(nn.Module):
     def row_gradients(self) -> Iterator[tuple[Index, Tensor, Tensor]]:
         """(rows [k], centres [k, D], gradient [k, D]) of the rows that have one, in chunks, each row once."""
         if self._gradients:
-            yield from row_gradients(self.softmax, self._gradients, self.current_rows)
+            yield from row_gradients(self._gradients, self.current_rows)
 
     def has_row_gradients(self) -> bool:
         return bool(self._gradients)
@@ -164,8 +165,8 @@ class PartialFC(nn.Module):
 
     def _compute(
         self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
-    ) -> tuple[Tensor, Tensor | None, BatchGradient | None]:
-        """The loss, the gradient by this rank's embeddings [B, D], and what pass 2 needs."""
+    ) -> tuple[Tensor, Tensor | None, Callable[[Tensor], BatchGradient] | None]:
+        """The loss, the gradient by this rank's embeddings [B, D], and pass 2 by the loss's own gradient."""
         host_labels, valid, counts = self._agree_on_batch(embeddings, labels, wants_gradient)
         kept = embeddings.detach()
         if len(valid) < len(kept):
@@ -178,9 +179,10 @@ class PartialFC(nn.Module):
         if self.training:
             self.margin.update(batch.target_cos, norm)
             self.step += 1
+        softmax = Softmax(self._margin_now(), self.compute_dtype)
 
-        losses, target_slope, norm_slope, target_logit = self._target(batch.target_cos, norm)
-        sums, pull, target_pull = self.softmax.negative_sums(batch, self.current_rows)
+        losses, target_slope, norm_slope, target_logit = self._target(softmax, batch.target_cos, norm)
+        sums, pull, target_pull = softmax.negative_sums(batch, self.current_rows)
         if target_pull is None:
             sums = self.world.all_reduce_sum(sums)
         else:
@@ -199,9 +201,9 @@ class PartialFC(nn.Module):
         target_weight = -missing * target_slope * share
         if target_pull is not None:
             target_weight = target_weight + inverse * target_pull
-        gradient = BatchGradient(batch, inverse * self.softmax.slope, target_weight)
+        negative_weight = inverse * softmax.slope
 
-        pull *= gradient.negative_weight[:, None]
+        pull *= negative_weight[:, None]
         samples = batch.target_samples
         pull.index_add_(0, samples, own_targets * target_weight[samples, None])
         pull = self.world.reduce_scatter_rows(pull, counts)
@@ -214,7 +216,15 @@ class PartialFC(nn.Module):
             everything = local.new_zeros(embeddings.shape)
             everything[torch.from_numpy(valid).to(local.device)] = local
             local = everything
-        return loss, local.to(embeddings.dtype), gradient
+
+        def by_scale(scale: Tensor) -> BatchGradient:
+            return BatchGradient(softmax, batch, negative_weight * scale, target_weight * scale)
+
+        return loss, local.to(embeddings.dtype), by_scale
+
+    def _margin_now(self) -> Margin:
+        """The margin with its state as it is: pass 2 of this batch may come after another batch moves it."""
+        return copy.deepcopy(self.margin) if any(True for _ in self.margin.buffers()) else self.margin
 
     def _local_batch(self, unit: Tensor, labels: npt.NDArray[np.int64]) -> tuple[LocalBatch, Tensor]:
         """The batch as this shard sees it, and the unit centres [T, D] of the targets that lie here."""
@@ -244,15 +254,17 @@ class PartialFC(nn.Module):
         self.last_sample = torch.arange(num_rows) if rows is None else torch.from_numpy(rows)
         return batch, own_targets
 
-    def _target(self, cos: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Tensor]:
+    def _target(
+        self, softmax: Softmax, cos: Tensor, norm: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Tensor]:
         """What the margin says of the targets, each [N].
 
         The regulariser; dlogit/dcos; dlogit/dnorm and dregulariser/dnorm; the target logit less the shift.
         """
         cos, norm = cos.detach().requires_grad_(), norm.detach().requires_grad_()
         with torch.enable_grad():
-            logit = self.margin.target(cos, norm)
-            regulariser = self.margin.regulariser(norm)
+            logit = softmax.margin.target(cos, norm)
+            regulariser = softmax.margin.regulariser(norm)
         by_cos, by_norm = torch.autograd.grad(
             logit, (cos, norm), torch.ones_like(logit), allow_unused=True, materialize_grads=True
         )
@@ -260,7 +272,7 @@ class PartialFC(nn.Module):
             regulariser = penalty_slope = torch.zeros_like(by_norm)
         else:
             (penalty_slope,) = torch.autograd.grad(regulariser, norm, torch.ones_like(norm))
-        shifted = logit.detach() - self.softmax.shift(logit.dtype)
+        shifted = logit.detach() - softmax.shift(logit.dtype)
         return regulariser.detach(), by_cos, (by_norm, penalty_slope), shifted
 
     def _agree_on_batch(
@@ -320,11 +332,10 @@ class PartialFC(nn.Module):
             )
         return None
 
-    def _backward(self, gradient: BatchGradient, scale: Tensor) -> Tensor | None:
+    def _backward(self, gradient: BatchGradient) -> Tensor | None:
         """Keep the batch for the row optimizer's step, or return the sparse gradient of the weight."""
         if not self.weight.requires_grad:
             return None
-        gradient = gradient.scaled(scale)
         if not self.sparse_grad:
             if self._row_source is None:
                 raise RuntimeError(
@@ -335,7 +346,7 @@ class PartialFC(nn.Module):
             return None
         batch = gradient.batch
         rows = np.arange(batch.num_rows) if batch.rows is None else batch.rows
-        values = [g for _, _, g in row_gradients(self.softmax, [gradient], self.current_rows)]
+        values = [g for _, _, g in row_gradients([gradient], self.current_rows)]
         stacked = torch.cat(values) if values else self.weight.new_zeros(0, self.embedding_size)
         return torch.sparse_coo_tensor(
             torch.from_numpy(rows)[None].to(stacked.device),

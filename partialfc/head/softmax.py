@@ -10,7 +10,7 @@ than 147 (1300) below the bound count as 0.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -62,22 +62,6 @@ class LocalBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchGradient:
-    """What pass 2 needs: each sample's weight on its negatives [N] and on its target's cosine [N]."""
-
-    batch: LocalBatch
-    negative_weight: Tensor
-    target_weight: Tensor
-
-    def scaled(self, factor: Tensor) -> "BatchGradient":
-        return replace(
-            self,
-            negative_weight=self.negative_weight * factor,
-            target_weight=self.target_weight * factor,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Softmax:
     """How the passes compute: the margin, the GEMMs' dtype, and rows per chunk."""
 
@@ -105,7 +89,7 @@ class Softmax:
         target_pull = torch.zeros_like(sums) if self.margin.reweights_negatives else None
         for start, stop, index in _chunks(batch.rows, batch.num_rows, self.chunk_rows(batch), unit.device):
             centres = unit_rows(read(index))[0].to(self.compute_dtype)
-            exponentials, weighted, by_target = self._exponentials(unit, centres, batch, start, stop)
+            exponentials, weighted, by_target = self.exponentials(unit, centres, batch, start, stop)
             sums += exponentials.sum(dim=1)
             pull += weighted.to(self.compute_dtype) @ centres
             if target_pull is not None and by_target is not None:
@@ -117,19 +101,7 @@ class Softmax:
         """The constant dlogit/dcos of plain negatives; 1 where the sums hold the margin's own derivative."""
         return 1.0 if self.margin.reweights_negatives else self.margin.scale
 
-    def centre_gradient(self, gradient: BatchGradient, start: int, stop: int, centres: Tensor) -> Tensor:
-        """Pass 2: the gradient [k, D] by the unit centres [k, D] of columns start..stop-1."""
-        batch = gradient.batch
-        weighted = self._exponentials(
-            batch.unit.to(self.compute_dtype), centres.to(self.compute_dtype), batch, start, stop
-        )[1]
-        pushed = (batch.unit * gradient.negative_weight[:, None]).to(self.compute_dtype)
-        result = (weighted.to(self.compute_dtype).T @ pushed).to(batch.unit.dtype)
-        samples, columns = batch.targets_in(start, stop)
-        result.index_add_(0, columns, batch.unit[samples] * gradient.target_weight[samples, None])
-        return result
-
-    def _exponentials(
+    def exponentials(
         self, unit: Tensor, centres: Tensor, batch: LocalBatch, start: int, stop: int
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """E [N, k], the targets at 0; E · dlogit/dcos over `slope` [N, k]; E · dlogit/dtarget_cos [N]."""
@@ -150,8 +122,29 @@ class Softmax:
         return exponentials, weighted, by_target
 
 
+class BatchGradient:
+    """Pass 2 for one batch: each sample's weight on its negatives [N] and on its target's cosine [N]."""
+
+    def __init__(
+        self, softmax: Softmax, batch: LocalBatch, negative_weight: Tensor, target_weight: Tensor
+    ) -> None:
+        self.softmax = softmax
+        self.batch = batch
+        self._target_weight = target_weight
+        self._unit = batch.unit.to(softmax.compute_dtype)
+        self._pushed = (batch.unit * negative_weight[:, None]).to(softmax.compute_dtype)
+
+    def by_centres(self, start: int, stop: int, centres: Tensor) -> Tensor:
+        """The gradient [k, D] by the unit centres [k, D] of columns start..stop-1."""
+        batch, dtype = self.batch, self.softmax.compute_dtype
+        _, weighted, _ = self.softmax.exponentials(self._unit, centres.to(dtype), batch, start, stop)
+        result = (weighted.to(dtype).T @ self._pushed).to(batch.unit.dtype)
+        samples, columns = batch.targets_in(start, stop)
+        return result.index_add_(0, columns, batch.unit[samples] * self._target_weight[samples, None])
+
+
 def row_gradients(
-    softmax: Softmax, gradients: list[BatchGradient], read: ReadCentres
+    gradients: list[BatchGradient], read: ReadCentres
 ) -> Iterator[tuple[Index, Tensor, Tensor]]:
     """Pass 2 over the union of the batches' rows: yields (rows [k], centres [k, D], their gradient [k, D]).
 
@@ -159,7 +152,7 @@ def row_gradients(
     """
     first = gradients[0].batch
     rows, num_rows = _union([gradient.batch for gradient in gradients])
-    step = min(softmax.chunk_rows(gradient.batch) for gradient in gradients)
+    step = min(gradient.softmax.chunk_rows(gradient.batch) for gradient in gradients)
     for start, stop, index in _chunks(rows, num_rows, step, first.unit.device):
         centres = read(index)
         unit, norms = unit_rows(centres)
@@ -167,12 +160,12 @@ def row_gradients(
         for gradient in gradients:
             own = gradient.batch.rows
             if own is None or num_rows == gradient.batch.num_rows:
-                total += softmax.centre_gradient(gradient, start, stop, unit)
+                total += gradient.by_centres(start, stop, unit)
                 continue
             chunk = np.arange(start, stop) if rows is None else rows[start:stop]
             low, high = np.searchsorted(own, (chunk[0], chunk[-1] + 1))
             places = torch.from_numpy(np.searchsorted(chunk, own[low:high])).to(unit.device)
-            total.index_add_(0, places, softmax.centre_gradient(gradient, low, high, unit[places]))
+            total.index_add_(0, places, gradient.by_centres(low, high, unit[places]))
         yield index, centres, through_normalisation(total, unit, norms)
 
 
