@@ -1,0 +1,36 @@
+"""The quickstart in small: real glyphs, two gloo processes, sampled centres, characters never seen."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from partialfc.data.glyphs import build_glyphs
+from partialfc.progress import read_metrics
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_quickstart_learns_to_tell_unseen_characters_apart(tmp_path):
+    build_glyphs(tmp_path / "glyphs", holdout=200, pairs=3000)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run(
+        [
+            *(*launcher, "-m", "partialfc", "train", str(ROOT / "configs" / "quickstart.yaml")),
+            f"run.dir={tmp_path / 'run'}",
+            f"data.train={tmp_path / 'glyphs' / 'train.rec'}",
+            f"verification.sets={{unseen: {tmp_path / 'glyphs' / 'pairs.bin'}}}",
+            *("train.steps=80", "schedule.warmup_steps=10"),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    untrained, trained = (r for r in read_metrics(tmp_path / "run") if r["event"] == "verification")
+    assert trained["accuracy"] > max(0.95, untrained["accuracy"] + 0.03)
+    assert trained["tar@far=1e-3"] > untrained["tar@far=1e-3"] + 0.1
