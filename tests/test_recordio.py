@@ -161,9 +161,9 @@ def test_keys_may_have_gaps_and_any_order_in_the_index(copy: Path) -> None:
         ("3\t" + "9" * 19, "line 4: .* is not"),
         (
             "3\t" + "8" * 18,
-            "line 4: offset 888888888888888888 must be .* inside the .rec file of 376548 bytes",
+            "line 4: offset 888888888888888888 must be a multiple of 4 and at most 376540",
         ),
-        ("3\t376544", "line 4: offset 376544 must .* inside"),
+        ("3\t376544", "line 4: offset 376544 must be .* at most 376540"),
         ("3\t5593", "line 4: offset 5593 must be a multiple of 4"),
         ("2\t5592", "line 4: key 2 appears twice"),
         ("99\t5592", "line 100: key 99 appears twice"),
@@ -202,7 +202,7 @@ def test_a_truncated_file_is_found_at_opening(copy: Path, cut: int, indexed: boo
     if not indexed:
         copy.with_suffix(".idx").unlink()
     with pytest.raises(
-        RecordError, match=r"inside the \.rec file|record 144 at byte 376508: .*(past the end|cut)"
+        RecordError, match=r"where a last record can start|record 144 at byte 376508: .*(past the end|cut)"
     ):
         RecordReader(copy)
 
@@ -258,7 +258,7 @@ def test_a_reader_pickles_and_reads_in_a_fork() -> None:
 
 
 def test_a_large_index_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partialfc.data.recordio._INDEX_BLOCK", 100)
+    monkeypatch.setattr("partialfc.data.record_index.BLOCK", 100)
     path = write(tmp_path / "a.rec", *(b"%d" % key for key in range(500)))
     with RecordReader(path) as reader:
         assert np.array_equal(reader.keys, np.arange(500))

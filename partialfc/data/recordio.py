@@ -9,18 +9,17 @@ Format: dmlc-core `recordio.h`; `IRHeader`: MXNet `python/mxnet/recordio.py`.
 import logging
 import mmap
 import os
-import re
 import struct
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from partialfc.data.record_index import read_index
 from partialfc.errors import RecordError
 
 log = logging.getLogger(__name__)
@@ -34,9 +33,6 @@ _MAX_LENGTH = (1 << _LENGTH_BITS) - 1
 
 _HEADER = struct.Struct("<IfQQ")  # flag, scalar label, id, id2
 
-_INDEX_BLOCK = 1 << 24
-_STALE_INDEX = "the index does not belong to the .rec; delete it to have the .rec scanned instead"
-_INDEX_LINE = re.compile(rb"\d{1,18}\t\d{1,18}\n")
 
 Buffer = TypeVar("Buffer", bytes, memoryview)
 
@@ -97,7 +93,7 @@ class RecordReader:
         index = self.path.with_suffix(".idx")
         size = len(self._map)
         if index.exists():
-            self.keys, self._offsets = _read_index(index, size)
+            self.keys, self._offsets = read_index(index, last_offset=size - _FRAME.size)
         else:
             log.warning("%s: no %s beside it, scanning all records", self.path, index.name)
             self._offsets = self._scan()
@@ -195,70 +191,6 @@ class RecordReader:
             offsets.append(offset)
             _, offset = self._parts(len(offsets) - 1, offset)
         return np.frombuffer(offsets, dtype=np.int64)
-
-
-def _read_index(path: Path, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Keys in ascending order and their offsets; `size` is that of the `.rec` file.
-
-    Block-wise, so that tens of millions of lines take seconds and little beyond the result (16 bytes a line).
-    """
-    with path.open("rb") as file:
-        lines = sum(block.count(b"\n") for block in _line_blocks(file))
-        if lines == 0:
-            raise RecordError(f"{path}: the index is empty; delete it to have the .rec scanned instead")
-        keys, offsets = np.empty(lines, np.int64), np.empty(lines, np.int64)
-        file.seek(0)
-        done = 0
-        for block in _line_blocks(file):
-            rows = _parse_index(path, done, block)
-            keys[done : done + len(rows)], offsets[done : done + len(rows)] = rows[:, 0], rows[:, 1]
-            done += len(rows)
-
-    outside = (offsets > size - _FRAME.size) | (offsets % 4 != 0)
-    if outside.any():
-        line = int(outside.argmax())
-        raise RecordError(
-            f"{path}: line {line + 1}: offset {offsets[line]} must be a multiple of 4 "
-            f"and lie inside the .rec file of {size} bytes; {_STALE_INDEX}"
-        )
-    if not (keys[1:] > keys[:-1]).all():
-        order = np.argsort(keys, kind="stable")
-        keys, offsets = keys[order], offsets[order]
-        repeated = keys[1:] == keys[:-1]
-        if repeated.any():
-            at = int(repeated.argmax()) + 1
-            raise RecordError(f"{path}: line {order[at] + 1}: key {keys[at]} appears twice; {_STALE_INDEX}")
-    return keys, offsets
-
-
-def _line_blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """The file in blocks of whole lines, each ending in a newline."""
-    while block := file.read(_INDEX_BLOCK):
-        block += file.readline()
-        yield block if block.endswith(b"\n") else block + b"\n"
-
-
-def _parse_index(path: Path, before: int, block: bytes) -> npt.NDArray[np.int64]:
-    """Lines of `key TAB offset` -> int64 [n, 2]; `before` lines precede the block."""
-    text = np.frombuffer(block, np.uint8)
-    breaks = np.flatnonzero(text < ord("0"))
-    widths = np.diff(breaks, prepend=-1) - 1
-    well_formed = (
-        len(breaks) % 2 == 0
-        and text.max() <= ord("9")
-        and (text[breaks[0::2]] == ord("\t")).all()
-        and (text[breaks[1::2]] == ord("\n")).all()
-        and widths.min() >= 1
-        and widths.max() <= 18  # fits int64
-    )
-    if well_formed:
-        return np.fromstring(block, np.int64, sep=" ").reshape(-1, 2)
-    for number, line in enumerate(block.splitlines(keepends=True), start=before + 1):
-        if not _INDEX_LINE.fullmatch(line):
-            raise RecordError(
-                f"{path}: line {number}: {line[:80]!r} is not `key<TAB>offset`, two whole numbers"
-            )
-    raise AssertionError("the two checks of an index line disagree")
 
 
 class RecordWriter:
