@@ -206,6 +206,7 @@ class Trainer:
             "epoch": round(state.samples / len(self.source), 4),
             "samples": state.samples,
             "lr": state.optimizer.param_groups[0]["lr"],
+            "centres": len(self.head.last_sample),  # that took part, of rank 0's shard
             "embedding_norm": float(self.head.last_norm.mean()),
             "target_angle_degrees": float(angles.mean()),
             "target_angle_histogram": torch.histc(angles, ANGLE_BINS, 0, 180).int().tolist(),
