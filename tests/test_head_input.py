@@ -1,5 +1,7 @@
 """Bad input to the head: one clear error, on every rank together, and nothing hangs."""
 
+import contextlib
+
 import pytest
 import torch
 
@@ -139,3 +141,72 @@ def test_a_second_optimizer_is_refused():
 def test_bad_optimizer_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make(build())
+
+
+def head_before_the_group(store):
+    """What a framework that builds models first does."""
+    torch.distributed.destroy_process_group()
+    head = build()
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank_of(store), world_size=2
+    )
+    head(torch.randn(3, 8), torch.tensor([1, 2, 3]))
+
+
+def rank_of(store):
+    with contextlib.suppress(FileExistsError), open(store + ".first", "x"):
+        return 0
+    return 1
+
+
+def test_a_head_built_before_the_process_group_is_told(rank_outcomes, tmp_path):
+    for outcome in rank_outcomes(head_before_the_group, 2, str(tmp_path / "second")):
+        assert "built before torch.distributed.init_process_group" in str(outcome)
+
+
+def head_inside_ddp():
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8))
+    model.head = build(num_classes=10, sample_rate=1.0)
+    model.forward = lambda x, y: model.head(model[0](x), y)
+    partialfc.RowSGD(model.head, lr=0.1)
+    parallel = torch.nn.parallel.DistributedDataParallel(model)
+    parallel(torch.randn(3, 8), torch.tensor([1, 2, 3]))
+
+
+def test_a_head_inside_ddp_is_told(rank_outcomes):
+    for outcome in rank_outcomes(head_inside_ddp, 2):
+        assert "wrap the backbone alone" in str(outcome)
+
+
+def other_head_on_rank_one(changes):
+    head = build(**(changes if World.of().rank == 1 else {}))
+    head(torch.randn(3, 8), torch.tensor([1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"num_classes": 12}, {"margin": partialfc.ArcFace(scale=16)}, {"seed": 4}]
+)
+def test_ranks_with_other_heads_are_told(rank_outcomes, changes):
+    for outcome in rank_outcomes(other_head_on_rank_one, 2, changes):
+        assert "ranks [1] built their head otherwise than rank 0" in str(outcome)
+
+
+def other_dtype_on_rank_one():
+    dtype = torch.bfloat16 if World.of().rank == 1 else torch.float32
+    build()(torch.randn(3, 8, dtype=dtype), torch.tensor([1, 2, 3]))
+
+
+def test_ranks_with_other_embedding_dtypes_are_told(rank_outcomes):
+    for outcome in rank_outcomes(other_dtype_on_rank_one, 2):
+        assert "the embeddings' dtype" in str(outcome)
+
+
+def test_float16_is_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"float16; .* autocast to bfloat16, or pass embeddings\.float\(\)"):
+        build()(torch.zeros(2, 8, dtype=torch.float16), torch.zeros(2, dtype=torch.int64))
+
+
+def test_a_scale_that_float32_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match=r"logits up to 200; in torch\.float32 they may reach 147"):
+        build(margin=partialfc.ArcFace(scale=200.0))
+    build(margin=partialfc.ArcFace(scale=200.0), weight_dtype=torch.float64, compute_dtype=torch.float64)

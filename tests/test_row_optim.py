@@ -257,3 +257,95 @@ def test_bfloat16_centres_learn():
         losses.append(loss.item())
     assert head.weight.dtype == torch.bfloat16
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_momentum_may_be_raised_from_zero():
+    """As OneCycleLR does; the reference is torch.optim.SGD with the same change."""
+    head = build(0.1)
+    optimizer = partialfc.RowSGD(head, lr=0.5, weight_decay=5e-3)
+    weight = normal_rows(0, C, D, seed=0, dtype=torch.float64).requires_grad_()
+    dense = torch.optim.SGD([weight], lr=0.5, weight_decay=5e-3)
+    for step in range(30):
+        for group in (optimizer.param_groups[0], dense.param_groups[0]):
+            group["momentum"] = 0.9 if step >= 5 else 0.0
+        embeddings, labels = batch(step)
+        head(embeddings, labels).backward()
+        optimizer.step()
+        dense.zero_grad()
+        reference.dense_loss(
+            embeddings,
+            weight,
+            labels,
+            margin=reference.combined(1, 0.3, 0),
+            scale=SCALE,
+            participating=head.last_sample,
+        ).backward()
+        dense.step()
+    optimizer.flush()
+    torch.testing.assert_close(head.weight.detach(), weight.detach(), atol=1e-10, rtol=0)
+
+
+def test_a_heads_state_dict_holds_the_rows_as_they_are_now():
+    head = build(0.1)
+    optimizer = partialfc.RowSGD(head, **SGD)
+    steps(head, optimizer, 0, 20)
+    now = head.current_rows(slice(None)).clone()
+    assert torch.equal(head.state_dict()["weight"], now)
+
+
+def test_rows_loaded_into_a_head_owe_nothing():
+    head = build(0.1)
+    optimizer = partialfc.RowSGD(head, **SGD)
+    steps(head, optimizer, 0, 20)
+    state = {name: copy.deepcopy(value) for name, value in head.state_dict().items()}
+    steps(head, optimizer, 20, 40)
+    head.load_state_dict(state)
+    assert torch.equal(head.current_rows(slice(None)), state["weight"])
+
+
+def test_a_copy_of_a_head_is_a_head_of_its_own():
+    head = build(0.1)
+    optimizer = partialfc.RowSGD(head, **SGD)
+    steps(head, optimizer, 0, 20)
+    other = copy.deepcopy(head)
+    assert torch.equal(other.weight, head.weight)
+    again = partialfc.RowSGD(other, **SGD)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert steps(other, again, 20, 30) == steps(head, optimizer, 20, 30)
+
+
+def test_zero_grad_of_the_head_drops_what_waits():
+    head = build(1.0)
+    optimizer = partialfc.RowSGD(head, lr=0.5)
+    before = head.weight.detach().clone()
+    embeddings, labels = batch(0)
+    head(embeddings, labels).backward()
+    head.zero_grad()
+    optimizer.step()
+    assert torch.equal(head.weight.detach(), before)
+
+
+def test_a_step_that_fails_half_way_is_not_passed_over(monkeypatch):
+    head = build(1.0)
+    optimizer = partialfc.RowSGD(head, **SGD)
+    embeddings, labels = batch(0)
+    head(embeddings, labels).backward()
+
+    def fail(*_: Any) -> None:
+        raise MemoryError("as when a device runs out")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optimizer, "_update_rows", fail)
+        with pytest.raises(MemoryError):
+            optimizer.step()
+    with pytest.raises(RuntimeError, match="failed half way"):
+        head(embeddings, labels)
+
+
+def test_other_optimizers_state_and_groups_are_refused():
+    frozen = partialfc.RowSGD(build(1.0), lr=0.1, unsampled="frozen").state_dict()
+    optimizer = partialfc.RowSGD(build(1.0), lr=0.1)
+    with pytest.raises(ValueError, match=r"not that of a RowSGD like this one: \['row_step'\] differ"):
+        optimizer.load_state_dict(frozen)
+    with pytest.raises(ValueError, match="moves the centres of one head"):
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))]})

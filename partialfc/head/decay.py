@@ -32,18 +32,13 @@ class DecayTable:
 
     def advance(self, *, lr: float, momentum: float, weight_decay: float) -> None:
         """One more step without a gradient for all rows that are not touched in it."""
-        ww, wv, vw, vv = self.products.unbind(1)
-        moved = torch.stack(
-            [
-                (1.0 - lr * weight_decay) * ww - lr * momentum * vw,
-                (1.0 - lr * weight_decay) * wv - lr * momentum * vv,
-                weight_decay * ww + momentum * vw,
-                weight_decay * wv + momentum * vv,
-            ],
-            dim=1,
-        )
-        identity = moved.new_tensor([[1.0, 0.0, 0.0, 1.0]])
-        self.products = torch.cat([moved, identity])
+        if momentum == 0.0:
+            step = [[1.0 - lr * weight_decay, 0.0], [0.0, 1.0]]  # torch leaves the momentum as it was
+        else:
+            step = [[1.0 - lr * weight_decay, -lr * momentum], [weight_decay, momentum]]
+        moved = self.products.new_tensor(step) @ self.products.view(-1, 2, 2)
+        identity = self.products.new_tensor([[1.0, 0.0, 0.0, 1.0]])
+        self.products = torch.cat([moved.view(-1, 4), identity])
 
     def since(self, row_steps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """row_steps [k] -> the products' entries ww, wv, vw, vv, each [k, 1], from those steps to now."""

@@ -18,7 +18,8 @@ def normal_rows(start: int, stop: int, size: int, *, seed: int, dtype: torch.dty
         key = np.random.SeedSequence((seed, block)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(key) >> 1)
         first = block * BLOCK_ROWS
-        values = torch.empty(BLOCK_ROWS, size).normal_(std=STANDARD_DEVIATION, generator=generator)
+        values = torch.empty(BLOCK_ROWS, size, dtype=torch.float32, device="cpu")
+        values.normal_(std=STANDARD_DEVIATION, generator=generator)
         low, high = max(start, first), min(stop, first + BLOCK_ROWS)
         rows[low - start : high - start] = values[low - first : high - first]
     return rows

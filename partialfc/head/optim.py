@@ -28,6 +28,7 @@ class RowOptimizer(torch.optim.Optimizer):
     def __init__(self, head: PartialFC, defaults: dict[str, Any]) -> None:
         super().__init__([head.weight], defaults)
         self.head = head
+        self._in_step = False
         head.attach(self)
 
     @property
@@ -49,6 +50,17 @@ class RowOptimizer(torch.optim.Optimizer):
     def flush(self) -> None:
         """Bring every row of `head.weight` up to date; between flushes, rows may owe steps."""
 
+    def rows_were_replaced(self) -> None:
+        """The head has loaded other rows, which owe nothing; the optimizer's own state comes after."""
+
+    def check_whole(self) -> None:
+        """Raises RuntimeError where a step ended in the middle, some rows moved and others not."""
+        if self._in_step:
+            raise RuntimeError(
+                "an optimizer step on this head failed half way, so some rows have moved and others not; "
+                "load the head and its optimizer from a checkpoint"
+            )
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         loss = None
@@ -57,10 +69,14 @@ class RowOptimizer(torch.optim.Optimizer):
                 loss = closure()
         if self.head.has_row_gradients():
             (group,) = self.param_groups
+            self.check_whole()
+            self._in_step = True
+            self._begin_step(group)
             with torch.autocast(self.head.weight.device.type, enabled=False):
                 for index, centres, gradient in self.head.row_gradients():
                     self._update_rows(index, centres, gradient, group)
                 self._finish_step(group)
+            self._in_step = False
             self.head.discard_row_gradients()
         return loss
 
@@ -68,21 +84,40 @@ class RowOptimizer(torch.optim.Optimizer):
         super().zero_grad(set_to_none)
         self.head.discard_row_gradients()
 
+    def add_param_group(self, param_group: State) -> None:
+        if self.param_groups:
+            raise ValueError("a row optimizer moves the centres of one head; other parameters need their own")
+        super().add_param_group(param_group)
+
     def state_dict(self) -> State:
+        """Flushes first, so that it fits the head's state_dict whichever is taken first."""
+        self.flush()
         state = super().state_dict()
         state["shared"] = self.shared_state
         return state
 
     def load_state_dict(self, state_dict: State) -> None:
-        """As torch.optim.Optimizer's, but row state keeps its own dtypes (steps are integers)."""
+        """As torch.optim.Optimizer's, but row state keeps its own dtypes (steps are integers).
+
+        Raises ValueError for the state of another kind of optimizer.
+        """
         state_dict = dict(state_dict)
-        self.load_shared_state(state_dict.pop("shared"))
+        shared = state_dict.pop("shared", {})
+        (tensors,) = state_dict["state"].values() or ({},)
+        expected = {*self.row_state} ^ {*tensors} | {*self.shared_state} ^ {*shared}
+        if expected - {"momentum"}:
+            kind = type(self).__name__
+            raise ValueError(f"state_dict is not that of a {kind} like this one: {sorted(expected)} differ")
+        self.load_shared_state(shared)
         super().load_state_dict({**state_dict, "state": {}})
-        for tensors in state_dict["state"].values():
-            self.state[self.head.weight] = {k: v.to(self.head.weight.device) for k, v in tensors.items()}
+        self.state[self.head.weight] = {k: v.to(self.head.weight.device) for k, v in tensors.items()}
+        self._in_step = False
 
     def _update_rows(self, index: Index, centres: Tensor, gradient: Tensor, group: State) -> None:
         raise NotImplementedError
+
+    def _begin_step(self, group: State) -> None:
+        pass
 
     def _finish_step(self, group: State) -> None:
         pass
@@ -116,12 +151,10 @@ class RowSGD(RowOptimizer):
             raise ValueError(f"unsampled is {unsampled!r}; it must be 'dense' or 'frozen'")
         super().__init__(head, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.unsampled = unsampled
-        state = self.state[head.weight]
-        if momentum > 0.0:
-            state["momentum"] = self._new_row_state(per_element=True, dtype=head.math_dtype)
         if unsampled == "dense":
-            state["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
+            self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
         self._owed = DecayTable.fresh(0, head.weight.device)
+        self._begin_step(self.param_groups[0])
 
     @property
     def shared_state(self) -> State:
@@ -143,10 +176,22 @@ class RowSGD(RowOptimizer):
             self._write(index, *self._pay(index))
         self._owed = DecayTable.fresh(self._now, self._owed.products.device)
 
+    def rows_were_replaced(self) -> None:
+        self._owed = DecayTable.fresh(self._now, self._owed.products.device)
+        if self.unsampled == "dense":
+            self.row_state["row_step"].fill_(self._now)
+        self._in_step = False
+
+    def _begin_step(self, group: State) -> None:
+        """A scheduler may raise the momentum from 0 at any step; the buffer starts at zero, as torch's."""
+        if group["momentum"] > 0.0 and "momentum" not in self.row_state:
+            dtype = self.head.math_dtype
+            self.state[self.head.weight]["momentum"] = self._new_row_state(per_element=True, dtype=dtype)
+
     def _update_rows(self, index: Index, centres: Tensor, gradient: Tensor, group: State) -> None:
         velocity = self._pay(index)[1] if self._owes() else self._velocity(index)
         change = gradient + group["weight_decay"] * centres
-        if velocity is not None:
+        if velocity is not None and group["momentum"] > 0.0:
             change = velocity = group["momentum"] * velocity + change
         # The rows' step is the one that _finish_step is about to enter.
         self._write(index, centres - group["lr"] * change, velocity, step=self._now + 1)

@@ -1,6 +1,8 @@
 """PartialFC: the sharded, sampled margin softmax as one module."""
 
 import copy
+import operator
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -10,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.parallel import DistributedDataParallel
 
 from partialfc.distributed import World
 from partialfc.errors import DistributedError, LabelError
@@ -23,6 +26,7 @@ from partialfc.head.softmax import (
     LocalBatch,
     Softmax,
     headroom,
+    largest_bound,
     row_gradients,
     through_normalisation,
     unit_rows,
@@ -31,13 +35,19 @@ from partialfc.head.softmax import (
 IGNORE = -1
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 
 
 class RowSource(Protocol):
     """An optimizer that may owe rows some steps: it says what a row's value is now."""
 
     def current_rows(self, index: Index) -> Tensor: ...
+
+    def flush(self) -> None: ...
+
+    def rows_were_replaced(self) -> None: ...
+
+    def check_whole(self) -> None: ...
 
 
 class PartialFC(nn.Module):
@@ -53,10 +63,18 @@ class PartialFC(nn.Module):
     In training a step touches the centres of the batch's classes and a sample of the others, `sample_rate`
     of the shard in all; in eval mode all of them. Partial FC, An et al. 2022 (arXiv:2203.15565).
 
-    Labels are best given on the CPU: the sampling runs there, and labels on a GPU cost a synchronisation.
+    Build the head after torch.distributed.init_process_group, and keep it out of DistributedDataParallel,
+    which would overwrite every shard with rank 0's. Between backward (torch.autograd.grad counts too) and the
+    row optimizer's step the batch waits in the head: `zero_grad` of the head or of the optimizer drops it,
+    that of a module around the head does not. A factor on the loss, such as a GradScaler's, scales the
+    centres' gradient too.
 
-    Attributes: weight [C_l, D], this rank's centres (call the optimizer's `flush` before reading them);
-    shard, the class range they are; step, how many training forwards there were (the sampling's key);
+    Labels are best given on the CPU: the sampling runs there, and labels on a GPU cost a synchronisation.
+    weight_dtype=bfloat16 rounds each update to the nearest number, so updates below 0.4 % of a weight vanish.
+
+    Attributes: weight [C_l, D], this rank's centres (`state_dict` brings them up to date; before reading them
+    otherwise, call the optimizer's `flush`); shard, the class range they are; step, how many training
+    forwards there were (the sampling's key);
     last_sample [K], the local rows of the last forward; last_target_cos [N] and last_norm [N], the target
     cosines and embedding norms of its global batch.
     """
@@ -75,18 +93,25 @@ class PartialFC(nn.Module):
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         super().__init__()
-        _check_count("embedding_size", embedding_size)
-        _check_count("num_classes", num_classes)
+        embedding_size = _whole("embedding_size", embedding_size)
+        num_classes = _whole("num_classes", num_classes)
         if isinstance(sample_rate, bool) or not 0.0 < sample_rate <= 1.0:
             raise ValueError(f"sample_rate is {sample_rate!r}; it must be above 0 and at most 1")
         if not isinstance(margin, Margin):
             raise ValueError(f"margin is {margin!r}; it must be a partialfc Margin such as ArcFace()")
+        if any(True for _ in margin.parameters()):
+            raise ValueError(f"margin is {margin!r}; its parameters would get no gradient: use buffers")
         if weight_dtype not in WEIGHT_DTYPES:
             raise ValueError(f"weight_dtype is {weight_dtype}; it must be one of {WEIGHT_DTYPES}")
         if compute_dtype not in COMPUTE_DTYPES:
             raise ValueError(f"compute_dtype is {compute_dtype}; it must be one of {COMPUTE_DTYPES}")
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must be at least 0")
+        if margin.logit_bound > largest_bound(compute_dtype):
+            raise ValueError(
+                f"margin {margin!r} has logits up to {margin.logit_bound:g}; in {compute_dtype} they may "
+                f"reach {largest_bound(compute_dtype):g}: lower the scale, or use compute_dtype=torch.float64"
+            )
         self.world = World.of(process_group)
         self.shard = ClassShard(num_classes, self.world.rank, self.world.size)
         self.embedding_size = embedding_size
@@ -106,6 +131,10 @@ class PartialFC(nn.Module):
         self.last_norm = torch.empty(0)
         self._row_source: RowSource | None = None
         self._gradients: list[BatchGradient] = []
+        about = (embedding_size, num_classes, sample_rate, seed, repr(margin), weight_dtype, compute_dtype)
+        self._digest = zlib.crc32(repr(about).encode())
+        self.register_state_dict_pre_hook(_flush_rows)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_rows_were_replaced)  # type: ignore[no-untyped-call]
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Embeddings [B, D] and global class ids [B] -> the global mean loss, a scalar.
@@ -113,6 +142,7 @@ class PartialFC(nn.Module):
         Raises LabelError, on every rank together, for a label outside 0..num_classes-1 that is not -1;
         ValueError for a wrong shape or dtype; DistributedError where ranks disagree on what this call is.
         """
+        self._check_surroundings()
         wants_gradient = torch.is_grad_enabled() and (embeddings.requires_grad or self.weight.requires_grad)
         # Autocast would run the head's own GEMMs in another dtype than it was told to.
         with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
@@ -150,6 +180,19 @@ class PartialFC(nn.Module):
 
     def discard_row_gradients(self) -> None:
         self._gradients.clear()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        self.discard_row_gradients()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PartialFC":
+        """A copy with the rows as they are now, in the same process group, without an optimizer."""
+        _flush_rows(self)
+        memo |= {id(self.world): self.world, id(self._row_source): None, id(self._gradients): []}
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"step": self.step}
@@ -220,7 +263,7 @@ class PartialFC(nn.Module):
         def by_scale(scale: Tensor) -> BatchGradient:
             return BatchGradient(softmax, batch, negative_weight * scale, target_weight * scale)
 
-        return loss, local.to(embeddings.dtype), by_scale
+        return loss, local, by_scale
 
     def _margin_now(self) -> Margin:
         """The margin with its state as it is: pass 2 of this batch may come after another batch moves it."""
@@ -290,11 +333,12 @@ class PartialFC(nn.Module):
             valid = np.flatnonzero(host != IGNORE)
             bad = np.flatnonzero((host < IGNORE) | (host >= self.shard.num_classes))
         first_bad = (int(bad[0]), int(host[bad[0]])) if len(bad) else (-1, 0)
-        call = (self.training << 1) | wants_gradient
-        table = self.world.gather_integers([len(valid), problem is not None, *first_bad, call])
+        dtype = EMBEDDING_DTYPES.index(embeddings.dtype) if problem is None else 0
+        call = (dtype << 2) | (self.training << 1) | wants_gradient
+        table = self.world.gather_integers([len(valid), problem is not None, *first_bad, call, self._digest])
         if problem is not None:
             raise problem
-        for rank, (_, failed, sample, label, _) in enumerate(table.tolist()):
+        for rank, (_, failed, sample, label, *_) in enumerate(table.tolist()):
             where = f" on rank {rank}" if self.world.size > 1 else ""
             if failed:
                 raise DistributedError(f"bad input{where}; its own error says what is wrong")
@@ -304,17 +348,41 @@ class PartialFC(nn.Module):
                     f"label {label} at sample {sample}{where}: num_classes is {limit}, "
                     f"so labels must be 0..{limit - 1}, or -1 for a sample to ignore"
                 )
-        if (table[:, 4] != call).any():
-            others = np.flatnonzero(table[:, 4] != table[0, 4]).tolist()
-            raise DistributedError(
-                f"ranks {others} call the head otherwise than rank 0: train or eval mode and whether "
-                "gradients are wanted must be the same on every rank"
-            )
+        for column, what in (
+            (
+                4,
+                "call the head otherwise than rank 0: train or eval mode, the embeddings' dtype and whether "
+                "gradients are wanted",
+            ),
+            (5, "built their head otherwise than rank 0: sizes, sample rate, seed, margin and dtypes"),
+        ):
+            others = np.flatnonzero(table[:, column] != table[0, column]).tolist()
+            if others:
+                raise DistributedError(f"ranks {others} {what} must be the same on every rank")
         return host, valid, table[:, 0].tolist()
+
+    def _check_surroundings(self) -> None:
+        """What would train wrongly without an error."""
+        if self.world.group is None and dist.is_initialized() and dist.get_world_size() > 1:
+            raise RuntimeError(
+                "this head was built before torch.distributed.init_process_group, so it holds all classes on "
+                "every rank; build it afterwards"
+            )
+        around = getattr(DistributedDataParallel, "_active_ddp_module", None)
+        if around is not None and any(module is self for module in around.modules()):
+            raise RuntimeError(
+                "this head is inside DistributedDataParallel, which has overwritten its shard with rank 0's; "
+                "wrap the backbone alone, and build the head again"
+            )
+        if self._row_source is not None:
+            self._row_source.check_whole()
 
     def _problem(self, embeddings: Tensor, labels: Tensor) -> ValueError | None:
         if embeddings.dtype not in EMBEDDING_DTYPES:
-            return ValueError(f"embeddings.dtype is {embeddings.dtype}; it must be a floating-point type")
+            return ValueError(
+                f"embeddings.dtype is {embeddings.dtype}; it must be floating-point, one of "
+                f"{EMBEDDING_DTYPES}; in place of float16 autocast to bfloat16, or pass embeddings.float()"
+            )
         if embeddings.dim() != 2 or embeddings.shape[1] != self.embedding_size:
             return ValueError(
                 f"embeddings.shape is {tuple(embeddings.shape)}; it must be [B, {self.embedding_size}], "
@@ -370,6 +438,7 @@ class _AttachGradient(torch.autograd.Function):
         weight_gradient: Callable[[Tensor], Tensor | None],
     ) -> Tensor:
         ctx.save_for_backward(embedding_gradient)
+        ctx.embedding_dtype = embeddings.dtype
         ctx.weight_gradient = weight_gradient
         return loss.clone()
 
@@ -377,10 +446,32 @@ class _AttachGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         (embedding_gradient,) = ctx.saved_tensors
-        by_embeddings = embedding_gradient * scale if ctx.needs_input_grad[0] else None
-        return by_embeddings, ctx.weight_gradient(scale), None, None, None
+        by_embeddings = by_weight = None
+        if ctx.needs_input_grad[0]:
+            by_embeddings = (embedding_gradient * scale).to(ctx.embedding_dtype)
+        if ctx.needs_input_grad[1]:
+            with torch.autocast(scale.device.type, enabled=False):
+                by_weight = ctx.weight_gradient(scale)
+        return by_embeddings, by_weight, None, None, None
 
 
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def _flush_rows(head: PartialFC, *_: object) -> None:
+    if head._row_source is not None:
+        head._row_source.flush()
+
+
+def _rows_were_replaced(head: PartialFC, *_: object) -> None:
+    head.discard_row_gradients()
+    if head._row_source is not None:
+        head._row_source.rows_were_replaced()
+
+
+def _whole(name: str, value: int) -> int:
+    """`value` as an int; ValueError unless it is a whole number of at least 1."""
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+    return number

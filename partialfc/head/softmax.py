@@ -4,9 +4,9 @@ Pass 1 sums the negatives' exponentials E = exp(logit - shift) and their pull on
 recomputes E and yields the centres' gradient, chunk by chunk. Nothing of size [N, K] outlives a chunk.
 
 The target is left out of E and enters in closed form, so 1 - p = S / (S + exp(target)) never cancels.
-The shift is a constant: logits lie in [-bound, bound], and exp(bound - shift) and exp(-bound - shift) are
-both finite and normal numbers for bounds up to 73 in float32 (650 in float64). Above that, exponentials more
-than 147 (1300) below the bound count as 0.
+The shift is a constant. Logits lie in [-bound, bound]; for bounds up to 70 in float32 (620 in float64) every
+exponential is a normal number. Above that, those more than 147 (1300) below the bound round to 0, and from
+`largest_bound` on even a logit of 0 would, so such margins are refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,6 +29,11 @@ EPSILON = 1e-12  # the smallest norm to divide by, as in torch.nn.functional.nor
 def headroom(dtype: torch.dtype) -> float:
     """How far the largest exponent may lie above 0 so that a sum over 10^11 classes stays finite."""
     return 600.0 if dtype == torch.float64 else 60.0
+
+
+def largest_bound(dtype: torch.dtype) -> float:
+    """The largest bound on logits for which exp(0 - shift) is not rounded to 0."""
+    return 1300.0 if dtype == torch.float64 else 147.0
 
 
 def unit_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
