@@ -70,7 +70,7 @@ class CheckpointFolder:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self.world.barrier()
-        with _quiet():
+        with _named(f"{partial} cannot be written"):
             save_tensors(
                 _flat(tensors, num_classes, self.world),
                 storage_writer=FileSystemWriter(partial),
@@ -80,12 +80,12 @@ class CheckpointFolder:
         checksums = self._gather_checksums(partial)
         if self.world.rank == 0:
             document = {"format": FORMAT, "num_classes": num_classes, **state, "files": checksums}
-            _write_whole(partial / STATE, json.dumps(document, indent=1))
+            write_whole(partial / STATE, _sealed(document))
             _sync(partial)
             shutil.rmtree(final, ignore_errors=True)  # only ever a rerun of the same step
             partial.rename(final)
             _sync(self.path)
-            _write_whole(self.path / "latest", final.name)
+            write_whole(self.path / "latest", final.name)
         self.world.barrier()
         return final
 
@@ -94,7 +94,7 @@ class CheckpointFolder:
 
     def mark_best(self, checkpoint: Path) -> None:
         if self.world.rank == 0:
-            _write_whole(self.path / "best", checkpoint.name)
+            write_whole(self.path / "best", checkpoint.name)
 
     def prune(self, keep_last: int) -> None:
         """Delete all but the newest `keep_last` and the best; and what an interrupted save left behind."""
@@ -112,9 +112,8 @@ class CheckpointFolder:
 
         Raises CheckpointError where there are checkpoints but every one is damaged.
         """
-        candidates = self._steps()
-        latest = _pointer(self.path / "latest")
-        candidates.sort(key=lambda path: path.name != latest)  # stable: latest first, then newest to oldest
+        # Rank 0's listing counts: on a network file system another rank's may be older.
+        candidates = [Path(line) for line in self.world.gather_texts(self._candidates())[0].splitlines()]
         for candidate in candidates:
             try:
                 self.verify(candidate)
@@ -154,7 +153,7 @@ class CheckpointFolder:
                 f"{checkpoint} has num_classes {state['num_classes']}, this run has {num_classes}: "
                 "a checkpoint resumes only with the classes it was trained on"
             )
-        with _reading(checkpoint):
+        with _named(f"{checkpoint} cannot be read"):
             saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
         wanted = _flat(Tensors(tensors.sharded, {}, {}), num_classes, self.world)
         for name, tensor in wanted.items():
@@ -165,7 +164,7 @@ class CheckpointFolder:
             mine = kind == "private" and same_world and key.startswith(f"{self.world.rank}/")
             if (kind == "replicated" or mine) and isinstance(entry, TensorStorageMetadata):
                 wanted[name] = torch.empty(entry.size, dtype=entry.properties.dtype)
-        with _reading(checkpoint):
+        with _named(f"{checkpoint} cannot be read"):
             load_tensors(
                 wanted,
                 storage_reader=SafeReader(checkpoint),
@@ -178,6 +177,12 @@ class CheckpointFolder:
             {k.removeprefix("replicated/"): v for k, v in wanted.items() if k.startswith("replicated/")},
             {k.removeprefix(private): v for k, v in wanted.items() if k.startswith(private)},
         )
+
+    def _candidates(self) -> str:
+        """The checkpoints to try, a line each: the one that `latest` names, then newest to oldest."""
+        latest = _pointer(self.path / "latest")
+        ordered = sorted(self._steps(), key=lambda path: path.name != latest)
+        return "\n".join(map(str, ordered))
 
     def _steps(self) -> list[Path]:
         """The finished checkpoints, newest first."""
@@ -211,18 +216,21 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     """A checkpoint's plain values; CheckpointError if they are missing, damaged or of another format."""
     path = checkpoint / STATE
     try:
-        state: dict[str, Any] = json.loads(path.read_text())
+        seal, _, body = path.read_text().partition("\n")
+        state: dict[str, Any] = json.loads(body)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if state.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has format {state.get('format')}; this version reads {FORMAT}")
+    if seal != _seal(body):
+        raise CheckpointError(f"{path} is damaged: its first line is not the checksum of the others")
+    if state["format"] != FORMAT:
+        raise CheckpointError(f"{path} has format {state['format']}; this version reads {FORMAT}")
     return state
 
 
 def load_replicated(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
     """The replicated tensors whose name starts with `prefix`, without it, on one process alone."""
     start = f"replicated/{prefix}"
-    with _reading(checkpoint):
+    with _named(f"{checkpoint} cannot be read"):
         saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
         wanted = {
             name: torch.empty(entry.size, dtype=entry.properties.dtype)
@@ -241,6 +249,16 @@ def checksum(path: Path) -> tuple[int, int]:
             size += len(block)
             crc = zlib.crc32(block, crc)
     return size, crc
+
+
+def _sealed(document: Mapping[str, Any]) -> str:
+    """JSON behind a line with its checksum, as a comment."""
+    body = json.dumps(document, indent=1)
+    return f"{_seal(body)}\n{body}"
+
+
+def _seal(body: str) -> str:
+    return f"// crc32 {zlib.crc32(body.encode()):08x}"
 
 
 def _flat(tensors: Tensors, num_classes: int, world: World) -> dict[str, Tensor]:
@@ -285,7 +303,7 @@ def _pointer(path: Path) -> str | None:
         return None
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write and rename, so that a reader sees the old content or the new."""
     beside = path.with_name(path.name + ".new")
     with beside.open("w") as file:
@@ -313,18 +331,12 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _reading(checkpoint: Path) -> Iterator[None]:
+def _named(problem: str) -> Iterator[None]:
+    """Turn what torch raises for a failed file, which includes a BaseException, into a CheckpointError."""
     try:
         with _quiet():
             yield
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        EOFError,
-        CheckpointException,
-    ) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, CheckpointException) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
+        raise CheckpointError(f"{problem}: {error}") from error

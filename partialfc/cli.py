@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from partialfc.errors import PartialFCError
+from partialfc.errors import ConfigError, DataError, PartialFCError
 
 app = typer.Typer(
     name="partialfc",
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Make, pack and look at data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Make and pack data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 STOPPED = 143  # what a shell reports for a process ended by SIGTERM
@@ -62,18 +62,23 @@ def evaluate(
     pair_set = read_pairs(pairs)
     trained = load_trained(checkpoint)
     target = local_device(device)
-    result, _ = evaluate_pairs(
-        trained.backbone.to(target),
-        pair_set,
-        World.of(),
-        embedding_size=trained.embedding_size,
-        image_size=trained.image_size,
-        channels=trained.channels,
-        batch_size=batch_size,
-        device=target,
-        folds=folds,
-        flip=flip,
-    )
+    try:
+        result, _ = evaluate_pairs(
+            trained.backbone.to(target),
+            pair_set,
+            World.of(),
+            embedding_size=trained.embedding_size,
+            image_size=trained.image_size,
+            channels=trained.channels,
+            batch_size=batch_size,
+            device=target,
+            folds=folds,
+            flip=flip,
+        )
+    except DataError as error:
+        raise DataError(f"{pairs}: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{pairs}: {error}") from error
     print(json.dumps(result.to_dict()) if as_json else result.describe())
 
 
@@ -85,6 +90,8 @@ def report(
     """Sum up a run, and draw its loss, its target angles and the ROC of each verification set."""
     from partialfc.report import draw_report, summarise
 
+    if output is not None and (output.suffix != ".png" or not output.parent.is_dir()):
+        raise ConfigError(f"--output is {output}; it must be a .png file in a folder that exists")
     drawn = draw_report(run, output or run / "report.png")
     print(summarise(run))
     print(f"{'picture':<16}{drawn}")

@@ -6,6 +6,9 @@ is the identity of one rank.
 """
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from partialfc.errors import DistributedError
+from partialfc.errors import ConfigError, DistributedError
 
 REPORT_SECONDS = 5
 
@@ -28,6 +31,8 @@ def launched_by_torchrun() -> bool:
 
 def local_device(choice: str) -> torch.device:
     """ "auto", "cpu" or "cuda" -> this rank's device; a rank's GPU is that of its LOCAL_RANK."""
+    if choice not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device is {choice!r}; it must be auto, cpu or cuda")
     if choice == "auto":
         choice = "cuda" if torch.cuda.is_available() else "cpu"
     if choice == "cpu":
@@ -36,7 +41,7 @@ def local_device(choice: str) -> torch.device:
     if index >= count:
         raise DistributedError(
             f"local rank {index} needs CUDA device {index}, but this machine has {count}: "
-            "start fewer processes a node, or set train.device=cpu"
+            "start fewer processes a node, or choose the device cpu"
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
@@ -47,6 +52,18 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def end_with_launcher() -> None:
+    """A torchrun that is killed outright leaves its workers alive: this one then stops, as by SIGTERM."""
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -161,6 +178,17 @@ class World:
         return torch.device("cpu") if on_cpu else torch.device("cuda", torch.cuda.current_device())
 
     @contextmanager
+    def naming_failures(self, what: str) -> Iterator[None]:
+        """Like the collectives here, for code that hides some: only what looks like one failing is caught."""
+        try:
+            yield
+        except RuntimeError as error:
+            if isinstance(error, DistributedError) or not _is_of_a_collective(error):
+                raise
+            with self._naming(what):
+                raise
+
+    @contextmanager
     def _naming(self, what: str) -> Iterator[None]:
         """Turn a collective's failure into a DistributedError that names the ranks that fell silent."""
         try:
@@ -189,6 +217,11 @@ class World:
         except RuntimeError:  # the store went down with the rank that kept it
             return [rank for rank in range(self.size) if rank != self.rank]
         return silent
+
+
+def _is_of_a_collective(error: RuntimeError) -> bool:
+    named = any(word in str(error) for word in ("gloo", "NCCL", "Connection closed by peer"))
+    return named or isinstance(error, dist.DistError)
 
 
 def _padded(rows: Tensor, count: int) -> Tensor:

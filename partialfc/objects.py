@@ -1,6 +1,7 @@
 """From config sections to objects."""
 
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from partialfc.backbones import build_backbone
+from partialfc.checkpoint import write_whole
 from partialfc.config import Config
 from partialfc.data.folder import FolderSource
 from partialfc.data.images import Augment
@@ -19,6 +21,8 @@ from partialfc.head.margins import ArcFace, CombinedMargin, CosFace, Margin, Nor
 from partialfc.head.optim import RowAdamW, RowOptimizer, RowSGD
 from partialfc.head.partial_fc import PartialFC
 from partialfc.schedule import Schedule
+
+log = logging.getLogger(__name__)
 
 CLASSES = "classes.json"
 
@@ -33,18 +37,37 @@ MARGINS: dict[str, type[Margin]] = {
 def open_training_source(config: Config, world: World) -> Source:
     """The training data; an image folder keeps the class ids that this run has given before."""
     path, index = config.data.train, config.run.dir / CLASSES
+    if not path.exists():
+        raise ConfigError(f"data.train is {path}; it must be a .rec file or a folder of class folders")
     if not path.is_dir():
         return open_source(path)
-    known = json.loads(index.read_text()) if index.exists() else None
+    known = _known_classes(index)
     source = open_source(path) if known is None else FolderSource(path, known)
     world.barrier()  # every rank has looked for the index before one writes it
     if known is None and world.rank == 0 and isinstance(source, FolderSource):
-        index.write_text(json.dumps(source.classes, indent=0, ensure_ascii=False))
+        write_whole(index, json.dumps(source.classes, indent=0, ensure_ascii=False))
     return source
+
+
+def _known_classes(index: Path) -> list[str] | None:
+    """The class names that the run has saved, in the order of their ids; None before it has."""
+    if not index.exists():
+        return None
+    try:
+        names = json.loads(index.read_text())
+    except (OSError, ValueError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"{index} is damaged: it must hold a JSON list of class names; restore it, or start a new run.dir"
+        )
+    return names
 
 
 def resolve_num_classes(config: Config, source: Source) -> int:
     asked = config.data.num_classes
+    if source.num_classes == 1:
+        log.warning("%s has a single class, so there is nothing to learn", config.data.train)
     if asked is None:
         return source.num_classes
     if asked < source.num_classes:

@@ -90,13 +90,15 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The records of a run, in order; a line cut short by a crash is left out."""
+    """The records of a run, in order; a line that is none, cut short by a crash, is left out."""
     records = []
-    for line in (run_dir / METRICS).read_text().splitlines():
+    for line in (run_dir / METRICS).read_text(errors="replace").splitlines():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             continue
+        if isinstance(record, dict) and {"event", "step"} <= record.keys():
+            records.append(record)
     return records
 
 

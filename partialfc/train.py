@@ -20,7 +20,14 @@ from partialfc import __version__
 from partialfc.checkpoint import CheckpointFolder, find_checkpoint
 from partialfc.config import Config, dump_config
 from partialfc.data.tensors import normalise
-from partialfc.distributed import World, has_bfloat16, local_device, process_group
+from partialfc.distributed import (
+    World,
+    end_with_launcher,
+    has_bfloat16,
+    launched_by_torchrun,
+    local_device,
+    process_group,
+)
 from partialfc.errors import ConfigError
 from partialfc.evaluation.evaluate import evaluate_pairs
 from partialfc.evaluation.pairs import read_pairs
@@ -36,6 +43,7 @@ from partialfc.objects import (
     resolve_num_classes,
 )
 from partialfc.progress import Progress
+from partialfc.run_folder import differences, make_run_dir, run_lock
 from partialfc.run_state import RunState
 
 log = logging.getLogger(__name__)
@@ -50,9 +58,12 @@ def train(config: Config) -> bool:
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     torch.use_deterministic_algorithms(config.train.deterministic)
-    with process_group(device, timeout=timedelta(seconds=config.train.timeout_seconds)):
+    if launched_by_torchrun():
+        end_with_launcher()
+    timeout = timedelta(seconds=config.train.timeout_seconds)
+    with process_group(device, timeout=timeout), run_lock(config.run.dir, World.of()):
         trainer = Trainer(config, device)
-        with trainer.running():
+        with trainer.running(), trainer.world.naming_failures("a training step"):
             return trainer.run()
 
 
@@ -65,10 +76,12 @@ class Trainer:
         self.world = World.of()
         wanted = config.train.amp == "bfloat16" or (config.train.amp == "auto" and has_bfloat16(device))
         self.amp = torch.bfloat16 if wanted else None
-        if self.world.rank == 0:
-            config.run.dir.mkdir(parents=True, exist_ok=True)
-        self.world.barrier()
-
+        if config.train.batch_size < self.world.size:
+            raise ConfigError(
+                f"train.batch_size is {config.train.batch_size}, but there are {self.world.size} ranks: "
+                "every rank needs at least one sample, so raise it or start fewer processes"
+            )
+        make_run_dir(config.run.dir, self.world)
         self.source = open_training_source(config, self.world)
         self.num_classes = resolve_num_classes(config, self.source)
         self.pairs = {name: read_pairs(path) for name, path in config.verification.sets.items()}
@@ -144,7 +157,8 @@ class Trainer:
                 self._verify()
             if last or self._due(config.checkpoint):
                 self._save()
-        self.progress.say(f"finished {self.total_steps:,} steps; the run is in {config.run.dir}")
+        beyond = f" (it had {state.step:,} already)" if state.step > self.total_steps else ""
+        self.progress.say(f"finished {self.total_steps:,} steps{beyond}; the run is in {config.run.dir}")
         return True
 
     def _train_step(self) -> int:
@@ -303,7 +317,10 @@ class Trainer:
         )
         self.state.restore(values, tensors)
         if self.world.rank == 0:
-            log.info("resumed from %s, written by %d ranks", checkpoint, values["world_size"])
+            log.info("resumed from %s, written with a world size of %d", checkpoint, values["world_size"])
+            changed = differences(values["config"], self.config.model_dump(mode="json"))
+            if changed:
+                log.warning("resumed with other settings than it was saved with: %s", "; ".join(changed))
 
     def _seed_rank(self) -> None:
         """Dropout and the like differ between ranks; a checkpoint of the same world size brings its own."""

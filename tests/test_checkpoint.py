@@ -97,17 +97,18 @@ def test_latest_moves_last_and_pruning_keeps_the_best(tmp_path):
     assert find_checkpoint(tmp_path).name == "step-00000005"
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "delete", "state", "metadata"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "delete", "state", "digit", "metadata"])
 def test_damage_is_named_and_the_checkpoint_before_is_used(run_ranks, tmp_path, caplog, damage):
     for step in (1, 2):
         run_ranks(save, 2, str(tmp_path), step)
     newest = tmp_path / "step-00000002"
-    victim = {"state": newest / "state.json", "metadata": newest / ".metadata"}.get(
-        damage, newest / "__1_0.distcp"
-    )
+    files = {"state": "state.json", "digit": "state.json", "metadata": ".metadata"}
+    victim = newest / files.get(damage, "__1_0.distcp")
     content = victim.read_bytes()
     if damage == "flip":
         victim.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
+    elif damage == "digit":
+        victim.write_bytes(content.replace(b'"step": 2', b'"step": 3'))
     elif damage == "delete":
         victim.unlink()
     else:
@@ -122,7 +123,7 @@ def test_damage_is_named_and_the_checkpoint_before_is_used(run_ranks, tmp_path, 
 
 def test_when_all_are_damaged_nothing_is_silently_restarted(tmp_path):
     save(str(tmp_path))
-    (tmp_path / "step-00000001" / "state.json").write_text("{}")
+    (tmp_path / "step-00000001" / "state.json").write_text("[]")
     with pytest.raises(partialfc.CheckpointError, match="none of the 1 checkpoints is undamaged"):
         CheckpointFolder(tmp_path, World.of()).newest_whole()
 
@@ -190,8 +191,8 @@ elif when == "state":
 elif when == "rename":
     Path.rename = die
 elif when == "latest":
-    write = checkpoint._write_whole
-    checkpoint._write_whole = lambda path, text: die() if path.name == "latest" else write(path, text)
+    write = checkpoint.write_whole
+    checkpoint.write_whole = lambda path, text: die() if path.name == "latest" else write(path, text)
 save({path!r}, 2)
 """
 
@@ -213,7 +214,20 @@ def test_a_kill_during_a_save_leaves_the_one_before(tmp_path, when):
 
 def test_state_is_readable_json(tmp_path):
     save(str(tmp_path), 3, note="ü")
-    state = json.loads((tmp_path / "step-00000003" / "state.json").read_text())
+    seal, _, body = (tmp_path / "step-00000003" / "state.json").read_text().partition("\n")
+    assert seal.startswith("// crc32 ")
+    state = json.loads(body)
     assert state["note"] == "ü"
     assert state["num_classes"] == C
     assert set(state["files"]) == {".metadata", "__0_0.distcp"}
+
+
+def test_a_save_that_fails_is_a_checkpoint_error(tmp_path, monkeypatch):
+    """A full disk, say: torch raises a BaseException there, which `except Exception` would let through."""
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("partialfc.checkpoint.FileSystemWriter.write_data", fail)
+    with pytest.raises(partialfc.CheckpointError, match=r"step-00000001\.partial cannot be written"):
+        save(str(tmp_path))

@@ -87,6 +87,24 @@ def test_a_run_killed_under_torchrun_resumes_on_another_number_of_ranks(folder):
 
 
 @pytest.mark.slow
+def test_workers_of_a_killed_torchrun_stop_by_themselves(folder):
+    """kill -9 of torchrun alone leaves its workers: they save, stop, and the folder is free again."""
+    process = subprocess.Popen(
+        command("train", folder / "config.yaml", "train.steps=100000", ranks=2),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    for line in process.stdout:
+        if line.startswith("step 10 "):
+            break
+    process.kill()
+    rest = process.stdout.read()  # ends when the last worker does
+    assert "stopped by SIGTERM at step" in rest
+    assert call("train", folder / "config.yaml", f"train.steps={len(losses(folder)) + 1}").returncode == 0
+
+
+@pytest.mark.slow
 def test_sigterm_saves_and_the_exit_code_says_so(folder):
     """As a cluster preempts: the run stops after the current step, with a checkpoint, and resumes."""
     process = subprocess.Popen(
@@ -128,7 +146,10 @@ def test_a_hanging_rank_times_out_and_is_named(folder):
     [
         (["train", "nowhere.yaml"], "ConfigError: nowhere.yaml: cannot read the config"),
         (["train", "{config}", "head.sample_rat=0.1"], "did you mean head.sample_rate"),
-        (["train", "{config}", "data.train=nowhere.rec"], "DataError: nowhere.rec: does not exist"),
+        (
+            ["train", "{config}", "data.train=nowhere.rec"],
+            "ConfigError: data.train is nowhere.rec; it must be",
+        ),
         (["train", "{config}", "backbone.name=iresnet51"], "unknown backbone 'iresnet51'; known:"),
         (["evaluate", "{folder}", "--pairs", "{config}"], "PairsError"),
         (["report", "{folder}"], "is not a run"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from partialfc.checkpoint import read_state
 from partialfc.config import load_config
 from partialfc.data.images import encode_png
 from partialfc.data.source import open_source
-from partialfc.distributed import local_device
+from partialfc.distributed import World, local_device
 from partialfc.evaluation.make_pairs import make_pairs
 from partialfc.evaluation.pairs import write_pairs
 from partialfc.progress import read_metrics
+from partialfc.run_folder import run_lock
 from partialfc.train import Trainer, train
 from partialfc.trained import load_trained
 from tests import train_cases
@@ -301,6 +303,49 @@ def test_another_number_of_classes_is_refused(folder):
         run(small_config(folder, data={"num_classes": 21}))
     with pytest.raises(partialfc.ConfigError, match=r"data\.num_classes is 19, but .* has 20 classes"):
         run(small_config(folder, data={"num_classes": 19}))
+
+
+def test_changed_settings_are_named_on_resume(folder, caplog):
+    run(small_config(folder))
+    run(small_config(folder, optimizer={"lr": 0.05}, train={"steps": 14}))
+    assert "train.steps 12 -> 14" in caplog.text
+    assert "optimizer.lr 0.1 -> 0.05" in caplog.text
+
+
+def test_a_run_folder_serves_one_run_at_a_time(folder):
+    config = small_config(folder)
+    message = rf"is in use by process {os.getpid()} on"
+    with run_lock(config.run.dir, World.of()), pytest.raises(partialfc.ConfigError, match=message):
+        train(config)
+    assert train(config)
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(folder):
+    (folder / "file").write_text("")
+    with pytest.raises(
+        partialfc.ConfigError, match=r"run\.dir is .*file/run, which cannot be a run's folder"
+    ):
+        run(small_config(folder, run={"dir": str(folder / "file" / "run")}))
+
+
+def test_a_damaged_class_index_is_named(tmp_path):
+    (tmp_path / "images" / "ape").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "classes.json").write_text('{"a":')
+    with pytest.raises(partialfc.CheckpointError, match=r"classes\.json is damaged"):
+        run(small_config(tmp_path, data={"train": str(tmp_path / "images")}))
+
+
+def test_bad_bytes_in_the_metrics_do_not_stop_a_run(folder):
+    run(small_config(folder))
+    with (folder / "run" / "metrics.jsonl").open("ab") as file:
+        file.write(b"\xff\xfe{}\n[1]\n")
+    assert run(small_config(folder, train={"steps": 14}))["finished"]
+
+
+def test_more_ranks_than_samples_are_refused(rank_outcomes, folder):
+    for outcome in rank_outcomes(run, 3, small_config(folder, train={"batch_size": 2})):
+        assert "train.batch_size is 2, but there are 3 ranks" in str(outcome)
 
 
 def test_another_optimizer_is_refused(folder):

@@ -115,6 +115,6 @@ def _known(classes: Sequence[str], folders: list[str], path: Path) -> list[str]:
     if unknown:
         raise DataError(
             f"{path / unknown[0]}: not among the {len(known)} known classes ({len(unknown)} such folders); "
-            "append its name to the classes for a new id, or move it away"
+            "what was trained knows only those, so move it away, or train anew in another run.dir"
         )
     return list(classes)
