@@ -117,7 +117,7 @@ def test_fractions_are_strict(written: str) -> None:
         ("head.margin.beyond_pi", "must be 'hard' or 'easy'"),
         ("optimizer.name", "must be one of sgd, adamw"),
         ("schedule.name", "must be 'polynomial', 'cosine' or 'constant'"),
-        ("train.amp", "must be 'bfloat16'"),
+        ("train.amp", "must be 'auto' or 'bfloat16'"),
         ("train.device", "must be 'auto', 'cpu' or 'cuda'"),
         ("backbone.name", "must match pattern"),
     ],
