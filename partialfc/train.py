@@ -76,12 +76,12 @@ class Trainer:
         self.world = World.of()
         wanted = config.train.amp == "bfloat16" or (config.train.amp == "auto" and has_bfloat16(device))
         self.amp = torch.bfloat16 if wanted else None
+        make_run_dir(config.run.dir, self.world)
         if config.train.batch_size < self.world.size:
             raise ConfigError(
                 f"train.batch_size is {config.train.batch_size}, but there are {self.world.size} ranks: "
                 "every rank needs at least one sample, so raise it or start fewer processes"
             )
-        make_run_dir(config.run.dir, self.world)
         self.source = open_training_source(config, self.world)
         self.num_classes = resolve_num_classes(config, self.source)
         self.pairs = {name: read_pairs(path) for name, path in config.verification.sets.items()}
