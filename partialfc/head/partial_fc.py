@@ -15,8 +15,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
 
 from partialfc.distributed import World
-from partialfc.errors import DistributedError, LabelError
 from partialfc.head import sampling
+from partialfc.head.agreement import agree_on_batch
 from partialfc.head.initial import normal_rows
 from partialfc.head.margins import Margin
 from partialfc.head.shard import ClassShard
@@ -32,10 +32,8 @@ from partialfc.head.softmax import (
     unit_rows,
 )
 
-IGNORE = -1
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 
 
 class RowSource(Protocol):
@@ -210,7 +208,16 @@ class PartialFC(nn.Module):
         self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
     ) -> tuple[Tensor, Tensor | None, Callable[[Tensor], BatchGradient] | None]:
         """The loss, the gradient by this rank's embeddings [B, D], and pass 2 by the loss's own gradient."""
-        host_labels, valid, counts = self._agree_on_batch(embeddings, labels, wants_gradient)
+        host_labels, valid, counts = agree_on_batch(
+            self.world,
+            embeddings,
+            labels,
+            embedding_size=self.embedding_size,
+            num_classes=self.shard.num_classes,
+            device=self.weight.device,
+            mode=(self.training << 1) | wants_gradient,
+            head_digest=self._digest,
+        )
         kept = embeddings.detach()
         if len(valid) < len(kept):
             kept = kept[torch.from_numpy(valid).to(kept.device)]
@@ -318,49 +325,6 @@ class PartialFC(nn.Module):
         shifted = logit.detach() - softmax.shift(logit.dtype)
         return regulariser.detach(), by_cos, (by_norm, penalty_slope), shifted
 
-    def _agree_on_batch(
-        self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[int]]:
-        """Check this rank's arguments, and that every rank has good ones.
-
-        Returns the labels on the host [B], the valid samples' places [V], and each rank's V [W].
-        """
-        problem = self._problem(embeddings, labels)
-        host = np.empty(0, np.int64)
-        valid, bad = host, host
-        if problem is None:
-            host = labels.detach().cpu().numpy().astype(np.int64, copy=False)
-            valid = np.flatnonzero(host != IGNORE)
-            bad = np.flatnonzero((host < IGNORE) | (host >= self.shard.num_classes))
-        first_bad = (int(bad[0]), int(host[bad[0]])) if len(bad) else (-1, 0)
-        dtype = EMBEDDING_DTYPES.index(embeddings.dtype) if problem is None else 0
-        call = (dtype << 2) | (self.training << 1) | wants_gradient
-        table = self.world.gather_integers([len(valid), problem is not None, *first_bad, call, self._digest])
-        if problem is not None:
-            raise problem
-        for rank, (_, failed, sample, label, *_) in enumerate(table.tolist()):
-            where = f" on rank {rank}" if self.world.size > 1 else ""
-            if failed:
-                raise DistributedError(f"bad input{where}; its own error says what is wrong")
-            if sample >= 0:
-                limit = self.shard.num_classes
-                raise LabelError(
-                    f"label {label} at sample {sample}{where}: num_classes is {limit}, "
-                    f"so labels must be 0..{limit - 1}, or -1 for a sample to ignore"
-                )
-        for column, what in (
-            (
-                4,
-                "call the head otherwise than rank 0: train or eval mode, the embeddings' dtype and whether "
-                "gradients are wanted",
-            ),
-            (5, "built their head otherwise than rank 0: sizes, sample rate, seed, margin and dtypes"),
-        ):
-            others = np.flatnonzero(table[:, column] != table[0, column]).tolist()
-            if others:
-                raise DistributedError(f"ranks {others} {what} must be the same on every rank")
-        return host, valid, table[:, 0].tolist()
-
     def _check_surroundings(self) -> None:
         """What would train wrongly without an error."""
         if self.world.group is None and dist.is_initialized() and dist.get_world_size() > 1:
@@ -376,29 +340,6 @@ class PartialFC(nn.Module):
             )
         if self._row_source is not None:
             self._row_source.check_whole()
-
-    def _problem(self, embeddings: Tensor, labels: Tensor) -> ValueError | None:
-        if embeddings.dtype not in EMBEDDING_DTYPES:
-            return ValueError(
-                f"embeddings.dtype is {embeddings.dtype}; it must be floating-point, one of "
-                f"{EMBEDDING_DTYPES}; in place of float16 autocast to bfloat16, or pass embeddings.float()"
-            )
-        if embeddings.dim() != 2 or embeddings.shape[1] != self.embedding_size:
-            return ValueError(
-                f"embeddings.shape is {tuple(embeddings.shape)}; it must be [B, {self.embedding_size}], "
-                "the head's embedding_size"
-            )
-        if labels.dtype not in (torch.int64, torch.int32):
-            return ValueError(f"labels.dtype is {labels.dtype}; it must be torch.int64")
-        if labels.shape != embeddings.shape[:1]:
-            return ValueError(
-                f"labels.shape is {tuple(labels.shape)}; it must be [{len(embeddings)}], one an embedding"
-            )
-        if embeddings.device != self.weight.device:
-            return ValueError(
-                f"embeddings.device is {embeddings.device}; it must be the head's, {self.weight.device}"
-            )
-        return None
 
     def _backward(self, gradient: BatchGradient) -> Tensor | None:
         """Keep the batch for the row optimizer's step, or return the sparse gradient of the weight."""
