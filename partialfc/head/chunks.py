@@ -1,0 +1,65 @@
+"""How many rows a chunk has, and how many chunks' exponentials are kept between the passes.
+
+Both follow from measured machines (benchmarks/head.py): a chunk's operands should stay in the last-level cache
+between the kernels that hand them on, and keeping the exponentials saves one GEMM of four.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import torch
+
+MOST_CACHE = 0.25  # of the last-level cache, which other cores and the streamed rows want too
+FEWEST_ROWS, MOST_ROWS = 256, 8192
+ROUND_TO = 64  # rows; whole tiles of the GEMMs
+UNKNOWN_CACHE = 16 << 20
+
+LEAST_BUDGET = 256 << 20
+SHARE_OF_CENTRES = 8
+# Keeping an exponential costs a write and a read; recomputing it costs 2·D floating-point operations. On the
+# machines measured (AMX, AVX-512) the two cost the same at D = 43 (float32) and 116 (bfloat16).
+SMALLEST_EMBEDDING_TO_KEEP = 128
+
+
+def chunk_rows(num_rows: int, *, samples: int, size: int, itemsize: int, device: torch.device) -> int:
+    """Rows per chunk for K = num_rows: chunks of equal size whose operands fit the cache.
+
+    A chunk of k holds centres and their gradient [k, D], cosines and exponentials [k, N].
+    """
+    per_row = 2 * itemsize * (size + samples)
+    most = int(MOST_CACHE * last_level_cache(device)) // per_row
+    most = min(max(most, FEWEST_ROWS), MOST_ROWS)
+    chunks = max(1, -(-num_rows // most))
+    rows = -(-max(num_rows, 1) // chunks)
+    return -(-rows // ROUND_TO) * ROUND_TO
+
+
+def kept_rows(num_rows: int, *, samples: int, size: int, itemsize: int, centre_bytes: int, taken: int = 0) -> int:
+    """How many of K rows keep their exponentials [., N] until pass 2; the others recompute them.
+
+    As many as fit the budget, an eighth of the bytes of the shard's centres but at least 256 MiB, less what
+    earlier batches have `taken`; none for embeddings so small that recomputing is cheaper.
+    """
+    if size < SMALLEST_EMBEDDING_TO_KEEP:
+        return 0
+    budget = max(LEAST_BUDGET, centre_bytes // SHARE_OF_CENTRES) - taken
+    return min(num_rows, max(0, budget) // max(1, samples * itemsize))
+
+
+def last_level_cache(device: torch.device) -> int:
+    """Its size in bytes; a guess of 16 MiB where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).L2_cache_size)
+    return _host_cache()
+
+
+@cache
+def _host_cache() -> int:
+    folder = Path("/sys/devices/system/cpu/cpu0/cache")
+    sizes = [_bytes(path.read_text().strip()) for path in folder.glob("index*/size")]
+    return max(sizes, default=UNKNOWN_CACHE)
+
+
+def _bytes(text: str) -> int:
+    factor = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:], 1)
+    return int(text.rstrip("KM")) * factor
