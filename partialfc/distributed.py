@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
@@ -80,13 +80,43 @@ def process_group(device: torch.device, *, timeout: timedelta) -> Iterator[None]
         dist.destroy_process_group()
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What one rank's collectives moved since the last `reset`, by collective; one rank alone moves nothing.
+
+    calls: how often each was called. bytes: the size of the larger tensor it took or gave here, padding
+    included: all_gather the gathered rows, reduce_scatter the rows put in, all_reduce and broadcast theirs.
+    What travels on the wire for them depends on the algorithm: for a ring, (W - 1) / W of the bytes in and
+    as many out; twice that for all_reduce.
+    """
+
+    calls: dict[str, int] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, collective: str, tensor: Tensor) -> None:
+        self.calls[collective] = self.calls.get(collective, 0) + 1
+        self.bytes[collective] = self.bytes.get(collective, 0) + tensor.nbytes
+
+    def total(self) -> int:
+        """The bytes of all collectives."""
+        return sum(self.bytes.values())
+
+    def reset(self) -> None:
+        self.calls.clear()
+        self.bytes.clear()
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """The ranks of one process group, or one rank alone (group None, size 1)."""
+    """The ranks of one process group, or one rank alone (group None, size 1).
+
+    traffic counts what the collectives called on this very object moved.
+    """
 
     group: dist.ProcessGroup | None
     rank: int
     size: int
+    traffic: Traffic = field(default_factory=Traffic, compare=False, repr=False)
 
     @staticmethod
     def of(group: dist.ProcessGroup | None = None) -> "World":
@@ -105,6 +135,7 @@ class World:
         gathered = mine.new_empty(self.size * len(values))
         with self._naming("all-gather of integers"):
             dist.all_gather_single(gathered, mine, group=self.group)
+        self.traffic.add("all_gather", gathered)
         return gathered.cpu().numpy().reshape(self.size, -1)
 
     def gather_texts(self, text: str) -> list[str]:
@@ -122,6 +153,7 @@ class World:
         with self._naming("broadcast of buffers"):
             for buffer in module.buffers():
                 dist.broadcast(buffer, group_src=0, group=self.group)
+                self.traffic.add("broadcast", buffer)
 
     def all_gather_labels(
         self, labels: npt.NDArray[np.int64], counts: Sequence[int]
@@ -143,6 +175,7 @@ class World:
         gathered = rows.new_empty(self.size * most, *rows.shape[1:])
         with self._naming("all-gather of rows"):
             dist.all_gather_single(gathered, _padded(rows, most), group=self.group)
+        self.traffic.add("all_gather", gathered)
         if min(counts) == most:
             return gathered
         return torch.cat([gathered[r * most : r * most + count] for r, count in enumerate(counts)])
@@ -154,6 +187,7 @@ class World:
         total = values.clone()
         with self._naming("all-reduce"):
             dist.all_reduce(total, group=self.group)
+        self.traffic.add("all_reduce", total)
         return total
 
     def reduce_scatter_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
@@ -166,6 +200,7 @@ class World:
         kept = rows.new_empty(most, *rows.shape[1:])
         with self._naming("reduce-scatter"):
             dist.reduce_scatter_single(kept, rows, group=self.group)
+        self.traffic.add("reduce_scatter", rows)
         return kept[: counts[self.rank]]
 
     def barrier(self) -> None:
