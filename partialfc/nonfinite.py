@@ -61,7 +61,7 @@ class NonFiniteSteps:
 
     def _explain(self, step: int, embeddings: Sequence[Tensor], loss: Tensor) -> str:
         """What was non-finite first in the order of computation, and on which ranks."""
-        rows = self._head.last_sample.to(self._head.weight.device)
+        rows = self._head.last_sample.numpy()
         found = (
             not _finite(embeddings),
             not _finite([self._head.current_rows(rows)]),

@@ -17,9 +17,11 @@ from partialfc.data.loader import Loader, build_loader
 from partialfc.data.source import Source, open_source
 from partialfc.distributed import World
 from partialfc.errors import CheckpointError, ConfigError
+from partialfc.head.adamw import RowAdamW
 from partialfc.head.margins import ArcFace, CombinedMargin, CosFace, Margin, NormalizedSoftmax
-from partialfc.head.optim import RowAdamW, RowOptimizer, RowSGD
+from partialfc.head.optim import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
+from partialfc.head.sgd import RowSGD
 from partialfc.schedule import Schedule
 
 log = logging.getLogger(__name__)

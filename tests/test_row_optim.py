@@ -10,7 +10,7 @@ from torch import Tensor
 
 import partialfc
 from partialfc.distributed import World
-from partialfc.head import optim
+from partialfc.head import sgd as optim
 from partialfc.head.initial import normal_rows
 from tests import reference
 
@@ -236,11 +236,11 @@ def test_the_head_sees_owed_rows_before_a_flush():
     head = build(0.1)
     optimizer = partialfc.RowSGD(head, **SGD)
     steps(head, optimizer, 0, 20)
-    now = head.current_rows(slice(None)).clone()
+    now = head.current_rows().clone()
     assert not torch.equal(head.weight.detach(), now)
     optimizer.flush()
     assert torch.equal(head.weight.detach(), now)
-    assert torch.equal(head.current_rows(slice(None)), now)
+    assert torch.equal(head.current_rows(), now)
 
 
 def test_bfloat16_centres_learn():
@@ -289,7 +289,7 @@ def test_a_heads_state_dict_holds_the_rows_as_they_are_now():
     head = build(0.1)
     optimizer = partialfc.RowSGD(head, **SGD)
     steps(head, optimizer, 0, 20)
-    now = head.current_rows(slice(None)).clone()
+    now = head.current_rows().clone()
     assert torch.equal(head.state_dict()["weight"], now)
 
 
@@ -300,7 +300,7 @@ def test_rows_loaded_into_a_head_owe_nothing():
     state = {name: copy.deepcopy(value) for name, value in head.state_dict().items()}
     steps(head, optimizer, 20, 40)
     head.load_state_dict(state)
-    assert torch.equal(head.current_rows(slice(None)), state["weight"])
+    assert torch.equal(head.current_rows(), state["weight"])
 
 
 def test_a_copy_of_a_head_is_a_head_of_its_own():

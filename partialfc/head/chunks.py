@@ -1,7 +1,7 @@
 """How many rows a chunk has, and how many chunks' exponentials are kept between the passes.
 
-Both follow from measured machines (benchmarks/head.py): a chunk's operands should stay in the last-level cache
-between the kernels that hand them on, and keeping the exponentials saves one GEMM of four.
+Both follow from measured machines (benchmarks/head.py): a chunk's operands should stay in the last-level
+cache between the kernels that hand them on, and keeping the exponentials saves one GEMM of four.
 """
 
 from functools import cache
@@ -34,7 +34,9 @@ def chunk_rows(num_rows: int, *, samples: int, size: int, itemsize: int, device:
     return -(-rows // ROUND_TO) * ROUND_TO
 
 
-def kept_rows(num_rows: int, *, samples: int, size: int, itemsize: int, centre_bytes: int, taken: int = 0) -> int:
+def kept_rows(
+    num_rows: int, *, samples: int, size: int, itemsize: int, centre_bytes: int, taken: int = 0
+) -> int:
     """How many of K rows keep their exponentials [., N] until pass 2; the others recompute them.
 
     As many as fit the budget, an eighth of the bytes of the shard's centres but at least 256 MiB, less what

@@ -40,7 +40,6 @@ class DecayTable:
         identity = self.products.new_tensor([[1.0, 0.0, 0.0, 1.0]])
         self.products = torch.cat([moved.view(-1, 4), identity])
 
-    def since(self, row_steps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """row_steps [k] -> the products' entries ww, wv, vw, vv, each [k, 1], from those steps to now."""
-        ww, wv, vw, vv = self.products[row_steps.long() - self.start].to(dtype).unsqueeze(2).unbind(1)
-        return ww, wv, vw, vv
+    def since(self, row_steps: Tensor, dtype: torch.dtype) -> Tensor:
+        """row_steps [k] -> the products' entries (ww, wv, vw, vv) from those steps to now, [k, 4]."""
+        return self.products.to(dtype)[row_steps.long() - self.start]

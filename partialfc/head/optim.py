@@ -1,20 +1,16 @@
-"""Optimizers that compute the centres' gradient chunk by chunk and move only the rows that took part."""
+"""What the optimizers share that compute the centres' gradient chunk by chunk and move it at once."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from partialfc.head.decay import DecayTable
+from partialfc.head.memory import on_device
 from partialfc.head.partial_fc import PartialFC
-from partialfc.head.softmax import Index
-
-# Beyond this many steps every row is brought up to date at once, so the decay table stays small.
-# One sweep over the shard in so many steps is what a dense optimizer does in each.
-MOST_PENDING_STEPS = 4096
-FLUSH_ROWS = 16384
+from partialfc.head.storage import Stored
 
 State = dict[str, Any]
 
@@ -44,8 +40,9 @@ class RowOptimizer(torch.optim.Optimizer):
     def load_shared_state(self, state: State) -> None:
         assert not state
 
-    def current_rows(self, index: Index) -> Tensor:
-        return self.head.weight.detach()[index].to(self.head.math_dtype)
+    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
+        """What rows owe: their momentum and coefficients [K, 4] (see DecayTable), or (None, None)."""
+        return None, None
 
     def flush(self) -> None:
         """Bring every row of `head.weight` up to date; between flushes, rows may owe steps."""
@@ -73,8 +70,7 @@ class RowOptimizer(torch.optim.Optimizer):
             self._in_step = True
             self._begin_step(group)
             with torch.autocast(self.head.weight.device.type, enabled=False):
-                for index, centres, gradient in self.head.row_gradients():
-                    self._update_rows(index, centres, gradient, group)
+                self._update(group)
                 self._finish_step(group)
             self._in_step = False
             self.head.discard_row_gradients()
@@ -105,7 +101,7 @@ class RowOptimizer(torch.optim.Optimizer):
         shared = state_dict.pop("shared", {})
         (tensors,) = state_dict["state"].values() or ({},)
         expected = {*self.row_state} ^ {*tensors} | {*self.shared_state} ^ {*shared}
-        if expected - {"momentum"}:
+        if expected - {"momentum", "momentum_scale"}:
             kind = type(self).__name__
             raise ValueError(f"state_dict is not that of a {kind} like this one: {sorted(expected)} differ")
         self.load_shared_state(shared)
@@ -113,7 +109,8 @@ class RowOptimizer(torch.optim.Optimizer):
         self.state[self.head.weight] = {k: v.to(self.head.weight.device) for k, v in tensors.items()}
         self._in_step = False
 
-    def _update_rows(self, index: Index, centres: Tensor, gradient: Tensor, group: State) -> None:
+    def _update(self, group: State) -> None:
+        """Move every row that has a gradient, chunk by chunk of `head.row_gradients()`."""
         raise NotImplementedError
 
     def _begin_step(self, group: State) -> None:
@@ -122,164 +119,31 @@ class RowOptimizer(torch.optim.Optimizer):
     def _finish_step(self, group: State) -> None:
         pass
 
+    def _vector(self, *values: float) -> Tensor:
+        """Settings of a step as a tensor, so that a kernel serves all of their values."""
+        return on_device(torch.tensor(values, dtype=torch.float64), self.head.weight.device)
+
+    def _key(self, purpose: int) -> Tensor:
+        """The key of the step's rounding noise: the same on every rank, another one at every step."""
+        words = np.random.SeedSequence((self.head.seed, self.head.step, purpose)).generate_state(1, np.uint32)
+        return on_device(torch.from_numpy(words.view(np.int32)), self.head.weight.device)[0]
+
+    def _first_class(self) -> Tensor:
+        return on_device(torch.tensor(self.head.shard.start), self.head.weight.device)
+
     def _new_row_state(self, *, per_element: bool, dtype: torch.dtype) -> Tensor:
         weight = self.head.weight
         shape = weight.shape if per_element else weight.shape[:1]
         return torch.zeros(shape, dtype=dtype, device=weight.device)
 
 
-class RowSGD(RowOptimizer):
-    """SGD with momentum and weight decay, as torch.optim.SGD, at the cost of the rows that took part.
-
-    unsampled="dense": every row moves as torch.optim.SGD would move it on the dense gradient, zero for rows
-    that did not take part. Their steps are owed and paid in closed form when they are next touched, or by
-    `flush`. unsampled="frozen": rows (and their momentum) move only in steps they take part in.
-    """
-
-    def __init__(
-        self,
-        head: PartialFC,
-        *,
-        lr: float,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-        unsampled: str = "dense",
-    ) -> None:
-        _check_at_least_zero(lr=lr, weight_decay=weight_decay)
-        _check_below_one(momentum=momentum)
-        if unsampled not in ("dense", "frozen"):
-            raise ValueError(f"unsampled is {unsampled!r}; it must be 'dense' or 'frozen'")
-        super().__init__(head, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self.unsampled = unsampled
-        if unsampled == "dense":
-            self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
-        self._owed = DecayTable.fresh(0, head.weight.device)
-        self._begin_step(self.param_groups[0])
-
-    @property
-    def shared_state(self) -> State:
-        return {"owed_from": self._owed.start, "owed": self._owed.products}
-
-    def load_shared_state(self, state: State) -> None:
-        products = state["owed"].to(self.head.weight.device)
-        self._owed = DecayTable(start=state["owed_from"], products=products)
-
-    def current_rows(self, index: Index) -> Tensor:
-        return self._pay(index)[0] if self._owes() else super().current_rows(index)
-
-    @torch.no_grad()
-    def flush(self) -> None:
-        if not self._owes():
-            return
-        for start in range(0, len(self.head.weight), FLUSH_ROWS):
-            index = slice(start, start + FLUSH_ROWS)
-            self._write(index, *self._pay(index))
-        self._owed = DecayTable.fresh(self._now, self._owed.products.device)
-
-    def rows_were_replaced(self) -> None:
-        self._owed = DecayTable.fresh(self._now, self._owed.products.device)
-        if self.unsampled == "dense":
-            self.row_state["row_step"].fill_(self._now)
-        self._in_step = False
-
-    def _begin_step(self, group: State) -> None:
-        """A scheduler may raise the momentum from 0 at any step; the buffer starts at zero, as torch's."""
-        if group["momentum"] > 0.0 and "momentum" not in self.row_state:
-            dtype = self.head.math_dtype
-            self.state[self.head.weight]["momentum"] = self._new_row_state(per_element=True, dtype=dtype)
-
-    def _update_rows(self, index: Index, centres: Tensor, gradient: Tensor, group: State) -> None:
-        velocity = self._pay(index)[1] if self._owes() else self._velocity(index)
-        change = gradient + group["weight_decay"] * centres
-        if velocity is not None and group["momentum"] > 0.0:
-            change = velocity = group["momentum"] * velocity + change
-        # The rows' step is the one that _finish_step is about to enter.
-        self._write(index, centres - group["lr"] * change, velocity, step=self._now + 1)
-
-    def _finish_step(self, group: State) -> None:
-        if self.unsampled == "frozen":
-            return
-        self._owed.advance(
-            lr=float(group["lr"]), momentum=group["momentum"], weight_decay=group["weight_decay"]
-        )
-        if len(self._owed) > MOST_PENDING_STEPS:
-            self.flush()
-
-    @property
-    def _now(self) -> int:
-        return self._owed.start + len(self._owed) - 1
-
-    def _owes(self) -> bool:
-        return self.unsampled == "dense" and len(self._owed) > 1
-
-    def _velocity(self, index: Index) -> Tensor | None:
-        momentum = self.row_state.get("momentum")
-        return None if momentum is None else momentum[index]
-
-    def _pay(self, index: Index) -> tuple[Tensor, Tensor | None]:
-        """The rows [k, D] and their momentum [k, D] after the steps they are owed."""
-        rows = super().current_rows(index)
-        ww, wv, vw, vv = self._owed.since(self.row_state["row_step"][index], rows.dtype)
-        velocity = self._velocity(index)
-        if velocity is None:
-            return ww * rows, None
-        return ww * rows + wv * velocity, vw * rows + vv * velocity
-
-    def _write(self, index: Index, rows: Tensor, velocity: Tensor | None, step: int | None = None) -> None:
-        self.head.weight[index] = rows.to(self.head.weight.dtype)
-        state = self.row_state
-        if velocity is not None:
-            state["momentum"][index] = velocity
-        if self.unsampled == "dense":
-            state["row_step"][index] = self._now if step is None else step
-
-
-class RowAdamW(RowOptimizer):
-    """AdamW on the rows that take part; a row that does not is frozen, moments included.
-
-    Moments, weight decay and bias correction count a row's own steps only: each row follows
-    torch.optim.AdamW on the sequence of its own gradients. Loshchilov and Hutter 2019 (arXiv:1711.05101).
-    """
-
-    def __init__(
-        self,
-        head: PartialFC,
-        *,
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-    ) -> None:
-        _check_at_least_zero(lr=lr, weight_decay=weight_decay, eps=eps)
-        _check_below_one(beta1=betas[0], beta2=betas[1])
-        super().__init__(head, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-        self.state[head.weight] = {
-            "mean": self._new_row_state(per_element=True, dtype=head.math_dtype),
-            "square": self._new_row_state(per_element=True, dtype=head.math_dtype),
-            "count": self._new_row_state(per_element=False, dtype=torch.int32),
-        }
-
-    def _update_rows(self, index: Index, centres: Tensor, gradient: Tensor, group: State) -> None:
-        state = self.row_state
-        beta1, beta2 = group["betas"]
-        count = state["count"][index] + 1
-        mean = state["mean"][index].lerp(gradient, 1.0 - beta1)
-        square = beta2 * state["square"][index] + (1.0 - beta2) * gradient * gradient
-        state["count"][index], state["mean"][index], state["square"][index] = count, mean, square
-        taken = count[:, None].to(centres.dtype)
-        unbiased = mean / (1.0 - beta1**taken)
-        scale = (square / (1.0 - beta2**taken)).sqrt() + group["eps"]
-        decayed = centres * (1.0 - group["lr"] * group["weight_decay"])
-        self.head.weight[index] = (decayed - group["lr"] * unbiased / scale).to(self.head.weight.dtype)
-
-
-def _check_at_least_zero(**values: float) -> None:
+def check_at_least_zero(**values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value >= 0.0):
             raise ValueError(f"{name} is {value!r}; it must be a finite number of at least 0")
 
 
-def _check_below_one(**values: float) -> None:
+def check_below_one(**values: float) -> None:
     for name, value in values.items():
         if not 0.0 <= value < 1.0:
             raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1")

@@ -15,31 +15,35 @@ from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
 
 from partialfc.distributed import World
-from partialfc.head import sampling
+from partialfc.head import kernels, sampling
 from partialfc.head.agreement import agree_on_batch
 from partialfc.head.initial import normal_rows
 from partialfc.head.margins import Margin
+from partialfc.head.memory import Pool, on_device
+from partialfc.head.rows import Chunk, Rows, index_of
 from partialfc.head.shard import ClassShard
 from partialfc.head.softmax import (
     BatchGradient,
-    Index,
     LocalBatch,
     Softmax,
     headroom,
     largest_bound,
     row_gradients,
-    through_normalisation,
-    unit_rows,
+    union_of_rows,
 )
+from partialfc.head.storage import Stored
 
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+GATHER_DTYPES = (None, torch.bfloat16)
+# From so many elements of participating centres on, compiling (some 20 s) pays within a few hundred steps.
+WORTH_COMPILING = 1 << 24
 
 
 class RowSource(Protocol):
     """An optimizer that may owe rows some steps: it says what a row's value is now."""
 
-    def current_rows(self, index: Index) -> Tensor: ...
+    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]: ...
 
     def flush(self) -> None: ...
 
@@ -86,8 +90,10 @@ class PartialFC(nn.Module):
         sample_rate: float = 1.0,
         weight_dtype: torch.dtype = torch.float32,
         compute_dtype: torch.dtype = torch.float32,
+        gather_dtype: torch.dtype | None = None,
         seed: int = 0,
         sparse_grad: bool = False,
+        compile: bool | None = None,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         super().__init__()
@@ -103,6 +109,10 @@ class PartialFC(nn.Module):
             raise ValueError(f"weight_dtype is {weight_dtype}; it must be one of {WEIGHT_DTYPES}")
         if compute_dtype not in COMPUTE_DTYPES:
             raise ValueError(f"compute_dtype is {compute_dtype}; it must be one of {COMPUTE_DTYPES}")
+        if gather_dtype not in GATHER_DTYPES:
+            raise ValueError(
+                f"gather_dtype is {gather_dtype}; it must be None, for the embeddings' own, or torch.bfloat16"
+            )
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must be at least 0")
         if margin.logit_bound > largest_bound(compute_dtype):
@@ -118,18 +128,23 @@ class PartialFC(nn.Module):
         self.sparse_grad = sparse_grad
         self.margin = margin
         self.compute_dtype = compute_dtype
+        self.gather_dtype = gather_dtype
         # Sums, norms and the loss are kept in this dtype whatever the GEMMs run in.
         self.math_dtype = torch.float64 if compute_dtype == torch.float64 else torch.float32
         self.weight = nn.Parameter(
             normal_rows(self.shard.start, self.shard.stop, embedding_size, seed=seed, dtype=weight_dtype)
         )
         self.step = 0
-        self.last_sample = torch.empty(0, dtype=torch.int64)
+        taking_part = sampling.sample_size(len(self.shard), self.sample_rate)
+        self.compiled = taking_part * embedding_size >= WORTH_COMPILING if compile is None else compile
         self.last_target_cos = torch.empty(0)
         self.last_norm = torch.empty(0)
         self._row_source: RowSource | None = None
         self._gradients: list[BatchGradient] = []
-        about = (embedding_size, num_classes, sample_rate, seed, repr(margin), weight_dtype, compute_dtype)
+        self._pool = Pool()
+        self._last_rows: npt.NDArray[np.int64] | None = np.empty(0, np.int64)
+        sizes = (embedding_size, num_classes, sample_rate, seed)
+        about = (*sizes, repr(margin), weight_dtype, compute_dtype, gather_dtype)
         self._digest = zlib.crc32(repr(about).encode())
         self.register_state_dict_pre_hook(_flush_rows)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_rows_were_replaced)  # type: ignore[no-untyped-call]
@@ -162,16 +177,30 @@ class PartialFC(nn.Module):
             )
         self._row_source = source
 
-    def current_rows(self, index: Index) -> Tensor:
-        """The centres [k, D] of local rows as they are now, in the dtype of the head's arithmetic."""
-        if self._row_source is not None:
-            return self._row_source.current_rows(index)
-        return self.weight.detach()[index].to(self.math_dtype)
+    @property
+    def stored(self) -> Stored:
+        """This rank's centres as they lie in memory."""
+        return Stored(self.weight.detach())
 
-    def row_gradients(self) -> Iterator[tuple[Index, Tensor, Tensor]]:
-        """(rows [k], centres [k, D], gradient [k, D]) of the rows that have one, in chunks, each row once."""
+    @property
+    def last_sample(self) -> Tensor:
+        rows = np.arange(len(self.shard)) if self._last_rows is None else self._last_rows
+        return torch.from_numpy(rows)
+
+    def current_rows(self, rows: npt.NDArray[np.int64] | None = None) -> Tensor:
+        """Local rows [k] -> their centres [k, D] as they are now, in the dtype of the head's arithmetic."""
+        return self.rows(rows).all()
+
+    def rows(self, rows: npt.NDArray[np.int64] | None) -> Rows:
+        """Local rows [K], ascending, as they are now; None: all of them."""
+        index = index_of(rows, self.weight.device)
+        velocity, owed = (None, None) if self._row_source is None else self._row_source.owed(index)
+        return Rows(self.stored, velocity, owed, rows, index, self.math_dtype)
+
+    def row_gradients(self) -> Iterator[tuple[Chunk, Tensor]]:
+        """The rows that have a gradient, in chunks, each row once, and the gradient by their unit rows."""
         if self._gradients:
-            yield from row_gradients(self._gradients, self.current_rows)
+            yield from row_gradients(self._gradients, self.rows(union_of_rows(self._gradients)))
 
     def has_row_gradients(self) -> bool:
         return bool(self._gradients)
@@ -222,17 +251,22 @@ class PartialFC(nn.Module):
         if len(valid) < len(kept):
             kept = kept[torch.from_numpy(valid).to(kept.device)]
         all_labels = self.world.all_gather_labels(host_labels[valid], counts)
+        if self.gather_dtype is not None:
+            kept = kept.to(self.gather_dtype)
         gathered = self.world.all_gather_rows(kept, counts).to(self.math_dtype)
-        unit, norm = unit_rows(gathered)
-        batch, own_targets = self._local_batch(unit, all_labels)
+        inverse_norm = kernels.inverse_norms(gathered)
+        unit, norm = gathered * inverse_norm, inverse_norm.reciprocal().squeeze(1)
+        batch, own_targets, rows = self._local_batch(unit, all_labels)
         self.last_target_cos, self.last_norm = batch.target_cos, norm
         if self.training:
             self.margin.update(batch.target_cos, norm)
             self.step += 1
-        softmax = Softmax(self._margin_now(), self.compute_dtype)
+        softmax = Softmax(self._margin_now(), self.compute_dtype, self.compiled, self._pool)
 
         losses, target_slope, norm_slope, target_logit = self._target(softmax, batch.target_cos, norm)
-        sums, pull, target_pull = softmax.negative_sums(batch, self.current_rows)
+        taken = sum(gradient.kept.nbytes for gradient in self._gradients)
+        first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
+        sums, pull, target_pull = first.sums, first.pull, first.target_pull
         if target_pull is None:
             sums = self.world.all_reduce_sum(sums)
         else:
@@ -259,7 +293,7 @@ class PartialFC(nn.Module):
         pull = self.world.reduce_scatter_rows(pull, counts)
         begin = sum(counts[: self.world.rank])
         mine = slice(begin, begin + len(kept))
-        local = through_normalisation(pull, unit[mine], norm[mine])
+        local = kernels.through_normalisation(pull, gathered[mine])
         norm_weight = (-missing * norm_slope[0] + norm_slope[1]) * share
         local = (local + unit[mine] * norm_weight[mine, None]) * self.world.size
         if len(valid) < len(embeddings):
@@ -268,7 +302,7 @@ class PartialFC(nn.Module):
             local = everything
 
         def by_scale(scale: Tensor) -> BatchGradient:
-            return BatchGradient(softmax, batch, negative_weight * scale, target_weight * scale)
+            return BatchGradient(softmax, batch, first.kept, negative_weight, target_weight, scale)
 
         return loss, local, by_scale
 
@@ -276,8 +310,8 @@ class PartialFC(nn.Module):
         """The margin with its state as it is: pass 2 of this batch may come after another batch moves it."""
         return copy.deepcopy(self.margin) if any(True for _ in self.margin.buffers()) else self.margin
 
-    def _local_batch(self, unit: Tensor, labels: npt.NDArray[np.int64]) -> tuple[LocalBatch, Tensor]:
-        """The batch as this shard sees it, and the unit centres [T, D] of the targets that lie here."""
+    def _local_batch(self, unit: Tensor, labels: npt.NDArray[np.int64]) -> tuple[LocalBatch, Tensor, Rows]:
+        """The batch as this shard sees it, the unit centres [T, D] of the targets that lie here, the rows."""
         samples, positives = self.shard.locate(labels)
         num_rows, rows = len(self.shard), None
         size = sampling.sample_size(num_rows, self.sample_rate)
@@ -289,8 +323,11 @@ class PartialFC(nn.Module):
         columns = positives if rows is None else np.searchsorted(rows, positives)
         order = np.argsort(columns, kind="stable")
         device = unit.device
-        target_samples = torch.from_numpy(samples[order]).to(device, non_blocking=True)
-        own_targets = unit_rows(self.current_rows(torch.from_numpy(positives[order]).to(device)))[0]
+        target_column = np.full(len(labels), -1, np.int32)
+        target_column[samples] = columns
+        target_samples = on_device(torch.from_numpy(samples[order]), device)
+        own_targets = self.current_rows(positives[order])
+        own_targets = own_targets * kernels.inverse_norms(own_targets)
         cos = unit.new_zeros(len(unit))
         cos[target_samples] = (unit[target_samples] * own_targets).sum(dim=1)
         batch = LocalBatch(
@@ -300,9 +337,10 @@ class PartialFC(nn.Module):
             num_rows=num_rows,
             target_columns=columns[order],
             target_samples=target_samples,
+            target_column=on_device(torch.from_numpy(target_column), device),
         )
-        self.last_sample = torch.arange(num_rows) if rows is None else torch.from_numpy(rows)
-        return batch, own_targets
+        self._last_rows = rows
+        return batch, own_targets, self.rows(rows)
 
     def _target(
         self, softmax: Softmax, cos: Tensor, norm: Tensor
@@ -355,7 +393,10 @@ class PartialFC(nn.Module):
             return None
         batch = gradient.batch
         rows = np.arange(batch.num_rows) if batch.rows is None else batch.rows
-        values = [g for _, _, g in row_gradients([gradient], self.current_rows)]
+        values = [
+            kernels.through_normalisation(by_unit.to(self.math_dtype), chunk.centres())
+            for chunk, by_unit in row_gradients([gradient], self.rows(batch.rows))
+        ]
         stacked = torch.cat(values) if values else self.weight.new_zeros(0, self.embedding_size)
         return torch.sparse_coo_tensor(
             torch.from_numpy(rows)[None].to(stacked.device),

@@ -1,7 +1,9 @@
 """The two passes over one rank's participating centres, in chunks.
 
-Pass 1 sums the negatives' exponentials E = exp(logit - shift) and their pull on the embeddings; pass 2
-recomputes E and yields the centres' gradient, chunk by chunk. Nothing of size [N, K] outlives a chunk.
+Pass 1 sums the negatives' exponentials E = exp(logit - shift) and their pull on the embeddings; pass 2 yields
+the centres' gradient, chunk by chunk, from the exponentials that pass 1 kept, or recomputes them where the
+budget did not reach. Chunks are class-major, [k, N]: centres come as rows and gradients leave as rows, and
+the GEMMs run fastest that way.
 
 The target is left out of E and enters in closed form, so 1 - p = S / (S + exp(target)) never cancels.
 The shift is a constant. Logits lie in [-bound, bound]; for bounds up to 70 in float32 (620 in float64) every
@@ -9,7 +11,7 @@ exponential is a normal number. Above that, those more than 147 (1300) below the
 `largest_bound` on even a logit of 0 would, so such margins are refused.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from partialfc.head import kernels
+from partialfc.head.chunks import chunk_rows, kept_rows
 from partialfc.head.margins import Margin
-
-Index = slice | Tensor  # of local rows: a slice when all of them take part
-ReadCentres = Callable[[Index], Tensor]
-
-CHUNK_BYTES = 4 << 20  # of exponentials and centres together: about what a core's second-level cache holds
-EPSILON = 1e-12  # the smallest norm to divide by, as in torch.nn.functional.normalize
+from partialfc.head.memory import Pool, on_device
+from partialfc.head.rows import Chunk, Rows
 
 
 def headroom(dtype: torch.dtype) -> float:
@@ -36,18 +36,6 @@ def largest_bound(dtype: torch.dtype) -> float:
     return 1300.0 if dtype == torch.float64 else 147.0
 
 
-def unit_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """rows [n, D] -> unit rows [n, D] and their norms [n]."""
-    norms = torch.linalg.vector_norm(rows, dim=1).clamp_min(EPSILON)
-    return rows / norms[:, None], norms
-
-
-def through_normalisation(gradient: Tensor, unit: Tensor, norms: Tensor) -> Tensor:
-    """The gradient by unit rows [n, D] -> the gradient by the rows themselves [n, D]."""
-    radial = (gradient * unit).sum(dim=1, keepdim=True)
-    return (gradient - radial * unit) / norms[:, None]
-
-
 @dataclass(frozen=True, slots=True)
 class LocalBatch:
     """One rank's view of a gathered batch of N: the K rows that take part, the T targets among them."""
@@ -58,136 +46,235 @@ class LocalBatch:
     num_rows: int  # K
     target_columns: npt.NDArray[np.int64]  # [T] where a target lies among the K rows, ascending
     target_samples: Tensor  # [T] whose target that is
+    target_column: Tensor  # [N] int32, the same by sample; -1 where the target lies on another rank
 
     def targets_in(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """The targets in columns start..stop-1: their samples [t] and columns [t], counted from start."""
+        """The targets in columns start..stop-1: columns [t], counted from start, and their samples [t]."""
         low, high = np.searchsorted(self.target_columns, (start, stop))
-        columns = torch.from_numpy(self.target_columns[low:high] - start)
-        return self.target_samples[low:high], columns.to(self.unit.device)
+        samples = self.target_samples[low:high]
+        return self.target_column[samples].long() - start, samples
+
+
+@dataclass(frozen=True, slots=True)
+class PassOne:
+    """What pass 1 leaves, over this rank's negatives of each sample."""
+
+    sums: Tensor  # [N] sum of E
+    pull: Tensor  # [N, D] sum of E · dlogit/dcos · unit centre, less the factor `Softmax.slope`
+    target_pull: Tensor | None  # [N] sum of E · dlogit/dtarget_cos; None where negatives are left alone
+    kept: Tensor  # [R, N] E · dlogit/dcos of the first R columns, in the GEMMs' dtype
 
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
-    """How the passes compute: the margin, the GEMMs' dtype, and rows per chunk."""
+    """How the passes compute: the margin, the GEMMs' dtype, compiled or not, and from which buffers."""
 
     margin: Margin
     compute_dtype: torch.dtype
-    chunk_bytes: int = CHUNK_BYTES
+    compiled: bool
+    pool: Pool
 
     def shift(self, dtype: torch.dtype) -> float:
         return self.margin.logit_bound - headroom(dtype)
-
-    def chunk_rows(self, batch: LocalBatch) -> int:
-        """Rows per chunk: [N, k] exponentials and [k, D] centres fit `chunk_bytes`."""
-        samples, size = batch.unit.shape
-        return max(64, self.chunk_bytes // (batch.unit.element_size() * (samples + size)))
-
-    def negative_sums(self, batch: LocalBatch, read: ReadCentres) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Pass 1, over this rank's negatives of each sample.
-
-        Returns S [N] = sum of E; A [N, D] = sum of E · dlogit/dcos · unit centre, less the factor `slope`;
-        H [N] = sum of E · dlogit/dtarget_cos, None for margins that leave negatives alone.
-        """
-        unit = batch.unit.to(self.compute_dtype)
-        sums = batch.unit.new_zeros(len(unit))
-        pull = torch.zeros_like(batch.unit)
-        target_pull = torch.zeros_like(sums) if self.margin.reweights_negatives else None
-        for start, stop, index in _chunks(batch.rows, batch.num_rows, self.chunk_rows(batch), unit.device):
-            centres = unit_rows(read(index))[0].to(self.compute_dtype)
-            exponentials, weighted, by_target = self.exponentials(unit, centres, batch, start, stop)
-            sums += exponentials.sum(dim=1)
-            pull += weighted.to(self.compute_dtype) @ centres
-            if target_pull is not None and by_target is not None:
-                target_pull += by_target
-        return sums, pull, target_pull
 
     @property
     def slope(self) -> float:
         """The constant dlogit/dcos of plain negatives; 1 where the sums hold the margin's own derivative."""
         return 1.0 if self.margin.reweights_negatives else self.margin.scale
 
+    def chunk_rows(self, batch: LocalBatch, num_rows: int) -> int:
+        samples, size = batch.unit.shape
+        itemsize = self.compute_dtype.itemsize
+        return chunk_rows(num_rows, samples=samples, size=size, itemsize=itemsize, device=batch.unit.device)
+
+    def negative_sums(self, batch: LocalBatch, rows: Rows, *, keep: bool, taken: int) -> PassOne:
+        """Pass 1. keep: whether pass 2 will follow; taken: the bytes that earlier batches keep already."""
+        (samples, size), device = batch.unit.shape, batch.unit.device
+        kept_count = 0
+        if keep:
+            kept_count = kept_rows(
+                batch.num_rows,
+                samples=samples,
+                size=size,
+                itemsize=self.compute_dtype.itemsize,
+                centre_bytes=rows.weight.values.nbytes,
+                taken=taken,
+            )
+        kept = self.pool.take((kept_count, samples), self.compute_dtype, device)
+        step = self.chunk_rows(batch, batch.num_rows)
+        unit_t = batch.unit.to(self.compute_dtype).T.contiguous()
+        centres_buffer = self.pool.take((step, size), self.compute_dtype, device)
+        cos_buffer = self.pool.take((step, samples), self.compute_dtype, device)
+        spare = (
+            self.pool.take((step, samples), self.compute_dtype, device)
+            if kept_count < batch.num_rows
+            else kept
+        )
+        sums = batch.unit.new_zeros(samples)
+        pull = torch.zeros_like(batch.unit)
+        target_pull = torch.zeros_like(sums) if self.margin.reweights_negatives else None
+        for chunk in rows.chunks(step):
+            start, stop = chunk.start, chunk.stop
+            centres = chunk.unit_centres(centres_buffer, compiled=self.compiled)
+            cos = torch.mm(centres, unit_t, out=cos_buffer[: len(centres)])
+            weighted = kept[start:stop] if stop <= kept_count else spare[: len(centres)]
+            by_target = self.exponentials(cos, batch, start, out=weighted, sums=sums)
+            _add_product(pull, weighted, centres)
+            if target_pull is not None and by_target is not None:
+                target_pull += by_target
+        return PassOne(sums, pull, target_pull, kept)
+
     def exponentials(
-        self, unit: Tensor, centres: Tensor, batch: LocalBatch, start: int, stop: int
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """E [N, k], the targets at 0; E · dlogit/dcos over `slope` [N, k]; E · dlogit/dtarget_cos [N]."""
-        cos = (unit @ centres.T).to(batch.unit.dtype)
-        shift = self.shift(cos.dtype)
+        self, cos: Tensor, batch: LocalBatch, start: int, *, out: Tensor, sums: Tensor | None = None
+    ) -> Tensor | None:
+        """cos [k, N] of columns start.. -> out [k, N] = E · dlogit/dcos over `slope`, the targets at 0.
+
+        Adds the sum of E to `sums` [N]. Returns the sum of E · dlogit/dtarget_cos [N] where there is one.
+        """
+        dtype = batch.unit.dtype
+        target_column = batch.target_column - start
         if not self.margin.reweights_negatives:
-            exponentials = cos.mul_(self.margin.scale).sub_(shift).exp_()
-            exponentials[batch.targets_in(start, stop)] = 0.0
-            return exponentials, exponentials, None
-        cos, target_cos = cos.requires_grad_(), batch.target_cos.detach().requires_grad_()
+            kernels.exponentials(
+                cos, target_column, self.margin.scale, self.shift(dtype), dtype, out, compiled=self.compiled
+            )
+            if sums is not None:
+                # Of what pass 2 will use, so that the probabilities of a sample sum to 1 in any dtype.
+                sums += out.sum(dim=0, dtype=dtype)
+            return None
+        cos, target_cos = cos.T.to(dtype).requires_grad_(), batch.target_cos.detach().requires_grad_()
         with torch.enable_grad():
             logits = self.margin.negatives(cos, target_cos)
-        exponentials = (logits.detach() - shift).exp_()
-        exponentials[batch.targets_in(start, stop)] = 0.0
+        values = (logits.detach() - self.shift(dtype)).exp_()
+        columns, samples = batch.targets_in(start, start + len(out))
+        values[samples, columns] = 0.0
         weighted, by_target = torch.autograd.grad(
-            logits, (cos, target_cos), exponentials, allow_unused=True, materialize_grads=True
+            logits, (cos, target_cos), values, allow_unused=True, materialize_grads=True
         )
-        return exponentials, weighted, by_target
+        if sums is not None:
+            sums += values.sum(dim=1)
+        out.copy_(weighted.T)
+        return by_target
 
 
 class BatchGradient:
-    """Pass 2 for one batch: each sample's weight on its negatives [N] and on its target's cosine [N]."""
+    """Pass 2 for one batch: each sample's weight on its negatives [N] and on its target's cosine [N].
+
+    A target enters the GEMM as an exponential of its own would: as its weight over the negatives' weight.
+    """
 
     def __init__(
-        self, softmax: Softmax, batch: LocalBatch, negative_weight: Tensor, target_weight: Tensor
+        self,
+        softmax: Softmax,
+        batch: LocalBatch,
+        kept: Tensor,
+        negative_weight: Tensor,
+        target_weight: Tensor,
+        scale: Tensor,
     ) -> None:
         self.softmax = softmax
         self.batch = batch
-        self._target_weight = target_weight
-        self._unit = batch.unit.to(softmax.compute_dtype)
-        self._pushed = (batch.unit * negative_weight[:, None]).to(softmax.compute_dtype)
+        self.kept = kept
+        dtype = softmax.compute_dtype
+        limit = torch.finfo(torch.float32 if dtype == torch.bfloat16 else dtype).max
+        self._target_share = (target_weight / negative_weight).clamp_(-limit, limit).to(dtype)
+        self._unit_t: Tensor | None = None
+        self._pushed = (batch.unit * (negative_weight * scale)[:, None]).to(dtype)
+        self._put_targets(kept, 0)
 
-    def by_centres(self, start: int, stop: int, centres: Tensor) -> Tensor:
-        """The gradient [k, D] by the unit centres [k, D] of columns start..stop-1."""
-        batch, dtype = self.batch, self.softmax.compute_dtype
-        _, weighted, _ = self.softmax.exponentials(self._unit, centres.to(dtype), batch, start, stop)
-        result = (weighted.to(dtype).T @ self._pushed).to(batch.unit.dtype)
-        samples, columns = batch.targets_in(start, stop)
-        return result.index_add_(0, columns, batch.unit[samples] * self._target_weight[samples, None])
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What pass 2 reads."""
+        return self.kept, self._pushed, self._target_share, self.batch.unit
+
+    def keeps(self, stop: int) -> bool:
+        """Whether the exponentials of columns up to `stop` need not be computed again."""
+        return stop <= len(self.kept)
+
+    def by_centres(self, start: int, stop: int, centres: Tensor | None, *, out: Tensor) -> Tensor:
+        """out [k, D]: the gradient by the unit centres [k, D] of columns start..stop-1.
+
+        centres are those unit centres in the GEMMs' dtype; None will do where `keeps(stop)`.
+        """
+        return torch.mm(self._weights(start, stop, centres), self._pushed, out=out)
+
+    def _weights(self, start: int, stop: int, centres: Tensor | None) -> Tensor:
+        if self.keeps(stop):
+            return self.kept[start:stop]
+        assert centres is not None
+        if self._unit_t is None:
+            self._unit_t = self.batch.unit.to(centres.dtype).T.contiguous()
+        values = torch.mm(centres, self._unit_t)
+        self.softmax.exponentials(values, self.batch, start, out=values)
+        self._put_targets(values, start)
+        return values
+
+    def _put_targets(self, values: Tensor, start: int) -> None:
+        columns, samples = self.batch.targets_in(start, start + len(values))
+        values[columns, samples] = self._target_share[samples]
 
 
-def row_gradients(
-    gradients: list[BatchGradient], read: ReadCentres
-) -> Iterator[tuple[Index, Tensor, Tensor]]:
-    """Pass 2 over the union of the batches' rows: yields (rows [k], centres [k, D], their gradient [k, D]).
+def row_gradients(gradients: list[BatchGradient], rows: Rows) -> Iterator[tuple[Chunk, Tensor]]:
+    """Pass 2 over the union of the batches' rows: yields (rows, gradient by their unit centres [k, D]).
 
-    Each row comes once, so its centre may be overwritten before the next chunk is asked for.
+    Each row comes once, so its centre may be overwritten before the next chunk is asked for. The gradient's
+    memory is used again for the next chunk.
     """
-    first = gradients[0].batch
-    rows, num_rows = _union([gradient.batch for gradient in gradients])
-    step = min(gradient.softmax.chunk_rows(gradient.batch) for gradient in gradients)
-    for start, stop, index in _chunks(rows, num_rows, step, first.unit.device):
-        centres = read(index)
-        unit, norms = unit_rows(centres)
-        total = torch.zeros_like(unit)
-        for gradient in gradients:
-            own = gradient.batch.rows
-            if own is None or num_rows == gradient.batch.num_rows:
-                total += gradient.by_centres(start, stop, unit)
-                continue
-            chunk = np.arange(start, stop) if rows is None else rows[start:stop]
-            low, high = np.searchsorted(own, (chunk[0], chunk[-1] + 1))
-            places = torch.from_numpy(np.searchsorted(chunk, own[low:high])).to(unit.device)
-            total.index_add_(0, places, gradient.by_centres(low, high, unit[places]))
-        yield index, centres, through_normalisation(total, unit, norms)
+    softmax, batch = gradients[0].softmax, gradients[0].batch
+    step = min(each.softmax.chunk_rows(each.batch, rows.count) for each in gradients)
+    shape, dtype, device = (step, batch.unit.shape[1]), softmax.compute_dtype, batch.unit.device
+    gradient_buffer = softmax.pool.take(shape, dtype, device)
+    centres_buffer = None
+    for chunk in rows.chunks(step):
+        places = [_place(each.batch, chunk, rows.count) for each in gradients]
+        centres = None
+        if not all(each.keeps(place.stop) for each, place in zip(gradients, places, strict=True)):
+            if centres_buffer is None:
+                centres_buffer = softmax.pool.take(shape, dtype, device)
+            centres = chunk.unit_centres(centres_buffer, compiled=softmax.compiled)
+        total = gradient_buffer[: chunk.stop - chunk.start]
+        if len(gradients) == 1:
+            yield chunk, gradients[0].by_centres(chunk.start, chunk.stop, centres, out=total)
+            continue
+        total = torch.zeros_like(total, dtype=batch.unit.dtype)
+        for each, place in zip(gradients, places, strict=True):
+            among = None if place.among is None else on_device(torch.from_numpy(place.among), device)
+            own = centres if centres is None or among is None else centres[among]
+            part = each.by_centres(
+                place.start, place.stop, own, out=gradient_buffer[: place.stop - place.start]
+            ).to(total.dtype)
+            total = total.add_(part) if among is None else total.index_add_(0, among, part)
+        yield chunk, total
 
 
-def _chunks(
-    rows: npt.NDArray[np.int64] | None, num_rows: int, step: int, device: torch.device
-) -> Iterator[tuple[int, int, Index]]:
-    index = None if rows is None else torch.from_numpy(rows).to(device, non_blocking=True)
-    for start in range(0, num_rows, step):
-        stop = min(start + step, num_rows)
-        yield start, stop, slice(start, stop) if index is None else index[start:stop]
+def union_of_rows(gradients: list[BatchGradient]) -> npt.NDArray[np.int64] | None:
+    """The local rows that take part in any of the batches; None for every row of the shard."""
+    rows = gradients[0].batch.rows
+    for gradient in gradients[1:]:
+        if rows is None or gradient.batch.rows is None:
+            return None
+        rows = np.union1d(rows, gradient.batch.rows)
+    return rows
 
 
-def _union(batches: list[LocalBatch]) -> tuple[npt.NDArray[np.int64] | None, int]:
-    rows, num_rows = batches[0].rows, batches[0].num_rows
-    for batch in batches[1:]:
-        if rows is None or batch.rows is None:
-            return None, max(num_rows, batch.num_rows)
-        rows = np.union1d(rows, batch.rows)
-        num_rows = len(rows)
-    return rows, num_rows
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which of a batch's columns lie in a chunk, and where among its rows (None: all of them, in order)."""
+
+    start: int
+    stop: int
+    among: npt.NDArray[np.int64] | None
+
+
+def _place(batch: LocalBatch, chunk: Chunk, num_rows: int) -> _Place:
+    if batch.rows is None or batch.num_rows == num_rows:
+        return _Place(chunk.start, chunk.stop, None)
+    chunk_rows = chunk.host_rows()
+    low, high = np.searchsorted(batch.rows, (chunk_rows[0], chunk_rows[-1] + 1)).tolist()
+    return _Place(low, high, np.searchsorted(chunk_rows, batch.rows[low:high]))
+
+
+def _add_product(total: Tensor, weighted: Tensor, centres: Tensor) -> None:
+    """total [N, D] += weighted [k, N]^T @ centres [k, D], summed in total's dtype."""
+    if total.dtype == weighted.dtype:
+        total.addmm_(weighted.T, centres)
+    else:
+        total += weighted.T @ centres

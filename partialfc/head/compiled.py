@@ -1,0 +1,52 @@
+"""torch.compile for the element-wise parts, and the plain function where there is no compiler."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+# Rows are distinct and in range by construction, so the kernels need not look at every index.
+OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"assert_indirect_indexing": False}
+
+_trouble: list[str] = []  # why this process runs without a compiler, once it has found out
+
+
+class Kernel:
+    """A function that changes tensors in place, run eagerly or compiled as the caller's `compiled` says.
+
+    Compiled for any size at once (C++ on a CPU, Triton on a GPU). The first failure to compile warns once,
+    and from then on this process runs every kernel eagerly.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._compiled: Callable[..., None] | None = None
+
+    def __call__(self, *arguments: Any, compiled: bool) -> None:
+        if not compiled or _trouble:
+            return self._function(*arguments)
+        # The imports take a second or two, which a head that stays eager need not pay.
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+        from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+
+        if self._compiled is None:
+            self._compiled = torch.compile(self._function, dynamic=True, fullgraph=True, options=OPTIONS)
+        try:
+            return self._compiled(*arguments)
+        except (TorchDynamoException, FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler) as error:
+            _trouble.append(str(error).strip().splitlines()[0])
+            warnings.warn(
+                f"torch.compile failed, so the head runs uncompiled and slower: {_trouble[0]} "
+                "(a C++ compiler is needed on a CPU, Triton on a GPU; compile=False silences this)",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return self._function(*arguments)
+
+
+def trouble() -> str | None:
+    """Why kernels run uncompiled here, or None as long as nothing went wrong."""
+    return _trouble[0] if _trouble else None

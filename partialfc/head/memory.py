@@ -1,0 +1,51 @@
+"""Where a step's tensors live: buffers used again and again, and copies to the device that nobody awaits."""
+
+import weakref
+
+import torch
+from torch import Tensor
+
+
+def on_device(host: Tensor, device: torch.device) -> Tensor:
+    """`host` on `device`; to a GPU through pinned memory, without a synchronisation."""
+    if device.type != "cuda":
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)
+
+
+class Pool:
+    """Large host buffers that come back when their tensor is dropped.
+
+    Fresh memory costs a page fault every 4 KiB when first written: for the exponentials of a step 15 ms per
+    50 MB, as much as a fast GEMM. On a GPU the caching allocator does the same by itself.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[Tensor] = []
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """An uninitialised tensor. Whoever holds it keeps its buffer; slices of it alone do not."""
+        if device.type == "cuda":
+            return torch.empty(shape, dtype=dtype, device=device)
+        count = torch.Size(shape).numel()
+        size = count * dtype.itemsize
+        # Not one that is far too large: the next to ask may need all of it.
+        fits = [buffer for buffer in self._free if size <= len(buffer) <= 4 * size]
+        if fits:
+            buffer = min(fits, key=len)
+            self._free = [other for other in self._free if other is not buffer]
+        else:
+            self._free = [other for other in self._free if len(other) > size]
+            buffer = torch.empty(size, dtype=torch.uint8)
+        result = buffer[:size].view(dtype).view(shape)
+        weakref.finalize(result, _give_back, weakref.ref(self), buffer)
+        return result
+
+    def __deepcopy__(self, memo: object) -> "Pool":
+        return Pool()
+
+
+def _give_back(pool: "weakref.ref[Pool]", buffer: Tensor) -> None:
+    owner = pool()
+    if owner is not None:
+        owner._free.append(buffer)

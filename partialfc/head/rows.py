@@ -1,0 +1,95 @@
+"""The rows of a shard that take part in a step, as they lie in memory and as they are now."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from partialfc.head import kernels
+from partialfc.head.memory import on_device
+from partialfc.head.storage import Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows start..stop-1 of those that take part: what the kernels are given of them."""
+
+    start: int
+    stop: int
+    weight: Stored  # the whole shard's, or the chunk's alone where index is None
+    velocity: Stored | None
+    owed: Tensor | None  # [k, 4]
+    index: Tensor | None  # [k] local rows
+    rows: npt.NDArray[np.int64] | None
+    dtype: torch.dtype  # of the arithmetic
+
+    def unit_centres(self, buffer: Tensor, *, compiled: bool) -> Tensor:
+        """The chunk's centres now, of norm 1, [k, D] in the buffer's dtype and memory."""
+        out = buffer[: self.stop - self.start]
+        kernels.unit_centres(
+            self.weight, self.velocity, self.owed, self.index, self.dtype, out, compiled=compiled
+        )
+        return out
+
+    def centres(self) -> Tensor:
+        """The chunk's centres now [k, D]."""
+        return kernels.now(self.weight, self.velocity, self.owed, self.index, self.dtype)[0]
+
+    def host_rows(self) -> npt.NDArray[np.int64]:
+        return np.arange(self.start, self.stop) if self.rows is None else self.rows
+
+    def of(self, stored: Stored) -> Stored:
+        """Another tensor of the shard as the kernels want it for this chunk."""
+        return stored if self.index is not None else part(stored, self.start, self.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """K rows of a shard. owed: what each owes [K, 4], or None; velocity goes with it."""
+
+    weight: Stored
+    velocity: Stored | None
+    owed: Tensor | None
+    rows: npt.NDArray[np.int64] | None  # [K] ascending; None: all
+    index: Tensor | None  # the same on the device
+    dtype: torch.dtype
+
+    @property
+    def count(self) -> int:
+        return len(self.weight.values) if self.rows is None else len(self.rows)
+
+    def chunks(self, step: int) -> Iterator[Chunk]:
+        for start in range(0, self.count, step):
+            yield self.chunk(start, min(start + step, self.count))
+
+    def chunk(self, start: int, stop: int) -> Chunk:
+        owed = None if self.owed is None else self.owed[start:stop]
+        if self.index is None or self.rows is None:
+            velocity = None if self.velocity is None else part(self.velocity, start, stop)
+            weight = part(self.weight, start, stop)
+            return Chunk(start, stop, weight, velocity, owed, None, None, self.dtype)
+        index, rows = self.index[start:stop], self.rows[start:stop]
+        return Chunk(start, stop, self.weight, self.velocity, owed, index, rows, self.dtype)
+
+    def all(self) -> Tensor:
+        """Every one of the K rows now [K, D]."""
+        return self.chunk(0, self.count).centres()
+
+
+def part(stored: Stored, start: int, stop: int) -> Stored:
+    scales = None if stored.scales is None else stored.scales[start:stop]
+    return Stored(stored.values[start:stop], scales)
+
+
+def second_handle(stored: Stored) -> Stored:
+    """The same memory as another tensor, which a compiler takes for another one; see kernels.sgd."""
+    scales = None if stored.scales is None else from_dlpack(stored.scales)
+    return Stored(from_dlpack(stored.values), scales)
+
+
+def index_of(rows: npt.NDArray[np.int64] | None, device: torch.device) -> Tensor | None:
+    return None if rows is None else on_device(torch.from_numpy(rows), device)

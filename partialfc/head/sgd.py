@@ -1,0 +1,152 @@
+"""SGD with momentum, lazily dense: a row that does not take part owes its steps until it is next touched."""
+
+import torch
+from torch import Tensor
+
+from partialfc.head import kernels, storage
+from partialfc.head.decay import DecayTable
+from partialfc.head.optim import RowOptimizer, State, check_at_least_zero, check_below_one
+from partialfc.head.partial_fc import PartialFC
+from partialfc.head.rows import part, second_handle
+from partialfc.head.storage import Stored
+
+# Beyond this many steps every row is brought up to date at once, so the decay table stays small.
+# One sweep over the shard in so many steps is what a dense optimizer does in each.
+MOST_PENDING_STEPS = 4096
+FLUSH_ROWS = 16384
+
+MOMENTUM_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.int8)
+
+
+class RowSGD(RowOptimizer):
+    """SGD with momentum and weight decay, as torch.optim.SGD, at the cost of the rows that took part.
+
+    unsampled="dense": every row moves as torch.optim.SGD would move it on the dense gradient, zero for rows
+    that did not take part. Their steps are owed and paid in closed form when they are next touched, or by
+    `flush`. unsampled="frozen": rows (and their momentum) move only in steps they take part in.
+
+    momentum_dtype: how the momentum is stored: the head's math dtype unless given; bfloat16; or int8, a byte
+    an element and a float32 scale for up to 128 of them. Both round without bias, see head/storage.py.
+    """
+
+    def __init__(
+        self,
+        head: PartialFC,
+        *,
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        unsampled: str = "dense",
+        momentum_dtype: torch.dtype | None = None,
+    ) -> None:
+        check_at_least_zero(lr=lr, weight_decay=weight_decay)
+        check_below_one(momentum=momentum)
+        if unsampled not in ("dense", "frozen"):
+            raise ValueError(f"unsampled is {unsampled!r}; it must be 'dense' or 'frozen'")
+        if momentum_dtype not in (None, *MOMENTUM_DTYPES):
+            raise ValueError(f"momentum_dtype is {momentum_dtype}; it must be one of {MOMENTUM_DTYPES}")
+        super().__init__(head, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.unsampled = unsampled
+        self.momentum_dtype = momentum_dtype or head.math_dtype
+        if unsampled == "dense":
+            self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
+        self._owed = DecayTable.fresh(0, head.weight.device)
+        self._begin_step(self.param_groups[0])
+
+    @property
+    def shared_state(self) -> State:
+        return {"owed_from": self._owed.start, "owed": self._owed.products}
+
+    def load_shared_state(self, state: State) -> None:
+        products = state["owed"].to(self.head.weight.device)
+        self._owed = DecayTable(start=state["owed_from"], products=products)
+
+    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
+        if self.unsampled == "frozen":
+            return None, None
+        row_step = self.row_state["row_step"]
+        row_step = row_step if index is None else row_step[index]
+        return self._velocity(), self._owed.since(row_step, self.head.math_dtype)
+
+    @torch.no_grad()
+    def flush(self) -> None:
+        if self.unsampled == "frozen" or len(self._owed) == 1:
+            return
+        head, row_step, velocity = self.head, self.row_state["row_step"], self._velocity()
+        weight_out = second_handle(head.stored)
+        velocity_out = None if velocity is None else second_handle(velocity)
+        key, first = self._key(1), self._first_class()
+        for start in range(0, len(row_step), FLUSH_ROWS):
+            stop = min(start + FLUSH_ROWS, len(row_step))
+            kernels.pay(
+                part(head.stored, start, stop),
+                None if velocity is None else part(velocity, start, stop),
+                self._owed.since(row_step[start:stop], head.math_dtype),
+                part(weight_out, start, stop),
+                None if velocity_out is None else part(velocity_out, start, stop),
+                head.math_dtype,
+                key,
+                first + start,
+                compiled=head.compiled,
+            )
+        row_step.fill_(self._now)
+        self._owed = DecayTable.fresh(self._now, self._owed.products.device)
+
+    def rows_were_replaced(self) -> None:
+        self._owed = DecayTable.fresh(self._now, self._owed.products.device)
+        if self.unsampled == "dense":
+            self.row_state["row_step"].fill_(self._now)
+        self._in_step = False
+
+    def _begin_step(self, group: State) -> None:
+        """A scheduler may raise the momentum from 0 at any step; the buffer starts at zero, as torch's."""
+        if group["momentum"] > 0.0 and "momentum" not in self.row_state:
+            weight = self.head.weight
+            fresh = storage.zeros(len(weight), weight.shape[1], self.momentum_dtype, weight.device)
+            self.state[weight]["momentum"] = fresh.values
+            if fresh.scales is not None:
+                self.state[weight]["momentum_scale"] = fresh.scales
+
+    def _update(self, group: State) -> None:
+        head, velocity = self.head, self._velocity()
+        settings = self._vector(group["lr"], group["momentum"], group["weight_decay"])
+        key, first = self._key(0), self._first_class()
+        weight_out = second_handle(head.stored)
+        velocity_out = None if velocity is None else second_handle(velocity)
+        for chunk, gradient in head.row_gradients():
+            kernels.sgd(
+                chunk.weight,
+                None if velocity is None else chunk.of(velocity),
+                chunk.owed,
+                chunk.index,
+                chunk.of(weight_out),
+                None if velocity_out is None else chunk.of(velocity_out),
+                gradient,
+                settings,
+                group["momentum"] > 0.0,
+                head.math_dtype,
+                key,
+                first + chunk.start if chunk.index is None else first,
+                compiled=head.compiled,
+            )
+            if self.unsampled == "dense":
+                # The rows' step is the one that _finish_step is about to enter.
+                place = slice(chunk.start, chunk.stop) if chunk.index is None else chunk.index
+                self.row_state["row_step"][place] = self._now + 1
+
+    def _finish_step(self, group: State) -> None:
+        if self.unsampled == "frozen":
+            return
+        self._owed.advance(
+            lr=float(group["lr"]), momentum=group["momentum"], weight_decay=group["weight_decay"]
+        )
+        if len(self._owed) > MOST_PENDING_STEPS:
+            self.flush()
+
+    @property
+    def _now(self) -> int:
+        return self._owed.start + len(self._owed) - 1
+
+    def _velocity(self) -> Stored | None:
+        state = self.row_state
+        return Stored(state["momentum"], state.get("momentum_scale")) if "momentum" in state else None
