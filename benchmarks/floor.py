@@ -1,0 +1,129 @@
+"""The least a step could take with this machine's own matrix products and copies.
+
+Two terms, measured apart and added:
+
+- the three matrix products of [N, D, K] that a step cannot do without (cosines; the pull on the embeddings;
+  the push on the centres), each in the fastest of its plain `torch.mm` forms: either layout of the
+  exponentials, either layout of the result, whole or in chunks of 1k to 16k rows. A chunked form uses the
+  same operands for every chunk, so that they lie in cache, for the second term counts what memory costs;
+- the fewest bytes: the first pass reads K rows of centres; the second reads and writes K rows of centres and
+  of momentum; at the rate of a large `Tensor.copy_`, bytes read and written.
+
+Nothing is counted for the exponentials, the normalisation, the sampling or a row's bookkeeping.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from work import Work
+
+NAME = "floor"
+CHUNKS = (1024, 2048, 4096, 8192, 16384)
+COPY_BYTES = 512 << 20
+TRIAL_ROWS = 16384  # enough to tell the forms apart
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to compute a product, `chunk` rows of centres at a time."""
+
+    name: str
+    chunk: int
+    product: Callable[[], object]
+
+    def seconds(self, rows: int) -> float:
+        """For `rows` centres; a last chunk counts by its part."""
+        count = max(1, rows // self.chunk)
+        started = time.perf_counter()
+        for _ in range(count):
+            self.product()
+        return (time.perf_counter() - started) * rows / (count * self.chunk)
+
+
+class Floor:
+    """A subject whose step is the floor of one step of `work`."""
+
+    def __init__(self, work: Work, rank: int) -> None:
+        self.work = work
+        self._forms: list[Form] = []
+        size = min(COPY_BYTES, 64 * fewest_bytes(work)) // 4
+        self._source, self._copy = torch.ones(size), torch.zeros(size)
+        self._products: list[float] = []
+        self._rates: list[float] = []
+
+    def step(self) -> float:
+        if not self._forms:
+            self._forms = [_fastest(forms, self.work.rows) for forms in _products(self.work)]
+        products = sum(form.seconds(self.work.rows) for form in self._forms)
+        started = time.perf_counter()
+        self._copy.copy_(self._source)
+        rate = 2 * self._source.nbytes / (time.perf_counter() - started)
+        self._products.append(products)
+        self._rates.append(rate)
+        return products + fewest_bytes(self.work) / rate
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "products_s": statistics.median(self._products),
+            "bytes_per_s": statistics.median(self._rates),
+            "products": "; ".join(f"{form.name} by {form.chunk} rows" for form in self._forms),
+        }
+
+
+def fewest_bytes(work: Work) -> int:
+    row = work.rows * work.embedding
+    return row * work.storage.itemsize + 2 * row * (work.storage.itemsize + work.momentum.itemsize)
+
+
+def _fastest(forms: Iterator[Form], rows: int) -> Form:
+    """By the time for the same number of rows; the forms are made one by one, for the sake of memory."""
+    best, least = None, float("inf")
+    for form in forms:
+        form.product()
+        seconds = min(form.seconds(min(rows, TRIAL_ROWS)) for _ in range(2))
+        if seconds < least:
+            best, least = form, seconds
+    assert best is not None
+    return best
+
+
+def _products(work: Work) -> list[Iterator[Form]]:
+    """Cosines [N, K], pull on the embeddings [N, D], push on the centres [K, D]; None stands for K.
+
+    Embeddings and centres lie row by row; the exponentials may lie either way.
+    """
+    n, d = work.batch_here, work.embedding
+    return [
+        _forms(work, "x @ c.T", (n, d, None), a_turned=(False,), b_turned=True),
+        _forms(work, "E @ c", (n, None, d), a_turned=(False, True), b_turned=False),
+        _forms(work, "E.T @ x", (None, n, d), a_turned=(False, True), b_turned=False),
+    ]
+
+
+def _forms(
+    work: Work, name: str, sizes: tuple[int | None, ...], *, a_turned: tuple[bool, ...], b_turned: bool
+) -> Iterator[Form]:
+    """a [m, i] @ b [i, n] of sizes (m, i, n), with other chunks and layouts; "turned" is column by column."""
+    for chunk in sorted({min(chunk, work.rows) for chunk in (*CHUNKS, work.rows)}):
+        m, i, n = (chunk if size is None else size for size in sizes)
+        b = _matrix(i, n, b_turned, work.compute)
+        for turned in a_turned:
+            a = _matrix(m, i, turned, work.compute)
+            yield Form(name, chunk, _product(a, b))
+            yield Form(f"({name}).T", chunk, _product(b.T, a.T))
+
+
+def _product(a: Tensor, b: Tensor) -> Callable[[], object]:
+    return partial(torch.mm, a, b, out=a.new_empty(a.shape[0], b.shape[1]))
+
+
+def _matrix(rows: int, columns: int, turned: bool, dtype: torch.dtype) -> Tensor:
+    if turned:
+        return torch.rand(columns, rows).to(dtype).T
+    return torch.rand(rows, columns).to(dtype)

@@ -1,0 +1,49 @@
+"""partialfc.PartialFC and RowSGD as the subject of a measurement."""
+
+from typing import Any
+
+import torch
+from subject import HeadSubject
+from torch import Tensor
+from work import LEARNING_RATE, MARGIN, MOMENTUM, SCALE, WEIGHT_DECAY
+
+import partialfc
+
+NAME = "partialfc"
+
+
+class Ours(HeadSubject):
+    def build(self) -> None:
+        work = self.work
+        self.head = partialfc.PartialFC(
+            work.embedding,
+            work.classes,
+            margin=partialfc.ArcFace(scale=SCALE, margin=MARGIN),
+            sample_rate=work.sample_rate,
+            weight_dtype=work.storage,
+            compute_dtype=work.compute,
+        )
+        options: dict[str, Any] = {}
+        if work.momentum != torch.float32:
+            options["momentum_dtype"] = work.momentum
+        self.optimizer = partialfc.RowSGD(
+            self.head, lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, **options
+        )
+        self.head.world.traffic.reset()
+
+    def state(self) -> list[Tensor]:
+        rows = self.optimizer.row_state.items()
+        return [self.head.weight.detach(), *(t for name, t in rows if name.startswith("momentum"))]
+
+    def facts(self) -> dict[str, Any]:
+        """With the collectives of a step, and the bytes that they moved on all ranks."""
+        traffic, steps = self.head.world.traffic, len(self.losses)
+        calls = [f"{count // steps} {name}" for name, count in sorted(traffic.calls.items())]
+        return {**super().facts(), "collectives": " + ".join(calls), "moved_bytes": traffic.total() // steps}
+
+    def train_step(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = self.head(embeddings, labels)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss

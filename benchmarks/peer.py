@@ -1,0 +1,77 @@
+"""InsightFace's arcface_torch as the subject of a measurement, from a checkout of one's own, on the CPU.
+
+    git clone --filter=blob:none --sparse https://github.com/deepinsight/insightface
+    git -C insightface sparse-checkout set recognition/arcface_torch
+
+It is written for CUDA and for a process group, so here `.cuda()` does nothing and the group is this process
+alone. Everything else is as its train_v2.py has it: CombinedMarginLoss as ArcFace, PartialFC_V2 in float32,
+torch.optim.SGD.
+"""
+
+import sys
+import warnings
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from subject import HeadSubject
+from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore
+from turns import Build, join_group
+from work import LEARNING_RATE, MARGIN, MOMENTUM, SCALE, WEIGHT_DECAY, Work
+
+NAME = "arcface_torch"
+FILES = ("partial_fc_v2.py", "losses.py")
+
+
+def at(folder: Path) -> Build:
+    """The subject from the checkout in `folder`; FileNotFoundError where that is none."""
+    for file in FILES:
+        if not (folder / file).exists():
+            raise FileNotFoundError(f"{folder} has no {file}: give recognition/arcface_torch of InsightFace")
+    return partial(Peer, folder=folder.resolve())
+
+
+class Peer(HeadSubject):
+    def __init__(self, work: Work, rank: int, *, folder: Path) -> None:
+        assert work.processes == 1
+        assert work.compute == work.storage == work.momentum == torch.float32
+        _stay_on_cpu()
+        # its warning that torch.cuda.amp.autocast has a new name
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        sys.path.append(str(folder))
+        join_group(0, 1, HashStore())
+        super().__init__(work, rank)
+
+    def build(self) -> None:
+        work = self.work
+        margin = import_module("losses").CombinedMarginLoss(SCALE, 1.0, MARGIN, 0.0, 0)
+        self.head: nn.Module = import_module("partial_fc_v2").PartialFC_V2(
+            margin, work.embedding, work.classes, work.sample_rate, False
+        )
+        self.head.train().cuda()
+        self.optimizer = torch.optim.SGD(
+            [{"params": self.head.parameters()}],
+            lr=LEARNING_RATE,
+            momentum=MOMENTUM,
+            weight_decay=WEIGHT_DECAY,
+        )
+
+    def state(self) -> list[Tensor]:
+        (weight,) = self.head.parameters()
+        kept = self.optimizer.state[weight].values()
+        return [weight.detach(), *(value for value in kept if isinstance(value, Tensor))]
+
+    def train_step(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = self.head(embeddings, labels)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss
+
+
+def _stay_on_cpu() -> None:
+    """In this process, `.cuda()` returns what it is called on."""
+    setattr(torch.Tensor, "cuda", lambda tensor, *_, **__: tensor)  # noqa: B010
+    setattr(nn.Module, "cuda", lambda module, *_, **__: module)  # noqa: B010

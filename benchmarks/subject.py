@@ -1,0 +1,68 @@
+"""A head and its optimizer as the subject of a measurement: built, stepped, its memory taken."""
+
+import itertools
+import time
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from memory import peak, reset_peak, resident, touch
+from torch import Tensor
+from work import Work
+
+AHEAD = 64  # batches drawn before the clock runs; a longer measurement sees them again
+
+
+class HeadSubject(ABC):
+    """Counts memory from before the head is built to the end, all that it and its libraries load included."""
+
+    def __init__(self, work: Work, rank: int) -> None:
+        self.work = work
+        _warm_libraries()
+        self._batches = itertools.cycle(list(itertools.islice(work.batches(rank), AHEAD)))
+        self.losses: list[Tensor] = []
+        reset_peak()
+        self._before = resident()
+        started = time.perf_counter()
+        self.build()
+        self.build_s = time.perf_counter() - started
+        touch(self.state())
+
+    @abstractmethod
+    def build(self) -> None:
+        """The head and its optimizer."""
+
+    @abstractmethod
+    def state(self) -> list[Tensor]:
+        """Weights and momentum, as far as they exist by now."""
+
+    @abstractmethod
+    def train_step(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Forward, backward, the optimizer's step and zero_grad -> the loss."""
+
+    def step(self) -> float:
+        embeddings, labels = next(self._batches)
+        started = time.perf_counter()
+        loss = self.train_step(embeddings, labels)
+        seconds = time.perf_counter() - started
+        self.losses.append(loss.detach())
+        embeddings.grad = None
+        return seconds
+
+    def facts(self) -> dict[str, Any]:
+        state = sum(tensor.nbytes for tensor in self.state())
+        return {
+            "build_s": self.build_s,
+            "first_loss": self.losses[0].item() / self.work.processes,
+            "state_bytes": state,
+            "extra_bytes": peak() - self._before - state,
+            "peak_bytes": peak(),
+        }
+
+
+def _warm_libraries() -> None:
+    """What any training loop has loaded without a head: thread pools, autograd, torch.optim."""
+    for dtype in (torch.float32, torch.bfloat16):
+        square = torch.zeros(512, 512, dtype=dtype, requires_grad=True)
+        torch.autograd.backward(torch.mm(square, square).sum())
+        torch.optim.SGD([square], lr=0.1).step()

@@ -1,0 +1,53 @@
+"""What one measurement of the head's step does: its sizes, dtypes and random batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SCALE, MARGIN = 64.0, 0.5  # ArcFace
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4
+
+
+@dataclass(frozen=True)
+class Work:
+    """Sizes and dtypes; the batch is the global one, threads are those of each process."""
+
+    classes: int
+    sample_rate: float
+    threads: int
+    compute: torch.dtype = torch.float32
+    storage: torch.dtype = torch.float32
+    momentum: torch.dtype = torch.float32
+    processes: int = 1
+    batch: int = 256
+    embedding: int = 512
+
+    @property
+    def rows(self) -> int:
+        """How many centres take part in a step, over all processes."""
+        return max(1, round(self.sample_rate * self.classes))
+
+    @property
+    def batch_here(self) -> int:
+        """How much of the batch one process has."""
+        return self.batch // self.processes
+
+    def batches(self, rank: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """This rank's embeddings [B, D], a leaf that wants a gradient, and labels [B]; every step others."""
+        generator = torch.Generator().manual_seed(rank)
+        while True:
+            embeddings = torch.randn(self.batch_here, self.embedding, generator=generator)
+            labels = torch.randint(self.classes, (self.batch_here,), generator=generator)
+            yield embeddings.requires_grad_(), labels
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def dtype_of(name: str) -> torch.dtype:
+    dtype = getattr(torch, name)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
