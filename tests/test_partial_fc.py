@@ -76,7 +76,7 @@ def run_case(case: Case) -> dict[str, Any]:
     embeddings, labels = case.batch()
     begin = sum(case.sizes[: world.rank])
     mine = slice(begin, begin + case.sizes[world.rank])
-    head = build(case)
+    head = build(case, **case.extra)
     optimizer = partialfc.RowSGD(head, lr=1.0, unsampled="frozen")
     x, y = embeddings[mine].clone().requires_grad_(), labels[mine].clone()
     kept = x.detach().clone(), y.clone()
@@ -243,7 +243,7 @@ def test_bfloat16_gemms_stay_close():
 def test_a_cosine_of_exactly_one_is_finite_and_right(margin, sign):
     """Unit embeddings equal to (or opposite) their centre; the value is the margin's, nothing is NaN."""
     case = Case([3], num_classes=3, margin=margin, labels=[0, 1, 2])
-    head = build(case)
+    head = build(case, **case.extra)
     with torch.no_grad():
         head.weight.copy_(torch.eye(3, D, dtype=torch.float64))
     optimizer = partialfc.RowSGD(head, lr=0.1)
@@ -342,7 +342,7 @@ def test_gradient_of_a_scaled_loss_scales_both_sides():
     embeddings, labels = case.batch()
     moved, gradients = [], []
     for factor in (1.0, 4.0):
-        head = build(case)
+        head = build(case, **case.extra)
         optimizer = partialfc.RowSGD(head, lr=1.0)
         x = embeddings.clone().requires_grad_()
         (head(x, labels) * factor).backward()
@@ -356,12 +356,12 @@ def test_gradient_of_a_scaled_loss_scales_both_sides():
 def test_frozen_centres_and_frozen_embeddings():
     case = Case([8])
     embeddings, labels = case.batch()
-    head = build(case)
+    head = build(case, **case.extra)
     optimizer = partialfc.RowSGD(head, lr=1.0)
     head(embeddings, labels).backward()  # a frozen backbone: only the centres learn
     optimizer.step()
     assert not torch.equal(head.weight.detach(), case.weight())
-    head = build(case)
+    head = build(case, **case.extra)
     head.weight.requires_grad_(False)
     x = embeddings.clone().requires_grad_()
     head(x, labels).backward()  # frozen centres need no optimizer
@@ -370,7 +370,7 @@ def test_frozen_centres_and_frozen_embeddings():
 
 def run_ten_steps(case: Case) -> list[float]:
     world = World.of()
-    head = build(case)
+    head = build(case, **case.extra)
     optimizer = partialfc.RowSGD(head, lr=0.1, momentum=0.9, weight_decay=5e-4)
     losses = []
     for step in range(10):

@@ -35,17 +35,19 @@ def chunk_rows(num_rows: int, *, samples: int, size: int, itemsize: int, device:
 
 
 def kept_rows(
-    num_rows: int, *, samples: int, size: int, itemsize: int, centre_bytes: int, taken: int = 0
+    num_rows: int, step: int, *, samples: int, size: int, itemsize: int, centre_bytes: int, taken: int = 0
 ) -> int:
     """How many of K rows keep their exponentials [., N] until pass 2; the others recompute them.
 
-    As many as fit the budget, an eighth of the bytes of the shard's centres but at least 256 MiB, less what
-    earlier batches have `taken`; none for embeddings so small that recomputing is cheaper.
+    As many chunks of `step` rows as fit the budget, an eighth of the bytes of the shard's centres but at
+    least 256 MiB, less what earlier batches have `taken`; none for embeddings so small that recomputing is
+    cheaper.
     """
     if size < SMALLEST_EMBEDDING_TO_KEEP:
         return 0
     budget = max(LEAST_BUDGET, centre_bytes // SHARE_OF_CENTRES) - taken
-    return min(num_rows, max(0, budget) // max(1, samples * itemsize))
+    rows = max(0, budget) // max(1, samples * itemsize)
+    return num_rows if rows >= num_rows else rows - rows % step
 
 
 def last_level_cache(device: torch.device) -> int:

@@ -90,10 +90,12 @@ class Softmax:
     def negative_sums(self, batch: LocalBatch, rows: Rows, *, keep: bool, taken: int) -> PassOne:
         """Pass 1. keep: whether pass 2 will follow; taken: the bytes that earlier batches keep already."""
         (samples, size), device = batch.unit.shape, batch.unit.device
+        step = self.chunk_rows(batch, batch.num_rows)
         kept_count = 0
         if keep:
             kept_count = kept_rows(
                 batch.num_rows,
+                step,
                 samples=samples,
                 size=size,
                 itemsize=self.compute_dtype.itemsize,
@@ -101,7 +103,6 @@ class Softmax:
                 taken=taken,
             )
         kept = self.pool.take((kept_count, samples), self.compute_dtype, device)
-        step = self.chunk_rows(batch, batch.num_rows)
         unit_t = batch.unit.to(self.compute_dtype).T.contiguous()
         centres_buffer = self.pool.take((step, size), self.compute_dtype, device)
         cos_buffer = self.pool.take((step, samples), self.compute_dtype, device)

@@ -1,0 +1,125 @@
+"""Chunks, kept and recomputed exponentials, compiled and eager kernels: the same numbers by every way."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+import partialfc
+from partialfc.head import chunks
+from tests.test_partial_fc import Case, D, check, even, run_case
+
+# 11 rows a chunk, so that a shard has several; and how many bytes of exponentials are kept.
+WAYS = {"kept": 1 << 20, "recomputed": 0, "the first chunks kept": 3000}
+
+
+@contextmanager
+def small_chunks(budget: int) -> Iterator[None]:
+    before = {name: getattr(chunks, name) for name in ("FEWEST_ROWS", "MOST_ROWS", "ROUND_TO")}
+    before |= {name: getattr(chunks, name) for name in ("LEAST_BUDGET", "SMALLEST_EMBEDDING_TO_KEEP")}
+    before["SHARE_OF_CENTRES"] = chunks.SHARE_OF_CENTRES
+    chunks.SHARE_OF_CENTRES = 1 << 40
+    chunks.FEWEST_ROWS = chunks.MOST_ROWS = 11
+    chunks.ROUND_TO, chunks.LEAST_BUDGET, chunks.SMALLEST_EMBEDDING_TO_KEEP = 1, budget, 1
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(chunks, name, value)
+
+
+def run_in_chunks(case: Case, budget: int) -> dict[str, Any]:
+    with small_chunks(budget):
+        return run_case(case)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("sample_rate", [1.0, 0.4])
+def test_every_way_through_the_chunks_is_exact(run_ranks, way, world_size, sample_rate):
+    case = Case(even(world_size), num_classes=151, sample_rate=sample_rate, seed=3)
+    check(case, run_ranks(run_in_chunks, world_size, case, WAYS[way]))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("sample_rate", [1.0, 0.4])
+def test_compiled_kernels_are_exact(run_ranks, world_size, sample_rate):
+    case = Case(even(world_size), num_classes=151, sample_rate=sample_rate, seed=4, extra={"compile": True})
+    check(case, run_ranks(run_in_chunks, world_size, case, WAYS["the first chunks kept"]))
+
+
+def train(
+    *,
+    compiled: bool,
+    budget: int,
+    batches: int,
+    sample_rate: float,
+    optimizer: str = "RowSGD",
+    **options: Any,
+) -> list[torch.Tensor]:
+    """Twenty steps of `batches` micro-batches each: the rows and the optimizer's state."""
+    with small_chunks(budget):
+        head = partialfc.PartialFC(
+            D,
+            97,
+            margin=partialfc.ArcFace(scale=16.0, margin=0.3),
+            sample_rate=sample_rate,
+            weight_dtype=torch.float64,
+            compute_dtype=torch.float64,
+            compile=compiled,
+        )
+        mover = getattr(partialfc, optimizer)(head, lr=0.3, weight_decay=1e-3, **options)
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(20):
+            for _ in range(batches):
+                x = torch.randn(9, D, dtype=torch.float64, generator=generator).requires_grad_()
+                head(x, torch.randint(97, (9,), generator=generator)).backward()
+            mover.step()
+        mover.flush()
+        return [head.weight.detach(), *mover.row_state.values()]
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("sample_rate", [1.0, 0.3])
+@pytest.mark.parametrize("way", ["kept", "the first chunks kept"])
+def test_micro_batches_take_the_same_step_by_every_way(batches, sample_rate, way):
+    plain = train(compiled=False, budget=0, batches=batches, sample_rate=sample_rate, momentum=0.9)
+    other = train(compiled=False, budget=WAYS[way], batches=batches, sample_rate=sample_rate, momentum=0.9)
+    for a, b in zip(plain, other, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        ("RowSGD", {"momentum": 0.9}),
+        ("RowSGD", {"momentum": 0.9, "unsampled": "frozen"}),
+        ("RowSGD", {}),
+        ("RowAdamW", {}),
+    ],
+)
+def test_compiled_optimizers_take_the_eager_step(optimizer, options):
+    def run(compiled: bool) -> list[torch.Tensor]:
+        return train(
+            compiled=compiled, budget=1 << 20, batches=1, sample_rate=0.3, optimizer=optimizer, **options
+        )
+
+    for eager, compiled in zip(run(False), run(True), strict=True):
+        torch.testing.assert_close(compiled, eager, atol=1e-12, rtol=0)
+
+
+def test_an_earlier_micro_batch_takes_of_the_budget():
+    assert chunks.kept_rows(10, 2, samples=4, size=512, itemsize=4, centre_bytes=0, taken=0) == 10
+    left = chunks.LEAST_BUDGET - 5 * 16
+    assert chunks.kept_rows(10, 2, samples=4, size=512, itemsize=4, centre_bytes=0, taken=left) == 4
+    assert chunks.kept_rows(10, 2, samples=4, size=512, itemsize=4, centre_bytes=0, taken=1 << 40) == 0
+
+
+def test_chunks_are_equal_and_fit_the_cache():
+    cpu = torch.device("cpu")
+    rows = chunks.chunk_rows(100_000, samples=256, size=512, itemsize=4, device=cpu)
+    assert rows % chunks.ROUND_TO == 0
+    assert rows * 2 * 4 * (256 + 512) <= max(chunks.last_level_cache(cpu), chunks.FEWEST_ROWS * 6144)
+    assert chunks.chunk_rows(0, samples=0, size=512, itemsize=4, device=cpu) == chunks.ROUND_TO
