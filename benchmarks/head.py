@@ -28,7 +28,8 @@ import ours
 import peer
 import table
 import torch
-from turns import Build, Timing, started, take_turns
+from groups import Build, started
+from turns import Timing, take_turns
 from work import Work, name_of
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -118,6 +119,8 @@ def _facts(work: Work, timing: Timing) -> table.Row:
     if "extra_bytes" in facts:
         row["extra_memory_mb"] = round(facts["extra_bytes"] / 2**20)
         row["first_loss"] = table.rounded(facts["first_loss"])
+    if "compiled" in facts:
+        row["compiled"] = facts["compiled"]
     if facts.get("collectives"):
         row["collectives"] = facts["collectives"]
         row["bytes_a_rank"] = facts["moved_bytes"] // work.processes

@@ -8,6 +8,7 @@ from torch import Tensor
 from work import LEARNING_RATE, MARGIN, MOMENTUM, SCALE, WEIGHT_DECAY
 
 import partialfc
+from partialfc.head.compiled import trouble
 
 NAME = "partialfc"
 
@@ -36,10 +37,15 @@ class Ours(HeadSubject):
         return [self.head.weight.detach(), *(t for name, t in rows if name.startswith("momentum"))]
 
     def facts(self) -> dict[str, Any]:
-        """With the collectives of a step, and the bytes that they moved on all ranks."""
+        """And whether its kernels are compiled, a step's collectives, the bytes they moved on all ranks."""
         traffic, steps = self.head.world.traffic, len(self.losses)
         calls = [f"{count // steps} {name}" for name, count in sorted(traffic.calls.items())]
-        return {**super().facts(), "collectives": " + ".join(calls), "moved_bytes": traffic.total() // steps}
+        return {
+            **super().facts(),
+            "compiled": str(self.head.compiled and trouble() is None),
+            "collectives": " + ".join(calls),
+            "moved_bytes": traffic.total() // steps,
+        }
 
     def train_step(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         loss: Tensor = self.head(embeddings, labels)

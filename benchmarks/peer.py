@@ -15,10 +15,10 @@ from importlib import import_module
 from pathlib import Path
 
 import torch
+from groups import Build, join_group
 from subject import HeadSubject
 from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
-from turns import Build, join_group
 from work import LEARNING_RATE, MARGIN, MOMENTUM, SCALE, WEIGHT_DECAY, Work
 
 NAME = "arcface_torch"

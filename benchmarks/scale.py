@@ -25,8 +25,9 @@ import ours
 import peer
 import table
 import torch
+from groups import Build, Group, started
 from saved import Saved
-from turns import Build, Group, Timing, started, take_turns
+from turns import Timing, take_turns
 from work import Work, dtype_of, name_of
 
 CLASSES = (1_000_000, 2_000_000, 4_000_000, 8_000_000)
@@ -142,6 +143,7 @@ def _row(case: str, entry: Entry, timing: Timing) -> table.Row:
         "extra_memory_mb": round(facts["extra_bytes"] / 2**20),
         "peak_gb": table.rounded(facts["peak_bytes"] / 1e9),
         "machine_gb": table.rounded(memory.total() / 1e9),
+        "compiled": facts.get("compiled", ""),
     }
 
 

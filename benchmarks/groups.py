@@ -1,0 +1,158 @@
+"""Subjects of a measurement, each in processes of its own, that do what their parent says."""
+
+import multiprocessing
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore, Store
+from work import Work
+
+
+class Subject(Protocol):
+    """What a process builds and its parent calls by name; `step` returns the seconds it took."""
+
+    def step(self) -> float: ...
+
+    def facts(self) -> dict[str, Any]: ...
+
+
+Build = Callable[[Work, int], Subject]  # (work, rank): run in the child, so a function or class of a module
+
+
+class Group:
+    """The processes of one subject; a call runs in all of them at once. A context manager."""
+
+    def __init__(self, build: Build, work: Work) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._folder = tempfile.TemporaryDirectory()
+        self._children: list[tuple[Any, Connection]] = []
+        started = time.perf_counter()
+        with _environment(
+            OMP_NUM_THREADS=str(work.threads),
+            # Compiled code starts cold, so that the first step shows what a first run waits for.
+            TORCHINDUCTOR_CACHE_DIR=os.path.join(self._folder.name, "compiled"),
+        ):
+            for rank in range(work.processes):
+                here, there = context.Pipe()
+                arguments = (there, build, work, rank, Path(self._folder.name) / "store")
+                process = context.Process(target=_serve, args=arguments)
+                process.start()
+                there.close()
+                self._children.append((process, here))
+        try:
+            self._answers()
+        except BaseException:
+            self.close()
+            raise
+        self.start_s = time.perf_counter() - started
+
+    def call(self, method: str, *arguments: object) -> list[Any]:
+        """The method's result in each process."""
+        for _, pipe in self._children:
+            pipe.send((method, arguments))
+        return self._answers()
+
+    def step(self) -> float:
+        """Seconds of the slowest process."""
+        return float(max(self.call("step")))
+
+    def facts(self) -> dict[str, Any]:
+        """The subject's facts: numbers are summed over its processes."""
+        first, *others = self.call("facts")
+        for facts in others:
+            first |= {
+                name: first[name] + value for name, value in facts.items() if not isinstance(value, str)
+            }
+        return dict(first)
+
+    def close(self) -> None:
+        for _, pipe in self._children:
+            pipe.close()  # the child's next read ends it
+        for process, _ in self._children:
+            process.join(timeout=60)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        self._folder.cleanup()
+
+    def __enter__(self) -> "Group":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _answers(self) -> list[Any]:
+        return [_answer(process, pipe) for process, pipe in self._children]
+
+
+@contextmanager
+def started(subjects: Sequence[tuple[Build, Work]]) -> Iterator[list[Group]]:
+    """All subjects, built one after another."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Group(build, work)) for build, work in subjects]
+
+
+def join_group(rank: int, size: int, store: Store) -> None:
+    """gloo between processes of this machine, or of one process alone."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+
+
+def _serve(pipe: Connection, build: Build, work: Work, rank: int, store: Path) -> None:
+    try:
+        torch.set_num_threads(work.threads)
+        if work.processes > 1:
+            join_group(rank, work.processes, FileStore(str(store), work.processes))
+        subject = build(work, rank)
+        pipe.send((True, None))
+        while True:
+            try:
+                method, arguments = pipe.recv()
+            except EOFError:
+                break
+            pipe.send((True, getattr(subject, method)(*arguments)))
+    except BaseException:
+        pipe.send((False, traceback.format_exc()))
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _answer(process: Any, pipe: Connection) -> Any:
+    try:
+        worked, result = pipe.recv()
+    except EOFError:
+        process.join(timeout=10)
+        raise RuntimeError(
+            f"a process of the benchmark ended with exit code {process.exitcode}; -9 is most often a "
+            "machine short of memory"
+        ) from None
+    if not worked:
+        raise RuntimeError(f"a process of the benchmark failed:\n{result}")
+    return result
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for the processes started inside."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
