@@ -91,6 +91,18 @@ class HeadConfig(Section):
     )
     weight_dtype: Dtype = Field("float32", description="How the centres are stored.")
     compute_dtype: Dtype = Field("float32", description="What the head's matrix products run in.")
+    momentum_dtype: Literal["float32", "float64", "bfloat16", "int8"] | None = Field(
+        None,
+        description="How the centres' momentum is stored with sgd; null: float32, or float64 where the head "
+        "computes in it. bfloat16 centres and bfloat16 or int8 momentum round at random, without bias.",
+    )
+    gather_dtype: Literal["bfloat16"] | None = Field(
+        None, description="What embeddings are exchanged in; null: as the backbone gives them."
+    )
+    compile: bool | None = Field(
+        None,
+        description="Compile the head's element-wise parts; null: where a step is large enough to repay it.",
+    )
     unsampled: Literal["dense", "frozen"] | None = Field(
         None,
         description="Centres that sit a step out. dense: move as in plain SGD, by momentum and weight decay; "
@@ -282,6 +294,11 @@ class Config(Section):
             raise ValueError(
                 "head.unsampled: must be frozen with optimizer.name: adamw, got 'dense'; "
                 "leave it out, or take optimizer.name: sgd"
+            )
+        if self.optimizer.name == "adamw" and self.head.momentum_dtype is not None:
+            raise ValueError(
+                f"head.momentum_dtype: must be null with optimizer.name: adamw, got "
+                f"{self.head.momentum_dtype!r}; leave it out, or take optimizer.name: sgd"
             )
         for unit in ("steps", "epochs"):
             warmup, length = getattr(self.schedule, f"warmup_{unit}"), getattr(self.train, unit)

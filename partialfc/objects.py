@@ -113,6 +113,8 @@ def build_head(config: Config, num_classes: int) -> PartialFC:
         sample_rate=config.head.sample_rate,
         weight_dtype=getattr(torch, config.head.weight_dtype),
         compute_dtype=getattr(torch, config.head.compute_dtype),
+        gather_dtype=_dtype(config.head.gather_dtype),
+        compile=config.head.compile,
         seed=config.run.seed,
     )
 
@@ -141,8 +143,19 @@ def build_optimizers(
             momentum=section.momentum,
             weight_decay=section.weight_decay,
         ),
-        RowSGD(head, lr=lr, momentum=section.momentum, weight_decay=decay, unsampled=config.unsampled),
+        RowSGD(
+            head,
+            lr=lr,
+            momentum=section.momentum,
+            weight_decay=decay,
+            unsampled=config.unsampled,
+            momentum_dtype=_dtype(config.head.momentum_dtype),
+        ),
     )
+
+
+def _dtype(name: str | None) -> torch.dtype | None:
+    return None if name is None else getattr(torch, name)
 
 
 def build_schedule(config: Config, total_steps: int, epoch_steps: float) -> Schedule:
