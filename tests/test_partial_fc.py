@@ -229,6 +229,42 @@ def test_embedding_dtypes_are_kept(dtype):
     assert error < (1e-2 if dtype == torch.bfloat16 else 1e-5)
 
 
+def run_gathered(case: Case, gather_dtype: torch.dtype | None) -> dict[str, Any]:
+    world = World.of()
+    embeddings, labels = case.batch()
+    mine = slice(sum(case.sizes[: world.rank]), sum(case.sizes[: world.rank + 1]))
+    head = build(case, gather_dtype=gather_dtype)
+    partialfc.RowSGD(head, lr=1.0)
+    x = embeddings[mine].clone().requires_grad_()
+    loss = head(x, labels[mine])
+    loss.backward()
+    return {"loss": loss.item(), "gradient": x.grad / world.size, "bytes": world_bytes(head)}
+
+
+def world_bytes(head: partialfc.PartialFC) -> int:
+    return head.world.traffic.bytes.get("all_gather", 0)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_embeddings_gathered_in_bfloat16_are_those_rounded_to_it(run_ranks, world_size):
+    case = Case(even(world_size))
+    results = run_ranks(run_gathered, world_size, case, torch.bfloat16)
+    embeddings, labels = case.batch()
+    rounded = embeddings.bfloat16().double().requires_grad_()
+    weight = case.weight()
+    margin = reference.combined(1, 0.5, 0)
+    expected = reference.dense_loss(rounded, weight, labels, margin=margin, scale=64.0)
+    expected.backward()
+    for result in results:
+        assert result["loss"] == pytest.approx(expected.item(), abs=TOLERANCE)
+    gradient = torch.cat([result["gradient"] for result in results])
+    torch.testing.assert_close(gradient, rounded.grad, atol=TOLERANCE, rtol=0)
+    if world_size > 1:
+        full = run_ranks(run_gathered, world_size, case, None)
+        # A quarter of float64's bytes for the embeddings; labels and counts stay as they are.
+        assert full[0]["bytes"] - results[0]["bytes"] == 12 * D * (8 - 2)
+
+
 def test_bfloat16_gemms_stay_close():
     embeddings, labels = Case([64], num_classes=2000, seed=3).batch()
     losses = {}
