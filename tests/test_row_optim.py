@@ -335,7 +335,7 @@ def test_a_step_that_fails_half_way_is_not_passed_over(monkeypatch):
         raise MemoryError("as when a device runs out")
 
     with monkeypatch.context() as patched:
-        patched.setattr(optimizer, "_update_rows", fail)
+        patched.setattr(optimizer, "_update", fail)
         with pytest.raises(MemoryError):
             optimizer.step()
     with pytest.raises(RuntimeError, match="failed half way"):

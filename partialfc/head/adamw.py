@@ -24,10 +24,13 @@ class RowAdamW(RowOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        stream: torch.cuda.Stream | None = None,
     ) -> None:
         check_at_least_zero(lr=lr, weight_decay=weight_decay, eps=eps)
         check_below_one(beta1=betas[0], beta2=betas[1])
-        super().__init__(head, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(
+            head, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, stream=stream
+        )
         self.state[head.weight] = {
             "mean": self._new_row_state(per_element=True, dtype=head.math_dtype),
             "square": self._new_row_state(per_element=True, dtype=head.math_dtype),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-MOST_CACHE = 0.25  # of the last-level cache, which other cores and the streamed rows want too
-FEWEST_ROWS, MOST_ROWS = 256, 8192
+MOST_CACHE = 0.5  # of the last-level cache, which other cores and the streamed rows want too
+FEWEST_ROWS, MOST_ROWS = 256, 16384
 ROUND_TO = 64  # rows; whole tiles of the GEMMs
 UNKNOWN_CACHE = 16 << 20
 

@@ -1,7 +1,8 @@
 """What the optimizers share that compute the centres' gradient chunk by chunk and move it at once."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,24 @@ class RowOptimizer(torch.optim.Optimizer):
     """What RowSGD and RowAdamW share: one head, pass 2 of its softmax inside `step`.
 
     `step` consumes the gradients it applies, so they are applied once; `zero_grad` drops those not applied.
+    With a CUDA `stream` the step runs there, from where the head's own backward ended: beside the backbone's
+    backward, if that is still running. Whatever reads the rows next waits for it.
     """
 
-    def __init__(self, head: PartialFC, defaults: dict[str, Any]) -> None:
+    def __init__(
+        self, head: PartialFC, defaults: dict[str, Any], *, stream: torch.cuda.Stream | None = None
+    ) -> None:
         super().__init__([head.weight], defaults)
         self.head = head
+        self._stream = stream
+        self._moved: torch.cuda.Event | None = None
         self._in_step = False
         head.attach(self)
 
     @property
     def row_state(self) -> State:
         """The optimizer's tensors with one row a local class, by name (for checkpoints and resharding)."""
+        self.join()
         return {k: v for k, v in self.state[self.head.weight].items() if isinstance(v, Tensor)}
 
     @property
@@ -42,10 +50,17 @@ class RowOptimizer(torch.optim.Optimizer):
 
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
         """What rows owe: their momentum and coefficients [K, 4] (see DecayTable), or (None, None)."""
+        self.join()
         return None, None
 
     def flush(self) -> None:
         """Bring every row of `head.weight` up to date; between flushes, rows may owe steps."""
+        self.join()
+
+    def join(self) -> None:
+        """Let the current CUDA stream wait for the last step, where that runs on a stream of its own."""
+        if self._moved is not None:
+            self._moved.wait()
 
     def rows_were_replaced(self) -> None:
         """The head has loaded other rows, which owe nothing; the optimizer's own state comes after."""
@@ -69,7 +84,7 @@ class RowOptimizer(torch.optim.Optimizer):
             self.check_whole()
             self._in_step = True
             self._begin_step(group)
-            with torch.autocast(self.head.weight.device.type, enabled=False):
+            with torch.autocast(self.head.weight.device.type, enabled=False), self._on_stream():
                 self._update(group)
                 self._finish_step(group)
             self._in_step = False
@@ -118,6 +133,16 @@ class RowOptimizer(torch.optim.Optimizer):
 
     def _finish_step(self, group: State) -> None:
         pass
+
+    @contextmanager
+    def _on_stream(self) -> Iterator[None]:
+        if self._stream is None:
+            yield
+            return
+        with torch.cuda.stream(self._stream):
+            self.head.wait_for_gradients(self._stream)
+            yield
+            self._moved = self._stream.record_event()
 
     def _vector(self, *values: float) -> Tensor:
         """Settings of a step as a tensor, so that a kernel serves all of their values."""

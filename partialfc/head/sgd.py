@@ -38,6 +38,7 @@ class RowSGD(RowOptimizer):
         weight_decay: float = 0.0,
         unsampled: str = "dense",
         momentum_dtype: torch.dtype | None = None,
+        stream: torch.cuda.Stream | None = None,
     ) -> None:
         check_at_least_zero(lr=lr, weight_decay=weight_decay)
         check_below_one(momentum=momentum)
@@ -45,7 +46,7 @@ class RowSGD(RowOptimizer):
             raise ValueError(f"unsampled is {unsampled!r}; it must be 'dense' or 'frozen'")
         if momentum_dtype not in (None, *MOMENTUM_DTYPES):
             raise ValueError(f"momentum_dtype is {momentum_dtype}; it must be one of {MOMENTUM_DTYPES}")
-        super().__init__(head, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        super().__init__(head, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, stream=stream)
         self.unsampled = unsampled
         self.momentum_dtype = momentum_dtype or head.math_dtype
         if unsampled == "dense":
@@ -63,13 +64,14 @@ class RowSGD(RowOptimizer):
 
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
         if self.unsampled == "frozen":
-            return None, None
+            return super().owed(index)
         row_step = self.row_state["row_step"]
         row_step = row_step if index is None else row_step[index]
         return self._velocity(), self._owed.since(row_step, self.head.math_dtype)
 
     @torch.no_grad()
     def flush(self) -> None:
+        super().flush()
         if self.unsampled == "frozen" or len(self._owed) == 1:
             return
         head, row_step, velocity = self.head, self.row_state["row_step"], self._velocity()
