@@ -24,13 +24,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load as load_tensors
 from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from partialfc.checkpoint_reading import InPlaceReader
+from partialfc.checkpoint_writing import PiecePlanner, SummedWriter, without_sums_of_torch
 from partialfc.distributed import World
 from partialfc.errors import CheckpointError
 from partialfc.safe_metadata import SafeReader
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 STATE = "state.json"
-BLOCK = 16 << 20
+BLOCK = 1 << 20  # stays in cache between being read and summed
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,16 @@ class CheckpointFolder:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self.world.barrier()
-        with _named(f"{partial} cannot be written"):
+        writer = SummedWriter(partial)
+        with _named(f"{partial} cannot be written"), without_sums_of_torch():
             save_tensors(
                 _flat(tensors, num_classes, self.world),
-                storage_writer=FileSystemWriter(partial),
+                storage_writer=writer,
+                planner=PiecePlanner(),
                 process_group=self.world.group,
                 no_dist=self.world.size == 1,
             )
-        checksums = self._gather_checksums(partial)
+        checksums = self._gather_checksums(writer.sums)
         if self.world.rank == 0:
             document = {"format": FORMAT, "num_classes": num_classes, **state, "files": checksums}
             write_whole(partial / STATE, _sealed(document))
@@ -157,7 +160,7 @@ class CheckpointFolder:
             saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
         wanted = _flat(Tensors(tensors.sharded, {}, {}), num_classes, self.world)
         for name, tensor in wanted.items():
-            _check_shape(checkpoint, name, tuple(tensor.shape), saved.get(name))
+            _check_kind(checkpoint, name, tensor, saved.get(name))
         same_world = state["world_size"] == self.world.size
         for name, entry in saved.items():
             kind, _, key = name.partition("/")
@@ -167,7 +170,7 @@ class CheckpointFolder:
         with _named(f"{checkpoint} cannot be read"):
             load_tensors(
                 wanted,
-                storage_reader=SafeReader(checkpoint),
+                storage_reader=InPlaceReader(checkpoint),
                 process_group=self.world.group,
                 no_dist=self.world.size == 1,
             )
@@ -189,11 +192,8 @@ class CheckpointFolder:
         found = [path for path in self.path.glob("step-*") if path.suffix != ".partial" and path.is_dir()]
         return sorted(found, key=lambda path: path.name, reverse=True)
 
-    def _gather_checksums(self, folder: Path) -> dict[str, tuple[int, int]]:
-        """Every file's size and checksum, taken by the rank that wrote it while its pages are warm."""
-        mine = {p.name: checksum(p) for p in folder.glob(f"__{self.world.rank}_*")}
-        if self.world.rank == 0:
-            mine[".metadata"] = checksum(folder / ".metadata")
+    def _gather_checksums(self, mine: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        """Every file's size and checksum, from the ranks that wrote them."""
         merged: dict[str, tuple[int, int]] = {}
         for text in self.world.gather_texts(json.dumps(mine)):
             merged |= json.loads(text)
@@ -237,17 +237,20 @@ def load_replicated(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
             for name, entry in saved.items()
             if name.startswith(start) and isinstance(entry, TensorStorageMetadata)
         }
-        load_tensors(wanted, storage_reader=SafeReader(checkpoint), no_dist=True)
+        load_tensors(wanted, storage_reader=InPlaceReader(checkpoint), no_dist=True)
     return {name.removeprefix(start): tensor for name, tensor in wanted.items()}
 
 
 def checksum(path: Path) -> tuple[int, int]:
     """A file's size in bytes and CRC-32."""
     size = crc = 0
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            size += len(block)
-            crc = zlib.crc32(block, crc)
+    block = memoryview(bytearray(BLOCK))
+    with path.open("rb", buffering=0) as file:
+        if hasattr(os, "posix_fadvise"):  # so that the disk reads on while a block is summed
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        while count := file.readinto(block):
+            size += count
+            crc = zlib.crc32(block[:count], crc)
     return size, crc
 
 
@@ -276,12 +279,18 @@ def _flat(tensors: Tensors, num_classes: int, world: World) -> dict[str, Tensor]
     return flat
 
 
-def _check_shape(checkpoint: Path, name: str, shape: tuple[int, ...], saved: object) -> None:
+def _check_kind(checkpoint: Path, name: str, tensor: Tensor, saved: object) -> None:
     if not isinstance(saved, TensorStorageMetadata):
         raise CheckpointError(f"{checkpoint} holds no {name}: it was written with another head or optimizer")
-    if tuple(saved.size) != shape:
+    if saved.size != tensor.shape:
         raise CheckpointError(
-            f"{checkpoint} holds {name} of shape {tuple(saved.size)}, this run's is {shape}"
+            f"{checkpoint} holds {name} of shape {tuple(saved.size)}, this run's is {tuple(tensor.shape)}"
+        )
+    dtype = saved.properties.dtype
+    both_float = dtype.is_floating_point and tensor.dtype.is_floating_point
+    if dtype != tensor.dtype and not both_float:  # which are converted
+        raise CheckpointError(
+            f"{checkpoint} holds {name} in {dtype}, this run's is {tensor.dtype}, which means other numbers"
         )
 
 
