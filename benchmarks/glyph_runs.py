@@ -1,8 +1,9 @@
 """Trainings of the quickstart's data by variant and seed: accuracy on unseen characters, mean and spread.
 
 Each (variant, seed) is one run of `partialfc train` in its own process, `--parallel` of them at a time with
-one thread each; the seed changes the initial weights, the order of the data, its augmentation and the sampling.
-The batch is small, so that the batch's own classes, which always take part, leave room for sampled ones.
+one thread each; the seed changes the initial weights, the order of the data, its augmentation and the
+sampling. The batch is small, so that the batch's own classes, which always take part, leave room for sampled
+ones.
 """
 
 import argparse
