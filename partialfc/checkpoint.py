@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
-from partialfc.checkpoint_reading import InPlaceReader
+from partialfc.checkpoint_reading import InPlaceReader, open_through
 from partialfc.checkpoint_writing import PiecePlanner, SummedWriter, without_sums_of_torch
 from partialfc.distributed import World
 from partialfc.errors import CheckpointError
@@ -245,9 +245,7 @@ def checksum(path: Path) -> tuple[int, int]:
     """A file's size in bytes and CRC-32."""
     size = crc = 0
     block = memoryview(bytearray(BLOCK))
-    with path.open("rb", buffering=0) as file:
-        if hasattr(os, "posix_fadvise"):  # so that the disk reads on while a block is summed
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    with open_through(path) as file:
         while count := file.readinto(block):
             size += count
             crc = zlib.crc32(block[:count], crc)
