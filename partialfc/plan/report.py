@@ -1,0 +1,137 @@
+"""A plan in words: for people, and as plain values for programs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from partialfc.plan import Plan
+from partialfc.plan.units import show_bytes, show_flops, show_seconds
+
+WIDTH = 40
+
+
+def to_dict(plan: Plan) -> dict[str, Any]:
+    """Everything in the plan, in bytes and seconds, with the sums that its properties give."""
+    values = asdict(plan)
+    values["memory"]["total"] = plan.memory.total
+    values["communication"] |= {"sent": plan.communication.sent, "seconds": plan.communication.seconds}
+    values["floor"]["seconds"] = plan.floor.seconds
+    return values | {"fits": plan.fits, "left": plan.limit - plan.memory.total}
+
+
+def describe(plan: Plan) -> str:
+    """The plan as lines of text."""
+    sections = (
+        _setting(plan),
+        _memory(plan),
+        _communication(plan),
+        _floor(plan),
+        _growth(plan),
+    )
+    return "\n\n".join("\n".join(section) for section in sections)
+
+
+def options(changes: Mapping[str, Any]) -> str:
+    """Fields of a setting as the command's options."""
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changes.items())
+
+
+def _setting(plan: Plan) -> Iterator[str]:
+    setting = plan.setting
+    yield (
+        f"{setting.classes:,} classes x {setting.embedding} on {_ranks(plan)}, batch {setting.batch} each "
+        f"({setting.samples:,} together)" + _micro_batches(plan)
+    )
+    moments = {"adamw": "adamw moments"}.get(setting.optimizer, f"{setting.stored_momentum} momentum (sgd)")
+    yield f"{setting.weight_dtype} centres, {moments}, {setting.compute_dtype} matrix products"
+    yield (
+        f"a shard of {setting.local_classes:,} centres, {setting.rows:,} of which take part in a step "
+        f"(sample rate {setting.sample_rate:g})"
+    )
+
+
+def _memory(plan: Plan) -> Iterator[str]:
+    yield f"memory per {_rank(plan)}"
+    for field in fields(plan.memory):
+        yield _line(field.name.replace("_", " "), show_bytes(getattr(plan.memory, field.name)))
+    left = plan.limit - plan.memory.total
+    verdict = "fits" if plan.fits else "DOES NOT FIT"
+    of = f"of {show_bytes(plan.limit)}"
+    if plan.reserve:
+        of += f", {show_bytes(plan.reserve)} of it for the backbone"
+    yield _line("the head in all", show_bytes(plan.memory.total), f"{of}: {verdict}")
+    if left > 0:
+        yield _line("left for the backbone and the rest", show_bytes(left))
+    yield _line("checkpoint, all ranks", show_bytes(plan.checkpoint), "and the backbone's")
+
+
+def _communication(plan: Plan) -> Iterator[str]:
+    if plan.setting.gpus == 1:
+        yield f"communication per step: none, there is one {_rank(plan)}"
+        return
+    speed = plan.speed
+    bandwidth = f"{show_bytes(speed.bandwidth)}/s{_assumed(plan, 'bandwidth')}"
+    latency = f"{show_seconds(speed.latency)} a collective{_assumed(plan, 'latency')}"
+    yield f"communication per step and {_rank(plan)}, at {bandwidth} and {latency}"
+    for each in plan.communication.collectives:
+        yield _line(
+            f"{each.kind} of {each.what}".replace("_", "-", 1),
+            show_bytes(each.sent),
+            show_seconds(each.seconds),
+        )
+    yield _line("in all", show_bytes(plan.communication.sent), show_seconds(plan.communication.seconds))
+
+
+def _floor(plan: Plan) -> Iterator[str]:
+    speed, floor = plan.speed, plan.floor
+    yield "floor of the head's step: at these rates none is faster"
+    rate = f"{show_flops(speed.gemm_rate)}FLOP/s{_assumed(plan, 'gemm_rate')}"
+    memory = f"{show_bytes(speed.memory_bandwidth)}/s{_assumed(plan, 'memory_bandwidth')}"
+    yield _line(
+        "matrix products", f"{show_flops(floor.flops)}FLOP", f"{show_seconds(floor.gemm_seconds)} at {rate}"
+    )
+    yield _line(
+        "memory traffic", show_bytes(floor.bytes), f"{show_seconds(floor.memory_seconds)} at {memory}"
+    )
+    yield _line("in all", show_seconds(floor.seconds))
+    if plan.setting.gpus > 1:
+        both = floor.seconds + plan.communication.seconds
+        yield _line("with communication, none hidden", show_seconds(both))
+
+
+def _growth(plan: Plan) -> Iterator[str]:
+    room = f"in {show_bytes(plan.room)} on {_ranks(plan)}"
+    yield f"at most {plan.most_classes:,} classes fit {room} with these settings"
+    if plan.fits:
+        return
+    if not plan.alternatives:
+        yield "no change of storage, sample rate, batch or number of ranks makes it fit"
+        return
+    yield f"what to change, cheapest first, and the head's memory per {_rank(plan)} then"
+    wide = max(len(options(each.changes)) for each in plan.alternatives) + 2
+    for each in plan.alternatives:
+        verdict = "fits" if each.fits else "not enough"
+        yield f"  {options(each.changes):<{wide}}{show_bytes(each.total):>9}  {verdict}"
+
+
+def _line(name: str, value: str, note: str = "") -> str:
+    return f"  {name:<{WIDTH}}{value:>11}  {note}".rstrip()
+
+
+def _assumed(plan: Plan, name: str) -> str:
+    return " (assumed)" if name in plan.speed.assumed else ""
+
+
+def _rank(plan: Plan) -> str:
+    return "GPU" if plan.setting.device == "cuda" else "process"
+
+
+def _ranks(plan: Plan) -> str:
+    count = plan.setting.gpus
+    plural = "" if count == 1 else "es" if _rank(plan) == "process" else "s"
+    return f"{count:,} {_rank(plan)}{plural}"
+
+
+def _micro_batches(plan: Plan) -> str:
+    count = plan.setting.accumulation
+    return f", {count} micro-batches a step" if count > 1 else ""

@@ -1,0 +1,120 @@
+"""What a plan is asked: a head, its batch and its ranks."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from partialfc.errors import ConfigError
+from partialfc.head.partial_fc import WORTH_COMPILING
+from partialfc.head.sampling import sample_size
+from partialfc.head.shard import chunk_range
+
+ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "int8": 1, "none": 0}
+CHOICES = {
+    "weight_dtype": ("float32", "float64", "bfloat16"),
+    "compute_dtype": ("float32", "float64", "bfloat16"),
+    "momentum_dtype": ("float32", "float64", "bfloat16", "int8", "none"),
+    "gather_dtype": ("float32", "bfloat16"),
+    "optimizer": ("sgd", "adamw"),
+    "unsampled": ("dense", "frozen"),
+    "device": ("cuda", "cpu"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A head on `gpus` ranks (processes where device is "cpu"), `batch` samples each, in a step of
+    `accumulation` such micro-batches.
+
+    momentum_dtype None is the head's own arithmetic, "none" is SGD without momentum; AdamW has moments of its
+    own. compile None: as the head decides by the size of a step. Raises ConfigError.
+    """
+
+    classes: int
+    embedding: int
+    gpus: int
+    batch: int
+    sample_rate: float = 1.0
+    weight_dtype: str = "float32"
+    compute_dtype: str = "float32"
+    momentum_dtype: str | None = None
+    gather_dtype: str = "float32"
+    optimizer: str = "sgd"
+    unsampled: str = "dense"
+    device: str = "cuda"
+    accumulation: int = 1
+    compile: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "embedding", "gpus", "batch", "accumulation"):
+            value: Any = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        if not 0.0 < self.sample_rate <= 1.0:
+            raise ConfigError(f"sample_rate is {self.sample_rate!r}; it must be above 0 and at most 1")
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices and not (name == "momentum_dtype" and value is None):
+                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+
+    @property
+    def local_classes(self) -> int:
+        """C_l of the largest shard."""
+        start, stop = chunk_range(self.classes, 0, self.gpus)
+        return stop - start
+
+    @property
+    def samples(self) -> int:
+        """N, the batch over all ranks."""
+        return self.batch * self.gpus
+
+    @property
+    def rows(self) -> int:
+        """K: the sample, or the shard's positives where they are more (as many as N uniform labels hit)."""
+        missed = (1.0 - 1.0 / self.classes) ** self.samples if self.classes > 1 else 0.0
+        positives = math.ceil(self.local_classes * (1.0 - missed))
+        return max(sample_size(self.local_classes, self.sample_rate), positives)
+
+    @property
+    def step_rows(self) -> int:
+        """The union of the micro-batches' K rows, which are drawn independently."""
+        return round(self.local_classes * (1.0 - (1.0 - self.rows / self.local_classes) ** self.accumulation))
+
+    @property
+    def sampled(self) -> bool:
+        return self.rows < self.local_classes
+
+    @property
+    def lazy(self) -> bool:
+        """Whether rows that sit a step out owe it, as RowSGD's unsampled="dense" has it."""
+        return self.optimizer == "sgd" and self.unsampled == "dense"
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the head's element-wise parts are compiled."""
+        if self.compile is not None:
+            return self.compile
+        return sample_size(self.local_classes, self.sample_rate) * self.embedding >= WORTH_COMPILING
+
+    @property
+    def weight_bytes(self) -> int:
+        return ITEM_BYTES[self.weight_dtype]
+
+    @property
+    def compute_bytes(self) -> int:
+        return ITEM_BYTES[self.compute_dtype]
+
+    @property
+    def math_bytes(self) -> int:
+        """Of what norms, sums and the loss are kept in."""
+        return 8 if self.compute_dtype == "float64" else 4
+
+    @property
+    def stored_momentum(self) -> str:
+        if self.momentum_dtype is not None:
+            return self.momentum_dtype
+        return "float64" if self.compute_dtype == "float64" else "float32"
+
+    @property
+    def gather_bytes(self) -> int:
+        return ITEM_BYTES[self.gather_dtype]

@@ -1,0 +1,49 @@
+"""What a machine reaches: given by the user, else assumed, and then said so."""
+
+from dataclasses import dataclass
+
+from partialfc.errors import ConfigError
+from partialfc.plan.setting import Setting
+
+# In practice, not on the data sheet: large matrix products and long copies on an H100-class GPU.
+GPU_GEMM = {"bfloat16": 300e12, "float32": 40e12, "float64": 40e12}
+GPU_MEMORY = 2.5e12
+GPU_LINK = 100e9  # bytes a second out of a GPU; a network of 400 Gbit/s a GPU would give half
+GPU_LATENCY = 20e-6
+# Measured on 2 cores of a Xeon with AVX-512 and AMX.
+CPU_GEMM = {"bfloat16": 2.0e12, "float32": 0.2e12, "float64": 0.1e12}
+CPU_MEMORY = 18e9
+CPU_LINK = 1e9
+CPU_LATENCY = 100e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """Per rank: GEMMs in floating-point operations a second, memory and link in bytes a second, and the
+    seconds that a collective takes whatever its size. `assumed` names those that nobody gave."""
+
+    gemm_rate: float
+    memory_bandwidth: float
+    bandwidth: float
+    latency: float
+    assumed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("gemm_rate", "memory_bandwidth", "bandwidth"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a finite number above 0")
+        if not 0.0 <= self.latency < float("inf"):
+            raise ConfigError(f"latency is {self.latency!r}; it must be a finite number of at least 0")
+
+    @staticmethod
+    def of(setting: Setting, **given: float | None) -> "Speed":
+        """What was given (by field name), and assumptions for the rest."""
+        gpu = setting.device == "cuda"
+        usual = {
+            "gemm_rate": (GPU_GEMM if gpu else CPU_GEMM)[setting.compute_dtype],
+            "memory_bandwidth": GPU_MEMORY if gpu else CPU_MEMORY,
+            "bandwidth": GPU_LINK if gpu else CPU_LINK,
+            "latency": GPU_LATENCY if gpu else CPU_LATENCY,
+        }
+        known = {name: value for name, value in given.items() if value is not None}
+        return Speed(**{**usual, **known}, assumed=tuple(name for name in usual if name not in known))

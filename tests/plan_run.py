@@ -1,0 +1,76 @@
+"""Train a head of a planned setting in a fresh process, and print the bytes that it took at its peak.
+
+The peak is the system's (VmHWM), less what the process held before the head was built: Python, torch, and
+what a small head leaves behind whose chunks are as large, so that libraries are loaded, their own buffers
+taken and kernels compiled. Memory that the small head freed is given back first.
+"""
+
+import ctypes
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import partialfc
+from partialfc.plan import Setting
+from partialfc.plan.memory import chunk_rows
+
+STEPS = 3
+
+
+def status(name: str) -> int:
+    """A figure of /proc/self/status, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(name)
+
+
+def build(setting: Setting) -> tuple[partialfc.PartialFC, torch.optim.Optimizer]:
+    head = partialfc.PartialFC(
+        setting.embedding,
+        setting.classes,
+        margin=partialfc.ArcFace(scale=64.0, margin=0.5),
+        sample_rate=setting.sample_rate,
+        weight_dtype=getattr(torch, setting.weight_dtype),
+        compute_dtype=getattr(torch, setting.compute_dtype),
+        compile=setting.compiled,
+    )
+    if setting.optimizer == "adamw":
+        return head, partialfc.RowAdamW(head, lr=0.001)
+    return head, partialfc.RowSGD(
+        head,
+        lr=0.1,
+        momentum=0.9,
+        weight_decay=5e-4,
+        unsampled=setting.unsampled,
+        momentum_dtype=getattr(torch, setting.stored_momentum),
+    )
+
+
+def train(setting: Setting) -> None:
+    head, optimizer = build(setting)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(STEPS):
+        for _ in range(setting.accumulation):
+            embeddings = torch.randn(setting.batch, setting.embedding, generator=generator).requires_grad_()
+            labels = torch.randint(setting.classes, (setting.batch,), generator=generator)
+            head(embeddings, labels).backward()
+        optimizer.step()
+
+
+def main() -> None:
+    asked = Setting(**json.loads(sys.argv[1]))
+    two_chunks = int(2 * chunk_rows(asked) / asked.sample_rate)
+    train(replace(asked, classes=min(asked.classes, two_chunks), compile=asked.compiled))
+    ctypes.CDLL(None).malloc_trim(0)
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM is from now on the peak since this line
+    train(asked)
+    print(status("VmHWM") - before)
+
+
+if __name__ == "__main__":
+    main()
