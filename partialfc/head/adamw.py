@@ -1,12 +1,13 @@
 """AdamW on the rows that take part."""
 
 import torch
+from torch import Tensor
 
 from partialfc.head import kernels
+from partialfc.head.handles import Handle, handle_for
 from partialfc.head.optim import RowOptimizer, State, check_at_least_zero, check_below_one
 from partialfc.head.partial_fc import PartialFC
-from partialfc.head.rows import second_handle
-from partialfc.head.storage import Stored
+from partialfc.head.stored import Stored
 
 
 class RowAdamW(RowOptimizer):
@@ -36,22 +37,23 @@ class RowAdamW(RowOptimizer):
             "square": self._new_row_state(per_element=True, dtype=head.math_dtype),
             "count": self._new_row_state(per_element=False, dtype=torch.int32),
         }
+        self._known_handle: Handle | None = None
 
     def _update(self, group: State) -> None:
         head = self.head
         state = self.row_state
         settings = self._vector(group["lr"], *group["betas"], group["eps"], group["weight_decay"])
-        key, first = self._key(0), self._first_class()
+        key = self._key(0)
         mean, square = Stored(state["mean"]), Stored(state["square"])
-        weight_out, mean_out, square_out = map(second_handle, (head.stored, mean, square))
+        handle = self._handle()
+        weight_out, mean_out, square_out = map(handle, (head.stored, mean, square))
         for chunk, gradient in head.row_gradients():
-            place = slice(chunk.start, chunk.stop) if chunk.index is None else chunk.index
-            state["count"][place] += 1
+            state["count"][chunk.place] += 1
             kernels.adamw(
                 chunk.weight,
                 chunk.of(mean),
                 chunk.of(square),
-                state["count"][place],
+                state["count"][chunk.place],
                 chunk.index,
                 chunk.of(weight_out),
                 chunk.of(mean_out),
@@ -59,7 +61,32 @@ class RowAdamW(RowOptimizer):
                 gradient,
                 settings,
                 head.math_dtype,
-                key,
-                first + chunk.start if chunk.index is None else first,
+                self._noise(key, chunk.place, head.stored),
                 compiled=head.compiled,
             )
+
+    def _handle(self) -> Handle:
+        """How the rows are given to the kernel a second time, to be written; found out at the first step."""
+        if self._known_handle is None:
+            self._known_handle = handle_for(self._small_step, compiled=self.head.compiled)
+        return self._known_handle
+
+    def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
+        """Two steps of 5 of 7 rows: the weight and the moments after them."""
+        head, device = self.head, self.head.weight.device
+        size, dtype = head.embedding_size, head.math_dtype
+        values = torch.linspace(-1.0, 1.0, 7 * size, dtype=dtype, device=device).view(7, size).sin()
+        index = torch.tensor([0, 1, 3, 4, 6], device=device)
+        weight = Stored(values.to(head.weight.dtype))
+        mean, square = Stored(0.1 * values), Stored(0.1 * values.square())
+        outs = [handle(each) for each in (weight, mean, square)]
+        settings = torch.tensor([0.5, 0.9, 0.99, 1e-8, 0.01], dtype=torch.float64, device=device)
+        noise = self._noise(0, index, weight)
+        gradient = values[:5].cos().to(head.compute_dtype)
+        for count in (3, 4):
+            kernels.adamw(
+                *(weight, mean, square, torch.full((5,), count, dtype=torch.int32, device=device), index),
+                *(*outs, gradient, settings, dtype, noise),
+                compiled=compiled,
+            )
+        return [weight.values, mean.values, square.values]

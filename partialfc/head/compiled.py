@@ -35,7 +35,12 @@ class Kernel:
         if self._compiled is None:
             self._compiled = torch.compile(self._function, dynamic=True, fullgraph=True, options=OPTIONS)
         try:
-            return self._compiled(*arguments)
+            try:
+                return self._compiled(*arguments)
+            except FailOnRecompileLimitHit:
+                # Many heads of other types in one process; each type needs its own code.
+                with torch._dynamo.config.patch(recompile_limit=1 << 20):
+                    return self._compiled(*arguments)
         except (TorchDynamoException, FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler) as error:
             _trouble.append(str(error).strip().splitlines()[0])
             warnings.warn(

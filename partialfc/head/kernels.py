@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from partialfc.head.compiled import Kernel
-from partialfc.head.storage import Stored, read, write
+from partialfc.head.stored import Noise, Stored, read, uniform, write
 
 EPSILON = 1e-12  # the smallest norm to divide by, as in torch.nn.functional.normalize
 
@@ -72,26 +72,28 @@ def sgd(
     index: Tensor | None,
     weight_out: Stored,
     velocity_out: Stored | None,
+    velocity_index: Tensor | None,
     gradient: Tensor,
     settings: Tensor,
     has_momentum: bool,
     dtype: torch.dtype,
-    key: Tensor,
-    first: Tensor,
+    noise: Noise | None,
 ) -> None:
     """A step of torch.optim.SGD on rows whose unit rows have the given gradient [k, D].
 
-    settings: lr, momentum, weight decay. weight_out and velocity_out are second handles on the memory of
-    weight and velocity: told that they differ, the compiler reads, computes and writes a row in one go.
+    settings: lr, momentum, weight decay. velocity_out is where the momentum goes, at velocity_index.
+    weight_out and velocity_out may be second handles on the memory of weight and velocity, see
+    head/handles.py.
     """
     rows, moving = now(weight, velocity, owed, index, dtype)
     lr, momentum, decay = settings.to(dtype).unbind()
     change = through_normalisation(gradient.to(dtype), rows) + decay * rows
     if has_momentum and moving is not None:
         change = moving = momentum * moving + change
-    write(weight_out, index, rows - lr * change, key, first)
+    for_weight, for_velocity = uniform(noise)
+    write(weight_out, index, rows - lr * change, for_weight)
     if velocity_out is not None and moving is not None:
-        write(velocity_out, index, moving, key + 1, first)
+        write(velocity_out, velocity_index, moving, for_velocity)
 
 
 @Kernel
@@ -102,14 +104,20 @@ def pay(
     weight_out: Stored,
     velocity_out: Stored | None,
     dtype: torch.dtype,
-    key: Tensor,
-    first: Tensor,
+    noise: Noise | None,
 ) -> None:
     """Write rows and momentum as they are after the steps they are owed."""
     rows, moving = now(weight, velocity, owed, None, dtype)
-    write(weight_out, None, rows, key, first)
+    for_weight, for_velocity = uniform(noise)
+    write(weight_out, None, rows, for_weight)
     if velocity_out is not None and moving is not None:
-        write(velocity_out, None, moving, key + 1, first)
+        write(velocity_out, None, moving, for_velocity)
+
+
+@Kernel
+def store(stored: Stored, index: Tensor | None, rows: Tensor, noise: Noise) -> None:
+    """Write momentum [k, D] to its place: 8 bits need a pass of their own, for the scale of a whole block."""
+    write(stored, index, rows, uniform(noise)[1])
 
 
 @Kernel
@@ -125,8 +133,7 @@ def adamw(
     gradient: Tensor,
     settings: Tensor,
     dtype: torch.dtype,
-    key: Tensor,
-    first: Tensor,
+    noise: Noise | None,
 ) -> None:
     """A step of torch.optim.AdamW; count [k] is how many steps each row has taken, this one included.
 
@@ -140,6 +147,6 @@ def adamw(
     taken = count[:, None].to(dtype)
     unbiased = first_moment / (1.0 - beta1**taken)
     size = (second_moment / (1.0 - beta2**taken)).sqrt() + eps
-    write(weight_out, index, rows * (1.0 - lr * decay) - lr * unbiased / size, key, first)
-    write(mean_out, index, first_moment, key, first)
-    write(square_out, index, second_moment, key, first)
+    write(weight_out, index, rows * (1.0 - lr * decay) - lr * unbiased / size, uniform(noise)[0])
+    write(mean_out, index, first_moment, None)
+    write(square_out, index, second_moment, None)

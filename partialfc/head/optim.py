@@ -11,7 +11,7 @@ from torch import Tensor
 
 from partialfc.head.memory import on_device
 from partialfc.head.partial_fc import PartialFC
-from partialfc.head.storage import Stored
+from partialfc.head.stored import Noise, Stored, is_rounded, seeds
 
 State = dict[str, Any]
 
@@ -148,13 +148,18 @@ class RowOptimizer(torch.optim.Optimizer):
         """Settings of a step as a tensor, so that a kernel serves all of their values."""
         return on_device(torch.tensor(values, dtype=torch.float64), self.head.weight.device)
 
-    def _key(self, purpose: int) -> Tensor:
+    def _key(self, purpose: int) -> int:
         """The key of the step's rounding noise: the same on every rank, another one at every step."""
         words = np.random.SeedSequence((self.head.seed, self.head.step, purpose)).generate_state(1, np.uint32)
-        return on_device(torch.from_numpy(words.view(np.int32)), self.head.weight.device)[0]
+        return int(words[0])
 
-    def _first_class(self) -> Tensor:
-        return on_device(torch.tensor(self.head.shard.start), self.head.weight.device)
+    def _noise(self, key: int, rows: Tensor | slice, *stored: Stored | None) -> Noise | None:
+        """The noise of local rows where any of `stored` is rounded; a class has its own at any world size."""
+        if not any(map(is_rounded, stored)):
+            return None
+        if isinstance(rows, slice):
+            rows = torch.arange(rows.start, rows.stop, device=self.head.weight.device)
+        return seeds(rows + self.head.shard.start, self.head.embedding_size, key)
 
     def _new_row_state(self, *, per_element: bool, dtype: torch.dtype) -> Tensor:
         weight = self.head.weight

@@ -31,7 +31,7 @@ from partialfc.head.softmax import (
     row_gradients,
     union_of_rows,
 )
-from partialfc.head.storage import Stored
+from partialfc.head.stored import Stored
 
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -146,7 +146,7 @@ class PartialFC(nn.Module):
         self.last_norm = torch.empty(0)
         self._row_source: RowSource | None = None
         self._gradients: list[BatchGradient] = []
-        self._pool = Pool()
+        self.pool = Pool()
         self._last_rows: npt.NDArray[np.int64] | None = np.empty(0, np.int64)
         sizes = (embedding_size, num_classes, sample_rate, seed)
         about = (*sizes, repr(margin), weight_dtype, compute_dtype, gather_dtype)
@@ -271,7 +271,7 @@ class PartialFC(nn.Module):
         if self.training:
             self.margin.update(batch.target_cos, norm)
             self.step += 1
-        softmax = Softmax(self._margin_now(), self.compute_dtype, self.compiled, self._pool)
+        softmax = Softmax(self._margin_now(), self.compute_dtype, self.compiled, self.pool)
 
         losses, target_slope, norm_slope, target_logit = self._target(softmax, batch.target_cos, norm)
         taken = sum(gradient.kept.nbytes for gradient in self._gradients)

@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.dlpack import from_dlpack
 
 from partialfc.head import kernels
 from partialfc.head.memory import on_device
-from partialfc.head.storage import Stored
+from partialfc.head.stored import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,11 @@ class Chunk:
 
     def host_rows(self) -> npt.NDArray[np.int64]:
         return np.arange(self.start, self.stop) if self.rows is None else self.rows
+
+    @property
+    def place(self) -> Tensor | slice:
+        """Where the chunk's rows lie in a tensor of the shard."""
+        return slice(self.start, self.stop) if self.index is None else self.index
 
     def of(self, stored: Stored) -> Stored:
         """Another tensor of the shard as the kernels want it for this chunk."""
@@ -83,12 +87,6 @@ class Rows:
 def part(stored: Stored, start: int, stop: int) -> Stored:
     scales = None if stored.scales is None else stored.scales[start:stop]
     return Stored(stored.values[start:stop], scales)
-
-
-def second_handle(stored: Stored) -> Stored:
-    """The same memory as another tensor, which a compiler takes for another one; see kernels.sgd."""
-    scales = None if stored.scales is None else from_dlpack(stored.scales)
-    return Stored(from_dlpack(stored.values), scales)
 
 
 def index_of(rows: npt.NDArray[np.int64] | None, device: torch.device) -> Tensor | None:

@@ -1,14 +1,17 @@
 """SGD with momentum, lazily dense: a row that does not take part owes its steps until it is next touched."""
 
+import functools
+
 import torch
 from torch import Tensor
 
-from partialfc.head import kernels, storage
+from partialfc.head import kernels, stored
 from partialfc.head.decay import DecayTable
+from partialfc.head.handles import Handle, handle_for
 from partialfc.head.optim import RowOptimizer, State, check_at_least_zero, check_below_one
 from partialfc.head.partial_fc import PartialFC
-from partialfc.head.rows import part, second_handle
-from partialfc.head.storage import Stored
+from partialfc.head.rows import part
+from partialfc.head.stored import Noise, Stored, seeds, uniform
 
 # Beyond this many steps every row is brought up to date at once, so the decay table stays small.
 # One sweep over the shard in so many steps is what a dense optimizer does in each.
@@ -26,7 +29,7 @@ class RowSGD(RowOptimizer):
     `flush`. unsampled="frozen": rows (and their momentum) move only in steps they take part in.
 
     momentum_dtype: how the momentum is stored: the head's math dtype unless given; bfloat16; or int8, a byte
-    an element and a float32 scale for up to 128 of them. Both round without bias, see head/storage.py.
+    an element and a float32 scale for up to 512 of them. Both round without bias, see head/stored.py.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class RowSGD(RowOptimizer):
         if unsampled == "dense":
             self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
         self._owed = DecayTable.fresh(0, head.weight.device)
+        self._known_handle: Handle | None = None
         self._begin_step(self.param_groups[0])
 
     @property
@@ -75,22 +79,18 @@ class RowSGD(RowOptimizer):
         if self.unsampled == "frozen" or len(self._owed) == 1:
             return
         head, row_step, velocity = self.head, self.row_state["row_step"], self._velocity()
-        weight_out = second_handle(head.stored)
-        velocity_out = None if velocity is None else second_handle(velocity)
-        key, first = self._key(1), self._first_class()
+        key = self._key(1)
         for start in range(0, len(row_step), FLUSH_ROWS):
-            stop = min(start + FLUSH_ROWS, len(row_step))
+            rows = slice(start, min(start + FLUSH_ROWS, len(row_step)))
+            owed = self._owed.since(row_step[rows], head.math_dtype)
+            noise = self._noise(key, rows, head.stored, velocity)
+            weight = part(head.stored, rows.start, rows.stop)
+            moving = None if velocity is None else part(velocity, rows.start, rows.stop)
+            place, _ = _momentum_place(moving, None, weight.values.shape, head)
             kernels.pay(
-                part(head.stored, start, stop),
-                None if velocity is None else part(velocity, start, stop),
-                self._owed.since(row_step[start:stop], head.math_dtype),
-                part(weight_out, start, stop),
-                None if velocity_out is None else part(velocity_out, start, stop),
-                head.math_dtype,
-                key,
-                first + start,
-                compiled=head.compiled,
+                *(weight, moving, owed, weight, place, head.math_dtype, noise), compiled=head.compiled
             )
+            _finish_momentum(moving, None, place, noise, compiled=head.compiled)
         row_step.fill_(self._now)
         self._owed = DecayTable.fresh(self._now, self._owed.products.device)
 
@@ -104,7 +104,7 @@ class RowSGD(RowOptimizer):
         """A scheduler may raise the momentum from 0 at any step; the buffer starts at zero, as torch's."""
         if group["momentum"] > 0.0 and "momentum" not in self.row_state:
             weight = self.head.weight
-            fresh = storage.zeros(len(weight), weight.shape[1], self.momentum_dtype, weight.device)
+            fresh = stored.zeros(len(weight), weight.shape[1], self.momentum_dtype, weight.device)
             self.state[weight]["momentum"] = fresh.values
             if fresh.scales is not None:
                 self.state[weight]["momentum_scale"] = fresh.scales
@@ -112,29 +112,32 @@ class RowSGD(RowOptimizer):
     def _update(self, group: State) -> None:
         head, velocity = self.head, self._velocity()
         settings = self._vector(group["lr"], group["momentum"], group["weight_decay"])
-        key, first = self._key(0), self._first_class()
-        weight_out = second_handle(head.stored)
-        velocity_out = None if velocity is None else second_handle(velocity)
+        key = self._key(0)
+        handle = self._handle()
+        weight_out = handle(head.stored)
+        velocity_out = None if velocity is None else handle(velocity)
         for chunk, gradient in head.row_gradients():
+            moving = None if velocity is None else chunk.of(velocity)
+            moving_out = None if velocity_out is None else chunk.of(velocity_out)
+            place, place_index = _momentum_place(moving_out, chunk.index, gradient.shape, head)
+            noise = self._noise(key, chunk.place, head.stored, velocity)
             kernels.sgd(
-                chunk.weight,
-                None if velocity is None else chunk.of(velocity),
-                chunk.owed,
-                chunk.index,
-                chunk.of(weight_out),
-                None if velocity_out is None else chunk.of(velocity_out),
-                gradient,
-                settings,
-                group["momentum"] > 0.0,
-                head.math_dtype,
-                key,
-                first + chunk.start if chunk.index is None else first,
+                *(chunk.weight, moving, chunk.owed, chunk.index),
+                *(chunk.of(weight_out), place, place_index, gradient, settings),
+                *(group["momentum"] > 0.0, head.math_dtype, noise),
                 compiled=head.compiled,
             )
+            _finish_momentum(moving_out, chunk.index, place, noise, compiled=head.compiled)
             if self.unsampled == "dense":
                 # The rows' step is the one that _finish_step is about to enter.
-                place = slice(chunk.start, chunk.stop) if chunk.index is None else chunk.index
-                self.row_state["row_step"][place] = self._now + 1
+                self.row_state["row_step"][chunk.place] = self._now + 1
+
+    def _handle(self) -> Handle:
+        """How the rows are given to the kernel a second time, to be written; found out at the first step."""
+        if self._known_handle is None:
+            step = functools.partial(_small_step, self)
+            self._known_handle = handle_for(step, compiled=self.head.compiled)
+        return self._known_handle
 
     def _finish_step(self, group: State) -> None:
         if self.unsampled == "frozen":
@@ -152,3 +155,49 @@ class RowSGD(RowOptimizer):
     def _velocity(self) -> Stored | None:
         state = self.row_state
         return Stored(state["momentum"], state.get("momentum_scale")) if "momentum" in state else None
+
+
+def _momentum_place(
+    moving: Stored | None, index: Tensor | None, shape: torch.Size, head: PartialFC
+) -> tuple[Stored | None, Tensor | None]:
+    """Where a kernel puts a chunk's momentum, and at which rows of it.
+
+    In its place; or as floats in a buffer where it has 8 bits, which need the largest element first.
+    """
+    if moving is None or moving.scales is None:
+        return moving, index
+    return Stored(head.pool.take(tuple(shape), head.math_dtype, moving.values.device)), None
+
+
+def _finish_momentum(
+    moving: Stored | None, index: Tensor | None, place: Stored | None, noise: Noise | None, *, compiled: bool
+) -> None:
+    if moving is not None and place is not None and place is not moving:
+        assert noise is not None
+        kernels.store(moving, index, place.values, noise, compiled=compiled)
+
+
+def _small_step(optimizer: RowSGD, handle: Handle, compiled: bool) -> list[Tensor]:
+    """A step of 5 of 7 rows stored as the optimizer's: the weight and momentum after it."""
+    head, device = optimizer.head, optimizer.head.weight.device
+    size, dtype = head.embedding_size, head.math_dtype
+    values = torch.linspace(-1.0, 1.0, 7 * size, dtype=dtype, device=device).view(7, size).sin()
+    index = torch.tensor([0, 1, 3, 4, 6], device=device)
+    noise = seeds(index, size, 0)
+    weight, velocity = (
+        stored.zeros(7, size, t, device) for t in (head.weight.dtype, optimizer.momentum_dtype)
+    )
+    stored.write(weight, None, values, uniform(seeds(torch.arange(7, device=device), size, 1))[0])
+    owed = torch.tensor([0.9, -0.1, 0.1, 0.9], dtype=dtype, device=device).expand(5, 4)
+    settings = torch.tensor([0.5, 0.9, 0.01], dtype=torch.float64, device=device)
+    gradient = values[:5].cos().to(head.compute_dtype)
+    weight_out, velocity_out = handle(weight), handle(velocity)
+    for _ in range(2):
+        place, place_index = _momentum_place(velocity_out, index, gradient.shape, head)
+        kernels.sgd(
+            *(weight, velocity, None if optimizer.unsampled == "frozen" else owed.contiguous(), index),
+            *(weight_out, place, place_index, gradient, settings, True, dtype, noise),
+            compiled=compiled,
+        )
+        _finish_momentum(velocity_out, index, place, noise, compiled=compiled)
+    return [weight.values, stored.read(velocity, None, dtype)]
