@@ -37,7 +37,7 @@ class RowAdamW(RowOptimizer):
             "square": self._new_row_state(per_element=True, dtype=head.math_dtype),
             "count": self._new_row_state(per_element=False, dtype=torch.int32),
         }
-        self._known_handle: Handle | None = None
+        self._handle = handle_for(self._small_step, compiled=head.compiled)
 
     def _update(self, group: State) -> None:
         head = self.head
@@ -45,8 +45,7 @@ class RowAdamW(RowOptimizer):
         settings = self._vector(group["lr"], *group["betas"], group["eps"], group["weight_decay"])
         key = self._key(0)
         mean, square = Stored(state["mean"]), Stored(state["square"])
-        handle = self._handle()
-        weight_out, mean_out, square_out = map(handle, (head.stored, mean, square))
+        weight_out, mean_out, square_out = map(self._handle, (head.stored, mean, square))
         for chunk, gradient in head.row_gradients():
             state["count"][chunk.place] += 1
             kernels.adamw(
@@ -64,12 +63,6 @@ class RowAdamW(RowOptimizer):
                 self._noise(key, chunk.place, head.stored),
                 compiled=head.compiled,
             )
-
-    def _handle(self) -> Handle:
-        """How the rows are given to the kernel a second time, to be written; found out at the first step."""
-        if self._known_handle is None:
-            self._known_handle = handle_for(self._small_step, compiled=self.head.compiled)
-        return self._known_handle
 
     def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
         """Two steps of 5 of 7 rows: the weight and the moments after them."""

@@ -32,7 +32,8 @@ def second_handle(stored: Stored) -> Stored:
 def handle_for(step: SmallStep, *, compiled: bool) -> Handle:
     """`second_handle` where the compiled step(handle, compiled) moves a few rows as the eager one does.
 
-    Eager code gains nothing from it, and a compiler that got it wrong is told the truth, with a warning.
+    This compiles the step, early and beside little else in memory. Eager code gains nothing from second
+    handles, and a compiler that got it wrong is told the truth, with a warning.
     """
     if not compiled:
         return same

@@ -55,8 +55,8 @@ class RowSGD(RowOptimizer):
         if unsampled == "dense":
             self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
         self._owed = DecayTable.fresh(0, head.weight.device)
-        self._known_handle: Handle | None = None
         self._begin_step(self.param_groups[0])
+        self._handle = handle_for(functools.partial(_small_step, self), compiled=head.compiled)
 
     @property
     def shared_state(self) -> State:
@@ -113,9 +113,8 @@ class RowSGD(RowOptimizer):
         head, velocity = self.head, self._velocity()
         settings = self._vector(group["lr"], group["momentum"], group["weight_decay"])
         key = self._key(0)
-        handle = self._handle()
-        weight_out = handle(head.stored)
-        velocity_out = None if velocity is None else handle(velocity)
+        weight_out = self._handle(head.stored)
+        velocity_out = None if velocity is None else self._handle(velocity)
         for chunk, gradient in head.row_gradients():
             moving = None if velocity is None else chunk.of(velocity)
             moving_out = None if velocity_out is None else chunk.of(velocity_out)
@@ -131,13 +130,6 @@ class RowSGD(RowOptimizer):
             if self.unsampled == "dense":
                 # The rows' step is the one that _finish_step is about to enter.
                 self.row_state["row_step"][chunk.place] = self._now + 1
-
-    def _handle(self) -> Handle:
-        """How the rows are given to the kernel a second time, to be written; found out at the first step."""
-        if self._known_handle is None:
-            step = functools.partial(_small_step, self)
-            self._known_handle = handle_for(step, compiled=self.head.compiled)
-        return self._known_handle
 
     def _finish_step(self, group: State) -> None:
         if self.unsampled == "frozen":
