@@ -117,7 +117,7 @@ def seeds(names: Tensor, size: int, key: int) -> Noise:
     """key: another one for every step. names [k]: the rows' global class ids."""
     key = (key + (1 << 31)) % (1 << 32) - (1 << 31)
     columns = torch.arange(size, dtype=torch.int32, device=names.device)
-    return Noise(_mix(names.to(torch.int32) + key), _mix(columns * -0x61C88647 + key))
+    return Noise(_mix(names.to(torch.int32) + key), _mix(columns * -0x61C88647 + ~key))
 
 
 def uniform(noise: Noise | None) -> tuple[Tensor | None, Tensor | None]:
