@@ -6,6 +6,7 @@ taken and kernels compiled. Memory that the small head freed is given back first
 """
 
 import ctypes
+import gc
 import json
 import sys
 from dataclasses import replace
@@ -65,6 +66,7 @@ def main() -> None:
     asked = Setting(**json.loads(sys.argv[1]))
     two_chunks = int(2 * chunk_rows(asked) / asked.sample_rate)
     train(replace(asked, classes=min(asked.classes, two_chunks), compile=asked.compiled))
+    gc.collect()  # a head and its optimizer know each other
     ctypes.CDLL(None).malloc_trim(0)
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM is from now on the peak since this line

@@ -5,17 +5,20 @@ from dataclasses import dataclass, fields
 import torch
 
 from partialfc.head import chunks
+from partialfc.head.stored import block_size
 from partialfc.plan.setting import ITEM_BYTES, Setting
 
 GPU_CACHE = 50 << 20  # an H100's or H200's second level; an A100 has 40 MiB
-SCALE_BLOCK = 128  # elements of int8 momentum that share one float32 scale
 STEP_COUNTER = 4  # int32 a row: RowSGD's row_step, RowAdamW's count
 INDEX = 8
+SCALE = 4  # float32, of a block of int8 momentum
 OWED = 4  # numbers a row, see head/decay.py
 DRAWING = 17  # bytes a row that head/sampling.py needs besides the result, measured
 
-# Tensors [k, D] of the chunk's rows that are alive together where the element-wise parts run uncompiled.
+# Tensors [k, D] that are alive together where the element-wise parts run uncompiled, and more of them where
+# the result is rounded to bfloat16: counted in a trace of each.
 UNCOMPILED = {"dense": 6, "frozen": 5, "adamw": 9}
+UNCOMPILED_ROUNDING = 4.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,11 @@ class Memory:
 
 
 def memory_of(setting: Setting) -> Memory:
-    """The peak of a training step, one rank of the largest shard."""
+    """The peak of a training step, one rank of the largest shard.
+
+    Left out is what an allocator keeps of freed memory: some 10 to 50 MB with glibc's malloc as it comes, and
+    up to 100 MB where the head runs uncompiled. So is a GPU's own context.
+    """
     return Memory(
         centres=_centres(setting),
         momentum=moment_bytes(setting, setting.local_classes),
@@ -64,7 +71,7 @@ def moment_bytes(setting: Setting, rows: int) -> int:
     size = setting.embedding
     if setting.optimizer == "adamw":
         return 2 * rows * size * setting.math_bytes
-    scales = -(-size // SCALE_BLOCK) * 4 if setting.stored_momentum == "int8" else 0
+    scales = size // block_size(size) * SCALE if setting.stored_momentum == "int8" else 0
     return rows * (size * ITEM_BYTES[setting.stored_momentum] + scales)
 
 
@@ -119,11 +126,17 @@ def _workspace(setting: Setting) -> int:
     operands = (size + samples if everything else 2 * size + 3 * samples) * item
     if setting.accumulation > 1:  # the sum of the batches' gradients, and that of the chunk before
         operands += 2 * size * wide
+    if setting.optimizer == "sgd" and setting.stored_momentum == "int8":
+        operands += (
+            2 * size * wide
+        )  # momentum that waits for its scale: a chunk's, and that of the one before
     # A sum of bfloat16 exponentials makes them float32 first.
     temporaries = samples * wide if item < wide else 0
     if not setting.compiled:
-        tensors = UNCOMPILED["adamw" if setting.optimizer == "adamw" else setting.unsampled]
-        temporaries = max(temporaries, tensors * size * wide, samples * (2 * wide + 1))
+        tensors: float = UNCOMPILED["adamw" if setting.optimizer == "adamw" else setting.unsampled]
+        if setting.weight_dtype == "bfloat16":
+            tensors += UNCOMPILED_ROUNDING
+        temporaries = max(temporaries, int(tensors * size * wide), samples * (2 * wide + 1))
     return chunk_rows(setting) * (operands + temporaries)
 
 

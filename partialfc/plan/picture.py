@@ -75,9 +75,8 @@ def _floor_seconds(plan: Plan, setting: Setting) -> float:
 
 def _draw_limit(axes: Any, plan: Plan) -> None:
     axes.axhline(plan.room, color="C3", linestyle="--")
-    of = f"{show_bytes(plan.limit)}" + (f" less {show_bytes(plan.reserve)}" if plan.reserve else "")
     axes.annotate(
-        f"limit: {of}", (0, plan.room), xycoords=("axes fraction", "data"),
+        f"limit: {show_bytes(plan.room)}", (0, plan.room), xycoords=("axes fraction", "data"),
         xytext=(6, 4), textcoords="offset points", color="C3",
     )  # fmt: skip
 
