@@ -113,6 +113,27 @@ def test_compiled_optimizers_take_the_eager_step(optimizer, options):
         torch.testing.assert_close(compiled, eager, atol=1e-12, rtol=0)
 
 
+def test_a_held_loss_does_not_hold_the_exponentials_and_may_be_taken_back_again():
+    def run(times: int) -> torch.Tensor:
+        head = partialfc.PartialFC(
+            256, 60, margin=partialfc.ArcFace(), weight_dtype=torch.float64, compute_dtype=torch.float64
+        )
+        optimizer = partialfc.RowSGD(head, lr=0.1, unsampled="frozen")
+        x = torch.randn(4, 256, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        loss = head(x.requires_grad_(), torch.arange(4))
+        for _ in range(times):
+            loss.backward(retain_graph=True)
+            assert len(head._gradients[0].kept.values) in (60, 0)
+            kept = head._gradients[0].kept
+            optimizer.zero_grad()
+            assert kept.values.numel() == 0
+        loss.backward()
+        optimizer.step()
+        return head.weight.detach()
+
+    torch.testing.assert_close(run(0), run(2), atol=1e-12, rtol=0)
+
+
 def test_an_earlier_micro_batch_takes_of_the_budget():
     assert chunks.kept_rows(10, 2, samples=4, size=512, itemsize=4, centre_bytes=0, taken=0) == 10
     left = chunks.LEAST_BUDGET - 5 * 16

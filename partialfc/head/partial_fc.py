@@ -216,6 +216,8 @@ class PartialFC(nn.Module):
         return bool(self._gradients)
 
     def discard_row_gradients(self) -> None:
+        for gradient in self._gradients:
+            gradient.kept.release()
         self._gradients.clear()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -274,7 +276,7 @@ class PartialFC(nn.Module):
         softmax = Softmax(self._margin_now(), self.compute_dtype, self.compiled, self.pool)
 
         losses, target_slope, norm_slope, target_logit = self._target(softmax, batch.target_cos, norm)
-        taken = sum(gradient.kept.nbytes for gradient in self._gradients)
+        taken = sum(gradient.kept.values.nbytes for gradient in self._gradients)
         first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
         sums, pull, target_pull = first.sums, first.pull, first.target_pull
         if target_pull is None:

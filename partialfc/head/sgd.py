@@ -91,6 +91,7 @@ class RowSGD(RowOptimizer):
                 *(weight, moving, owed, weight, place, head.math_dtype, noise), compiled=head.compiled
             )
             _finish_momentum(moving, None, place, noise, compiled=head.compiled)
+            del place
         row_step.fill_(self._now)
         self._owed = DecayTable.fresh(self._now, self._owed.products.device)
 
@@ -127,6 +128,7 @@ class RowSGD(RowOptimizer):
                 compiled=head.compiled,
             )
             _finish_momentum(moving_out, chunk.index, place, noise, compiled=head.compiled)
+            del place  # its buffer serves the next chunk
             if self.unsampled == "dense":
                 # The rows' step is the one that _finish_step is about to enter.
                 self.row_state["row_step"][chunk.place] = self._now + 1
@@ -175,11 +177,11 @@ def _small_step(optimizer: RowSGD, handle: Handle, compiled: bool) -> list[Tenso
     size, dtype = head.embedding_size, head.math_dtype
     values = torch.linspace(-1.0, 1.0, 7 * size, dtype=dtype, device=device).view(7, size).sin()
     index = torch.tensor([0, 1, 3, 4, 6], device=device)
-    noise = seeds(index, size, 0)
     weight, velocity = (
         stored.zeros(7, size, t, device) for t in (head.weight.dtype, optimizer.momentum_dtype)
     )
     stored.write(weight, None, values, uniform(seeds(torch.arange(7, device=device), size, 1))[0])
+    noise = optimizer._noise(0, index, weight, velocity)
     owed = torch.tensor([0.9, -0.1, 0.1, 0.9], dtype=dtype, device=device).expand(5, 4)
     settings = torch.tensor([0.5, 0.9, 0.01], dtype=torch.float64, device=device)
     gradient = values[:5].cos().to(head.compute_dtype)

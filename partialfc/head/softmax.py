@@ -55,6 +55,20 @@ class LocalBatch:
         return self.target_column[samples].long() - start, samples
 
 
+@dataclass(slots=True)
+class Kept:
+    """The exponentials that wait for pass 2: [R, N] of the first R columns, times dlogit/dcos.
+
+    Whoever holds the loss holds this too, so it is emptied once pass 2 is done. A second backward through a
+    retained graph then computes them again.
+    """
+
+    values: Tensor
+
+    def release(self) -> None:
+        self.values = self.values.new_empty(0, self.values.shape[1])
+
+
 @dataclass(frozen=True, slots=True)
 class PassOne:
     """What pass 1 leaves, over this rank's negatives of each sample."""
@@ -62,7 +76,7 @@ class PassOne:
     sums: Tensor  # [N] sum of E
     pull: Tensor  # [N, D] sum of E · dlogit/dcos · unit centre, less the factor `Softmax.slope`
     target_pull: Tensor | None  # [N] sum of E · dlogit/dtarget_cos; None where negatives are left alone
-    kept: Tensor  # [R, N] E · dlogit/dcos of the first R columns, in the GEMMs' dtype
+    kept: Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,7 @@ class Softmax:
             _add_product(pull, weighted, centres)
             if target_pull is not None and by_target is not None:
                 target_pull += by_target
-        return PassOne(sums, pull, target_pull, kept)
+        return PassOne(sums, pull, target_pull, Kept(kept))
 
     def exponentials(
         self, cos: Tensor, batch: LocalBatch, start: int, *, out: Tensor, sums: Tensor | None = None
@@ -167,7 +181,7 @@ class BatchGradient:
         self,
         softmax: Softmax,
         batch: LocalBatch,
-        kept: Tensor,
+        kept: Kept,
         negative_weight: Tensor,
         target_weight: Tensor,
         scale: Tensor,
@@ -180,22 +194,22 @@ class BatchGradient:
         self._target_share = (target_weight / negative_weight).clamp_(-limit, limit).to(dtype)
         self._unit_t: Tensor | None = None
         self._pushed = (batch.unit * (negative_weight * scale)[:, None]).to(dtype)
-        self._put_targets(kept, 0)
-        self._ready = torch.cuda.current_stream().record_event() if kept.is_cuda else None
+        self._put_targets(kept.values, 0)
+        self._ready = torch.cuda.current_stream().record_event() if batch.unit.is_cuda else None
 
     def hand_to(self, stream: torch.cuda.Stream) -> None:
         """Let a stream wait until pass 2 can be computed, and keep its memory until the stream is done."""
         if self._ready is not None:
             stream.wait_event(self._ready)
         batch = self.batch
-        for tensor in (self.kept, self._pushed, self._target_share, batch.unit, batch.target_cos):
+        for tensor in (self.kept.values, self._pushed, self._target_share, batch.unit, batch.target_cos):
             tensor.record_stream(stream)
         for tensor in (batch.target_samples, batch.target_column):
             tensor.record_stream(stream)
 
     def keeps(self, stop: int) -> bool:
         """Whether the exponentials of columns up to `stop` need not be computed again."""
-        return stop <= len(self.kept)
+        return stop <= len(self.kept.values)
 
     def by_centres(self, start: int, stop: int, centres: Tensor | None, *, out: Tensor) -> Tensor:
         """out [k, D]: the gradient by the unit centres [k, D] of columns start..stop-1.
@@ -206,7 +220,7 @@ class BatchGradient:
 
     def _weights(self, start: int, stop: int, centres: Tensor | None) -> Tensor:
         if self.keeps(stop):
-            return self.kept[start:stop]
+            return self.kept.values[start:stop]
         assert centres is not None
         if self._unit_t is None:
             self._unit_t = self.batch.unit.to(centres.dtype).T.contiguous()
