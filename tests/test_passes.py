@@ -142,11 +142,11 @@ def test_an_earlier_micro_batch_takes_of_the_budget():
 
 
 def test_chunks_are_equal_and_fit_the_cache():
-    cpu = torch.device("cpu")
-    rows = chunks.chunk_rows(100_000, samples=256, size=512, itemsize=4, device=cpu)
+    cache = chunks.last_level_cache(torch.device("cpu"))
+    rows = chunks.chunk_rows(100_000, samples=256, size=512, itemsize=4, cache=cache)
     assert rows % chunks.ROUND_TO == 0
-    assert rows * 2 * 4 * (256 + 512) <= max(chunks.last_level_cache(cpu), chunks.FEWEST_ROWS * 6144)
-    assert chunks.chunk_rows(0, samples=0, size=512, itemsize=4, device=cpu) == chunks.ROUND_TO
+    assert rows * 2 * 4 * (256 + 512) <= max(cache, chunks.FEWEST_ROWS * 6144)
+    assert chunks.chunk_rows(0, samples=0, size=512, itemsize=4, cache=cache) == chunks.ROUND_TO
 
 
 WITHOUT_A_COMPILER = """

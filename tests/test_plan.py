@@ -14,10 +14,9 @@ import torch
 import partialfc
 from partialfc import cli
 from partialfc.errors import ConfigError
-from partialfc.head import chunks
 from partialfc.plan import Setting, Speed, memory_of, plan, units
 from partialfc.plan.advice import fewest_gpus
-from partialfc.plan.memory import kept_rows, rows_in_cache
+from partialfc.plan.memory import kept_rows
 from tests import plan_run
 
 ROOT = Path(__file__).parents[1]
@@ -76,18 +75,6 @@ def test_a_setting_that_cannot_be_says_why(changes, message):
 
 
 # Against real heads
-
-
-@pytest.mark.parametrize("classes", [1000, 1001, 50_000])
-@pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
-def test_chunks_are_cut_as_the_head_cuts_them(classes, compute_dtype):
-    setting = replace(SMALL, classes=classes, compute_dtype=compute_dtype, batch=512)
-    device = torch.device("cpu")
-    mine = rows_in_cache(setting, chunks.last_level_cache(device))
-    item = setting.compute_bytes
-    assert mine == chunks.chunk_rows(
-        setting.rows, samples=setting.samples, size=setting.embedding, itemsize=item, device=device
-    )
 
 
 @pytest.mark.parametrize(

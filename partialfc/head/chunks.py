@@ -21,13 +21,13 @@ SHARE_OF_CENTRES = 8
 SMALLEST_EMBEDDING_TO_KEEP = 128
 
 
-def chunk_rows(num_rows: int, *, samples: int, size: int, itemsize: int, device: torch.device) -> int:
-    """Rows per chunk for K = num_rows: chunks of equal size whose operands fit the cache.
+def chunk_rows(num_rows: int, *, samples: int, size: int, itemsize: int, cache: int) -> int:
+    """Rows per chunk for K = num_rows: chunks of equal size whose operands fit a cache of so many bytes.
 
     A chunk of k holds centres and their gradient [k, D], cosines and exponentials [k, N].
     """
     per_row = 2 * itemsize * (size + samples)
-    most = int(MOST_CACHE * last_level_cache(device)) // per_row
+    most = int(MOST_CACHE * cache) // per_row
     most = min(max(most, FEWEST_ROWS), MOST_ROWS)
     chunks = max(1, -(-num_rows // most))
     rows = -(-max(num_rows, 1) // chunks)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from partialfc.head import kernels
-from partialfc.head.chunks import chunk_rows, kept_rows
+from partialfc.head.chunks import chunk_rows, kept_rows, last_level_cache
 from partialfc.head.margins import Margin
 from partialfc.head.memory import Pool, on_device
 from partialfc.head.rows import Chunk, Rows
@@ -99,7 +99,8 @@ class Softmax:
     def chunk_rows(self, batch: LocalBatch, num_rows: int) -> int:
         samples, size = batch.unit.shape
         itemsize = self.compute_dtype.itemsize
-        return chunk_rows(num_rows, samples=samples, size=size, itemsize=itemsize, device=batch.unit.device)
+        cache = last_level_cache(batch.unit.device)
+        return chunk_rows(num_rows, samples=samples, size=size, itemsize=itemsize, cache=cache)
 
     def negative_sums(self, batch: LocalBatch, rows: Rows, *, keep: bool, taken: int) -> PassOne:
         """Pass 1. keep: whether pass 2 will follow; taken: the bytes that earlier batches keep already."""

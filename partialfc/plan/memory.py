@@ -99,16 +99,9 @@ def kept_rows(setting: Setting) -> int:
 
 def chunk_rows(setting: Setting) -> int:
     """Rows of a chunk, as the head cuts them on a GPU with `GPU_CACHE`, or on this machine's CPU."""
-    host = chunks.last_level_cache(torch.device("cpu"))
-    return rows_in_cache(setting, host if setting.device == "cpu" else GPU_CACHE)
-
-
-def rows_in_cache(setting: Setting, cache: int) -> int:
-    """head/chunks.py's `chunk_rows` for a device that need not be here."""
-    per_row = 2 * setting.compute_bytes * (setting.embedding + setting.samples)
-    most = min(max(int(chunks.MOST_CACHE * cache) // per_row, chunks.FEWEST_ROWS), chunks.MOST_ROWS)
-    rows = -(-setting.rows // -(-setting.rows // most))
-    return -(-rows // chunks.ROUND_TO) * chunks.ROUND_TO
+    cache = GPU_CACHE if setting.device == "cuda" else chunks.last_level_cache(torch.device("cpu"))
+    size, samples, itemsize = setting.embedding, setting.samples, setting.compute_bytes
+    return chunks.chunk_rows(setting.rows, samples=samples, size=size, itemsize=itemsize, cache=cache)
 
 
 def _centres(setting: Setting) -> int:
