@@ -193,6 +193,8 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="a folder with room for a checkpoint of 16 GB")
     parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
     options = parser.parse_args()
+    if options.scratch is not None:
+        options.scratch.mkdir(parents=True, exist_ok=True)
 
     rows: dict[tuple[str, str, int, str], table.Row] = {}
     for case in options.cases:
