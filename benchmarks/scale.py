@@ -30,6 +30,8 @@ from saved import Saved
 from turns import Timing, take_turns
 from work import Work, dtype_of, name_of
 
+from partialfc.plan import Setting, memory_of
+
 CLASSES = (1_000_000, 2_000_000, 4_000_000, 8_000_000)
 TEN_MILLION = 10_000_000
 ROWS = 100_000
@@ -141,10 +143,29 @@ def _row(case: str, entry: Entry, timing: Timing) -> table.Row:
         "build_s": table.rounded(facts["build_s"]),
         "state_gb": table.rounded(facts["state_bytes"] / 1e9),
         "extra_memory_mb": round(facts["extra_bytes"] / 2**20),
+        "measured_gb": table.rounded((facts["state_bytes"] + facts["extra_bytes"]) / 1e9),
+        "planned_gb": table.rounded(planned(work) / 1e9) if entry.system == "partialfc" else "",
         "peak_gb": table.rounded(facts["peak_bytes"] / 1e9),
         "machine_gb": table.rounded(memory.total() / 1e9),
         "compiled": facts.get("compiled", ""),
     }
+
+
+def planned(work: Work) -> int:
+    """What `partialfc plan` says of the head's memory; measured_gb has the compiler in it besides."""
+    return memory_of(
+        Setting(
+            classes=work.classes,
+            embedding=work.embedding,
+            gpus=work.processes,
+            batch=work.batch_here,
+            sample_rate=work.sample_rate,
+            weight_dtype=name_of(work.storage),
+            compute_dtype=name_of(work.compute),
+            momentum_dtype=name_of(work.momentum),
+            device="cpu",
+        )
+    ).total
 
 
 def _readable(facts: dict[str, float]) -> table.Row:
