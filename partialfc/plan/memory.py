@@ -120,9 +120,7 @@ def _workspace(setting: Setting) -> int:
     if setting.accumulation > 1:  # the sum of the batches' gradients, and that of the chunk before
         operands += 2 * size * wide
     if setting.optimizer == "sgd" and setting.stored_momentum == "int8":
-        operands += (
-            2 * size * wide
-        )  # momentum that waits for its scale: a chunk's, and that of the one before
+        operands += size * wide  # momentum that waits for its scale
     # A sum of bfloat16 exponentials makes them float32 first.
     temporaries = samples * wide if item < wide else 0
     if not setting.compiled:
