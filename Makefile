@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # The release the tests run on. On a machine with NVIDIA GPUs this is the CUDA build.
 TORCH ?= torch==2.13.0
+# What of the optional packages to install too: EXTRAS=dev,dali for the tests of the DALI loader.
+EXTRAS ?= dev
 BIN := .venv/bin
 INSTALLED := .venv/installed
 GLYPHS := data/glyphs
@@ -32,7 +34,7 @@ format: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[$(EXTRAS)]"
 	touch $@
 
 clean:

@@ -15,6 +15,7 @@ from partialfc.config_margin import (
     NormalizedSoftmaxConfig,
 )
 from partialfc.config_messages import explain
+from partialfc.config_metrics import MetricsConfig
 from partialfc.config_model import (
     AdamWConfig,
     AugmentConfig,
@@ -45,6 +46,7 @@ __all__ = [
     "DataConfig",
     "HeadConfig",
     "MarginConfig",
+    "MetricsConfig",
     "NormalizedSoftmaxConfig",
     "OptimizerConfig",
     "RunConfig",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, JsonValue, model_validator
 
 from partialfc.config_margin import ArcFaceConfig, MarginConfig
+from partialfc.config_metrics import MetricsConfig
 from partialfc.config_section import ConfigPath, Section, default_variant
 from partialfc.schedule import Shape
 
@@ -287,6 +288,7 @@ class Config(Section):
     train: TrainConfig
     checkpoint: CheckpointConfig = CheckpointConfig()
     verification: VerificationConfig = VerificationConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

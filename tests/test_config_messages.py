@@ -56,7 +56,7 @@ def test_what_the_caller_must_decide_has_no_default(key: str) -> None:
         ),
         ("optimizer.betas=[0, 0]", r"optimizer\.betas: name: sgd has no such key; it belongs to name: adamw"),
         ("run.zzz=1", r"run\.zzz: unknown key; run has dir, seed$"),
-        ("zzz.a=1", r"zzz: unknown section; the config has run, data, backbone, .*verification$"),
+        ("zzz.a=1", r"zzz: unknown section; the config has run, data, backbone, .*verification, metrics$"),
         ("head.margin.zzz=1", r"head\.margin\.zzz: unknown key; head\.margin has .*margin$"),
     ],
 )
