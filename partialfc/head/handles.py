@@ -3,7 +3,7 @@
 An update reads a row, computes, and writes it back. Told that the tensor written is another one than the
 tensor read, the compiler does all three in one loop: half the traffic of gathering, updating and scattering.
 It may then order reads and writes of different rows as it likes, which is fine, for rows are distinct; but it
-must not write a row and read it again after. It has no reason to, and `safe` makes sure on a few rows.
+must not write a row and read it again after. It has no reason to, and `handle_for` makes sure on a few rows.
 """
 
 import warnings
