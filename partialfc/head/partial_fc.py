@@ -82,8 +82,9 @@ class PartialFC(nn.Module):
     Attributes: weight [C_l, D], this rank's centres (`state_dict` brings them up to date; before reading them
     otherwise, call the optimizer's `flush`); shard, the class range they are; step, how many training
     forwards there were (the sampling's key);
-    last_sample [K], the local rows of the last forward; last_target_cos [N] and last_norm [N], the target
-    cosines and embedding norms of its global batch.
+    last_sample [K], the local rows of the last forward; last_counts, how many of them were positives and how
+    many negatives; last_target_cos [N] and last_norm [N], the target cosines and embedding norms of its
+    global batch.
     """
 
     def __init__(
@@ -148,6 +149,7 @@ class PartialFC(nn.Module):
         self._gradients: list[BatchGradient] = []
         self.pool = Pool()
         self._last_rows: npt.NDArray[np.int64] | None = np.empty(0, np.int64)
+        self._last_targets = np.empty(0, np.int64)
         sizes = (embedding_size, num_classes, sample_rate, seed)
         about = (*sizes, repr(margin), weight_dtype, compute_dtype, gather_dtype)
         self._digest = zlib.crc32(repr(about).encode())
@@ -191,6 +193,12 @@ class PartialFC(nn.Module):
     def last_sample(self) -> Tensor:
         rows = np.arange(len(self.shard)) if self._last_rows is None else self._last_rows
         return torch.from_numpy(rows)
+
+    @property
+    def last_counts(self) -> tuple[int, int]:
+        """How many of this rank's centres took part in the last forward: as positives, as negatives."""
+        positives = 1 + np.count_nonzero(np.diff(self._last_targets)) if len(self._last_targets) else 0
+        return positives, (len(self.shard) if self._last_rows is None else len(self._last_rows)) - positives
 
     def current_rows(self, rows: npt.NDArray[np.int64] | None = None) -> Tensor:
         """Local rows [k] -> their centres [k, D] as they are now, in the dtype of the head's arithmetic."""
@@ -351,7 +359,7 @@ class PartialFC(nn.Module):
             target_samples=target_samples,
             target_column=on_device(torch.from_numpy(target_column), device),
         )
-        self._last_rows = rows
+        self._last_rows, self._last_targets = rows, batch.target_columns
         return batch, own_targets, self.rows(rows)
 
     def _target(
