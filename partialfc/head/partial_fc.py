@@ -197,7 +197,8 @@ class PartialFC(nn.Module):
     @property
     def last_counts(self) -> tuple[int, int]:
         """How many of this rank's centres took part in the last forward: as positives, as negatives."""
-        positives = 1 + np.count_nonzero(np.diff(self._last_targets)) if len(self._last_targets) else 0
+        targets = self._last_targets  # ascending
+        positives = min(len(targets), 1) + int(np.count_nonzero(np.diff(targets)))
         return positives, (len(self.shard) if self._last_rows is None else len(self._last_rows)) - positives
 
     def current_rows(self, rows: npt.NDArray[np.int64] | None = None) -> Tensor:
