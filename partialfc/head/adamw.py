@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from partialfc.head import kernels
-from partialfc.head.handles import Handle, handle_for
+from partialfc.head.handles import Handle
 from partialfc.head.optim import RowOptimizer, State, check_at_least_zero, check_below_one
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.stored import Stored
@@ -37,7 +37,7 @@ class RowAdamW(RowOptimizer):
             "square": self._new_row_state(per_element=True, dtype=head.math_dtype),
             "count": self._new_row_state(per_element=False, dtype=torch.int32),
         }
-        self._handle = handle_for(self._small_step, compiled=head.compiled)
+        self._handle = self._handle_for_update()
 
     def _update(self, group: State) -> None:
         head = self.head
@@ -65,21 +65,18 @@ class RowAdamW(RowOptimizer):
             )
 
     def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
-        """Two steps of 5 of 7 rows: the weight and the moments after them."""
-        head, device = self.head, self.head.weight.device
-        size, dtype = head.embedding_size, head.math_dtype
-        values = torch.linspace(-1.0, 1.0, 7 * size, dtype=dtype, device=device).view(7, size).sin()
-        index = torch.tensor([0, 1, 3, 4, 6], device=device)
-        weight = Stored(values.to(head.weight.dtype))
+        dtype = self.head.math_dtype
+        small = self._small_shard()
+        weight, index, gradient = small.weight, small.index, small.gradient
+        values = weight.values.to(dtype)
         mean, square = Stored(0.1 * values), Stored(0.1 * values.square())
         outs = [handle(each) for each in (weight, mean, square)]
-        settings = torch.tensor([0.5, 0.9, 0.99, 1e-8, 0.01], dtype=torch.float64, device=device)
+        settings = self._vector(0.5, 0.9, 0.99, 1e-8, 0.01)
         noise = self._noise(0, index, weight)
-        gradient = values[:5].cos().to(head.compute_dtype)
         for count in (3, 4):
+            taken = torch.full((len(index),), count, dtype=torch.int32, device=index.device)
             kernels.adamw(
-                *(weight, mean, square, torch.full((5,), count, dtype=torch.int32, device=device), index),
-                *(*outs, gradient, settings, dtype, noise),
+                *(weight, mean, square, taken, index, *outs, gradient, settings, dtype, noise),
                 compiled=compiled,
             )
         return [weight.values, mean.values, square.values]

@@ -8,6 +8,7 @@ must not write a row and read it again after. It has no reason to, and `handle_f
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,6 +18,26 @@ from partialfc.head.stored import Stored
 
 Handle = Callable[[Stored], Stored]
 SmallStep = Callable[[Handle, bool], list[Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class SmallShard:
+    """A few rows to try an update on: 5 of 7 take part."""
+
+    weight: Stored  # [7, D]
+    index: Tensor  # [5]
+    gradient: Tensor  # [5, D] by the unit rows
+
+    @staticmethod
+    def like(weight: Tensor, *, math_dtype: torch.dtype, compute_dtype: torch.dtype) -> "SmallShard":
+        """Of the same row size, dtypes and device as a head's."""
+        size, device = weight.shape[1], weight.device
+        values = torch.linspace(-1.0, 1.0, 7 * size, dtype=math_dtype, device=device).view(7, size).sin()
+        return SmallShard(
+            weight=Stored(values.to(weight.dtype)),
+            index=torch.tensor([0, 1, 3, 4, 6], device=device),
+            gradient=values[:5].cos().to(compute_dtype),
+        )
 
 
 def same(stored: Stored) -> Stored:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from partialfc.head.handles import Handle, SmallShard, handle_for
 from partialfc.head.memory import on_device
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.stored import Noise, Stored, is_rounded, seeds
@@ -123,6 +124,18 @@ class RowOptimizer(torch.optim.Optimizer):
         super().load_state_dict({**state_dict, "state": {}})
         self.state[self.head.weight] = {k: v.to(self.head.weight.device) for k, v in tensors.items()}
         self._in_step = False
+
+    def _handle_for_update(self) -> Handle:
+        """How the update reaches the rows it writes, see head/handles.py. This compiles it."""
+        return handle_for(self._small_step, compiled=self.head.compiled)
+
+    def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
+        """Two steps of a SmallShard like the head's, stored as here -> its rows and state after them."""
+        raise NotImplementedError
+
+    def _small_shard(self) -> SmallShard:
+        head = self.head
+        return SmallShard.like(head.weight, math_dtype=head.math_dtype, compute_dtype=head.compute_dtype)
 
     def _update(self, group: State) -> None:
         """Move every row that has a gradient, chunk by chunk of `head.row_gradients()`."""

@@ -1,17 +1,15 @@
 """SGD with momentum, lazily dense: a row that does not take part owes its steps until it is next touched."""
 
-import functools
-
 import torch
 from torch import Tensor
 
 from partialfc.head import kernels, stored
 from partialfc.head.decay import DecayTable
-from partialfc.head.handles import Handle, handle_for
+from partialfc.head.handles import Handle
 from partialfc.head.optim import RowOptimizer, State, check_at_least_zero, check_below_one
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.rows import part
-from partialfc.head.stored import Noise, Stored, seeds, uniform
+from partialfc.head.stored import Noise, Stored
 
 # Beyond this many steps every row is brought up to date at once, so the decay table stays small.
 # One sweep over the shard in so many steps is what a dense optimizer does in each.
@@ -56,7 +54,7 @@ class RowSGD(RowOptimizer):
             self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
         self._owed = DecayTable.fresh(0, head.weight.device)
         self._begin_step(self.param_groups[0])
-        self._handle = handle_for(functools.partial(_small_step, self), compiled=head.compiled)
+        self._handle = self._handle_for_update()
 
     @property
     def shared_state(self) -> State:
@@ -142,6 +140,27 @@ class RowSGD(RowOptimizer):
         if len(self._owed) > MOST_PENDING_STEPS:
             self.flush()
 
+    def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
+        head, dtype = self.head, self.head.math_dtype
+        small = self._small_shard()
+        weight, index, gradient = small.weight, small.index, small.gradient
+        velocity = stored.zeros(len(weight.values), gradient.shape[1], self.momentum_dtype, index.device)
+        noise = self._noise(0, index, weight, velocity)
+        owed = None
+        if self.unsampled == "dense":
+            owed = weight.values.new_tensor([0.9, -0.1, 0.1, 0.9], dtype=dtype).repeat(len(index), 1)
+        settings = self._vector(0.5, 0.9, 0.01)
+        weight_out, velocity_out = handle(weight), handle(velocity)
+        for _ in range(2):
+            place, place_index = _momentum_place(velocity_out, index, gradient.shape, head)
+            kernels.sgd(
+                *(weight, velocity, owed, index, weight_out, place, place_index),
+                *(gradient, settings, True, dtype, noise),
+                compiled=compiled,
+            )
+            _finish_momentum(velocity_out, index, place, noise, compiled=compiled)
+        return [weight.values, stored.read(velocity, None, dtype)]
+
     @property
     def _now(self) -> int:
         return self._owed.start + len(self._owed) - 1
@@ -169,29 +188,3 @@ def _finish_momentum(
     if moving is not None and place is not None and place is not moving:
         assert noise is not None
         kernels.store(moving, index, place.values, noise, compiled=compiled)
-
-
-def _small_step(optimizer: RowSGD, handle: Handle, compiled: bool) -> list[Tensor]:
-    """A step of 5 of 7 rows stored as the optimizer's: the weight and momentum after it."""
-    head, device = optimizer.head, optimizer.head.weight.device
-    size, dtype = head.embedding_size, head.math_dtype
-    values = torch.linspace(-1.0, 1.0, 7 * size, dtype=dtype, device=device).view(7, size).sin()
-    index = torch.tensor([0, 1, 3, 4, 6], device=device)
-    weight, velocity = (
-        stored.zeros(7, size, t, device) for t in (head.weight.dtype, optimizer.momentum_dtype)
-    )
-    stored.write(weight, None, values, uniform(seeds(torch.arange(7, device=device), size, 1))[0])
-    noise = optimizer._noise(0, index, weight, velocity)
-    owed = torch.tensor([0.9, -0.1, 0.1, 0.9], dtype=dtype, device=device).expand(5, 4)
-    settings = torch.tensor([0.5, 0.9, 0.01], dtype=torch.float64, device=device)
-    gradient = values[:5].cos().to(head.compute_dtype)
-    weight_out, velocity_out = handle(weight), handle(velocity)
-    for _ in range(2):
-        place, place_index = _momentum_place(velocity_out, index, gradient.shape, head)
-        kernels.sgd(
-            *(weight, velocity, None if optimizer.unsampled == "frozen" else owed.contiguous(), index),
-            *(weight_out, place, place_index, gradient, settings, True, dtype, noise),
-            compiled=compiled,
-        )
-        _finish_momentum(velocity_out, index, place, noise, compiled=compiled)
-    return [weight.values, stored.read(velocity, None, dtype)]
