@@ -11,26 +11,20 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.parallel import DistributedDataParallel
 
 from partialfc.distributed import World
 from partialfc.head import kernels, sampling
 from partialfc.head.agreement import agree_on_batch
+from partialfc.head.attached import attach_gradient
 from partialfc.head.initial import normal_rows
+from partialfc.head.loss import largest_bound, sample_losses, targets_of, weights_of
 from partialfc.head.margins import Margin
 from partialfc.head.memory import Pool, on_device
 from partialfc.head.rows import Chunk, Rows, index_of
 from partialfc.head.shard import ClassShard
-from partialfc.head.softmax import (
-    BatchGradient,
-    LocalBatch,
-    Softmax,
-    headroom,
-    largest_bound,
-    row_gradients,
-    union_of_rows,
-)
+from partialfc.head.softmax import BatchGradient, LocalBatch, Softmax, row_gradients, union_of_rows
+from partialfc.head.sparse import sparse_gradient
 from partialfc.head.stored import Stored
 
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -169,10 +163,13 @@ class PartialFC(nn.Module):
             loss, embedding_gradient, by_scale = self._compute(embeddings, labels, wants_gradient)
         if embedding_gradient is None or by_scale is None:
             return loss
-        result: Tensor = _AttachGradient.apply(  # type: ignore[no-untyped-call]
-            embeddings, self.weight, loss, embedding_gradient, lambda scale: self._backward(by_scale(scale))
+        return attach_gradient(
+            loss,
+            embeddings,
+            self.weight,
+            embedding_gradient=embedding_gradient,
+            weight_gradient=lambda scale: self._backward(by_scale(scale)),
         )
-        return result
 
     def attach(self, source: RowSource) -> None:
         """Called by a row optimizer: from now on it says what the rows are and consumes their gradients."""
@@ -284,7 +281,7 @@ class PartialFC(nn.Module):
             self.step += 1
         softmax = Softmax(self._margin_now(), self.compute_dtype, self.compiled, self.pool)
 
-        losses, target_slope, norm_slope, target_logit = self._target(softmax, batch.target_cos, norm)
+        targets = targets_of(softmax.margin, batch.target_cos, norm, shift=softmax.shift(self.math_dtype))
         taken = sum(gradient.kept.values.nbytes for gradient in self._gradients)
         first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
         sums, pull, target_pull = first.sums, first.pull, first.target_pull
@@ -292,38 +289,27 @@ class PartialFC(nn.Module):
             sums = self.world.all_reduce_sum(sums)
         else:
             sums, target_pull = self.world.all_reduce_sum(torch.stack([sums, target_pull])).unbind()
-        log_sums = sums.log()
-        # log(1 + S / exp(target)); 1 - p is the sigmoid of the same difference.
-        losses = losses + torch.logaddexp(log_sums - target_logit, torch.zeros_like(log_sums))
-        share = 1.0 / max(len(unit), 1)
-        loss = losses.sum() * share
+        log_sums, share = sums.log(), 1.0 / max(len(unit), 1)
+        loss = sample_losses(targets, log_sums).sum() * share
         if not wants_gradient:
             return loss, None, None
 
-        missing = torch.sigmoid(log_sums - target_logit)  # 1 - p
-        lowest = -headroom(self.math_dtype) - 20.0  # keeps exp finite where every term was rounded to 0
-        inverse = torch.exp(-torch.logaddexp(log_sums, target_logit).clamp_min(lowest)) * share
-        target_weight = -missing * target_slope * share
-        if target_pull is not None:
-            target_weight = target_weight + inverse * target_pull
-        negative_weight = inverse * softmax.slope
-
-        pull *= negative_weight[:, None]
+        weights = weights_of(targets, log_sums, target_pull, share=share, slope=softmax.slope)
+        pull *= weights.negatives[:, None]
         samples = batch.target_samples
-        pull.index_add_(0, samples, own_targets * target_weight[samples, None])
+        pull.index_add_(0, samples, own_targets * weights.target[samples, None])
         pull = self.world.reduce_scatter_rows(pull, counts)
         begin = sum(counts[: self.world.rank])
         mine = slice(begin, begin + len(kept))
         local = kernels.through_normalisation(pull, gathered[mine])
-        norm_weight = (-missing * norm_slope[0] + norm_slope[1]) * share
-        local = (local + unit[mine] * norm_weight[mine, None]) * self.world.size
+        local = (local + unit[mine] * weights.norm[mine, None]) * self.world.size
         if len(valid) < len(embeddings):
             everything = local.new_zeros(embeddings.shape)
             everything[torch.from_numpy(valid).to(local.device)] = local
             local = everything
 
         def by_scale(scale: Tensor) -> BatchGradient:
-            return BatchGradient(softmax, batch, first.kept, negative_weight, target_weight, scale)
+            return BatchGradient(softmax, batch, first.kept, weights.negatives, weights.target, scale)
 
         return loss, local, by_scale
 
@@ -363,27 +349,6 @@ class PartialFC(nn.Module):
         self._last_rows, self._last_targets = rows, batch.target_columns
         return batch, own_targets, self.rows(rows)
 
-    def _target(
-        self, softmax: Softmax, cos: Tensor, norm: Tensor
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Tensor]:
-        """What the margin says of the targets, each [N].
-
-        The regulariser; dlogit/dcos; dlogit/dnorm and dregulariser/dnorm; the target logit less the shift.
-        """
-        cos, norm = cos.detach().requires_grad_(), norm.detach().requires_grad_()
-        with torch.enable_grad():
-            logit = softmax.margin.target(cos, norm)
-            regulariser = softmax.margin.regulariser(norm)
-        by_cos, by_norm = torch.autograd.grad(
-            logit, (cos, norm), torch.ones_like(logit), allow_unused=True, materialize_grads=True
-        )
-        if regulariser is None:
-            regulariser = penalty_slope = torch.zeros_like(by_norm)
-        else:
-            (penalty_slope,) = torch.autograd.grad(regulariser, norm, torch.ones_like(norm))
-        shifted = logit.detach() - softmax.shift(logit.dtype)
-        return regulariser.detach(), by_cos, (by_norm, penalty_slope), shifted
-
     def _check_surroundings(self) -> None:
         """What would train wrongly without an error."""
         if self.world.group is None and dist.is_initialized() and dist.get_world_size() > 1:
@@ -412,50 +377,7 @@ class PartialFC(nn.Module):
                 )
             self._gradients.append(gradient)
             return None
-        batch = gradient.batch
-        rows = np.arange(batch.num_rows) if batch.rows is None else batch.rows
-        values = [
-            kernels.through_normalisation(by_unit.to(self.math_dtype), chunk.centres())
-            for chunk, by_unit in row_gradients([gradient], self.rows(batch.rows))
-        ]
-        stacked = torch.cat(values) if values else self.weight.new_zeros(0, self.embedding_size)
-        return torch.sparse_coo_tensor(
-            torch.from_numpy(rows)[None].to(stacked.device),
-            stacked.to(self.weight.dtype),
-            self.weight.shape,
-            is_coalesced=True,
-            check_invariants=False,
-        )
-
-
-class _AttachGradient(torch.autograd.Function):
-    """Gives a loss that was computed without autograd its gradient by the embeddings and the weight."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        embeddings: Tensor,
-        weight: Tensor,
-        loss: Tensor,
-        embedding_gradient: Tensor,
-        weight_gradient: Callable[[Tensor], Tensor | None],
-    ) -> Tensor:
-        ctx.save_for_backward(embedding_gradient)
-        ctx.embedding_dtype = embeddings.dtype
-        ctx.weight_gradient = weight_gradient
-        return loss.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        (embedding_gradient,) = ctx.saved_tensors
-        by_embeddings = by_weight = None
-        if ctx.needs_input_grad[0]:
-            by_embeddings = (embedding_gradient * scale).to(ctx.embedding_dtype)
-        if ctx.needs_input_grad[1]:
-            with torch.autocast(scale.device.type, enabled=False):
-                by_weight = ctx.weight_gradient(scale)
-        return by_embeddings, by_weight, None, None, None
+        return sparse_gradient(gradient, self.rows(gradient.batch.rows), self.weight)
 
 
 def _flush_rows(head: PartialFC, *_: object) -> None:

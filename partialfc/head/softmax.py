@@ -5,10 +5,7 @@ the centres' gradient, chunk by chunk, from the exponentials that pass 1 kept, o
 budget did not reach. Chunks are class-major, [k, N]: centres come as rows and gradients leave as rows, and
 the GEMMs run fastest that way.
 
-The target is left out of E and enters in closed form, so 1 - p = S / (S + exp(target)) never cancels.
-The shift is a constant. Logits lie in [-bound, bound]; for bounds up to 70 in float32 (620 in float64) every
-exponential is a normal number. Above that, those more than 147 (1300) below the bound round to 0, and from
-`largest_bound` on even a logit of 0 would, so such margins are refused.
+The target is left out of E and enters in closed form, and the shift is a constant: see head/loss.py.
 """
 
 from collections.abc import Iterator
@@ -21,19 +18,10 @@ from torch import Tensor
 
 from partialfc.head import kernels
 from partialfc.head.chunks import chunk_rows, kept_rows, last_level_cache
+from partialfc.head.loss import headroom
 from partialfc.head.margins import Margin
 from partialfc.head.memory import Pool, on_device
 from partialfc.head.rows import Chunk, Rows
-
-
-def headroom(dtype: torch.dtype) -> float:
-    """How far the largest exponent may lie above 0 so that a sum over 10^11 classes stays finite."""
-    return 600.0 if dtype == torch.float64 else 60.0
-
-
-def largest_bound(dtype: torch.dtype) -> float:
-    """The largest bound on logits for which exp(0 - shift) is not rounded to 0."""
-    return 1300.0 if dtype == torch.float64 else 147.0
 
 
 @dataclass(frozen=True, slots=True)

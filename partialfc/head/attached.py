@@ -1,0 +1,55 @@
+"""A loss that was computed without autograd, and the gradients it already knows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def attach_gradient(
+    loss: Tensor,
+    embeddings: Tensor,
+    weight: Tensor,
+    *,
+    embedding_gradient: Tensor,
+    weight_gradient: Callable[[Tensor], Tensor | None],
+) -> Tensor:
+    """The scalar loss, as a function of the embeddings [B, D] and the weight [C_l, D] in autograd's graph.
+
+    Backward, with the gradient `scale` by the loss: embedding_gradient [B, D] times it for the embeddings,
+    in their dtype, and weight_gradient(scale) for the weight, None where that leaves no gradient there.
+    """
+    attached: Tensor = _AttachGradient.apply(  # type: ignore[no-untyped-call]
+        embeddings, weight, loss, embedding_gradient, weight_gradient
+    )
+    return attached
+
+
+class _AttachGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        embeddings: Tensor,
+        weight: Tensor,
+        loss: Tensor,
+        embedding_gradient: Tensor,
+        weight_gradient: Callable[[Tensor], Tensor | None],
+    ) -> Tensor:
+        ctx.save_for_backward(embedding_gradient)
+        ctx.embedding_dtype = embeddings.dtype
+        ctx.weight_gradient = weight_gradient
+        return loss.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        (embedding_gradient,) = ctx.saved_tensors
+        by_embeddings = by_weight = None
+        if ctx.needs_input_grad[0]:
+            by_embeddings = (embedding_gradient * scale).to(ctx.embedding_dtype)
+        if ctx.needs_input_grad[1]:
+            with torch.autocast(scale.device.type, enabled=False):
+                by_weight = ctx.weight_gradient(scale)
+        return by_embeddings, by_weight, None, None, None
