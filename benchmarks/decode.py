@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from partialfc.data.images import Augment, augment, decode, encode_png, resize
+from partialfc.data.augmentation import Augment, augment
+from partialfc.data.images import decode, encode_png, resize
 from partialfc.data.records import RecordSource
 
 FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "mxnet_rec" / "train.rec"

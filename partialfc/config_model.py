@@ -47,6 +47,21 @@ class AugmentConfig(Section):
     fill: int | None = Field(
         None, ge=0, le=255, description="Value of uncovered pixels; null: the mean of the image's edges."
     )
+    brightness: float = Field(
+        0.0, ge=0, le=1, description="Largest relative change of all values: 0.2 is 0.8 to 1.2."
+    )
+    contrast: float = Field(
+        0.0, ge=0, le=1, description="Largest relative change of the distance from mid-grey."
+    )
+    saturation: float = Field(
+        0.0, ge=0, le=1, description="Largest relative change of a colour's distance from its grey."
+    )
+    low_resolution: float = Field(
+        0.0, ge=0, le=1, description="Probability that an image is shrunk and enlarged again."
+    )
+    low_resolution_size: float = Field(
+        0.25, gt=0, le=1, description="The smallest size that it is shrunk to, as a fraction of image_size."
+    )
 
 
 class DataConfig(Section):
@@ -60,8 +75,21 @@ class DataConfig(Section):
     channels: Annotated[Literal[1, 3], BeforeValidator(_check_channels)] = Field(
         3, description="3 for RGB, 1 for grey."
     )
+    loader: Literal["auto", "plain", "dali"] = Field(
+        "auto",
+        description="dali: NVIDIA DALI decodes, on the GPU where there is one; plain: worker processes do; "
+        "auto: dali where it is installed and the run is on a GPU.",
+    )
     workers: int = Field(
-        0, ge=0, description="Loader processes per rank; 0 loads in the training process itself."
+        0,
+        ge=0,
+        description="Loader processes per rank, and DALI's threads; 0 reads in the training process itself.",
+    )
+    max_bad_records: int = Field(
+        0,
+        ge=0,
+        description="How many undecodable records a rank may skip, each replaced by the next; one more ends "
+        "the run.",
     )
     augment: AugmentConfig = AugmentConfig()
     timeout_seconds: float = Field(

@@ -11,8 +11,8 @@ from torch import nn
 from partialfc.backbones import build_backbone
 from partialfc.checkpoint import write_whole
 from partialfc.config import Config
+from partialfc.data.augmentation import Augment
 from partialfc.data.folder import FolderSource
-from partialfc.data.images import Augment
 from partialfc.data.loader import Loader, build_loader
 from partialfc.data.source import Source, open_source
 from partialfc.distributed import World
@@ -193,5 +193,6 @@ def build_loader_from(
         augment=Augment(**section.augment.model_dump()),
         workers=section.workers,
         pin_memory=pin_memory,
+        max_bad_records=section.max_bad_records,
         timeout_seconds=section.timeout_seconds,
     )

@@ -31,7 +31,14 @@ def test_a_small_file_gets_the_defaults(tmp_path: Path) -> None:
         "scale": 0.0,
         "rotate": 0.0,
         "fill": None,
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "saturation": 0.0,
+        "low_resolution": 0.0,
+        "low_resolution_size": 0.25,
     }
+    assert config.data.loader == "auto"
+    assert config.data.max_bad_records == 0
     assert config.head.margin == ArcFaceConfig(scale=64.0, margin=0.5)
     assert config.head.sample_rate == 1.0
     assert config.optimizer == SGDConfig(lr=0.1, momentum=0.9, weight_decay=5e-4)

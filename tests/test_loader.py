@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from partialfc.data.images import Augment, decode, encode_png
-from partialfc.data.loader import Loader, build_loader
-from partialfc.data.reader import Batch
+from partialfc.data.augmentation import Augment
+from partialfc.data.images import decode, encode_png
+from partialfc.data.loader import Batch, Loader, build_loader
 from partialfc.data.sampler import BatchSampler
 from partialfc.errors import CheckpointError, ConfigError, DataError, ImageError, LabelError, RecordError
 

@@ -93,10 +93,10 @@ def test_a_file_without_record_0_header_is_images_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", [0.5, float("nan"), float("inf")])
 def test_labels_must_be_whole(tmp_path: Path, label: float) -> None:
     path = plain(tmp_path / "a.rec", 0, label)
-    with pytest.raises(RecordError, match=rf"label {label:g} in .*a\.rec record 1: .* whole number"):
+    with pytest.raises(LabelError, match=rf"label {label:g} in .*a\.rec record 1: .* whole number"):
         RecordSource(path)  # scans, having no property
     (tmp_path / "property").write_text("2,8,8")
-    with pytest.raises(RecordError, match=r"record 1: .* whole number"):
+    with pytest.raises(LabelError, match=r"record 1: .* whole number"):
         RecordSource(path).read(1)
 
 
@@ -118,7 +118,7 @@ def test_class_ids_beyond_float32_stay_exact(tmp_path: Path) -> None:
     (tmp_path / "property").write_text(f"{2**24 + 9},8,8\n")
     source = RecordSource(write_records(tmp_path / "a.rec", records))
     assert [source.read(1 + at)[1] for at in range(4)] == ids
-    with pytest.raises(RecordError, match=r"record 9: float32 cannot tell class ids apart"):
+    with pytest.raises(LabelError, match=r"record 9: float32 cannot tell class ids apart"):
         source.read(5)
 
 

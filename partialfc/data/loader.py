@@ -1,24 +1,59 @@
-"""Batches of decoded, augmented images, read by worker processes, without end and resumable anywhere."""
+"""What training reads from, and the loader that decodes on the CPU."""
 
-import multiprocessing
-import signal
-import time
-import warnings
-from collections.abc import Iterator, Mapping
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
-from torchdata.stateful_dataloader import StatefulDataLoader
 
-from partialfc.data import reader as reader_of_batches
-from partialfc.data.images import Augment
-from partialfc.data.reader import NOTHING, Batch, BatchReader, enter_worker
-from partialfc.data.sampler import BatchSampler, position_of
+from partialfc.data.augmentation import Augment
 from partialfc.data.source import Source
-from partialfc.errors import ConfigError, DataError, PartialFCError
+from partialfc.data.transforms import ToPixels
+from partialfc.data.worker_loader import WorkerLoader
+
+Batch = tuple[torch.Tensor, torch.Tensor]  # images uint8 [B, C, H, W], labels int64 [B]
+
+
+class Loader(Protocol):
+    """An endless iterator of batches; made by `build_loader` or partialfc.data.dali.build_dali_loader."""
+
+    @property
+    def position(self) -> int:
+        """Global samples handed out so far, over all ranks; what is read ahead does not count."""
+        ...
+
+    @property
+    def queued(self) -> int:
+        """Batches that are read ahead and wait to be taken."""
+        ...
+
+    @property
+    def bad_records(self) -> int:
+        """Different records that this rank has met and could not decode."""
+        ...
+
+    def state_dict(self) -> dict[str, int]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue at a saved position, whatever loader, world size and workers it was saved with."""
+        ...
+
+    def __iter__(self) -> Self: ...
+
+    def __next__(self) -> Batch: ...
+
+    def close(self) -> None:
+        """Stop reading ahead. Reading on afterwards starts again at the current position."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
 
 def build_loader(
@@ -34,211 +69,24 @@ def build_loader(
     augment: Augment,
     workers: int = 0,
     pin_memory: bool = False,
+    max_bad_records: int = 0,
     timeout_seconds: float = 60.0,
-) -> "Loader":
+) -> Loader:
     """This rank's part of each global batch of `source`, from stream position `position` on.
 
-    `workers` processes read ahead; 0 reads in the calling process. Images and their augmentation are the
-    same for any number of workers and any world size. Raises ConfigError for a bad argument and DataError
-    for an empty source. `timeout_seconds` bounds the wait for a batch of a worker that hangs or is killed.
+    Images and their augmentation are the same for any number of workers and any world size; the other
+    arguments and the errors are WorkerLoader's.
     """
-    if len(source) == 0:
-        raise DataError("the source is empty: it must hold at least one image")
-    for name, value, rule, holds in (
-        ("image_size", image_size, "1 or more", image_size >= 1),
-        ("channels", channels, "1 (grey) or 3 (RGB)", channels in (1, 3)),
-        ("workers", workers, "0 (read in this process) or more", workers >= 0),
-        ("timeout_seconds", timeout_seconds, "more than 0", timeout_seconds > 0),
-    ):
-        if not holds:
-            raise ConfigError(f"{name} is {value}: it must be {rule}")
-    sampler = BatchSampler(
-        len(source),
+    return WorkerLoader(
+        source,
+        ToPixels(image_size=image_size, channels=channels, augment=augment, seed=seed),
         global_batch=global_batch,
         rank=rank,
         world_size=world_size,
         seed=seed,
         position=position,
-    )
-    return Loader(
-        BatchReader(source, image_size, channels, augment, seed),
-        sampler,
-        global_batch=global_batch,
         workers=workers,
         pin_memory=pin_memory,
+        max_bad_records=max_bad_records,
         timeout_seconds=timeout_seconds,
     )
-
-
-class Loader:
-    """An endless iterator of (images uint8 [B, C, H, W], labels int64 [B]); made by `build_loader`.
-
-    Workers start with the first batch and stay until `close()` or the end of a `with` block. After an
-    error the loader is closed and its position unchanged, so that reading on tries the same batch again.
-    """
-
-    def __init__(
-        self,
-        reader: BatchReader,
-        sampler: BatchSampler,
-        *,
-        global_batch: int,
-        workers: int,
-        pin_memory: bool,
-        timeout_seconds: float,
-    ) -> None:
-        self._reader = reader
-        self._sampler = sampler
-        self._global_batch = global_batch
-        self._workers = workers
-        self._pin_memory = pin_memory
-        self._timeout = timeout_seconds
-        self._position = position_of(sampler.state_dict())
-        self._batches: Iterator[Batch | PartialFCError] | None = None
-        self._processes: list[BaseProcess] = []
-
-    @property
-    def position(self) -> int:
-        """Global samples handed out so far, over all ranks; what workers have read ahead does not count."""
-        return self._position
-
-    def state_dict(self) -> dict[str, int]:
-        return {"position": self._position}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue at a saved position, whatever world size and number of workers it was saved with."""
-        self._position = position_of(state)
-        self.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Batch:
-        try:
-            batch = self._take()
-            if isinstance(batch, PartialFCError):
-                raise batch
-        except BaseException:
-            self.close()  # torch's iterator may have lost a batch; a new one starts where this one left off
-            raise
-        self._position += self._global_batch
-        return batch
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the workers. Reading on afterwards starts new ones at the current position."""
-        # Not by killing them: one that dies holding a lock of torch's queues would block us for ever.
-        self._reader.stop_workers()
-        self._processes = []
-        self._batches = None  # the last reference: torch's iterator joins its workers and threads
-
-    def _take(self) -> Batch | PartialFCError:
-        failure = self._death()  # a dead worker's batches never come: notice now, not at the timeout
-        if failure is None:
-            began = time.monotonic()
-            try:
-                if self._batches is None:
-                    self._batches = self._start()
-                return next(self._batches)
-            except Exception as error:
-                failure = self._explain(error, timed_out=time.monotonic() - began >= self._timeout)
-                if failure is None:
-                    raise
-                error.__traceback__ = None  # torch leaves a cycle through it that keeps its iterator alive
-        # Out of the except block nothing else refers to torch's iterator, so closing takes it down.
-        for process in self._processes:
-            if self._reader.reading(process.pid) != NOTHING:
-                process.kill()  # it hangs; inside a read it holds none of torch's locks
-        self.close()
-        raise failure
-
-    def _start(self) -> Iterator[Batch | PartialFCError]:
-        self._sampler.load_state_dict(self.state_dict())
-        if self._workers:
-            self._reader.expect_workers(self._workers)
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="'set_vital' is deprecated"
-            )  # torchdata 0.11 on torch 2.13
-            loader = StatefulDataLoader(
-                self._reader,
-                batch_size=None,  # the sampler yields batches, and the reader reads one at a time
-                sampler=self._sampler,
-                num_workers=self._workers,
-                pin_memory=self._pin_memory,
-                timeout=self._timeout if self._workers else 0,
-                worker_init_fn=enter_worker,
-                multiprocessing_context=_worker_context() if self._workers else None,
-                # A generator of its own: starting the loader must not move torch's global random numbers,
-                # or a resumed run would draw others than one that never stopped.
-                generator=torch.Generator(),
-                snapshot_every_n_steps=None,  # Loader counts what was handed out; that is the whole state
-            )
-        batches: Iterator[Batch | PartialFCError] = iter(loader)
-        pids = self._reader.worker_pids()
-        self._processes = [process for process in multiprocessing.active_children() if process.pid in pids]
-        return batches
-
-    def _explain(self, error: Exception, *, timed_out: bool) -> DataError | None:
-        """What to tell the user when no batch came; None if the workers are not to blame."""
-        if self._workers == 0:
-            return None
-        if not self._processes:
-            hint = "; a script needs `if __name__ == '__main__':` around its main part" if timed_out else ""
-            return DataError(f"the loader's workers did not start{hint}: {error}")
-        # The end of a broken connection is seen before the end of the process at its other side.
-        wait([process.sentinel for process in self._processes], timeout=0 if timed_out else 1)
-        if death := self._death():
-            return death
-        if not timed_out:
-            return None
-        states = "; ".join(
-            f"pid {process.pid} {self._reader.doing(process.pid)}" for process in self._processes
-        )
-        return DataError(
-            f"no batch came within timeout_seconds = {self._timeout:g}: {states}; "
-            f"raise timeout_seconds if the storage is that slow"
-        )
-
-    def _death(self) -> DataError | None:
-        ends = [
-            f"{_end_of(process)} {self._reader.doing(process.pid)}"
-            for process in self._processes
-            if process.exitcode is not None
-        ]
-        return DataError(f"a loader worker died: {'; '.join(ends)}") if ends else None
-
-
-def _worker_context() -> Any:
-    """How worker processes start.
-
-    Not by fork: the parent runs threads (BLAS, gloo or NCCL, a metrics server) whose locks a forked child
-    would inherit locked, and a CUDA context that it must not touch. A fork server is a clean process that
-    imports torch once and forks workers from there, so that each starts in milliseconds and shares memory.
-    Where there is none (Windows), workers are spawned.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([reader_of_batches.__name__])  # no effect on a server that already runs
-    return context
-
-
-def _end_of(process: BaseProcess) -> str:
-    """How a process ended, for people."""
-    code = process.exitcode or 0
-    if code >= 0:
-        return f"pid {process.pid} exited with code {code}"
-    name = signal.Signals(-code).name
-    memory = " (out of memory?)" if name == "SIGKILL" else ""
-    return f"pid {process.pid} was killed by {name}{memory}"

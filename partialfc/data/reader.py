@@ -1,4 +1,4 @@
-"""What runs in a loader's worker: a list of samples becomes one batch of decoded, augmented images."""
+"""What runs in a loader's worker: a list of samples is read and becomes one batch."""
 
 import multiprocessing
 import os
@@ -7,42 +7,43 @@ import signal
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from partialfc.data.images import Augment, augment, decode, resize
+from partialfc.data.bad_records import Skipped, one_too_many
 from partialfc.data.source import Source
-from partialfc.errors import DataError, LabelError, PartialFCError
+from partialfc.data.transforms import Transform
+from partialfc.errors import DataError, ImageError, LabelError, PartialFCError, RecordError
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Content = TypeVar("Content")
 
 # What a worker and the main process tell each other through shared memory, one row a worker.
-PID, READING, STOP = range(3)
+PID, READING, STOP, DONE = range(4)
 NOTHING = -1
 
 
-class BatchReader(Dataset[Batch | PartialFCError]):
+class BatchReader(Dataset[Any], Generic[Content]):
     """Turns a list of (index, position) pairs into one batch; copied into every worker.
 
+    A record that cannot be decoded is replaced by the next one that can, if `max_bad_records` is not 0.
     Errors are returned, not raised, so that they cross the process boundary with their type and message.
     """
 
-    def __init__(self, source: Source, image_size: int, channels: int, options: Augment, seed: int) -> None:
+    def __init__(self, source: Source, transform: Transform[Any, Content], *, max_bad_records: int) -> None:
         self._source = source
-        self._shape = (channels, image_size, image_size)
-        self._options = options
-        self._random = _PositionRandom(seed)
-        self._board = torch.empty((0, 3), dtype=torch.int64)
-        self._row: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(3, np.int64)
+        self._transform = transform
+        self._max_bad = max_bad_records
+        self._board = torch.empty((0, 4), dtype=torch.int64)
+        self._row: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(4, np.int64)
 
     def expect_workers(self, count: int) -> None:
         """Sets up the board: the only trace of a worker that hangs or was killed, it pins that on a file."""
         # A new one each time, for workers that are still ending go on reading theirs.
-        self._board = torch.tensor([[0, NOTHING, 0]] * count)
+        self._board = torch.tensor([[0, NOTHING, 0, 0]] * count)
         self._board.share_memory_()  # type: ignore[no-untyped-call]
 
     def stop_workers(self) -> None:
@@ -62,6 +63,10 @@ class BatchReader(Dataset[Batch | PartialFCError]):
     def worker_pids(self) -> set[int]:
         return set(self._board[:, PID].tolist())
 
+    def batches_done(self) -> int:
+        """How many batches the workers have finished since they were expected."""
+        return int(self._board[:, DONE].sum())
+
     def reading(self, pid: int | None) -> int:
         """The index of the sample that a worker is, or was at its end, reading; or NOTHING."""
         return next(int(row[READING]) for row in self._board if row[PID] == pid)
@@ -70,22 +75,43 @@ class BatchReader(Dataset[Batch | PartialFCError]):
         index = self.reading(pid)
         return "while idle" if index == NOTHING else f"while reading {self._source.name(index)}"
 
-    def __getitem__(self, pairs: Sequence[tuple[int, int]]) -> Batch | PartialFCError:
-        """[(index, position)] * B -> images uint8 [B, C, H, W], labels int64 [B]."""
-        images = np.empty((len(pairs), *self._shape), np.uint8)
-        labels = np.empty(len(pairs), np.int64)
+    def __getitem__(
+        self, pairs: Sequence[tuple[int, int]]
+    ) -> tuple[Content, torch.Tensor, list[Skipped]] | PartialFCError:
+        """[(index, position)] * B -> the transform's batch, labels int64 [B], and what was replaced."""
+        samples, labels = [], torch.empty(len(pairs), dtype=torch.int64)
+        skipped: list[Skipped] = []
         for place, (index, position) in enumerate(pairs):
             if self._row[STOP]:
-                break  # nobody will look at this batch
-            self._row[READING] = index
+                return PartialFCError("the loader was closed")  # nobody will look at it
             try:
-                data, labels[place] = self._read(index)
-                images[place] = self._image(data, position)
-            except Exception as error:
-                return self._named(error, index)
+                sample, labels[place] = self._sample(index, position, skipped)
+            except PartialFCError as error:
+                return error
             finally:
                 self._row[READING] = NOTHING
-        return torch.from_numpy(images), torch.from_numpy(labels)
+            samples.append(sample)
+        content = self._transform.collate(samples)
+        self._row[DONE] += 1
+        return content, labels, skipped
+
+    def _sample(self, index: int, position: int, skipped: list[Skipped]) -> tuple[Any, int]:
+        """The transformed image and its label; of a record behind `index` where that cannot be decoded."""
+        failed = 0
+        while True:
+            taken = (index + failed) % len(self._source)
+            self._row[READING] = taken
+            try:
+                data, label = self._read(taken)
+                return self._transform(data, position), label
+            except Exception as error:
+                named = self._named(error, taken)
+            if not isinstance(named, ImageError | RecordError):
+                raise named
+            if failed == self._max_bad:
+                raise one_too_many(named, self._max_bad)
+            skipped.append((taken, named))
+            failed += 1
 
     def _read(self, index: int) -> tuple[bytes, int]:
         data, label = self._source.read(index)
@@ -97,12 +123,6 @@ class BatchReader(Dataset[Batch | PartialFCError]):
             )
         return data, label
 
-    def _image(self, data: bytes, position: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """An encoded image -> pixels [C, H, W]."""
-        channels, size, _ = self._shape
-        pixels = resize(decode(data, channels=channels), size)
-        return augment(pixels, self._random.at(position), self._options).transpose(2, 0, 1)
-
     def _named(self, error: Exception, index: int) -> PartialFCError:
         """The error with the sample's name in it; one that is not ours as a DataError."""
         name = self._source.name(index)
@@ -111,23 +131,6 @@ class BatchReader(Dataset[Batch | PartialFCError]):
             named.add_note("".join(traceback.format_exception(error)))
             return named
         return error if name in str(error) else type(error)(f"{name}: {error}")
-
-
-class _PositionRandom:
-    """A random generator for each stream position, a pure function of (seed, position).
-
-    One counter-based generator whose counter is set, which takes a tenth of the time of making a new one.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._bits = np.random.Philox(np.random.SeedSequence(seed))
-        self._state: Any = self._bits.state
-        self._generator = np.random.Generator(self._bits)
-
-    def at(self, position: int) -> np.random.Generator:
-        self._state["state"]["counter"][1] = position  # word 0 counts the draws within a sample
-        self._bits.state = self._state
-        return self._generator
 
 
 def enter_worker(worker: int) -> None:

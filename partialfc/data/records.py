@@ -88,11 +88,11 @@ class RecordSource:
             return int(label)
         place = f"label {label:g} in {self.path} record {self._key(index)}"
         if not label.is_integer():
-            raise RecordError(f"{place}: a class id must be a whole number")
+            raise LabelError(f"{place}: a class id must be a whole number")
         if label < 0:
             raise LabelError(f"{place}: a class id must not be negative")
         if np.float32(header.id2) != label:
-            raise RecordError(
+            raise LabelError(
                 f"{place}: float32 cannot tell class ids apart from 2**24 on, and the header's id2 "
                 f"({header.id2}) does not hold the exact one; write the file with partialfc, which does"
             )
