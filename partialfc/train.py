@@ -367,7 +367,8 @@ class Trainer:
         return math.floor(self.state.samples / every) > math.floor(before / every)
 
     def _ask_to_stop(self, number: int, _: FrameType | None) -> None:
-        if self._stop_signal:  # asked twice: no waiting for the step's end
+        # Ctrl-C again: no waiting for the step's end. Schedulers and torchrun send SIGTERM more than once.
+        if self._stop_signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._stop_signal = number
 
