@@ -9,7 +9,12 @@ INSTALLED := .venv/installed
 GLYPHS := data/glyphs
 RUN := runs/quickstart
 
-.PHONY: quickstart test check format clean
+# make monitor: the port of the page (Prometheus's own), rank 0's metrics port (0: any free one), and the run.
+MONITOR_PORT ?= 9190
+METRICS_PORT ?= 0
+MONITOR_RUN ?= configs/quickstart.yaml run.dir=runs/monitor train.steps=4000 train.log_every=10
+
+.PHONY: quickstart monitor test check format clean
 
 quickstart: $(GLYPHS)/train.rec  ## train two processes on real images, verify on unseen classes
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 \
@@ -19,6 +24,10 @@ quickstart: $(GLYPHS)/train.rec  ## train two processes on real images, verify o
 
 $(GLYPHS)/train.rec: | $(INSTALLED)
 	$(BIN)/partialfc data glyphs $(GLYPHS)
+
+monitor: $(GLYPHS)/train.rec  ## Prometheus, a long quickstart and a page with its live curves
+	$(BIN)/python docker/monitor/monitor.py --port $(MONITOR_PORT) --metrics-port $(METRICS_PORT) \
+		--folder runs/prometheus-$(MONITOR_PORT) $(MONITOR_RUN)
 
 test: $(INSTALLED)  ## the whole suite; slow and distributed tests included
 	$(BIN)/python -m pytest

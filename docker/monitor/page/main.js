@@ -1,0 +1,104 @@
+// Draws the dashboard's panels from this Prometheus, again every few seconds.
+// The address takes ?run=NAME&range=SECONDS, which the two choices at the top write.
+
+import { loadDashboard, variableSource } from "./dashboard.js";
+import { Panel } from "./panel.js";
+import { firingAlerts, labelValues, scrapeInterval } from "./prometheus.js";
+
+const REFRESH_MS = 3000;
+const LEAST_RANGE = 120; // seconds
+const place = (id) => document.getElementById(id);
+const chosen = new URLSearchParams(location.search);
+
+function build(dashboard, onCursor) {
+  const panels = [];
+  for (const model of dashboard.panels) {
+    if (model.type === "row") {
+      const heading = document.createElement("h2");
+      heading.textContent = model.title;
+      place("panels").append(heading);
+    } else {
+      const panel = new Panel(model, onCursor);
+      place("panels").append(panel.root);
+      panels.push(panel);
+    }
+  }
+  return panels;
+}
+
+/** Fills the choice of runs; the one chosen is kept, or the last of the alphabet taken. */
+async function listRuns({ metric, label }, range) {
+  const names = await labelValues(metric, label, Math.floor(Date.now() / 1000 - range));
+  const select = place("run");
+  const current = select.value || chosen.get("run");
+  select.replaceChildren(...names.map((name) => new Option(name, name)));
+  if (names.length) select.value = names.includes(current) ? current : names.at(-1);
+  return select.value;
+}
+
+async function showAlerts() {
+  const alerts = await firingAlerts();
+  place("alerts").replaceChildren(
+    ...alerts.map(({ labels, annotations }) => {
+      const item = document.createElement("li");
+      item.className = labels.severity;
+      item.textContent = annotations.summary;
+      item.title = annotations.description;
+      return item;
+    }),
+  );
+}
+
+function say(state, text) {
+  place("status").dataset.state = state;
+  place("status").textContent = text;
+}
+
+async function start() {
+  const dashboard = await loadDashboard("dashboard.json");
+  const source = variableSource(dashboard, "run");
+  const scrape = await scrapeInterval();
+  let cursor = null;
+  let from = 0;
+  const draw = () => panels.forEach((panel) => panel.draw(from, cursor));
+  const panels = build(dashboard, (time) => {
+    cursor = time;
+    draw();
+  });
+  place("title").textContent = document.title = dashboard.title;
+  if (chosen.has("range")) place("range").value = chosen.get("range");
+
+  async function refresh() {
+    const asked = Number(place("range").value);
+    const now = Date.now() / 1000;
+    const run = await listRuns(source, asked);
+    if (!run) return say("waiting", "waiting for a run to report; the first step of a large model takes a while");
+    const range = Math.min(asked, Math.max(now - from, LEAST_RANGE)); // a young run fills the width
+    await Promise.all([showAlerts(), ...panels.map((panel) => panel.load(run, { range, scrape, now }))]);
+    from = Math.max(now - asked, Math.min(...panels.map((panel) => panel.first)));
+    draw();
+    return say("live", `live, every ${REFRESH_MS / 1000} s; as of ${new Date(now * 1000).toLocaleTimeString("en-GB")}`);
+  }
+
+  async function keepFresh() {
+    try {
+      if (!document.hidden) await refresh();
+    } catch (error) {
+      say("lost", `Prometheus: ${error.message}; the curves stand still`);
+    }
+    setTimeout(keepFresh, REFRESH_MS);
+  }
+
+  for (const id of ["run", "range"]) {
+    place(id).addEventListener("change", () => {
+      chosen.set(id, place(id).value);
+      history.replaceState(null, "", `?${chosen}`);
+      from = 0;
+      refresh().catch((error) => say("lost", error.message));
+    });
+  }
+  addEventListener("resize", draw);
+  await keepFresh();
+}
+
+start().catch((error) => say("lost", error.message));
