@@ -46,7 +46,6 @@ def main() -> int:
             time.sleep(0.2)
         if status:
             return status
-        remove_targets(options.folder)  # a run that has ended is no target that is down
         print(f"the run has finished; its curves stay at {page} until Ctrl-C", flush=True)
         prometheus.wait()
         raise SystemExit(_died(options.folder))
