@@ -23,8 +23,6 @@ app = typer.Typer(
 data_app = typer.Typer(help="Make and pack data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-STOPPED = 143  # what a shell reports for a process ended by SIGTERM
-
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file.", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="section.key=value, any number.", show_default=False)
@@ -40,8 +38,8 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
     from partialfc.config import load_config
     from partialfc.train import train as run
 
-    if not run(load_config(config, overrides or [])):
-        raise typer.Exit(STOPPED)
+    if stopped_by := run(load_config(config, overrides or [])):
+        raise typer.Exit(128 + stopped_by)  # as a shell reports it: 143 for SIGTERM, 130 for Ctrl-C
 
 
 @app.command()

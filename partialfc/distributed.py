@@ -9,7 +9,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from partialfc.errors import ConfigError, DistributedError
+from partialfc.timing import Moment, moment, passed, seconds_between
 
 REPORT_SECONDS = 5
 
@@ -87,15 +89,38 @@ class Traffic:
     calls: how often each was called. bytes: the size of the larger tensor it took or gave here, padding
     included: all_gather the gathered rows, reduce_scatter the rows put in, all_reduce and broadcast theirs.
     What travels on the wire for them depends on the algorithm: for a ring, (W - 1) / W of the bytes in and
-    as many out; twice that for all_reduce.
+    as many out; twice that for all_reduce. seconds: how long each took, waiting for other ranks included;
+    on a GPU they are added by a later call, once it has passed them. `observer` is then told of the call:
+    collective, bytes, seconds.
     """
 
     calls: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    observer: Callable[[str, int, float], None] | None = None
+    _running: deque[tuple[str, int, Moment, Moment]] = field(default_factory=deque)
 
     def add(self, collective: str, tensor: Tensor) -> None:
         self.calls[collective] = self.calls.get(collective, 0) + 1
         self.bytes[collective] = self.bytes.get(collective, 0) + tensor.nbytes
+
+    @contextmanager
+    def measured(self, collective: str, tensor: Tensor) -> Iterator[None]:
+        """Counts and times the collective inside; nothing where it fails."""
+        started = moment(tensor.device)
+        yield
+        self.add(collective, tensor)
+        self._running.append((collective, tensor.nbytes, started, moment(tensor.device)))
+        self.settle()
+
+    def settle(self) -> None:
+        """Add the seconds of the collectives that have ended on their device."""
+        while self._running and passed(self._running[0][-1]):
+            collective, size, started, ended = self._running.popleft()
+            seconds = seconds_between(started, ended)
+            self.seconds[collective] = self.seconds.get(collective, 0.0) + seconds
+            if self.observer is not None:
+                self.observer(collective, size, seconds)
 
     def total(self) -> int:
         """The bytes of all collectives."""
@@ -104,6 +129,7 @@ class Traffic:
     def reset(self) -> None:
         self.calls.clear()
         self.bytes.clear()
+        self.seconds.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +152,13 @@ class World:
         group = group or dist.group.WORLD
         return World(group, dist.get_rank(group), dist.get_world_size(group))
 
+    def backend(self, device: torch.device) -> str:
+        """What carries a device's tensors between the ranks, such as gloo or nccl; "none" for one alone."""
+        if self.group is None:
+            return "none"
+        by_device = dict(pair.split(":") for pair in dist.get_backend_config(self.group).split(","))
+        return by_device.get(device.type, "none")
+
     def gather_integers(self, values: Sequence[int]) -> npt.NDArray[np.int64]:
         """Forward: all-gather n host integers -> [W, n]. No backward."""
         mine = torch.tensor(values, dtype=torch.int64)
@@ -133,9 +166,8 @@ class World:
             return mine.numpy()[None]
         mine = mine.to(self._host_device())
         gathered = mine.new_empty(self.size * len(values))
-        with self._naming("all-gather of integers"):
+        with self._naming("all-gather of integers"), self.traffic.measured("all_gather", gathered):
             dist.all_gather_single(gathered, mine, group=self.group)
-        self.traffic.add("all_gather", gathered)
         return gathered.cpu().numpy().reshape(self.size, -1)
 
     def gather_texts(self, text: str) -> list[str]:
@@ -152,8 +184,8 @@ class World:
             return
         with self._naming("broadcast of buffers"):
             for buffer in module.buffers():
-                dist.broadcast(buffer, group_src=0, group=self.group)
-                self.traffic.add("broadcast", buffer)
+                with self.traffic.measured("broadcast", buffer):
+                    dist.broadcast(buffer, group_src=0, group=self.group)
 
     def all_gather_labels(
         self, labels: npt.NDArray[np.int64], counts: Sequence[int]
@@ -173,9 +205,8 @@ class World:
         if self.size == 1 or most == 0:
             return rows
         gathered = rows.new_empty(self.size * most, *rows.shape[1:])
-        with self._naming("all-gather of rows"):
+        with self._naming("all-gather of rows"), self.traffic.measured("all_gather", gathered):
             dist.all_gather_single(gathered, _padded(rows, most), group=self.group)
-        self.traffic.add("all_gather", gathered)
         if min(counts) == most:
             return gathered
         return torch.cat([gathered[r * most : r * most + count] for r, count in enumerate(counts)])
@@ -185,9 +216,8 @@ class World:
         if self.size == 1 or values.numel() == 0:
             return values
         total = values.clone()
-        with self._naming("all-reduce"):
+        with self._naming("all-reduce"), self.traffic.measured("all_reduce", total):
             dist.all_reduce(total, group=self.group)
-        self.traffic.add("all_reduce", total)
         return total
 
     def reduce_scatter_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
@@ -198,9 +228,8 @@ class World:
         if min(counts) < most:
             rows = torch.cat([_padded(part, most) for part in torch.split(rows, list(counts))])
         kept = rows.new_empty(most, *rows.shape[1:])
-        with self._naming("reduce-scatter"):
+        with self._naming("reduce-scatter"), self.traffic.measured("reduce_scatter", rows):
             dist.reduce_scatter_single(kept, rows, group=self.group)
-        self.traffic.add("reduce_scatter", rows)
         return kept[: counts[self.rank]]
 
     def barrier(self) -> None:

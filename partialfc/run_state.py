@@ -1,7 +1,7 @@
 """What a run is at one step: everything a resume needs, to a checkpoint's tensors and values and back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from partialfc.checkpoint import Tensors
 from partialfc.head.optim import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
+from partialfc.metrics.registry import Totals
 
 
 @dataclass
@@ -25,6 +26,7 @@ class RunState:
     samples: int = 0  # position in the global stream of samples
     best: float | None = None  # best verification score so far
     nonfinite_steps: int = 0
+    totals: list[Totals] = field(default_factory=list)  # every rank's counters, by rank
 
     def tensors(self) -> Tensors:
         replicated = {f"backbone/{name}": t for name, t in self.backbone.state_dict().items()}
@@ -47,6 +49,7 @@ class RunState:
             "samples": self.samples,
             "best": self.best,
             "nonfinite_steps": self.nonfinite_steps,
+            "metrics": self.totals,
             "head_step": self.head.step,
             "head_optimizer": {k: v for k, v in shared.items() if not isinstance(v, Tensor)},
         }
@@ -66,6 +69,7 @@ class RunState:
             torch.cuda.set_rng_state(tensors.private["rng_cuda"], self.device)
         self.step, self.samples, self.best = values["step"], values["samples"], values["best"]
         self.nonfinite_steps = values["nonfinite_steps"]
+        self.totals = values.get("metrics", [])  # checkpoints of version 0.1 have none
         self.head.step = values["head_step"]
 
     def _restore_optimizer(self, flat: Mapping[str, Tensor]) -> None:

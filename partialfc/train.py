@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from partialfc import __version__
-from partialfc.checkpoint import CheckpointFolder, find_checkpoint
+from partialfc.checkpoint import STATE, CheckpointFolder, find_checkpoint
 from partialfc.config import Config, dump_config
 from partialfc.data.tensors import normalise
 from partialfc.distributed import (
@@ -32,6 +32,8 @@ from partialfc.errors import ConfigError
 from partialfc.evaluation.evaluate import evaluate_pairs
 from partialfc.evaluation.pairs import read_pairs
 from partialfc.interval import Interval
+from partialfc.metrics.publish import published
+from partialfc.metrics.run import RunMetrics
 from partialfc.nonfinite import NonFiniteSteps
 from partialfc.objects import (
     build_backbone_from,
@@ -43,6 +45,7 @@ from partialfc.objects import (
     resolve_num_classes,
 )
 from partialfc.progress import Progress
+from partialfc.replicas import replicate
 from partialfc.run_folder import differences, make_run_dir, run_lock
 from partialfc.run_state import RunState
 
@@ -52,8 +55,8 @@ ANGLE_BINS = 36  # of 5 degrees
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def train(config: Config) -> bool:
-    """Run, or resume, what the config describes; True when it finished, False when a signal stopped it."""
+def train(config: Config) -> int:
+    """Run, or resume, what the config describes; 0 when it finished, else the signal that stopped it."""
     device = local_device(config.train.device)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
@@ -64,7 +67,8 @@ def train(config: Config) -> bool:
     with process_group(device, timeout=timeout), run_lock(config.run.dir, World.of()):
         trainer = Trainer(config, device)
         with trainer.running(), trainer.world.naming_failures("a training step"):
-            return trainer.run()
+            trainer.run()
+        return trainer.stopped_by
 
 
 class Trainer:
@@ -93,10 +97,20 @@ class Trainer:
         backbone = build_backbone_from(config).to(device)
         if config.backbone.channels_last:
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward_backbone = self._distributed(backbone)
+        size = config.data.image_size
+        self.forward_backbone = replicate(
+            backbone,
+            self.world,
+            torch.zeros(1, config.data.channels, size, size, device=device),
+            compile=config.backbone.compile,
+            amp=self.amp,
+        )
         self.head = build_head(config, self.num_classes).to(device)
         optimizer, head_optimizer = build_optimizers(config, backbone, self.head)
         self.state = RunState(backbone, optimizer, self.head, head_optimizer, device)
+        name = config.metrics.run or config.run.dir.resolve().name
+        self.metrics = RunMetrics(run=name, world=self.world, head=self.head, device=device)
+        self.clock = self.metrics.clock
         self.nonfinite = NonFiniteSteps(
             backbone, self.head, self.world, limit=config.train.max_nonfinite_steps
         )
@@ -120,6 +134,7 @@ class Trainer:
         self.interval = Interval(self.state.samples)
         self._saved_step = self.state.step or None
         self._stop_signal = 0
+        self.stopped_by = 0  # the signal that ended `run` early, of whichever rank got it
         if self.world.rank == 0:
             (config.run.dir / "config.yaml").write_text(dump_config(config))
 
@@ -127,8 +142,21 @@ class Trainer:
     def running(self) -> Iterator[None]:
         """Turns the first SIGTERM or Ctrl-C into a stop after the current step; closes all at the end."""
         before = {number: signal.signal(number, self._ask_to_stop) for number in STOP_SIGNALS}
+        section = self.config.metrics
         try:
-            yield
+            with published(
+                self.metrics.registry,
+                self.world,
+                port=section.port,
+                bind=section.bind,
+                targets=section.targets,
+                pushgateway=section.pushgateway,
+            ):
+                self.metrics.begin(self.state.step, self.total_steps, self.forward_backbone)
+                try:
+                    yield
+                finally:
+                    self.metrics.end()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -142,12 +170,14 @@ class Trainer:
         if state.step == 0 and config.verification.at_start:
             self._verify()
         while state.step < self.total_steps:
-            stop = self._train_step()
+            with self.clock.step():
+                stop = self._train_step()
             last = state.step == self.total_steps
             if last or stop or state.step == 1 or state.step % config.train.log_every == 0:
                 self._log()
             if stop and not last:
                 self._save()
+                self.stopped_by = stop
                 self.progress.say(
                     f"stopped by {signal.Signals(stop).name} at step {state.step} of {self.total_steps}; "
                     "the same command resumes from here"
@@ -163,20 +193,30 @@ class Trainer:
 
     def _train_step(self) -> int:
         """One optimizer step over all micro-batches; returns the stop signal that any rank got, or 0."""
-        state, config = self.state, self.config.train
+        config = self.config.train
         self.nonfinite.begin()
         self._set_learning_rates()
         loss = torch.zeros((), dtype=self.head.math_dtype, device=self.device)
         embeddings = []
         for micro in range(config.accumulation):
-            images, labels = next(self.loader)
+            with self.clock.phase("data_wait"):
+                images, labels = next(self.loader)
             with self._gradients_wait() if micro < config.accumulation - 1 else contextlib.nullcontext():
                 with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
-                    embedded = self.forward_backbone(self._input(images))
-                part = self.head(embedded, labels) / config.accumulation
-                part.backward()
+                    with self.clock.phase("backbone"):
+                        embedded = self.forward_backbone(self._input(images))
+                    with self.clock.phase("head_forward"):
+                        part = self.head(embedded, labels) / config.accumulation
+                with self.clock.phase("backward"):
+                    part.backward()
             embeddings.append(embedded.detach())
             loss += part.detach()
+        with self.clock.phase("optimizer"):
+            return self._update(loss, embeddings)
+
+    def _update(self, loss: Tensor, embeddings: list[Tensor]) -> int:
+        """The end of a step: move everything, or on every rank nothing."""
+        state, config = self.state, self.config.train
         limit = math.inf if config.clip_norm is None else config.clip_norm
         norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), limit)
         state.step += 1
@@ -184,8 +224,16 @@ class Trainer:
 
         # One small exchange, so that every rank takes the same decision in the same step.
         finite = bool(torch.isfinite(loss + norm))
-        table = self.world.gather_integers([finite, self._stop_signal])
-        if table[:, 0].all():
+        table = self.world.gather_integers([finite, self._stop_signal, self.metrics.own_microseconds])
+        finite_everywhere = bool(table[:, 0].all())
+        self.metrics.stepped(
+            state.step,
+            finite=finite_everywhere,
+            own_microseconds=table[:, 2],
+            queued=getattr(self.loader, "queued", 0),
+            bad_records=getattr(self.loader, "bad_records", 0),
+        )
+        if finite_everywhere:
             state.optimizer.step()
             state.head_optimizer.step()
             self.nonfinite.finished()
@@ -227,6 +275,9 @@ class Trainer:
             "nonfinite_steps": state.nonfinite_steps,
         }
         self.progress.record("train", state.step, values)
+        optimizers = {"backbone": state.optimizer, "head": state.head_optimizer}
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
+        self.metrics.logged(values, rates)
         left = (self.total_steps - state.step) * self.config.train.samples_per_step
         self.progress.advance(
             state.step,
@@ -238,8 +289,10 @@ class Trainer:
 
     def _verify(self) -> None:
         """Every verification set, on all ranks together; a better score saves the checkpoint as the best."""
-        step = self.state.step
-        with self.interval.paused():
+        if not self.pairs:
+            return
+        step, accuracies = self.state.step, {}
+        with self.interval.paused(), self.clock.phase("verification"):
             self.world.broadcast_buffers(self.state.backbone)
             for name, pairs in self.pairs.items():
                 result, scores = evaluate_pairs(
@@ -255,12 +308,15 @@ class Trainer:
                     flip=self.config.verification.flip,
                     amp=self.amp,
                 )
+                accuracies[name] = result.accuracy
+                self.metrics.verified(name, result.to_dict())
                 self.progress.record("verification", step, {"set": name, **result.to_dict()})
                 self.progress.say(f"verification at step {step}: {name}: {result.describe()}")
                 if self.world.rank == 0:
                     self._keep_scores(name, scores, pairs.same)
-                if name == self.config.verification.best_set and step:
-                    self._consider_best(result.accuracy)
+        best_set = self.config.verification.best_set
+        if step and best_set in accuracies:
+            self._consider_best(accuracies[best_set])
 
     def _keep_scores(self, name: str, scores: np.ndarray, same: np.ndarray) -> None:
         """The scores before training and of the latest verification, for the ROC."""
@@ -281,8 +337,9 @@ class Trainer:
         state = self.state
         if self._saved_step == state.step:
             return self.checkpoints.path_of(state.step)
-        with self.interval.paused():
-            started = time.perf_counter()
+        started = time.perf_counter()
+        state.totals = self.metrics.totals()
+        with self.interval.paused(), self.clock.phase("checkpoint"):
             self.world.broadcast_buffers(state.backbone)
             about = {
                 "world_size": self.world.size,
@@ -294,8 +351,9 @@ class Trainer:
             )
             self.checkpoints.prune(self.config.checkpoint.keep_last)
             self._saved_step = state.step
-            seconds = round(time.perf_counter() - started, 3)
-            self.progress.record("checkpoint", state.step, {"path": str(path), "seconds": seconds})
+        seconds = time.perf_counter() - started
+        self.metrics.saved(path, seconds)
+        self.progress.record("checkpoint", state.step, {"path": str(path), "seconds": round(seconds, 3)})
         return path
 
     def _resume(self) -> None:
@@ -316,6 +374,7 @@ class Trainer:
             checkpoint, self.state.tensors(), num_classes=self.num_classes
         )
         self.state.restore(values, tensors)
+        self.metrics.restore(self.state.totals, (checkpoint / STATE).stat().st_mtime)
         if self.world.rank == 0:
             log.info("resumed from %s, written with a world size of %d", checkpoint, values["world_size"])
             changed = differences(values["config"], self.config.model_dump(mode="json"))
@@ -326,31 +385,6 @@ class Trainer:
         """Dropout and the like differ between ranks; a checkpoint of the same world size brings its own."""
         sequence = np.random.SeedSequence((self.config.run.seed, self.world.rank))
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]) >> 1)
-
-    def _distributed(self, backbone: nn.Module) -> nn.Module:
-        module = backbone
-        if self.config.backbone.compile:
-            module = cast(nn.Module, torch.compile(module))
-        if self.world.size == 1:
-            return module
-        devices = [self.device] if self.device.type == "cuda" else None
-        parallel = DistributedDataParallel(module, device_ids=devices, process_group=self.world.group)
-        self._settle(parallel)
-        return parallel
-
-    def _settle(self, parallel: DistributedDataParallel) -> None:
-        """A first backward pass, whose gradients are dropped, before the first or the resumed step.
-
-        DDP arranges its gradient buckets anew after its first one, which changes the order of the sums over
-        ranks; a resumed run is bit-identical only if both kinds of run have that behind them. In evaluation
-        mode, so that neither statistics nor random numbers move.
-        """
-        shape = (1, self.config.data.channels, self.config.data.image_size, self.config.data.image_size)
-        parallel.module.eval()
-        with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
-            parallel(torch.zeros(shape, device=self.device)).sum().backward()
-        parallel.zero_grad()
-        parallel.module.train()
 
     def _gradients_wait(self) -> contextlib.AbstractContextManager[None]:
         """In a micro-batch before the last: its gradients are reduced with the last one's."""

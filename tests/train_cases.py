@@ -126,6 +126,7 @@ def small_config(folder: Path, *overrides: str, **sections: dict[str, Any]) -> C
         "schedule": {"name": "cosine", "warmup_steps": 2},
         "train": {"batch_size": 24, "steps": 12, "log_every": 1},
         "checkpoint": {"every_steps": 100},
+        "metrics": {"port": None},
     }
     for name, section in sections.items():
         mapping[name] = mapping.get(name, {}) | section

@@ -1,0 +1,150 @@
+"""Every metric that is exported: name, kind, unit, labels and meaning."""
+
+from dataclasses import dataclass
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
+COLLECTIVE_SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+CHECKPOINT_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+DEGREES = tuple(float(angle) for angle in range(5, 181, 5))
+
+STEP_PHASES = ("data_wait", "backbone", "head_forward", "backward", "optimizer")  # what a step consists of
+PHASES = (*STEP_PHASES, "checkpoint", "verification")
+COLLECTIVES = ("all_gather", "all_reduce", "reduce_scatter", "broadcast")
+GROUPS = ("backbone", "head")
+
+COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric; every sample of it has the labels `run` and `rank` beside its own `labels`.
+
+    values: those of its one label that are exported from the start; others, and gauges, appear when they are
+    first set. everywhere: a counter of what every rank sees alike, so that summing over ranks is wrong.
+    tallied: a histogram that gets many values at once.
+    """
+
+    kind: str
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    everywhere: bool = False
+    tallied: bool = False
+
+    def sample_names(self) -> tuple[str, ...]:
+        """The names that a query can use."""
+        if self.kind == HISTOGRAM:
+            return tuple(f"{self.name}_{suffix}" for suffix in ("bucket", "sum", "count"))
+        return (self.name,)
+
+
+_ALL = (
+    Family(COUNTER, "partialfc_images_total", "Images that this rank has trained on."),
+    Family(COUNTER, "partialfc_steps_total", "Optimizer steps, those skipped among them.", everywhere=True),
+    Family(
+        COUNTER,
+        "partialfc_nonfinite_steps_total",
+        "Steps undone and skipped on all ranks for a loss or gradient that is not finite.",
+        everywhere=True,
+    ),
+    Family(COUNTER, "partialfc_bad_records_total", "Records that this rank could not decode and skipped."),
+    Family(
+        COUNTER,
+        "partialfc_collective_calls_total",
+        "Collectives that this rank has called.",
+        ("collective",),
+        COLLECTIVES,
+    ),
+    Family(
+        COUNTER,
+        "partialfc_collective_bytes_total",
+        "Bytes of the larger tensor that this rank gave to its collectives or got.",
+        ("collective",),
+        COLLECTIVES,
+    ),
+    Family(
+        COUNTER,
+        "partialfc_sampled_positives_total",
+        "Centres of this rank that took part in a step as a class of the batch.",
+    ),
+    Family(
+        COUNTER,
+        "partialfc_sampled_negatives_total",
+        "Centres of this rank that took part in a step as a class not in the batch.",
+    ),
+    Family(COUNTER, "partialfc_checkpoints_total", "Checkpoints written.", everywhere=True),
+    Family(
+        HISTOGRAM, "partialfc_step_seconds", "Time of a training step, waiting included.", buckets=SECONDS
+    ),
+    Family(
+        HISTOGRAM,
+        "partialfc_phase_seconds",
+        "Time of a step by phase, and of each checkpoint and verification.",
+        ("phase",),
+        PHASES,
+        SECONDS,
+    ),
+    Family(
+        HISTOGRAM,
+        "partialfc_collective_seconds",
+        "Time of a collective, waiting for other ranks included.",
+        ("collective",),
+        COLLECTIVES,
+        COLLECTIVE_SECONDS,
+    ),
+    Family(
+        HISTOGRAM,
+        "partialfc_target_angle_degrees",
+        "Angle between embedding and own centre over the global batch of each logged step; rank 0 only.",
+        buckets=DEGREES,
+        tallied=True,
+    ),
+    Family(
+        HISTOGRAM, "partialfc_checkpoint_seconds", "Time to write a checkpoint.", buckets=CHECKPOINT_SECONDS
+    ),
+    Family(GAUGE, "partialfc_step", "The last step done."),
+    Family(GAUGE, "partialfc_planned_steps", "The step at which the run will have finished."),
+    Family(GAUGE, "partialfc_epoch", "Passes over the training data so far."),
+    Family(GAUGE, "partialfc_loss", "Mean loss since the last log line."),
+    Family(GAUGE, "partialfc_learning_rate", "Learning rate by group of parameters.", ("group",)),
+    Family(GAUGE, "partialfc_gradient_norm", "Mean norm of the backbone's gradient since the last log line."),
+    Family(GAUGE, "partialfc_embedding_norm", "Mean norm of the global batch's embeddings."),
+    Family(
+        GAUGE,
+        "partialfc_centres_touched_ratio",
+        "Share of this rank's centres that took part in any of the last 100 steps.",
+    ),
+    Family(
+        GAUGE,
+        "partialfc_straggler_ratio",
+        "The slowest rank's own step time over the median rank's, waiting for others left out.",
+    ),
+    Family(GAUGE, "partialfc_world_size", "Ranks of the run."),
+    Family(GAUGE, "partialfc_loader_queue_batches", "Batches that the loader has read ahead."),
+    Family(GAUGE, "partialfc_process_resident_bytes", "Resident memory of this rank's process."),
+    Family(GAUGE, "partialfc_gpu_memory_bytes", "Memory of this rank's GPU that PyTorch holds.", ("kind",)),
+    Family(
+        GAUGE,
+        "partialfc_verification_accuracy",
+        "Pair accuracy of the last verification, as a ratio, by set.",
+        ("set",),
+    ),
+    Family(
+        GAUGE,
+        "partialfc_verification_tar",
+        "True accept rate of the last verification by set and false accept rate.",
+        ("set", "far"),
+    ),
+    Family(
+        GAUGE, "partialfc_checkpoint_bytes", "Size of the last checkpoint, all ranks together; rank 0 only."
+    ),
+    Family(
+        GAUGE, "partialfc_checkpoint_timestamp_seconds", "Unix time at which the last checkpoint was whole."
+    ),
+    Family(GAUGE, "partialfc_last_step_timestamp_seconds", "Unix time at which the last step ended."),
+    Family(GAUGE, "partialfc_running", "1 while the run trains, 0 when it has ended."),
+    Family(INFO, "partialfc_build_info", "Versions and backend.", ("version", "torch", "python", "backend")),
+)
+FAMILIES = {family.name: family for family in _ALL}

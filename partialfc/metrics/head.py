@@ -1,0 +1,57 @@
+"""What a PartialFC head tells of itself, in any training loop."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from partialfc.head.partial_fc import PartialFC
+from partialfc.metrics.registry import Registry
+from partialfc.metrics.touched import Touched
+
+RECENT_STEPS = 100  # over which touched centres are counted
+
+
+class HeadMetrics:
+    """Counts what a head samples and exchanges from now on; `log` adds what only a read tells.
+
+        registry = Registry(run="mine", rank=rank)
+        watched = HeadMetrics(registry, head)
+        server = Server(registry, port=9850 + local_rank)
+        for step, (images, labels) in enumerate(batches):
+            ...                                   # forward, backward, step, as without
+            if step % 100 == 0:
+                watched.log()
+
+    Only forward passes in training mode count, and nothing is read from the device but in `log`.
+    """
+
+    def __init__(self, registry: Registry, head: PartialFC) -> None:
+        self.registry = registry
+        self.head = head
+        self._touched = Touched(len(head.shard), window=RECENT_STEPS)
+        head.register_forward_hook(self._forward_done, with_kwargs=True)
+        head.world.traffic.observer = registry.collective
+
+    def log(self) -> None:
+        """Target angles, embedding norm and centres touched, of the last forward pass; reads the device."""
+        if self.head.world.rank == 0:
+            angles = torch.rad2deg(torch.acos(self.head.last_target_cos.clamp(-1, 1)))
+            angles = angles[angles.isfinite()]
+            self.registry.tally("partialfc_target_angle_degrees", angles.double().cpu().numpy())
+        self.registry.set("partialfc_embedding_norm", float(self.head.last_norm.mean()))
+        self.registry.set("partialfc_centres_touched_ratio", self._touched.ratio(self.head.step))
+
+    def _forward_done(
+        self, head: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], loss: Tensor
+    ) -> None:
+        if not self.head.training:
+            return
+        labels = kwargs["labels"] if "labels" in kwargs else args[-1]
+        self.registry.add("partialfc_images_total", len(labels))
+        positives, negatives = self.head.last_counts
+        self.registry.add("partialfc_sampled_positives_total", positives)
+        self.registry.add("partialfc_sampled_negatives_total", negatives)
+        every_row = positives + negatives == len(self.head.shard)
+        self._touched.add(self.head.step, None if every_row else self.head.last_sample.numpy())

@@ -1,0 +1,23 @@
+"""The memory that a process and its GPU hold, asked for at every scrape."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from partialfc.metrics.registry import Registry
+
+STATM = Path("/proc/self/statm")
+
+
+def follow_memory(registry: Registry, device: torch.device) -> None:
+    if STATM.exists():
+        registry.follow("partialfc_process_resident_bytes", _resident_bytes)
+    if device.type == "cuda":
+        allocated, reserved = torch.cuda.memory_allocated, torch.cuda.memory_reserved
+        registry.follow("partialfc_gpu_memory_bytes", lambda: allocated(device), kind="allocated")
+        registry.follow("partialfc_gpu_memory_bytes", lambda: reserved(device), kind="reserved")
+
+
+def _resident_bytes() -> float:
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,106 @@
+"""How a run's metrics reach Prometheus: served while it runs, listed in a file, pushed when it ends."""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, push_to_gateway
+
+from partialfc.checkpoint import write_whole
+from partialfc.distributed import World
+from partialfc.metrics.registry import Registry
+from partialfc.metrics.server import Server
+
+log = logging.getLogger(__name__)
+
+JOB = "partialfc"
+PUSH_SECONDS = 10.0
+NOWHERE = ("192.0.2.1", 9)  # kept for documentation (RFC 5737): only the route to it is asked for
+
+
+@contextmanager
+def published(
+    registry: Registry,
+    world: World,
+    *,
+    port: int | None,
+    bind: str,
+    targets: Path | None,
+    pushgateway: str | None,
+) -> Iterator[None]:
+    """Serve this rank's metrics until the end of the block; collective where there is a targets file.
+
+    port: rank r of a node takes port + r; 0: any free one; None: nothing is served. targets: a file for
+    Prometheus's file_sd_configs, which lists every rank's address while the block runs, and none after it:
+    a run that ended is not a target that is down. pushgateway: its URL gets the last values at the end.
+    Nothing of this ever raises for the network's sake; a failure is one warning.
+    """
+    server = None
+    if port is not None:
+        own = port + int(os.environ.get("LOCAL_RANK", "0")) if port else 0
+        server = Server(registry, port=own, bind=bind)
+        if server.port is not None:
+            log.info("metrics on http://%s/metrics", _join(bind, server.port))
+    address = "" if server is None or server.port is None else _join(reachable(bind), server.port)
+    if targets is not None:
+        _write_targets(targets, [each for each in world.gather_texts(address) if each], world)
+    try:
+        yield
+    finally:
+        if pushgateway is not None:
+            push(registry, pushgateway)
+        if targets is not None:
+            _write_targets(targets, [], world)
+        if server is not None:
+            server.close()
+
+
+def push(registry: Registry, pushgateway: str) -> None:
+    """Replace what the Pushgateway holds of this run and rank; a failure is one warning."""
+    collector = CollectorRegistry()
+    collector.register(registry)
+    try:
+        push_to_gateway(pushgateway, JOB, collector, grouping_key=registry.labels, timeout=PUSH_SECONDS)
+    except (OSError, ValueError) as error:
+        log.warning(
+            "metrics.pushgateway is %s, which did not take the metrics (%s); the run itself is whole",
+            *(pushgateway, error),
+        )
+
+
+def reachable(bind: str) -> str:
+    """The address at which other hosts find what listens on `bind`: itself, unless it is every address."""
+    if bind not in ("0.0.0.0", "::", ""):
+        return bind
+    peers = [(os.environ["MASTER_ADDR"], 9)] if "MASTER_ADDR" in os.environ else []
+    for peer in (*peers, NOWHERE):
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect(peer)  # sends nothing: it only chooses the route
+                own = str(probe.getsockname()[0])
+        except OSError:
+            continue
+        if not own.startswith("127."):
+            return own
+    return socket.gethostname()
+
+
+def _write_targets(path: Path, addresses: list[str], world: World) -> None:
+    if world.rank != 0:
+        return
+    groups = [{"targets": addresses, "labels": {"job": JOB}}] if addresses else []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(groups, indent=1) + "\n")
+    except OSError as error:
+        log.warning(
+            "metrics.targets is %s, which cannot be written (%s); training goes on", path, error.strerror
+        )
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

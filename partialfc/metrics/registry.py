@@ -1,0 +1,147 @@
+"""The values of one rank's metrics, as prometheus-client collects them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import Counter, Gauge, Histogram, Info
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from partialfc.metrics.families import COUNTER, FAMILIES, HISTOGRAM, Family
+
+KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram, "info": Info}
+Totals = dict[str, dict[str, float]]  # by counter, then by the value of its label: "" where it has none
+Kind = TypeVar("Kind", Counter, Gauge, Histogram, Info)
+
+
+class Registry(Collector):
+    """The metrics of FAMILIES for one rank of one run.
+
+    Every sample has the labels `run` and `rank`. Counters and histograms are there from the start, at zero,
+    so that their first event is an increase; a gauge is there once it is set. A scrape may come at any time
+    from another thread. `Server` serves it; prometheus_client.REGISTRY.register(registry) puts it beside
+    metrics of your own.
+    """
+
+    def __init__(self, *, run: str, rank: int) -> None:
+        self.labels = {"run": run, "rank": str(rank)}
+        self._metrics: dict[str, Counter | Gauge | Histogram | Info] = {}
+        self._tallies: dict[str, Tally] = {}
+        for family in FAMILIES.values():
+            if family.kind in (COUNTER, HISTOGRAM) and not family.tallied:
+                metric = self._of(family.name)
+                for value in family.values:
+                    metric.labels(value)
+
+    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        """Count on."""
+        self._sample(name, Counter, labels).inc(amount)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Give a gauge its value."""
+        self._sample(name, Gauge, labels).set(value)
+
+    def follow(self, name: str, value: Callable[[], float], **labels: str) -> None:
+        """Let a gauge ask for its value at every scrape, in the scrape's thread."""
+        self._sample(name, Gauge, labels).set_function(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """One more value in a histogram."""
+        self._sample(name, Histogram, labels).observe(value)
+
+    def tally(self, name: str, values: npt.NDArray[np.floating]) -> None:
+        """Many values [n] at once, into a histogram that takes them so."""
+        if name not in self._tallies:
+            self._tallies[name] = Tally(FAMILIES[name])
+        self._tallies[name].add(values)
+
+    def collective(self, name: str, size: int, seconds: float | None) -> None:
+        """One collective that this rank called; an observer for `Traffic`. seconds None: not measured."""
+        self.add("partialfc_collective_calls_total", collective=name)
+        self.add("partialfc_collective_bytes_total", size, collective=name)
+        if seconds is not None:
+            self.observe("partialfc_collective_seconds", seconds, collective=name)
+
+    def info(self, name: str, **about: str) -> None:
+        self._sample(name, Info, {}).info(about)
+
+    def totals(self) -> Totals:
+        """What the counters say, to be put into a checkpoint."""
+        totals: Totals = {}
+        for metric in self._metrics.values():
+            if isinstance(metric, Counter):
+                for sample in (sample for each in metric.collect() for sample in each.samples):
+                    if not sample.name.endswith("_created"):
+                        totals.setdefault(sample.name, {})["".join(sample.labels.values())] = sample.value
+        return totals
+
+    def restore(self, totals: Mapping[str, Mapping[str, float]]) -> None:
+        """Count on from there; counters that this version does not have are left out."""
+        for name, by_label in totals.items():
+            if name in FAMILIES:
+                for value, total in by_label.items():
+                    labels = dict(zip(FAMILIES[name].labels, [value], strict=False))
+                    self.add(name, total, **labels)
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus-client exports, in the order of FAMILIES."""
+        for name in FAMILIES:
+            source = self._metrics.get(name) or self._tallies.get(name)
+            if source is not None:
+                for metric in source.collect():
+                    metric.samples = [
+                        sample._replace(labels={**self.labels, **sample.labels})
+                        for sample in metric.samples
+                        if not sample.name.endswith("_created")  # a series more for each, of no use here
+                    ]
+                    yield metric
+
+    def describe(self) -> Iterator[Metric]:
+        """What it may ever collect, so that a registry around it knows its names."""
+        for family in FAMILIES.values():
+            yield Metric(_registered_name(family), family.help, family.kind)
+
+    def _of(self, name: str) -> Counter | Gauge | Histogram | Info:
+        if name not in self._metrics:
+            family = FAMILIES[name]
+            buckets = {"buckets": family.buckets} if family.kind == HISTOGRAM else {}
+            kind = KINDS[family.kind]
+            labels = () if family.kind == "info" else family.labels
+            self._metrics[name] = kind(
+                _registered_name(family), family.help, labels, registry=None, **buckets
+            )
+        return self._metrics[name]
+
+    def _sample(self, name: str, kind: type[Kind], labels: Mapping[str, str]) -> Kind:
+        metric = self._of(name)
+        assert isinstance(metric, kind), f"{name} is not a {kind.__name__}"
+        return metric.labels(**labels) if labels else metric
+
+
+class Tally(Collector):
+    """A histogram that takes many values at once."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._counts = np.zeros(len(family.buckets) + 1, np.int64)
+        self._sum = 0.0
+
+    def add(self, values: npt.NDArray[np.floating]) -> None:
+        places = np.searchsorted(self._family.buckets, values)
+        counts = np.bincount(places, minlength=len(self._counts))
+        self._counts, self._sum = self._counts + counts, self._sum + float(values.sum())
+
+    def collect(self) -> Sequence[Metric]:
+        bounds = [*map(floatToGoString, self._family.buckets), "+Inf"]
+        buckets = list(zip(bounds, np.cumsum(self._counts).tolist(), strict=True))
+        family = HistogramMetricFamily(self._family.name, self._family.help)
+        family.add_metric([], buckets, self._sum)
+        return [family]
+
+
+def _registered_name(family: Family) -> str:
+    """As prometheus-client wants it: it adds the suffixes of counters and infos itself."""
+    return family.name.removesuffix("_total").removesuffix("_info")

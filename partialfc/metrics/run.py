@@ -1,0 +1,163 @@
+"""What a training run tells of one rank: the trainer reports, this turns it into metrics."""
+
+import json
+import platform
+import statistics
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from partialfc import __version__
+from partialfc.distributed import World
+from partialfc.head.partial_fc import PartialFC
+from partialfc.metrics.clock import StepClock
+from partialfc.metrics.families import FAMILIES, STEP_PHASES
+from partialfc.metrics.head import HeadMetrics
+from partialfc.metrics.memory import follow_memory
+from partialfc.metrics.registry import Registry, Totals
+
+RECENT_STEPS = 20  # the median of so many is a rank's own step time
+TAR = "tar@far="
+
+
+class RunMetrics:
+    """One rank's metrics; `clock` times the loop's steps and phases, the other calls say what happened.
+
+    Nothing here reads a tensor or waits for a device but `logged`, and only `totals` is collective.
+    """
+
+    def __init__(self, *, run: str, world: World, head: PartialFC, device: torch.device) -> None:
+        self.registry = Registry(run=run, rank=world.rank)
+        self.clock = StepClock(device, self)
+        self._head = HeadMetrics(self.registry, head)
+        self._world = world
+        self._device = device
+        self._gradient_bytes = 0
+        self._in_collectives = 0.0
+        self._own: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._bad_records = 0
+        for each in (world, head.world):
+            each.traffic.observer = self._collective_took
+        follow_memory(self.registry, device)
+        self.registry.set("partialfc_world_size", world.size)
+        self.registry.info(
+            "partialfc_build_info",
+            version=__version__,
+            torch=torch.__version__,
+            python=platform.python_version(),
+            backend=world.backend(device),
+        )
+
+    def begin(self, step: int, planned_steps: int, backbone: nn.Module) -> None:
+        """The run trains from now on; `backbone` is what the loop calls."""
+        if isinstance(backbone, DistributedDataParallel):
+            self.clock.watch(backbone)
+            self._gradient_bytes = sum(p.nbytes for p in backbone.parameters() if p.requires_grad)
+        self.registry.set("partialfc_step", step)
+        self.registry.set("partialfc_planned_steps", planned_steps)
+        self.registry.set("partialfc_running", 1)
+
+    def end(self) -> None:
+        """The run has ended, whatever the reason."""
+        self.registry.set("partialfc_running", 0)
+
+    @property
+    def own_microseconds(self) -> int:
+        """This rank's own step time lately, waiting for other ranks left out; for `stepped` on every rank."""
+        return round(1e6 * statistics.median(self._own)) if self._own else 0
+
+    def stepped(
+        self,
+        step: int,
+        *,
+        finite: bool,
+        own_microseconds: npt.NDArray[np.int64],
+        queued: int,
+        bad_records: int,
+    ) -> None:
+        """A step is done, or skipped if not finite; own_microseconds [W]: every rank's.
+
+        queued: batches that the loader has ready; bad_records: how many it has skipped in this process.
+        """
+        self.registry.add("partialfc_steps_total")
+        self.registry.add("partialfc_nonfinite_steps_total", not finite)
+        self.registry.set("partialfc_step", step)
+        self.registry.set("partialfc_last_step_timestamp_seconds", time.time())
+        self.registry.set("partialfc_loader_queue_batches", queued)
+        self.registry.add("partialfc_bad_records_total", bad_records - self._bad_records)
+        self._bad_records = bad_records
+        if own_microseconds.all():
+            ratio = own_microseconds.max() / np.median(own_microseconds)
+            self.registry.set("partialfc_straggler_ratio", float(ratio))
+
+    def logged(self, values: Mapping[str, Any], learning_rates: Mapping[str, float]) -> None:
+        """A line of the log: its loss, gradient_norm and epoch; learning_rates by group. Reads the device."""
+        for name in ("loss", "gradient_norm", "epoch"):
+            self.registry.set(f"partialfc_{name}", values[name])
+        for group, rate in learning_rates.items():
+            self.registry.set("partialfc_learning_rate", rate, group=group)
+        self._head.log()
+
+    def verified(self, name: str, result: Mapping[str, float | None]) -> None:
+        """A verification set's result, as Verification.to_dict gives it."""
+        self.registry.set("partialfc_verification_accuracy", result["accuracy"] or 0.0, set=name)
+        for key, rate in result.items():
+            if key.startswith(TAR) and rate is not None:
+                far = key.removeprefix(TAR)
+                self.registry.set("partialfc_verification_tar", rate, set=name, far=far)
+
+    def saved(self, checkpoint: Path, seconds: float) -> None:
+        """A checkpoint has been written whole."""
+        self.registry.add("partialfc_checkpoints_total")
+        self.registry.observe("partialfc_checkpoint_seconds", seconds)
+        self.registry.set("partialfc_checkpoint_timestamp_seconds", time.time())
+        if self._world.rank == 0:
+            size = sum(file.stat().st_size for file in checkpoint.iterdir())
+            self.registry.set("partialfc_checkpoint_bytes", size)
+
+    def totals(self) -> list[Totals]:
+        """Every rank's counters [W], for a checkpoint; collective."""
+        return [json.loads(text) for text in self._world.gather_texts(json.dumps(self.registry.totals()))]
+
+    def restore(self, totals: Sequence[Totals], checkpoint_time: float) -> None:
+        """Count on from a checkpoint's totals, written at any world size at that Unix time.
+
+        At another world size the sums over the ranks go on: rank r takes those of the ranks r, r + W, ...
+        """
+        self.registry.set("partialfc_checkpoint_timestamp_seconds", checkpoint_time)
+        self.registry.add("partialfc_checkpoints_total")  # that one, which it did not count itself
+        if len(totals) == self._world.size:
+            self.registry.restore(totals[self._world.rank])
+            return
+        for total in totals[self._world.rank :: self._world.size]:
+            self.registry.restore(_only(total, everywhere=False))
+        for total in totals[:1]:
+            self.registry.restore(_only(total, everywhere=True))
+
+    def phase_took(self, phase: str, seconds: float) -> None:
+        self.registry.observe("partialfc_phase_seconds", seconds, phase=phase)
+        if phase not in STEP_PHASES:
+            self._in_collectives = 0.0
+
+    def step_took(self, seconds: float, waited: float) -> None:
+        self.registry.observe("partialfc_step_seconds", seconds)
+        if self._gradient_bytes:
+            self.registry.collective("all_reduce", self._gradient_bytes, waited)
+        self._own.append(max(seconds - waited - self._in_collectives, 0.0))
+        self._in_collectives = 0.0
+
+    def _collective_took(self, collective: str, size: int, seconds: float) -> None:
+        self.registry.collective(collective, size, seconds)
+        self._in_collectives += seconds
+
+
+def _only(totals: Totals, *, everywhere: bool) -> Totals:
+    return {k: v for k, v in totals.items() if k in FAMILIES and FAMILIES[k].everywhere == everywhere}
