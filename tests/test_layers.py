@@ -8,7 +8,15 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "partialfc"
 
 PURE = {"head/shard", "head/sampling", "head/margins", "head/decay", "schedule", "data/sampler"}
-KNOW_CONFIG = {"train", "objects", "trained"}  # and the cli and config modules themselves
+DOCTOR = {"doctor/examine", "doctor/rank", "doctor/training"}
+KNOW_CONFIG = {"train", "objects", "trained"} | DOCTOR  # and the cli and config modules themselves
+    "train",
+    "objects",
+    "trained",
+    "doctor/examine",
+    "doctor/rank",
+    "doctor/training",
+}  # and the cli and config modules themselves
 
 
 def modules() -> list[str]:

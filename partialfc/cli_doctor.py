@@ -1,0 +1,37 @@
+"""The `partialfc doctor` command."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file of the job to come.", show_default=False)
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="section.key=value, any number.", show_default=False)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure nothing: no compiler, no timing.")] = False,
+    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for other ranks.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check this machine, and the job of CONFIG, before a day is lost: exit status 1 if anything is red.
+
+    Start it as the job will be: torchrun --nproc-per-node N -m partialfc doctor CONFIG.
+    """
+    from partialfc.config import load_config
+    from partialfc.doctor import Level, describe, examine, to_dict
+
+    job = None if config is None else load_config(config, overrides or [])
+    report = examine(job, quick=quick, timeout=timeout)
+    if report is None:
+        return
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print(json.dumps(to_dict(report)) if as_json else describe(report, colour=colour), flush=True)
+    if report.level == Level.RED:
+        raise typer.Exit(1)

@@ -1,0 +1,7 @@
+"""Before a job: is everything in place, and will it run as fast as it can?"""
+
+from partialfc.doctor.check import Check, Finding, Level, Report
+from partialfc.doctor.examine import examine
+from partialfc.doctor.lines import describe, to_dict
+
+__all__ = ["Check", "Finding", "Level", "Report", "describe", "examine", "to_dict"]

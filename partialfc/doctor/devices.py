@@ -1,0 +1,79 @@
+"""The device of a rank, its share of the cores, and the backend between ranks."""
+
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from partialfc.distributed import local_device
+from partialfc.doctor.check import Check, green, red, yellow
+from partialfc.errors import DistributedError
+from partialfc.plan.units import show_bytes
+
+
+def local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def local_ranks() -> int:
+    """How many ranks share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def cores() -> int:
+    """Those that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_device(choice: str) -> tuple[Check, torch.device | None]:
+    """The rank's device for a `train.device`; None where there is none."""
+    try:
+        device = local_device(choice)
+        if device.type == "cuda":
+            torch.zeros(1, device=device)  # the driver may refuse what it lists
+    except (DistributedError, RuntimeError) as error:
+        remedy = "start one process a GPU (torchrun --nproc-per-node), or set train.device=cpu"
+        return red("device", str(error).splitlines()[0], remedy), None
+    if device.type == "cuda":
+        memory = show_bytes(torch.cuda.get_device_properties(device).total_memory)
+        says = f"{device}, {torch.cuda.get_device_name(device)}, {memory}"
+        return green("device", says), device
+    unused = Path("/dev/nvidia0").exists() and choice == "auto"
+    return judge_cpu(cores(), torch.get_num_threads(), local_ranks(), unused_gpu=unused), device
+
+
+def judge_cpu(cores: int, threads: int, ranks: int, *, unused_gpu: bool) -> Check:
+    """threads: of each of the machine's `ranks`; unused_gpu: there is one that torch cannot use."""
+    says = f"cpu, {cores} cores for ranks x threads: {ranks} x {threads}"
+    if unused_gpu:
+        return yellow(
+            "device", f"{says}, but there is a GPU here", "install the CUDA build of torch, and its driver"
+        )
+    if ranks * threads > cores:
+        fitting = max(1, cores // ranks)
+        return yellow(
+            "device",
+            f"{says}: they will wait for each other",
+            f"set train.threads or OMP_NUM_THREADS to {fitting}",
+        )
+    return green("device", says)
+
+
+def judge_backend(device: str, ranks: int, *, nccl: bool, interface: str | None) -> Check:
+    """device: "cpu" or "cuda"; interface: what GLOO_ or NCCL_SOCKET_IFNAME names, if anything."""
+    if ranks == 1:
+        return green("backend", "none needed, there is one rank")
+    if device == "cuda" and not nccl:
+        return red(
+            "backend", "this torch has no NCCL, so ranks on GPUs cannot talk", "install torch's CUDA build"
+        )
+    kind = "NCCL" if device == "cuda" else "gloo"
+    return green("backend", f"{kind} over {interface or 'the interface that it finds by the host name'}")
+
+
+def check_backend(device: torch.device, ranks: int) -> Check:
+    variable = "NCCL_SOCKET_IFNAME" if device.type == "cuda" else "GLOO_SOCKET_IFNAME"
+    return judge_backend(
+        device.type, ranks, nccl=dist.is_nccl_available(), interface=os.environ.get(variable)
+    )

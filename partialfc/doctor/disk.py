@@ -1,0 +1,79 @@
+"""Room for checkpoints, and how fast they get there."""
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from partialfc.doctor.check import Check, green, red, yellow
+from partialfc.plan.units import show_bytes, show_seconds
+
+PIECE = 4 << 20
+MOST_BYTES = 128 << 20
+MOST_SECONDS = 3.0
+SLOW = 0.05  # share of the time between checkpoints that writing one may take
+
+
+def nearest_folder(path: Path) -> Path:
+    """The path itself, or the closest folder above it that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def check_room(folder: Path, *, checkpoint: int, count: int) -> Check:
+    """checkpoint: bytes of one over all ranks; count: how many are there at once at most."""
+    free = shutil.disk_usage(nearest_folder(folder)).free
+    kept = sum(file.stat().st_size for file in (folder / "checkpoints").rglob("*") if file.is_file())
+    return judge_room(free, kept=kept, checkpoint=checkpoint, count=count)
+
+
+def judge_room(free: int, *, kept: int, checkpoint: int, count: int) -> Check:
+    """kept: bytes of checkpoints that are there already and will make room."""
+    need = max(0, checkpoint * count - kept)
+    says = f"{show_bytes(free)} free in run.dir for {count} checkpoints of {show_bytes(checkpoint)}"
+    remedy = "free some, choose a run.dir on another disk, or lower checkpoint.keep_last"
+    if free < need:
+        return red("disk space", f"{says}: {show_bytes(need - free)} short", remedy)
+    if free < 1.25 * need:
+        return yellow("disk space", f"{says}: nearly full then", remedy)
+    return green("disk space", says)
+
+
+def check_writing(folder: Path, *, checkpoint: int, interval: float | None) -> Check:
+    """interval: seconds of training between checkpoints, where known. Writes a file and deletes it."""
+    where = nearest_folder(folder)
+    try:
+        rate = write_rate(where)
+    except OSError as error:
+        return red(
+            "disk writing",
+            f"{where} cannot be written to: {error.strerror}",
+            "choose another run.dir, or free space and give this user the right to write there",
+        )
+    return judge_writing(rate, checkpoint=checkpoint, interval=interval)
+
+
+def judge_writing(rate: float, *, checkpoint: int, interval: float | None) -> Check:
+    """rate: bytes a second. Training waits while a checkpoint is written."""
+    seconds = checkpoint / rate
+    says = f"{show_bytes(rate)}/s, so a checkpoint takes {show_seconds(seconds)}"
+    if interval is None:
+        return green("disk writing", says)
+    share = seconds / (seconds + interval)
+    if share > SLOW:
+        says += f", {share:.0%} of the run"
+        return yellow("disk writing", says, "checkpoint less often, or choose a run.dir on a faster disk")
+    return green("disk writing", says)
+
+
+def write_rate(folder: Path) -> float:
+    """Bytes a second that reach the disk; OSError where the folder takes none."""
+    piece = os.urandom(PIECE)  # a file system that compresses must not gain by it
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
+        began, written = time.perf_counter(), 0
+        while written < MOST_BYTES and time.perf_counter() - began < MOST_SECONDS:
+            written += file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+        return written / (time.perf_counter() - began)

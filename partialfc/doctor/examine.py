@@ -1,0 +1,127 @@
+"""The whole examination: each rank by itself, then all of them together, put into one report on rank 0."""
+
+import json
+import logging
+from collections.abc import Sequence
+
+import torch
+
+from partialfc.config import Config
+from partialfc.config_plan import planned_setting
+from partialfc.distributed import World
+from partialfc.doctor.check import Check, Report, gathered, green, red
+from partialfc.doctor.clock import judge_clocks, measure_clocks
+from partialfc.doctor.communication import Step, judge_communication, judge_link
+from partialfc.doctor.lines import named
+from partialfc.doctor.link import Link, measure_link
+from partialfc.doctor.meeting import Meeting
+from partialfc.doctor.rank import Found, examine_rank
+from partialfc.doctor.software import judge_versions
+from partialfc.errors import DistributedError
+
+log = logging.getLogger(__name__)
+
+LONGEST = 180.0  # seconds that a rank's own checks may take, however slow the machine
+GO, STAY = "together", "alone"
+
+
+def examine(config: Config | None, *, quick: bool, timeout: float) -> Report | None:
+    """Examines the machine, and the job that a config describes; the report on rank 0, None on others.
+
+    Collective under torchrun, where a rank that does not answer within `timeout` seconds is named in the
+    report. quick: without what takes more than a second. Raises DistributedError where rank 0 is not there.
+    """
+    meeting = Meeting(timeout=timeout)
+    absent = meeting.absent()
+    found = examine_rank(config, World(None, meeting.rank, meeting.size), quick=quick)
+    own = json.dumps(found.to_dict())
+    meeting.tell("found", own)
+    if meeting.rank > 0:
+        if meeting.hear_first("verdict", seconds=LONGEST + timeout) == GO:
+            _together(meeting, found, quick=quick)
+        meeting.leave(())
+        return None
+    everyone = [
+        None if text is None else Found.from_dict(json.loads(text)) for text in meeting.hear("found", own)
+    ]
+    here = [each for each in everyone if each is not None]
+    checks = [judge_versions([each.versions for each in here]), judge_ranks(everyone, absent)]
+    able = len(here) == meeting.size > 1 and len({each.device for each in here}) == 1
+    meeting.tell("verdict", GO if able else STAY)
+    if able:
+        measured = _together(meeting, found, quick=quick)
+        checks += [measured] if isinstance(measured, Check) else _judge(config, here, *measured)
+    meeting.leave([rank for rank, each in enumerate(everyone) if each is not None])
+    shared = gathered([() if each is None else each.checks for each in everyone])
+    return Report(meeting.size, (*gathered([checks] * meeting.size).findings, *shared.findings))
+
+
+def judge_ranks(everyone: Sequence[Found | None], absent: Sequence[int]) -> Check:
+    """everyone [W]: what each rank told, None of the silent; absent: those that never arrived."""
+    silent = [rank for rank, each in enumerate(everyone) if each is None]
+    if silent:
+        missing = [rank for rank in silent if rank in absent]
+        what = f"{named(missing)} did not arrive" if missing else f"{named(silent)} fell silent"
+        return red(
+            "ranks",
+            f"{what} ({len(everyone)} are expected)",
+            "look at its log and its host; let every host reach MASTER_ADDR:MASTER_PORT; raise --timeout "
+            "where starting takes longer",
+        )
+    devices = {each.device for each in everyone if each is not None}
+    if len(devices) > 1:
+        gpu = [rank for rank, each in enumerate(everyone) if each is not None and each.device == "cuda"]
+        says = f"only {named(gpu)} of {len(everyone)} found a GPU"
+        return red("ranks", says, "mend the drivers of the others, or set train.device=cpu")
+    hosts = {each.host for each in everyone if each is not None}
+    return green("ranks", f"{len(everyone)} answered, on {_counted(len(hosts), 'host')}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _together(meeting: Meeting, found: Found, *, quick: bool) -> tuple[list[float], Link | None] | Check:
+    """Collective: how far clocks are apart, and the link between ranks; or why they cannot talk."""
+    device = torch.device(found.device)
+    try:
+        with meeting.world(device) as world:
+            return measure_clocks(world), None if quick else measure_link(world, device)
+    except DistributedError as error:
+        name = "NCCL_SOCKET_IFNAME" if found.device == "cuda" else "GLOO_SOCKET_IFNAME"
+        if meeting.rank:
+            log.warning("%s", error)
+        return red(
+            "link",
+            str(error),
+            f"set {name} to the interface that joins the hosts (ip -br addr lists them), and open its ports",
+        )
+
+
+def _judge(
+    config: Config | None, everyone: Sequence[Found], clocks: Sequence[float], link: Link | None
+) -> list[Check]:
+    checks = [judge_clocks(clocks, [each.host for each in everyone])]
+    if link is None:
+        return checks
+    slowest = max(everyone, key=lambda each: _compute(each))
+    training = slowest.training
+    if config is None or training is None or training.compute is None or training.backward is None:
+        return [*checks, judge_link(link)]
+    assert slowest.classes is not None
+    setting = planned_setting(config, classes=slowest.classes, gpus=len(everyone), device=slowest.device)
+    return [
+        *checks,
+        judge_communication(
+            link,
+            setting,
+            gradients=training.gradients,
+            step=Step(training.compute, training.backward),
+            steps=slowest.steps or 0,
+            backend=slowest.device,
+        ),
+    ]
+
+
+def _compute(found: Found) -> float:
+    return (found.training and found.training.compute) or 0.0

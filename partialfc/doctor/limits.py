@@ -1,0 +1,78 @@
+"""What the system lets a process have: open files, shared memory, ports."""
+
+import errno
+import os
+import resource
+import socket
+from pathlib import Path
+
+from partialfc.doctor.check import Check, green, red, yellow
+from partialfc.plan.units import show_bytes
+
+SHM = Path("/dev/shm")
+FILES = 256  # of Python, torch and the run itself
+FILES_A_WORKER = 16  # its queues, and the shared memory of the batches on their way
+FILES_A_RANK = 4  # sockets to each other rank
+READ_AHEAD = 3  # batches of a worker: two waiting and one in the making
+
+
+def check_files(*, workers: int, ranks: int) -> Check:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return judge_files(soft, hard, FILES + FILES_A_WORKER * workers + FILES_A_RANK * ranks)
+
+
+def judge_files(soft: int, hard: int, need: int) -> Check:
+    """Limits of open files, and an upper estimate of how many the job opens; -1 is no limit."""
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        return green("open files", f"at most {'any number' if soft < 0 else soft}, some {need} needed")
+    says = f"at most {soft} (ulimit -n), some {need} needed"
+    allowed = hard == resource.RLIM_INFINITY or hard >= need
+    remedy = f"ulimit -n {need}" if allowed else f"raise the hard limit, {hard}, to {need} (limits.conf)"
+    return red("open files", says, remedy)
+
+
+def check_shared_memory(*, batch_bytes: int, workers: int, ranks: int) -> Check:
+    """batch_bytes: of one rank's batch; ranks: on this machine. Batches travel from workers through it."""
+    if not SHM.exists():
+        return red("shared memory", f"{SHM} does not exist", f"mount a tmpfs at {SHM}, or set data.workers=0")
+    space = os.statvfs(SHM)
+    return judge_shared_memory(space.f_bavail * space.f_frsize, READ_AHEAD * batch_bytes * workers * ranks)
+
+
+def judge_shared_memory(free: int, need: int) -> Check:
+    says = f"{show_bytes(free)} free in {SHM}, {show_bytes(need)} needed for batches of loader workers"
+    if need == 0:
+        return green("shared memory", f"{show_bytes(free)} free in {SHM}, none needed without loader workers")
+    if free < need:
+        remedy = (
+            f"docker run --shm-size={-(-need // 2**30)}g, in Kubernetes an emptyDir of medium Memory at "
+            f"{SHM}, or fewer data.workers"
+        )
+        return red("shared memory", says, remedy)
+    if free < 2 * need:
+        return yellow("shared memory", says, "make it twice as large, for other programs use it too")
+    return green("shared memory", says)
+
+
+def check_metrics_port(bind: str, port: int | None, *, rank: int) -> Check:
+    """port + rank must be free on this machine; rank: the local one."""
+    if port is None:
+        return green("metrics port", "off, metrics.port is null")
+    if port == 0:
+        return green("metrics port", f"any free one on {bind}")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            bind, port + rank, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself will
+            probe.bind(address)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        remedy = (
+            "end what listens there, or set another metrics.port (0: any free one)"
+            if taken
+            else "set metrics.bind to an address of this machine, or to 0.0.0.0"
+        )
+        return red("metrics port", f"{bind}:{port + rank} cannot be used: {error.strerror}", remedy)
+    return green("metrics port", f"{bind}:{port + rank} is free")

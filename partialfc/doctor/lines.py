@@ -1,0 +1,79 @@
+"""A report as lines for people, and as plain values for programs."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from partialfc.doctor.check import Finding, Level, Report
+
+COLOURS = {Level.GREEN: "\033[32m", Level.YELLOW: "\033[33m", Level.RED: "\033[31m"}
+PLAIN = "\033[0m"
+NAME_WIDTH = 14
+LEVEL_WIDTH = 8
+
+
+def describe(report: Report, *, colour: bool) -> str:
+    """A line a check and level, the ranks named where others found something else, and a last line."""
+    made = _made_by(report)
+    lines = [_line(finding, made[finding.check.name], colour=colour) for finding in worth_showing(report)]
+    return "\n".join([*lines, _verdict(report)])
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """{"level", "ranks", "checks": [{"name", "level", "says", "remedy", "ranks": [...]}]}."""
+    checks = [{**each.check.to_dict(), "ranks": list(each.ranks)} for each in report.findings]
+    return {"level": report.level, "ranks": report.ranks, "checks": checks}
+
+
+def worth_showing(report: Report) -> list[Finding]:
+    """Of each check what is not green, by level, in the words of the first rank; else its green line."""
+    shown = []
+    for name in dict.fromkeys(each.check.name for each in report.findings):
+        levels: dict[Level, list[Finding]] = {}
+        for each in report.findings:
+            if each.check.name == name:
+                levels.setdefault(each.check.level, []).append(each)
+        for level in sorted(levels, key=lambda level: -level.severity):
+            if level != Level.GREEN or len(levels) == 1:
+                ranks = sorted({rank for each in levels[level] for rank in each.ranks})
+                shown.append(Finding(levels[level][0].check, tuple(ranks)))
+    return shown
+
+
+def _made_by(report: Report) -> dict[str, set[int]]:
+    """The ranks that made each check."""
+    made: dict[str, set[int]] = {}
+    for each in report.findings:
+        made.setdefault(each.check.name, set()).update(each.ranks)
+    return made
+
+
+def _line(finding: Finding, made_by: Collection[int], *, colour: bool) -> str:
+    check = finding.check
+    level = f"{check.level:<{LEVEL_WIDTH}}"
+    if colour:
+        level = f"{COLOURS[check.level]}{level}{PLAIN}"
+    where = "" if len(finding.ranks) == len(made_by) else f"{named(finding.ranks)}: "
+    remedy = f" -> {check.remedy}" if check.remedy else ""
+    return f"{level}{check.name:<{NAME_WIDTH}}{where}{check.says}{remedy}"
+
+
+def _verdict(report: Report) -> str:
+    shown = worth_showing(report)
+    count = {level: sum(each.check.level == level for each in shown) for level in Level}
+    parts = [f"{count[level]} {level}" for level in reversed(Level) if count[level]]
+    return f"{', '.join(parts)}: " + (
+        "this job should not start" if report.level == Level.RED else "this job can start"
+    )
+
+
+def named(ranks: Sequence[int]) -> str:
+    """[0, 1, 2, 5] -> "ranks 0-2, 5"; ascending."""
+    return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(_runs(ranks))
+
+
+def _runs(ranks: Sequence[int]) -> Iterator[str]:
+    start = 0
+    for place, rank in enumerate(ranks):
+        if place + 1 == len(ranks) or ranks[place + 1] != rank + 1:
+            yield str(rank) if start == place else f"{ranks[start]}-{rank}"
+            start = place + 1

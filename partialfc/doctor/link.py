@@ -1,0 +1,79 @@
+"""Latency and bandwidth of the collectives between ranks, measured with the head's own."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from partialfc.distributed import World
+
+SMALL, FIRST, LARGEST = 1 << 10, 1 << 16, 1 << 26  # bytes: for latency; then from here up for bandwidth
+GROWTH = 4
+ROUNDS = 5
+LONG_ENOUGH = 0.2  # seconds of one collective: a larger one tells nothing new
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Of a collective: seconds that it takes whatever its size, and bytes a second out of each rank.
+
+    Bytes count as for a ring, as in plan/traffic.py, whatever the backend really sends.
+    """
+
+    latency: float
+    bandwidth: float
+
+    def seconds(self, sent: float) -> float:
+        return self.latency + sent / self.bandwidth
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What joins the ranks, as slow as the slowest of them found it."""
+
+    all_reduce: Rate
+    all_gather: Rate
+
+
+def measure_link(world: World, device: torch.device) -> Link:
+    """Collective. Grows the messages until one takes long, so a slow link takes seconds too."""
+    once = (world.size - 1) / world.size
+
+    def gather(values: Tensor) -> object:
+        return world.all_gather_rows(values, [len(values)] * world.size)
+
+    return Link(
+        all_reduce=_rate(world, device, world.all_reduce_sum, sent=2 * once),
+        all_gather=_rate(world, device, gather, sent=(world.size - 1)),
+    )
+
+
+def _rate(world: World, device: torch.device, call: Callable[[Tensor], object], *, sent: float) -> Rate:
+    """sent: bytes that leave a rank for each byte that goes into the call."""
+    latency = _seconds(world, device, call, SMALL)
+    size = FIRST
+    seconds = _seconds(world, device, call, size)
+    while seconds < LONG_ENOUGH and size < LARGEST:
+        size *= GROWTH
+        seconds = _seconds(world, device, call, size)
+    return Rate(latency, size * sent / max(seconds - latency, 0.1 * seconds))
+
+
+def _seconds(world: World, device: torch.device, call: Callable[[Tensor], object], size: int) -> float:
+    """The median over rounds of what the slowest rank took; the same on every rank."""
+    values = torch.zeros(size // 4, device=device)
+    times = []
+    for _ in range(ROUNDS):
+        world.barrier()
+        began = time.perf_counter()
+        call(values)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        own = round((time.perf_counter() - began) * 1e9)
+        times.append(int(world.gather_integers([own]).max()) / 1e9)
+        if sum(times) > ROUNDS * LONG_ENOUGH:  # agreed, for every rank has the same times
+            break
+    return statistics.median(times)

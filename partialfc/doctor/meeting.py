@@ -1,0 +1,120 @@
+"""How ranks find each other and tell what they found, through the rendezvous' store and not the network.
+
+So a rank that cannot exchange tensors still says why, and one that is missing is named after a timeout.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from partialfc.distributed import World, launched_by_torchrun
+from partialfc.errors import DistributedError
+
+LEAVING = 10.0  # seconds
+
+
+class Meeting:
+    """The ranks that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT speak of; without them one rank alone."""
+
+    def __init__(self, *, timeout: float) -> None:
+        self.rank, self.size = 0, 1
+        self.timeout = timeout
+        self._store: Store | None = None
+        if not launched_by_torchrun():
+            return
+        self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        serves = self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        try:
+            store = dist.TCPStore(  # type: ignore[attr-defined]
+                host, port, is_master=serves, wait_for_workers=False, timeout=timedelta(seconds=timeout)
+            )
+        except RuntimeError as error:
+            problem = (
+                f"cannot listen on MASTER_PORT {port} of {host}: end what uses it, or set another MASTER_PORT"
+                if serves
+                else f"no answer at {host}:{port} (MASTER_ADDR, MASTER_PORT) within {timeout:g} s: "
+                "start rank 0, and let this host reach that port"
+            )
+            raise DistributedError(f"rank {self.rank} of {self.size}: {problem}") from error
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        self._store = PrefixStore(f"partialfc/doctor/{attempt}", store)
+
+    def tell(self, subject: str, text: str) -> None:
+        if self._store is not None:
+            self._store.set(f"{subject}/{self.rank}", text)
+
+    def hear(self, subject: str, own: str) -> list[str | None]:
+        """What every rank told about it, in the order of ranks; None of those silent until the timeout."""
+        if self._store is None:
+            return [own]
+        deadline = time.monotonic() + self.timeout
+        return [self._read(f"{subject}/{rank}", deadline) for rank in range(self.size)]
+
+    def hear_first(self, subject: str, *, seconds: float) -> str:
+        """What rank 0 told about it; DistributedError after so many seconds."""
+        assert self._store is not None
+        said = self._read(f"{subject}/0", time.monotonic() + seconds)
+        if said is None:
+            raise DistributedError(
+                f"rank {self.rank} of {self.size}: no word from rank 0 within {seconds:g} s; "
+                "look for its error, or raise --timeout"
+            )
+        return said
+
+    def absent(self) -> list[int]:
+        """The roll call: the ranks that did not arrive until the timeout. DistributedError without rank 0."""
+        self.tell("arrived", "yes")
+        absent = [rank for rank, said in enumerate(self.hear("arrived", "yes")) if said is None]
+        if 0 in absent:
+            raise DistributedError(
+                f"rank {self.rank} of {self.size}: rank 0 did not arrive within {self.timeout:g} s; "
+                "look for its error, or raise --timeout"
+            )
+        return absent
+
+    def leave(self, present: Sequence[int]) -> None:
+        """Rank 0, which may keep the store, goes after those that are present."""
+        self.tell("left", "yes")
+        if self.rank == 0 and self._store is not None:
+            deadline = time.monotonic() + LEAVING
+            for rank in present:
+                self._read(f"left/{rank}", deadline)
+
+    @contextmanager
+    def world(self, device: torch.device) -> Iterator[World]:
+        """Collective: the process group of all ranks, as training makes it. Raises DistributedError."""
+        assert self._store is not None
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        try:
+            dist.init_process_group(
+                backend,
+                store=PrefixStore("group", self._store),
+                rank=self.rank,
+                world_size=self.size,
+                timeout=timedelta(seconds=self.timeout),
+            )
+        except RuntimeError as error:
+            raise DistributedError(
+                f"rank {self.rank} of {self.size} cannot join the others: {str(error).splitlines()[0]}"
+            ) from error
+        try:
+            yield World.of()
+        finally:
+            dist.destroy_process_group()
+
+    def _read(self, key: str, deadline: float) -> str | None:
+        assert self._store is not None
+        left = max(0.01, deadline - time.monotonic())
+        try:
+            self._store.wait([key], timedelta(seconds=left))
+            said: bytes = self._store.get(key)
+            return said.decode()
+        except RuntimeError:  # torch's DistStoreError: nothing came, or the store is gone
+            return None

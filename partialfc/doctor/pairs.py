@@ -1,0 +1,40 @@
+"""The verification sets."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from partialfc.data.images import decode
+from partialfc.doctor.check import Check, green, red
+from partialfc.errors import DataError
+from partialfc.evaluation.pairs import PairSet, read_pairs
+
+SAMPLE = 32
+
+
+def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int) -> Check:
+    """Every set is read whole and a sample of its images decoded."""
+    name = "verification"
+    if not sets:
+        return green(name, "no sets, so nothing will say how good the embedding is")
+    read = {}
+    for key, path in sets.items():
+        try:
+            read[key] = read_pairs(path)
+            _decode_sample(read[key], channels)
+        except DataError as error:
+            return red(
+                name, f"verification.sets.{key}: {path}: {error}", "copy the file anew, or name another"
+            )
+        if len(read[key].same) < folds:
+            return red(
+                name,
+                f"verification.sets.{key} has {len(read[key].same)} pairs, verification.folds is {folds}",
+                "lower verification.folds, or name a larger set",
+            )
+    return green(name, ", ".join(f"{key}: {len(pairs.same):,} pairs" for key, pairs in read.items()))
+
+
+def _decode_sample(pairs: PairSet, channels: int) -> None:
+    step = max(1, len(pairs.images) // SAMPLE)
+    for image in pairs.images[::step]:
+        decode(image, channels=channels)

@@ -1,0 +1,63 @@
+"""What is installed, and whether the head's kernels compile."""
+
+import importlib.metadata
+import platform
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from partialfc import __version__
+from partialfc.doctor.check import Check, green, red, yellow
+from partialfc.head.compiled import trouble
+from partialfc.head.kernels import unit_centres
+from partialfc.head.stored import Stored
+
+OPTIONAL = {"dali": "nvidia-dali-cuda120"}
+
+
+def versions() -> dict[str, str]:
+    """Of all that decides how ranks behave, by name; an optional package only where it is installed."""
+    found = {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "partialfc": __version__,
+    }
+    for name, package in OPTIONAL.items():
+        try:
+            found[name] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def judge_versions(by_rank: Sequence[Mapping[str, str]]) -> Check:
+    """Ranks that run other code than rank 0 may wait for each other for ever, or train something else."""
+    first = by_rank[0]
+    for rank, other in enumerate(by_rank):
+        for name in sorted({*first, *other}):
+            if first.get(name) != other.get(name):
+                return red(
+                    "versions",
+                    f"{name} is {other.get(name, 'missing')} on rank {rank}, "
+                    f"but {first.get(name, 'missing')} on rank 0",
+                    "install the same versions on every node, or run one image",
+                )
+    return green("versions", ", ".join(f"{name} {version}" for name, version in first.items()))
+
+
+def check_compile(device: torch.device) -> Check:
+    """Compiles the head's smallest kernel; where that fails, the head runs uncompiled."""
+    began = time.perf_counter()
+    rows = torch.ones(8, 16, device=device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # said below
+        unit_centres(Stored(rows), None, None, None, torch.float32, torch.empty_like(rows), compiled=True)
+    problem = trouble()
+    if problem is None:
+        return green(
+            "compile", f"the head's kernels compile, the first in {time.perf_counter() - began:.1f} s"
+        )
+    needed = "Triton" if device.type == "cuda" else "a C++ compiler (g++, or CXX=...)"
+    return yellow("compile", f"the head runs uncompiled and slower: {problem}", f"install {needed}")

@@ -1,0 +1,136 @@
+"""How long a training step computes on this device, without communication: measured, in bounded time."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from partialfc.head.partial_fc import PartialFC
+
+PROBE = 4  # images of the first step, which says how many the budget allows
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneTime:
+    """Of a micro-batch: seconds in all, of them in the backward pass, and bytes that it takes at its peak.
+
+    measured: how many images the figures come from; they are scaled to the whole batch.
+    """
+
+    seconds: float
+    backward: float
+    bytes: int
+    measured: int
+
+
+def time_backbone(
+    backbone: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    shape: tuple[int, int, int],
+    batch: int,
+    device: torch.device,
+    amp: torch.dtype | None,
+    seconds: float,
+) -> BackboneTime:
+    """Forward and backward pass and update on random images [batch, *shape], at the device's own memory.
+
+    Where some steps of the whole batch would take longer than `seconds`, fewer images are measured.
+    """
+    backward = 0.0
+
+    def step(count: int) -> float:
+        nonlocal backward
+        images = torch.randn(count, *shape, device=device)
+        began = _now(device)
+        with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
+            embedded = backbone(images)
+        middle = _now(device)
+        embedded.backward(torch.full_like(embedded, 1e-6))
+        backward = _now(device) - middle
+        optimizer.step()
+        optimizer.zero_grad()
+        return _now(device) - began
+
+    count = min(batch, PROBE)
+    step(count)
+    rate = step(count) / count
+    count = max(count, min(batch, int(seconds / (REPEATS + 1) / rate)))
+    before = _watch_memory(device)
+    step(count)
+    times = _repeat(lambda: (step(count), backward), seconds)
+    scale = batch / count
+    parameters = sum(p.nbytes for p in backbone.parameters())
+    moments = sum(
+        tensor.nbytes
+        for state in optimizer.state.values()
+        for tensor in state.values()
+        if isinstance(tensor, torch.Tensor)
+    )
+    activations = max(0, _peak_memory(device) - before - parameters)  # less the gradients
+    return BackboneTime(
+        seconds=scale * statistics.median(total for total, _ in times),
+        backward=scale * statistics.median(part for _, part in times),
+        bytes=2 * parameters + moments + int(scale * activations),
+        measured=count,
+    )
+
+
+def time_head(
+    head: PartialFC, optimizer: torch.optim.Optimizer, *, samples: int, seconds: float
+) -> tuple[float, int]:
+    """Seconds of a step on `samples` random embeddings, those of all ranks, and the rows that took part."""
+    device = head.weight.device
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> float:
+        embeddings = torch.randn(samples, head.weight.shape[1], generator=generator).to(device)
+        labels = torch.randint(len(head.weight), (samples,), generator=generator).to(device)
+        began = _now(device)
+        head(embeddings.requires_grad_(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return _now(device) - began
+
+    step()
+    times = _repeat(lambda: (step(), 0.0), seconds)
+    return statistics.median(total for total, _ in times), len(head.last_sample)
+
+
+def _repeat(step: Callable[[], tuple[float, float]], seconds: float) -> list[tuple[float, float]]:
+    deadline, times = time.perf_counter() + seconds, [step()]
+    while len(times) < REPEATS and time.perf_counter() < deadline:
+        times.append(step())
+    return times
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _watch_memory(device: torch.device) -> int:
+    """The bytes in use now, from which on the peak counts anew."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    return _status("VmRSS")
+
+
+def _peak_memory(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    """A figure of /proc/self/status, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {name}")

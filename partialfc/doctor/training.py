@@ -1,0 +1,101 @@
+"""The backbone and the head on this rank: whether they fit its memory, and how long a step computes."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from partialfc.config import Config
+from partialfc.distributed import has_bfloat16
+from partialfc.doctor import memory
+from partialfc.doctor.check import Check, Level, failed, first_line, green, red
+from partialfc.doctor.devices import local_ranks
+from partialfc.doctor.step import BackboneTime, time_backbone, time_head
+from partialfc.objects import build_backbone_from, build_head, build_optimizers
+from partialfc.plan import Setting
+from partialfc.plan.memory import stored_bytes
+from partialfc.plan.units import show_seconds
+
+SECONDS = 6.0  # for the backbone, half of it for the head
+ELEMENTS = 1 << 25  # of the participating centres that a measured head has at most,
+STORED = 1 << 28  # and of all its centres; its time is scaled to the job's
+SMALL = 16  # classes of the head that comes with the backbone's optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """gradients, checkpoint: bytes of the backbone's, and of all that is saved. compute, backward: seconds of
+    a step, and of a micro-batch's backward pass through the backbone; None where not measured."""
+
+    gradients: int
+    checkpoint: int
+    compute: float | None = None
+    backward: float | None = None
+
+
+def examine_training(
+    config: Config, setting: Setting, device: torch.device, *, quick: bool
+) -> tuple[list[Check], Training | None]:
+    """Builds the backbone, and where memory allows measures steps on random images; needs no other rank."""
+    try:
+        room = memory.available(device, ranks=1 if device.type == "cuda" else local_ranks())
+        backbone = build_backbone_from(config).to(device)
+    except Exception as error:
+        return [failed("backbone", error)], None
+    optimizer = build_optimizers(config, backbone, build_head(config, SMALL))[0]
+    parameters = sum(p.nbytes for p in backbone.parameters())
+    kept = parameters * {"sgd": 2, "adamw": 3}[config.optimizer.name]  # with its moments
+    training = Training(gradients=parameters, checkpoint=stored_bytes(setting, setting.classes) + kept)
+    fits = memory.judge_memory(setting, backbone=kept + parameters, available=room, with_activations=False)
+    if quick or fits.level == Level.RED:
+        return [fits], training
+    try:
+        timed = _backbone(config, setting, backbone, optimizer, device)
+        fits = memory.judge_memory(setting, backbone=timed.bytes, available=room, with_activations=True)
+        if fits.level == Level.RED:
+            return [fits], training
+        head = _head(config, setting, device)
+    except torch.OutOfMemoryError as error:
+        remedy = "lower train.batch_size, and raise train.accumulation as much"
+        return [red("memory", f"a step runs out of memory: {first_line(error)}", remedy)], training
+    except Exception as error:
+        return [fits, failed("step", error)], training
+    micro = config.train.accumulation
+    compute = micro * (timed.seconds + head)
+    scaled = "" if timed.measured == setting.batch else f", scaled from {timed.measured} images"
+    says = (
+        f"computes {show_seconds(compute)}: backbone {show_seconds(micro * timed.seconds)}{scaled}, "
+        f"head {show_seconds(micro * head)}"
+    )
+    return [fits, green("step", says)], replace(training, compute=compute, backward=timed.backward)
+
+
+def _backbone(
+    config: Config,
+    setting: Setting,
+    backbone: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+) -> BackboneTime:
+    if config.backbone.channels_last:
+        backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    wanted = config.train.amp == "bfloat16" or (config.train.amp == "auto" and has_bfloat16(device))
+    return time_backbone(
+        backbone,
+        optimizer,
+        shape=(config.data.channels, config.data.image_size, config.data.image_size),
+        batch=setting.batch,
+        device=device,
+        amp=torch.bfloat16 if wanted else None,
+        seconds=SECONDS,
+    )
+
+
+def _head(config: Config, setting: Setting, device: torch.device) -> float:
+    """Seconds of a micro-batch's step, of one rank's shard."""
+    size = setting.embedding
+    classes = min(setting.local_classes, int(ELEMENTS / size / setting.sample_rate), STORED // size)
+    head = build_head(config, max(1, classes)).to(device)
+    optimizer = build_optimizers(config, nn.Linear(1, 1), head)[1]
+    seconds, rows = time_head(head, optimizer, samples=setting.samples, seconds=SECONDS / 2)
+    return seconds * setting.rows / rows
