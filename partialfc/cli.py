@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from partialfc.cli_doctor import doctor
 from partialfc.cli_plan import plan
 from partialfc.errors import ConfigError, DataError, PartialFCError
 
@@ -27,6 +28,23 @@ ConfigFile = Annotated[Path, typer.Argument(help="YAML file.", show_default=Fals
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="section.key=value, any number.", show_default=False)
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from partialfc import __version__
+
+        print(f"partialfc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -114,6 +132,7 @@ def config(
 
 
 app.command()(plan)
+app.command()(doctor)
 
 
 @data_app.command()
