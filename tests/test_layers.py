@@ -10,13 +10,6 @@ PACKAGE = Path(__file__).parents[1] / "partialfc"
 PURE = {"head/shard", "head/sampling", "head/margins", "head/decay", "schedule", "data/sampler"}
 DOCTOR = {"doctor/examine", "doctor/rank", "doctor/training"}
 KNOW_CONFIG = {"train", "objects", "trained"} | DOCTOR  # and the cli and config modules themselves
-    "train",
-    "objects",
-    "trained",
-    "doctor/examine",
-    "doctor/rank",
-    "doctor/training",
-}  # and the cli and config modules themselves
 
 
 def modules() -> list[str]:
