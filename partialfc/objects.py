@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -17,11 +18,15 @@ from partialfc.data.loader import Loader, build_loader
 from partialfc.data.source import Source, open_source
 from partialfc.distributed import World
 from partialfc.errors import CheckpointError, ConfigError
+from partialfc.evaluation.pairs import read_pairs
+from partialfc.evaluation.sets import VerificationSets
 from partialfc.head.adamw import RowAdamW
 from partialfc.head.margins import ArcFace, CombinedMargin, CosFace, Margin, NormalizedSoftmax
 from partialfc.head.optim import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.sgd import RowSGD
+from partialfc.metrics.publish import published
+from partialfc.metrics.registry import Registry
 from partialfc.schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -174,6 +179,38 @@ def build_schedule(config: Config, total_steps: int, epoch_steps: float) -> Sche
         name=section.name,
         power=section.power,
         final_ratio=section.final_lr_ratio,
+    )
+
+
+def build_verification(
+    config: Config, world: World, device: torch.device, amp: torch.dtype | None
+) -> VerificationSets:
+    section = config.verification
+    return VerificationSets(
+        {name: read_pairs(path) for name, path in section.sets.items()},
+        world,
+        config.run.dir / "verification",
+        embedding_size=config.backbone.embedding_size,
+        image_size=config.data.image_size,
+        channels=config.data.channels,
+        batch_size=section.batch_size,
+        device=device,
+        folds=section.folds,
+        flip=section.flip,
+        amp=amp,
+    )
+
+
+def publishing(config: Config, registry: Registry, world: World) -> AbstractContextManager[None]:
+    """While it is entered, the metrics are where `config.metrics` wants them."""
+    section = config.metrics
+    return published(
+        registry,
+        world,
+        port=section.port,
+        bind=section.bind,
+        targets=section.targets,
+        pushgateway=section.pushgateway,
     )
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,7 @@ from partialfc.distributed import (
     process_group,
 )
 from partialfc.errors import ConfigError
-from partialfc.evaluation.evaluate import evaluate_pairs
-from partialfc.evaluation.pairs import read_pairs
 from partialfc.interval import Interval
-from partialfc.metrics.publish import published
 from partialfc.metrics.run import RunMetrics
 from partialfc.nonfinite import NonFiniteSteps
 from partialfc.objects import (
@@ -41,18 +37,20 @@ from partialfc.objects import (
     build_loader_from,
     build_optimizers,
     build_schedule,
+    build_verification,
     open_training_source,
+    publishing,
     resolve_num_classes,
 )
 from partialfc.progress import Progress
 from partialfc.replicas import replicate
 from partialfc.run_folder import differences, make_run_dir, run_lock
 from partialfc.run_state import RunState
+from partialfc.stopping import StopSignal
 
 log = logging.getLogger(__name__)
 
 ANGLE_BINS = 36  # of 5 degrees
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def train(config: Config) -> int:
@@ -88,7 +86,7 @@ class Trainer:
             )
         self.source = open_training_source(config, self.world)
         self.num_classes = resolve_num_classes(config, self.source)
-        self.pairs = {name: read_pairs(path) for name, path in config.verification.sets.items()}
+        self.verification = build_verification(config, self.world, device, self.amp)
         epoch_steps = len(self.source) / config.train.samples_per_step
         self.total_steps = config.train.steps or math.ceil((config.train.epochs or 0.0) * epoch_steps)
         self.schedule = build_schedule(config, self.total_steps, epoch_steps)
@@ -133,7 +131,7 @@ class Trainer:
         )
         self.interval = Interval(self.state.samples)
         self._saved_step = self.state.step or None
-        self._stop_signal = 0
+        self._stop = StopSignal()
         self.stopped_by = 0  # the signal that ended `run` early, of whichever rank got it
         if self.world.rank == 0:
             (config.run.dir / "config.yaml").write_text(dump_config(config))
@@ -141,25 +139,14 @@ class Trainer:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Turns the first SIGTERM or Ctrl-C into a stop after the current step; closes all at the end."""
-        before = {number: signal.signal(number, self._ask_to_stop) for number in STOP_SIGNALS}
-        section = self.config.metrics
         try:
-            with published(
-                self.metrics.registry,
-                self.world,
-                port=section.port,
-                bind=section.bind,
-                targets=section.targets,
-                pushgateway=section.pushgateway,
+            with (
+                self._stop.caught(),
+                publishing(self.config, self.metrics.registry, self.world),
+                self.metrics.running(self.state.step, self.total_steps, self.forward_backbone),
             ):
-                self.metrics.begin(self.state.step, self.total_steps, self.forward_backbone)
-                try:
-                    yield
-                finally:
-                    self.metrics.end()
+                yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
             self.loader.close()
             self.progress.close()
 
@@ -224,7 +211,7 @@ class Trainer:
 
         # One small exchange, so that every rank takes the same decision in the same step.
         finite = bool(torch.isfinite(loss + norm))
-        table = self.world.gather_integers([finite, self._stop_signal, self.metrics.own_microseconds])
+        table = self.world.gather_integers([finite, self._stop.number, self.metrics.own_microseconds])
         finite_everywhere = bool(table[:, 0].all())
         self.metrics.stepped(
             state.step,
@@ -289,41 +276,17 @@ class Trainer:
 
     def _verify(self) -> None:
         """Every verification set, on all ranks together; a better score saves the checkpoint as the best."""
-        if not self.pairs:
+        if not len(self.verification):
             return
-        step, accuracies = self.state.step, {}
+        step, accuracy = self.state.step, {}
         with self.interval.paused(), self.clock.phase("verification"):
-            self.world.broadcast_buffers(self.state.backbone)
-            for name, pairs in self.pairs.items():
-                result, scores = evaluate_pairs(
-                    self.state.backbone,
-                    pairs,
-                    self.world,
-                    embedding_size=self.config.backbone.embedding_size,
-                    image_size=self.config.data.image_size,
-                    channels=self.config.data.channels,
-                    batch_size=self.config.verification.batch_size,
-                    device=self.device,
-                    folds=self.config.verification.folds,
-                    flip=self.config.verification.flip,
-                    amp=self.amp,
-                )
-                accuracies[name] = result.accuracy
+            for name, result in self.verification.verify(self.state.backbone, step):
+                accuracy[name] = result.accuracy
                 self.metrics.verified(name, result.to_dict())
                 self.progress.record("verification", step, {"set": name, **result.to_dict()})
                 self.progress.say(f"verification at step {step}: {name}: {result.describe()}")
-                if self.world.rank == 0:
-                    self._keep_scores(name, scores, pairs.same)
-        best_set = self.config.verification.best_set
-        if step and best_set in accuracies:
-            self._consider_best(accuracies[best_set])
-
-    def _keep_scores(self, name: str, scores: np.ndarray, same: np.ndarray) -> None:
-        """The scores before training and of the latest verification, for the ROC."""
-        folder = self.config.run.dir / "verification"
-        folder.mkdir(exist_ok=True)
-        which = "latest" if self.state.step else "untrained"
-        np.savez(folder / f"{name}.{which}.npz", scores=scores, same=same, step=self.state.step)
+        if step and (best_set := self.config.verification.best_set) is not None:
+            self._consider_best(accuracy[best_set])
 
     def _consider_best(self, score: float) -> None:
         if self.state.best is not None and score <= self.state.best:
@@ -399,12 +362,6 @@ class Trainer:
         every = (period.every_epochs or 1.0) * len(self.source)
         before = self.state.samples - self.config.train.samples_per_step
         return math.floor(self.state.samples / every) > math.floor(before / every)
-
-    def _ask_to_stop(self, number: int, _: FrameType | None) -> None:
-        # Ctrl-C again: no waiting for the step's end. Schedulers and torchrun send SIGTERM more than once.
-        if self._stop_signal and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._stop_signal = number
 
     def _introduce(self) -> None:
         parameters = sum(p.numel() for p in self.state.backbone.parameters())

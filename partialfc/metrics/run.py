@@ -5,7 +5,8 @@ import platform
 import statistics
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +57,19 @@ class RunMetrics:
             backend=world.backend(device),
         )
 
-    def begin(self, step: int, planned_steps: int, backbone: nn.Module) -> None:
-        """The run trains from now on; `backbone` is what the loop calls."""
+    @contextmanager
+    def running(self, step: int, planned_steps: int, backbone: nn.Module) -> Iterator[None]:
+        """Around the loop, from `step` on; `backbone` is what the loop calls."""
         if isinstance(backbone, DistributedDataParallel):
             self.clock.watch(backbone)
             self._gradient_bytes = sum(p.nbytes for p in backbone.parameters() if p.requires_grad)
         self.registry.set("partialfc_step", step)
         self.registry.set("partialfc_planned_steps", planned_steps)
         self.registry.set("partialfc_running", 1)
-
-    def end(self) -> None:
-        """The run has ended, whatever the reason."""
-        self.registry.set("partialfc_running", 0)
+        try:
+            yield
+        finally:
+            self.registry.set("partialfc_running", 0)
 
     @property
     def own_microseconds(self) -> int:

@@ -1,0 +1,40 @@
+"""The verification sets of a run."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from partialfc.distributed import World
+from partialfc.evaluation.evaluate import evaluate_pairs
+from partialfc.evaluation.pairs import PairSet
+from partialfc.evaluation.verification import Verification
+
+
+class VerificationSets:
+    """Sets of pairs by name; rank 0 keeps the scores of the first and the latest verification in `folder`.
+
+    how: the further arguments of `evaluate_pairs`.
+    """
+
+    def __init__(self, pairs: Mapping[str, PairSet], world: World, folder: Path, **how: Any) -> None:
+        self._pairs = pairs
+        self._world = world
+        self._folder = folder
+        self._how = how
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def verify(self, backbone: nn.Module, step: int) -> Iterator[tuple[str, Verification]]:
+        """Set by set its name and result, the same on every rank; collective."""
+        self._world.broadcast_buffers(backbone)
+        for name, pairs in self._pairs.items():
+            result, scores = evaluate_pairs(backbone, pairs, self._world, **self._how)
+            if self._world.rank == 0:
+                self._folder.mkdir(exist_ok=True)
+                file = self._folder / f"{name}.{'latest' if step else 'untrained'}.npz"
+                np.savez(file, scores=scores, same=pairs.same, step=step)  # for the ROC
+            yield name, result
