@@ -12,7 +12,8 @@ RUN := runs/quickstart
 # make monitor: the port of the page (Prometheus's own), rank 0's metrics port (0: any free one), and the run.
 MONITOR_PORT ?= 9190
 METRICS_PORT ?= 0
-MONITOR_RUN ?= configs/quickstart.yaml run.dir=runs/monitor train.steps=4000 train.log_every=10
+MONITOR_RUN ?= configs/quickstart.yaml run.dir=runs/monitor train.steps=4000 train.log_every=10 \
+	verification.every_steps=100
 
 .PHONY: quickstart monitor test check format clean
 
