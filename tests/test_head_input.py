@@ -21,13 +21,24 @@ def build(**changes):
         ({"embedding_size": 8.0}, r"embedding_size is 8\.0"),
         ({"num_classes": -5}, "num_classes is -5"),
         ({"num_classes": True}, "num_classes is True"),
-        ({"sample_rate": 0.0}, r"sample_rate is 0\.0; it must be above 0 and at most 1"),
+        ({"sample_rate": 0.0}, r"sample_rate is 0\.0; it must be a finite number above 0 and at most 1"),
         ({"sample_rate": 1.5}, r"sample_rate is 1\.5"),
         ({"sample_rate": float("nan")}, "sample_rate is nan"),
+        ({"sample_rate": "a"}, "sample_rate is 'a'"),
+        ({"sample_rate": None}, "sample_rate is None"),
+        ({"sample_rate": True}, "sample_rate is True"),
+        ({"margin": partialfc.ArcFace}, "it must be a partialfc Margin such as ArcFace"),
         ({"margin": "arcface"}, "margin is 'arcface'; it must be a partialfc Margin"),
         ({"weight_dtype": torch.float16}, r"weight_dtype is torch\.float16; it must be one of"),
         ({"compute_dtype": torch.int8}, r"compute_dtype is torch\.int8"),
-        ({"seed": -1}, "seed is -1"),
+        ({"weight_dtype": "float32"}, r"weight_dtype is 'float32'; it must be one of torch\.float32, "),
+        ({"seed": -1}, "seed is -1; it must be a whole number of at least 0"),
+        ({"seed": 1.5}, r"seed is 1\.5"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"compile": "yes"}, "compile is 'yes'; it must be one of None, False, True"),
+        ({"compile": 1}, "compile is 1"),
+        ({"sparse_grad": "no"}, "sparse_grad is 'no'; it must be one of False, True"),
+        ({"process_group": "gloo"}, "process_group is 'gloo'; it must be None, for the default group, or a"),
     ],
 )
 def test_bad_arguments_are_refused(changes, message):
@@ -44,6 +55,9 @@ def test_bad_arguments_are_refused(changes, message):
         (torch.zeros(2, 8), torch.zeros(3, dtype=torch.int64), r"labels.shape is \(3,\); it must be \[2\]"),
         (torch.zeros(2, 8), torch.zeros(2), "labels.dtype is torch.float32; it must be torch.int64"),
         (torch.zeros(2, 8), torch.zeros(2, 1, dtype=torch.int64), r"labels.shape is \(2, 1\)"),
+        (torch.zeros(2, 8), [0, 1], r"labels is a list; it must be a torch\.Tensor"),
+        (torch.zeros(2, 8), None, "labels is a NoneType"),
+        (torch.zeros(2, 8).numpy(), torch.zeros(2, dtype=torch.int64), "embeddings is a ndarray"),
     ],
 )
 def test_bad_tensors_are_refused(embeddings, labels, message):
@@ -135,12 +149,57 @@ def test_a_second_optimizer_is_refused():
         (lambda head: partialfc.RowSGD(head, lr=0.1, momentum=1.0), r"momentum is 1\.0; .* below 1"),
         (lambda head: partialfc.RowSGD(head, lr=0.1, weight_decay=float("nan")), "weight_decay is nan"),
         (lambda head: partialfc.RowSGD(head, lr=0.1, unsampled="lazy"), "unsampled is 'lazy'"),
+        (lambda head: partialfc.RowSGD(head, lr="0.1"), r"lr is '0\.1'; it must be a finite number"),
+        (lambda head: partialfc.RowSGD(head, lr=0.1, momentum=None), "momentum is None"),
+        (lambda head: partialfc.RowSGD(head, lr=0.1, momentum_dtype="int8"), "momentum_dtype is 'int8'"),
+        (lambda head: partialfc.RowSGD(head, lr=0.1, stream="cuda"), "stream is 'cuda'; it must be a torch"),
         (lambda head: partialfc.RowAdamW(head, lr=0.1, betas=(0.9, 1.0)), r"beta2 is 1\.0"),
+        (lambda head: partialfc.RowAdamW(head, lr=0.1, betas=0.9), r"betas is 0\.9; it must be two numbers"),
+        (lambda head: partialfc.RowAdamW(head, lr=0.1, betas=(0.9,)), r"betas is \(0\.9,\)"),
+        (lambda head: partialfc.RowAdamW(head, lr=0.1, betas=("a", 0.9)), "beta1 is 'a'"),
+        (lambda head: partialfc.RowAdamW(head, lr=0.1, eps=-1e-8), "eps is -1e-08"),
     ],
 )
 def test_bad_optimizer_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make(build())
+
+
+@pytest.mark.parametrize("make", [partialfc.RowSGD, partialfc.RowAdamW])
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda head: head.parameters(),
+        lambda head: head.weight,
+        lambda head: [{"params": [head.weight]}],
+        lambda head: torch.nn.Linear(8, 10),
+        lambda head: None,
+    ],
+)
+def test_a_row_optimizer_takes_a_head_alone(make, of):
+    with pytest.raises(ValueError, match=rf"it must be the PartialFC .* as in {make.__name__}\(head, lr="):
+        make(of(build()), lr=0.1)
+
+
+def list_on_rank_one():
+    labels = torch.tensor([1, 2, 3])
+    build()(torch.randn(3, 8), labels.tolist() if World.of().rank == 1 else labels)
+
+
+def test_every_rank_hears_of_one_ranks_list(rank_outcomes):
+    outcomes = rank_outcomes(list_on_rank_one, 2)
+    assert "labels is a list" in str(outcomes[1])
+    assert isinstance(outcomes[0], partialfc.DistributedError)
+
+
+def head_of_a_group_without_rank_one():
+    build(process_group=torch.distributed.new_group([0]))
+
+
+def test_a_process_outside_the_group_is_told(rank_outcomes):
+    outcomes = rank_outcomes(head_of_a_group_without_rank_one, 2)
+    assert isinstance(outcomes[1], ValueError)
+    assert "ProcessGroup that this process is in" in str(outcomes[1])
 
 
 def head_before_the_group(store):

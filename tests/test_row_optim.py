@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -314,6 +315,62 @@ def test_a_copy_of_a_head_is_a_head_of_its_own():
     assert steps(other, again, 20, 30) == steps(head, optimizer, 20, 30)
 
 
+def test_a_copied_head_does_not_take_the_optimizer_beside_it():
+    """Whatever else is copied with it: the optimizer says that it cannot be."""
+    head = build(0.1)
+    beside = {"head": head, "optimizer": partialfc.RowSGD(head, **SGD)}
+    with pytest.raises(TypeError, match="neither copied nor pickled"):
+        copy.deepcopy(beside)
+
+
+@pytest.mark.parametrize("make", ["RowSGD", "RowAdamW"])
+@pytest.mark.parametrize("take", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_row_optimizers_refuse_to_be_copied_and_name_the_way(make, take):
+    optimizer = getattr(partialfc, make)(build(0.1), lr=0.1)
+    message = rf"a {make} .* keep head\.state_dict\(\) and optimizer\.state_dict\(\)"
+    with pytest.raises(TypeError, match=message):
+        take(optimizer)
+
+
+def test_a_pickled_head_is_a_head_of_its_own(tmp_path):
+    """The rows as they are now, without optimizer or waiting gradients; it trains on with a new one."""
+    head = build(0.1)
+    optimizer = partialfc.RowSGD(head, **SGD)
+    steps(head, optimizer, 0, 20)
+    embeddings, labels = batch(20)
+    head(embeddings, labels).backward()
+    torch.save(head, tmp_path / "head.pt")
+    optimizer.zero_grad()
+    other = torch.load(tmp_path / "head.pt", weights_only=False)
+    assert not other.has_row_gradients()
+    assert torch.equal(other.weight, head.current_rows())
+    again = partialfc.RowSGD(other, **SGD)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert steps(other, again, 21, 30) == steps(head, optimizer, 21, 30)
+
+
+def pickle_here_or_there(path: str) -> tuple[bool, str]:
+    """On two ranks: each pickles its head and loads it, then rank 0 loads rank 1's."""
+    head = build(1.0)
+    own = pickle.loads(pickle.dumps(head))
+    same = torch.equal(own.weight, head.weight) and own.world == head.world
+    if head.world.rank == 1:
+        torch.save(head, path)
+    head.world.gather_integers([0])
+    if head.world.rank == 1:
+        return same, ""
+    with pytest.raises(RuntimeError) as caught:
+        torch.load(path, weights_only=False)
+    return same, str(caught.value)
+
+
+def test_a_pickled_head_goes_back_to_its_rank_alone(run_ranks, tmp_path):
+    (same, message), (same_there, _) = run_ranks(pickle_here_or_there, 2, str(tmp_path / "head.pt"))
+    assert same
+    assert same_there
+    assert "pickled on rank 1 of 2, and this process is rank 0 of 2" in message
+
+
 def test_zero_grad_of_the_head_drops_what_waits():
     head = build(1.0)
     optimizer = partialfc.RowSGD(head, lr=0.5)
@@ -349,3 +406,35 @@ def test_other_optimizers_state_and_groups_are_refused():
         optimizer.load_state_dict(frozen)
     with pytest.raises(ValueError, match="moves the centres of one head"):
         optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))]})
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({}, r"state_dict is \{\}; it must be what RowSGD\.state_dict\(\) gave"),
+        (None, "state_dict is None"),
+        (
+            torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1, momentum=0.9).state_dict(),
+            r"not that of a RowSGD like this one: .*'row_step'",
+        ),
+        (
+            {"state": {0: {}, 1: {}}, "param_groups": []},
+            "state_dict is that of 2 parameters, so not that of a RowSGD",
+        ),
+    ],
+)
+def test_what_is_no_state_of_a_row_optimizer_is_refused(state, message):
+    with pytest.raises(ValueError, match=message):
+        partialfc.RowSGD(build(1.0), lr=0.1).load_state_dict(state)
+
+
+def test_state_of_other_sizes_or_dtypes_is_refused():
+    def optimizer(classes: int, dtype: torch.dtype) -> partialfc.RowSGD:
+        head = partialfc.PartialFC(D, classes, margin=partialfc.ArcFace())
+        return partialfc.RowSGD(head, lr=0.1, momentum=0.9, momentum_dtype=dtype)
+
+    saved = optimizer(10, torch.float32).state_dict()
+    with pytest.raises(ValueError, match=r"row_step is \[10\] torch.int32, and this RowSGD's is \[12\]"):
+        optimizer(12, torch.float32).load_state_dict(saved)
+    with pytest.raises(ValueError, match=r"momentum is \[10, 8\] torch.float32, .* \[10, 8\] torch.bfloat16"):
+        optimizer(10, torch.bfloat16).load_state_dict(saved)

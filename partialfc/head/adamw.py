@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from partialfc.head import kernels
+from partialfc.head.arguments import at_least
 from partialfc.head.handles import Handle
-from partialfc.head.optim import RowOptimizer, State, check_at_least_zero, check_below_one
+from partialfc.head.optim import RowOptimizer, State
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.stored import Stored
 
@@ -27,11 +28,17 @@ class RowAdamW(RowOptimizer):
         weight_decay: float = 0.01,
         stream: torch.cuda.Stream | None = None,
     ) -> None:
-        check_at_least_zero(lr=lr, weight_decay=weight_decay, eps=eps)
-        check_below_one(beta1=betas[0], beta2=betas[1])
-        super().__init__(
-            head, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, stream=stream
-        )
+        try:
+            beta1, beta2 = betas
+        except (TypeError, ValueError):
+            raise ValueError(f"betas is {betas!r}; it must be two numbers, such as (0.9, 0.999)") from None
+        settings = {
+            "lr": at_least("lr", lr, 0.0),
+            "betas": (at_least("beta1", beta1, 0.0, below=1.0), at_least("beta2", beta2, 0.0, below=1.0)),
+            "eps": at_least("eps", eps, 0.0),
+            "weight_decay": at_least("weight_decay", weight_decay, 0.0),
+        }
+        super().__init__(head, settings, stream=stream)
         self.state[head.weight] = {
             "mean": self._new_row_state(per_element=True, dtype=head.math_dtype),
             "square": self._new_row_state(per_element=True, dtype=head.math_dtype),

@@ -70,6 +70,9 @@ def agree_on_batch(
 def _problem(
     embeddings: Tensor, labels: Tensor, embedding_size: int, device: torch.device
 ) -> ValueError | None:
+    for name, value in (("embeddings", embeddings), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            return ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor")
     if embeddings.dtype not in EMBEDDING_DTYPES:
         return ValueError(
             f"embeddings.dtype is {embeddings.dtype}; it must be floating-point, one of "

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from partialfc.head.arguments import above, at_least, one_of
+
 STRAIGHT_THROUGH = "straight_through"
 EXACT = "exact"
 
@@ -22,7 +24,7 @@ class Margin(nn.Module):
 
     def __init__(self, *, scale: float) -> None:
         super().__init__()
-        self.scale = _checked("scale", scale, low=0.0, low_open=True)
+        self.scale = above("scale", scale, 0.0)
 
     @property
     def logit_bound(self) -> float:
@@ -76,11 +78,11 @@ class CombinedMargin(Margin):
         margin_gradient: str = EXACT,
     ) -> None:
         super().__init__(scale=scale)
-        self.m1 = _checked("m1", m1, low=1.0)
-        self.m2 = _checked("m2", m2, low=0.0, high=math.pi)
-        self.m3 = _checked("m3", m3, low=0.0, high=2.0)
-        self.beyond_pi = _one_of("beyond_pi", beyond_pi, ("hard", "easy"))
-        self.margin_gradient = _one_of("margin_gradient", margin_gradient, (EXACT, STRAIGHT_THROUGH))
+        self.m1 = at_least("m1", m1, 1.0)
+        self.m2 = at_least("m2", m2, 0.0, below=math.pi)
+        self.m3 = at_least("m3", m3, 0.0, below=2.0)
+        self.beyond_pi = one_of("beyond_pi", beyond_pi, ("hard", "easy"))
+        self.margin_gradient = one_of("margin_gradient", margin_gradient, (EXACT, STRAIGHT_THROUGH))
 
     def target(self, cos: Tensor, norm: Tensor) -> Tensor:
         value = self._angular(cos.clamp(-1.0, 1.0)) - self.m3
@@ -119,7 +121,7 @@ class ArcFace(CombinedMargin):
         beyond_pi: str = "hard",
         margin_gradient: str = EXACT,
     ) -> None:
-        margin = _checked("margin", margin, low=0.0, high=math.pi)
+        margin = at_least("margin", margin, 0.0, below=math.pi)
         super().__init__(1.0, margin, 0.0, scale=scale, beyond_pi=beyond_pi, margin_gradient=margin_gradient)
 
 
@@ -127,7 +129,7 @@ class CosFace(CombinedMargin):
     """Target logit scale·(cos(theta) - margin). Wang et al. 2018 (arXiv:1801.09414), equation 4."""
 
     def __init__(self, *, scale: float = 64.0, margin: float = 0.35, margin_gradient: str = EXACT) -> None:
-        margin = _checked("margin", margin, low=0.0, high=2.0)
+        margin = at_least("margin", margin, 0.0, below=2.0)
         super().__init__(1.0, 0.0, margin, scale=scale, margin_gradient=margin_gradient)
 
 
@@ -143,19 +145,3 @@ def _sine(cos: Tensor) -> Tensor:
     square = (1.0 - cos) * (1.0 + cos)
     inside = square > 0.0
     return torch.where(inside, torch.where(inside, square, 1.0).sqrt(), 0.0)
-
-
-def _checked(name: str, value: float, *, low: float, high: float = math.inf, low_open: bool = False) -> float:
-    """`value` as a float; ValueError unless it is a number in [low, high), or (low, high) when low_open."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < low or (low_open and value == low) or value >= high:
-        bound = f"above {low:g}" if low_open else f"at least {low:g}"
-        limit = "" if high == math.inf else f" and below {high:.6g}"
-        raise ValueError(f"{name} is {value!r}; it must be a finite number {bound}{limit}")
-    return float(value)
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-    return value

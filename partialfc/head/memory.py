@@ -41,8 +41,9 @@ class Pool:
         weakref.finalize(result, _give_back, weakref.ref(self), buffer)
         return result
 
-    def __deepcopy__(self, memo: object) -> "Pool":
-        return Pool()
+    def __reduce__(self) -> tuple[type["Pool"], tuple[()]]:
+        """Copied or pickled, a pool starts empty."""
+        return Pool, ()
 
 
 def _give_back(pool: "weakref.ref[Pool]", buffer: Tensor) -> None:

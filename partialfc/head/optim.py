@@ -1,7 +1,6 @@
 """What the optimizers share that compute the centres' gradient chunk by chunk and move it at once."""
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +27,14 @@ class RowOptimizer(torch.optim.Optimizer):
     def __init__(
         self, head: PartialFC, defaults: dict[str, Any], *, stream: torch.cuda.Stream | None = None
     ) -> None:
+        kind = type(self).__name__
+        if not isinstance(head, PartialFC):
+            raise ValueError(
+                f"head is {_short(head)}; it must be the PartialFC whose centres are to be moved, as in "
+                f"{kind}(head, lr=0.1), alone: other parameters need an optimizer of their own"
+            )
+        if stream is not None and not isinstance(stream, torch.cuda.Stream):
+            raise ValueError(f"stream is {stream!r}; it must be a torch.cuda.Stream, or None")
         super().__init__([head.weight], defaults)
         self.head = head
         self._stream = stream
@@ -111,19 +118,43 @@ class RowOptimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: State) -> None:
         """As torch.optim.Optimizer's, but row state keeps its own dtypes (steps are integers).
 
-        Raises ValueError for the state of another kind of optimizer.
+        Raises ValueError for the state of another kind of optimizer, or of rows of another shape or dtype.
         """
-        state_dict = dict(state_dict)
-        shared = state_dict.pop("shared", {})
-        (tensors,) = state_dict["state"].values() or ({},)
-        expected = {*self.row_state} ^ {*tensors} | {*self.shared_state} ^ {*shared}
-        if expected - {"momentum", "momentum_scale"}:
-            kind = type(self).__name__
-            raise ValueError(f"state_dict is not that of a {kind} like this one: {sorted(expected)} differ")
+        shared, tensors = self._read(state_dict)
         self.load_shared_state(shared)
-        super().load_state_dict({**state_dict, "state": {}})
+        groups = state_dict["param_groups"]
+        super().load_state_dict({"state": {}, "param_groups": groups})
         self.state[self.head.weight] = {k: v.to(self.head.weight.device) for k, v in tensors.items()}
         self._in_step = False
+
+    def __getstate__(self) -> State:
+        kind = type(self).__name__
+        raise TypeError(
+            f"a {kind} moves the centres of its own head, so it can be neither copied nor pickled: keep "
+            f"head.state_dict() and optimizer.state_dict(), and load both into a new head and its {kind}"
+        )
+
+    def _read(self, state_dict: State) -> tuple[State, dict[str, Tensor]]:
+        """The shared state and the row state in what `state_dict` gave, checked against this optimizer's."""
+        kind = type(self).__name__
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= {*state_dict}:
+            raise ValueError(f"state_dict is {_short(state_dict)}; it must be what {kind}.state_dict() gave")
+        states = [*state_dict["state"].values()]
+        if len(states) > 1:
+            raise ValueError(f"state_dict is that of {len(states)} parameters, so not that of a {kind}")
+        shared, tensors = state_dict.get("shared", {}), states[0] if states else {}
+        row_state = self.row_state
+        differing = {*row_state} ^ {*tensors} | {*self.shared_state} ^ {*shared}
+        if differing - {"momentum", "momentum_scale"}:
+            raise ValueError(f"state_dict is not that of a {kind} like this one: {sorted(differing)} differ")
+        for name in {*row_state} & {*tensors}:
+            saved, own = tensors[name], row_state[name]
+            if (saved.shape, saved.dtype) != (own.shape, own.dtype):
+                raise ValueError(
+                    f"state_dict's {name} is {_kind(saved)}, and this {kind}'s is {_kind(own)}: build the "
+                    "head and its optimizer with the sizes, ranks and dtypes that the state was saved with"
+                )
+        return shared, tensors
 
     def _handle_for_update(self) -> Handle:
         """How the update reaches the rows it writes, see head/handles.py. This compiles it."""
@@ -180,13 +211,11 @@ class RowOptimizer(torch.optim.Optimizer):
         return torch.zeros(shape, dtype=dtype, device=weight.device)
 
 
-def check_at_least_zero(**values: float) -> None:
-    for name, value in values.items():
-        if not (math.isfinite(value) and value >= 0.0):
-            raise ValueError(f"{name} is {value!r}; it must be a finite number of at least 0")
+def _short(value: object) -> str:
+    """Its type, and what of its value fits a message."""
+    shown = repr(value).splitlines()[0]
+    return f"{shown[:60]}... ({type(value).__name__})" if len(shown) > 60 else shown
 
 
-def check_below_one(**values: float) -> None:
-    for name, value in values.items():
-        if not 0.0 <= value < 1.0:
-            raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1")
+def _kind(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)} {tensor.dtype}"

@@ -1,7 +1,6 @@
 """PartialFC: the sharded, sampled margin softmax as one module."""
 
 import copy
-import operator
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from partialfc.distributed import World
 from partialfc.head import kernels, sampling
 from partialfc.head.agreement import agree_on_batch
+from partialfc.head.arguments import above, one_of, whole
 from partialfc.head.attached import attach_gradient
 from partialfc.head.initial import normal_rows
 from partialfc.head.loss import largest_bound, sample_losses, targets_of, weights_of
@@ -97,24 +97,24 @@ class PartialFC(nn.Module):
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         super().__init__()
-        embedding_size = _whole("embedding_size", embedding_size)
-        num_classes = _whole("num_classes", num_classes)
-        if isinstance(sample_rate, bool) or not 0.0 < sample_rate <= 1.0:
-            raise ValueError(f"sample_rate is {sample_rate!r}; it must be above 0 and at most 1")
+        embedding_size = whole("embedding_size", embedding_size, least=1)
+        num_classes = whole("num_classes", num_classes, least=1)
+        sample_rate = above("sample_rate", sample_rate, 0.0, at_most=1.0)
         if not isinstance(margin, Margin):
             raise ValueError(f"margin is {margin!r}; it must be a partialfc Margin such as ArcFace()")
         if any(True for _ in margin.parameters()):
             raise ValueError(f"margin is {margin!r}; its parameters would get no gradient: use buffers")
-        if weight_dtype not in WEIGHT_DTYPES:
-            raise ValueError(f"weight_dtype is {weight_dtype}; it must be one of {WEIGHT_DTYPES}")
-        if compute_dtype not in COMPUTE_DTYPES:
-            raise ValueError(f"compute_dtype is {compute_dtype}; it must be one of {COMPUTE_DTYPES}")
-        if gather_dtype not in GATHER_DTYPES:
+        one_of("weight_dtype", weight_dtype, WEIGHT_DTYPES)
+        one_of("compute_dtype", compute_dtype, COMPUTE_DTYPES)
+        one_of("gather_dtype", gather_dtype, GATHER_DTYPES)
+        seed = whole("seed", seed, least=0)
+        one_of("sparse_grad", sparse_grad, (False, True))
+        one_of("compile", compile, (None, False, True))
+        if not isinstance(process_group, dist.ProcessGroup | None):
             raise ValueError(
-                f"gather_dtype is {gather_dtype}; it must be None, for the embeddings' own, or torch.bfloat16"
+                f"process_group is {process_group!r}; it must be None, for the default group, or a "
+                "torch.distributed.ProcessGroup that this process is in"
             )
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; it must be at least 0")
         if margin.logit_bound > largest_bound(compute_dtype):
             raise ValueError(
                 f"margin {margin!r} has logits up to {margin.logit_bound:g}; in {compute_dtype} they may "
@@ -123,7 +123,7 @@ class PartialFC(nn.Module):
         self.world = World.of(process_group)
         self.shard = ClassShard(num_classes, self.world.rank, self.world.size)
         self.embedding_size = embedding_size
-        self.sample_rate = float(sample_rate)
+        self.sample_rate = sample_rate
         self.seed = seed
         self.sparse_grad = sparse_grad
         self.margin = margin
@@ -157,9 +157,11 @@ class PartialFC(nn.Module):
         ValueError for a wrong shape or dtype; DistributedError where ranks disagree on what this call is.
         """
         self._check_surroundings()
-        wants_gradient = torch.is_grad_enabled() and (embeddings.requires_grad or self.weight.requires_grad)
+        wants_gradient = torch.is_grad_enabled() and (
+            self.weight.requires_grad or getattr(embeddings, "requires_grad", False)
+        )
         # Autocast would run the head's own GEMMs in another dtype than it was told to.
-        with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(self.weight.device.type, enabled=False):
             loss, embedding_gradient, by_scale = self._compute(embeddings, labels, wants_gradient)
         if embedding_gradient is None or by_scale is None:
             return loss
@@ -230,13 +232,27 @@ class PartialFC(nn.Module):
         super().zero_grad(set_to_none)
         self.discard_row_gradients()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the rows as they are now, without an optimizer, gradients or a group."""
+        _flush_rows(self)
+        return self.__dict__ | {"world": None, "_row_source": None, "_gradients": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From a pickle: the head joins the default process group, where it must have its old rank."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.world, shard = World.of(), self.shard
+        if (self.world.rank, self.world.size) != (shard.rank, shard.world_size):
+            raise RuntimeError(
+                f"this head was pickled on rank {shard.rank} of {shard.world_size}, and this process is rank "
+                f"{self.world.rank} of {self.world.size}, so its shard would hold the wrong classes: pickle "
+                "and load on the same ranks, or keep partialfc's checkpoints, which reshard"
+            )
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "PartialFC":
         """A copy with the rows as they are now, in the same process group, without an optimizer."""
-        _flush_rows(self)
-        memo |= {id(self.world): self.world, id(self._row_source): None, id(self._gradients): []}
         copied = self.__class__.__new__(self.__class__)
         memo[id(self)] = copied
-        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        copied.__dict__.update(copy.deepcopy(self.__getstate__(), memo), world=self.world)
         return copied
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -389,14 +405,3 @@ def _rows_were_replaced(head: PartialFC, *_: object) -> None:
     head.discard_row_gradients()
     if head._row_source is not None:
         head._row_source.rows_were_replaced()
-
-
-def _whole(name: str, value: int) -> int:
-    """`value` as an int; ValueError unless it is a whole number of at least 1."""
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
-    return number

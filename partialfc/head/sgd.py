@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from partialfc.head import kernels, stored
+from partialfc.head.arguments import at_least, one_of
 from partialfc.head.decay import DecayTable
 from partialfc.head.handles import Handle
-from partialfc.head.optim import RowOptimizer, State, check_at_least_zero, check_below_one
+from partialfc.head.optim import RowOptimizer, State
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.rows import part
 from partialfc.head.stored import Noise, Stored
@@ -41,13 +42,14 @@ class RowSGD(RowOptimizer):
         momentum_dtype: torch.dtype | None = None,
         stream: torch.cuda.Stream | None = None,
     ) -> None:
-        check_at_least_zero(lr=lr, weight_decay=weight_decay)
-        check_below_one(momentum=momentum)
-        if unsampled not in ("dense", "frozen"):
-            raise ValueError(f"unsampled is {unsampled!r}; it must be 'dense' or 'frozen'")
-        if momentum_dtype not in (None, *MOMENTUM_DTYPES):
-            raise ValueError(f"momentum_dtype is {momentum_dtype}; it must be one of {MOMENTUM_DTYPES}")
-        super().__init__(head, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, stream=stream)
+        settings = {
+            "lr": at_least("lr", lr, 0.0),
+            "momentum": at_least("momentum", momentum, 0.0, below=1.0),
+            "weight_decay": at_least("weight_decay", weight_decay, 0.0),
+        }
+        one_of("unsampled", unsampled, ("dense", "frozen"))
+        one_of("momentum_dtype", momentum_dtype, (None, *MOMENTUM_DTYPES))
+        super().__init__(head, settings, stream=stream)
         self.unsampled = unsampled
         self.momentum_dtype = momentum_dtype or head.math_dtype
         if unsampled == "dense":
