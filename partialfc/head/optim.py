@@ -147,7 +147,7 @@ class RowOptimizer(torch.optim.Optimizer):
         differing = {*row_state} ^ {*tensors} | {*self.shared_state} ^ {*shared}
         if differing - {"momentum", "momentum_scale"}:
             raise ValueError(f"state_dict is not that of a {kind} like this one: {sorted(differing)} differ")
-        for name in {*row_state} & {*tensors}:
+        for name in sorted({*row_state} & {*tensors}):
             saved, own = tensors[name], row_state[name]
             if (saved.shape, saved.dtype) != (own.shape, own.dtype):
                 raise ValueError(
