@@ -59,7 +59,7 @@ PYTHON=${PYTHON:-python3}
 check NNODES '[1-9][0-9]*(:[1-9][0-9]*)?' "a number of nodes, 1 or more, or MIN:MAX"
 check NPROC_PER_NODE '[1-9][0-9]*' "a number of processes, 1 or more, or auto"
 check NODE_RANK '0|[1-9][0-9]*' "the number of this node, 0 to NNODES - 1"
-check RDZV_ENDPOINT '[^:]+:[0-9]+|\[[0-9a-fA-F:]+\]:[0-9]+' "HOST:PORT, such as node0:29400"
+check RDZV_ENDPOINT '([^:]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}' "HOST:PORT, such as node0:29400"
 check IS_HOST 'true|false' "true on the node at RDZV_ENDPOINT, false elsewhere"
 check MAX_RESTARTS '[0-9]+' "a number of restarts, 0 or more"
 check SHUTDOWN_TIMEOUT '[1-9][0-9]*' "a number of seconds, 1 or more"
@@ -77,8 +77,10 @@ if [[ $NNODES == 1 && -z $RDZV_ENDPOINT ]]; then
     options+=(--standalone)
 else
     [[ -n $RDZV_ENDPOINT ]] || fail "NNODES is $NNODES, but RDZV_ENDPOINT is missing: give HOST:PORT of one of the nodes"
+    host=${RDZV_ENDPOINT%:*} port=${RDZV_ENDPOINT##*:}
+    ((10#$port <= 65535)) || fail "RDZV_ENDPOINT is '$RDZV_ENDPOINT', but ports end at 65535"
     [[ -z $NODE_RANK ]] || IS_HOST=${IS_HOST:-$([[ $NODE_RANK == 0 ]] && echo true || echo false)}
-    if [[ ${IS_HOST-} == true ]] && is_taken "${RDZV_ENDPOINT%:*}" "${RDZV_ENDPOINT##*:}"; then
+    if [[ ${IS_HOST-} == true ]] && is_taken "$host" "$port"; then
         fail "RDZV_ENDPOINT is $RDZV_ENDPOINT, but something listens there already: end it, or choose another port"
     fi
     options+=(--nnodes "$NNODES" --rdzv-backend c10d --rdzv-endpoint "$RDZV_ENDPOINT" --rdzv-id "$RDZV_ID")
