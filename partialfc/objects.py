@@ -4,7 +4,9 @@ import json
 import logging
 import math
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from partialfc.backbones import build_backbone
 from partialfc.checkpoint import write_whole
 from partialfc.config import Config
 from partialfc.data.augmentation import Augment
+from partialfc.data.dali import build_dali_loader
 from partialfc.data.folder import FolderSource
 from partialfc.data.loader import Loader, build_loader
 from partialfc.data.source import Source, open_source
@@ -217,19 +220,26 @@ def publishing(config: Config, registry: Registry, world: World) -> AbstractCont
 def build_loader_from(
     config: Config, source: Source, world: World, *, position: int, pin_memory: bool
 ) -> Loader:
+    """The loader that data.loader asks for; DALI's decodes on this rank's GPU if `pin_memory` is for one."""
     section = config.data
-    return build_loader(
-        source,
-        global_batch=config.train.batch_size,
-        rank=world.rank,
-        world_size=world.size,
-        seed=config.run.seed,
-        position=position,
-        image_size=section.image_size,
-        channels=section.channels,
-        augment=Augment(**section.augment.model_dump()),
-        workers=section.workers,
-        pin_memory=pin_memory,
-        max_bad_records=section.max_bad_records,
-        timeout_seconds=section.timeout_seconds,
-    )
+    options: dict[str, Any] = {
+        "global_batch": config.train.batch_size,
+        "rank": world.rank,
+        "world_size": world.size,
+        "seed": config.run.seed,
+        "position": position,
+        "image_size": section.image_size,
+        "channels": section.channels,
+        "augment": Augment(**section.augment.model_dump()),
+        "workers": section.workers,
+        "max_bad_records": section.max_bad_records,
+        "timeout_seconds": section.timeout_seconds,
+    }
+    if section.loader == "dali" or (section.loader == "auto" and pin_memory and _has_dali()):
+        device = torch.device("cuda", torch.cuda.current_device()) if pin_memory else torch.device("cpu")
+        return build_dali_loader(source, device=device, **options)
+    return build_loader(source, pin_memory=pin_memory, **options)
+
+
+def _has_dali() -> bool:
+    return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None

@@ -95,6 +95,11 @@ class BatchSampler:
             self._position += self._global_batch
             yield self._pairs(first + self._start, first + self._stop)
 
+    @property
+    def batch_size(self) -> int:
+        """Samples of each batch on this rank."""
+        return self._stop - self._start
+
     def state_dict(self) -> dict[str, int]:
         """The global position after the last batch that was yielded."""
         return {"position": self._position}
