@@ -105,10 +105,10 @@ def report(
     output: Annotated[Path | None, typer.Option(help="PNG file; default: report.png in the run.")] = None,
 ) -> None:
     """Sum up a run, and draw its loss, its target angles and the ROC of each verification set."""
+    from partialfc.pictures import check_picture
     from partialfc.report import draw_report, summarise
 
-    if output is not None and (output.suffix != ".png" or not output.parent.is_dir()):
-        raise ConfigError(f"--output is {output}; it must be a .png file in a folder that exists")
+    check_picture("--output", output)
     drawn = draw_report(run, output or run / "report.png")
     print(summarise(run))
     print(f"{'picture':<16}{drawn}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from partialfc.errors import DataError
 from partialfc.evaluation.verification import roc, verify
+from partialfc.pictures import save_picture
 from partialfc.progress import METRICS, read_metrics
 
 LOWEST_FAR = 1e-4
@@ -16,7 +17,7 @@ LOWEST_FAR = 1e-4
 def draw_report(run_dir: Path, output: Path) -> Path:
     """Draw `run_dir`'s metrics.jsonl and verification scores into the PNG `output`, which is returned.
 
-    Raises DataError where there is nothing to draw.
+    Raises DataError where there is nothing to draw, ConfigError where it cannot be written.
     """
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -26,9 +27,10 @@ def draw_report(run_dir: Path, output: Path) -> Path:
     _draw_loss(left, records)
     _draw_angles(middle, records)
     _draw_roc(right, sorted((run_dir / "verification").glob("*.npz")))
-    figure.savefig(output, dpi=110)
-    plt.close(figure)
-    return output
+    try:
+        return save_picture(figure, output)
+    finally:
+        plt.close(figure)
 
 
 def summarise(run_dir: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
+from partialfc.pictures import save_picture
 from partialfc.plan import Plan, Setting, floor_of, memory_of
 from partialfc.plan.units import show_bytes, show_seconds
 
@@ -19,7 +20,7 @@ USUAL_GPUS = (1, 8, 64)
 
 
 def draw_plan(plan: Plan, output: Path) -> Path:
-    """Write the PNG `output`, which is returned."""
+    """Write the PNG `output`, which is returned. ConfigError where it cannot be written."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -51,9 +52,10 @@ def draw_plan(plan: Plan, output: Path) -> Path:
     right.set(title=f"Floor of the head's step, {plan.setting.samples:,} samples")
     right.yaxis.set_major_formatter(lambda value, _: show_seconds(value).replace(".00", "").replace(".0", ""))
     figure.suptitle(_caption(plan), fontsize="medium")
-    figure.savefig(output, dpi=110)
-    plt.close(figure)
-    return output
+    try:
+        return save_picture(figure, output)
+    finally:
+        plt.close(figure)
 
 
 def gpu_counts(gpus: int) -> tuple[int, int, int]:
@@ -90,7 +92,8 @@ def _people(value: float, _: object) -> str:
 
 def _caption(plan: Plan) -> str:
     setting = plan.setting
-    moments = "AdamW moments" if setting.optimizer == "adamw" else f"{setting.stored_momentum} momentum"
+    stored = "no" if setting.stored_momentum == "none" else setting.stored_momentum
+    moments = "AdamW moments" if setting.optimizer == "adamw" else f"{stored} momentum"
     return (
         f"size {setting.embedding}, sample rate {setting.sample_rate:g}, {setting.weight_dtype} centres, "
         f"{moments}, {setting.compute_dtype} products"
