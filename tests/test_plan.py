@@ -20,6 +20,7 @@ from partialfc.plan.memory import kept_rows
 from tests import plan_run
 
 ROOT = Path(__file__).parents[1]
+FACES_10M = ROOT / "configs" / "faces_10m.yaml"
 GB = 10**9
 SMALL = Setting(classes=1001, embedding=128, gpus=1, batch=16, sample_rate=0.3, device="cpu")
 FACES = Setting(classes=10_000_000, embedding=512, gpus=8, batch=128, sample_rate=0.1)
@@ -30,20 +31,51 @@ FACES = Setting(classes=10_000_000, embedding=512, gpus=8, batch=128, sample_rat
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("80GB", 80 * 10**9), ("80GiB", 80 * 2**30), ("24_000_000_000", 24 * 10**9), ("1.5 TB", 15 * 10**11),
-     ("16g", 16 * 10**9), ("512 MiB", 2**29), ("7", 7)],
+    [("80GB", 80 * 10**9), ("80GiB", 80 * 2**30), ("24_000_000_000B", 24 * 10**9), ("1.5 TB", 15 * 10**11),
+     ("16g", 16 * 10**9), ("512 MiB", 2**29), ("7B", 7), ("1,500 GB", 15 * 10**11)],
 )  # fmt: skip
 def test_sizes_as_people_write_them(text, size):
     assert units.size_in_bytes("--memory", text) == size
 
 
-@pytest.mark.parametrize("text", ["", "80", "GB", "-1GB", "80 GBB", "80GB/s", "80i", "nan", "0", "1e999GB"])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "-1GB", "80 GBB", "80GB/s", "80i", "nan", "0", "1e999GB", "1,5GB"]
+)
 def test_a_size_that_is_none_is_named_with_its_rule(text):
-    if text == "80":
-        assert units.size_in_bytes("--memory", text) == 80
-        return
-    with pytest.raises(ConfigError, match=r"--memory is '.*'; it must be a size such as 80GB"):
+    with pytest.raises(
+        ConfigError, match=r"--memory is '.*'; it must be a size of at least 1 B, such as 80GB"
+    ):
         units.size_in_bytes("--memory", text)
+
+
+def test_nothing_is_a_size_where_it_may_be():
+    assert (
+        units.size_in_bytes("--reserve", "0", least=0)
+        == units.size_in_bytes("--reserve", "0GB", least=0)
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "proposed"),
+    [
+        (units.size_in_bytes, "80", "80GB or 80GiB"),
+        (units.size_in_bytes, "1.5", "1.5GB or 1.5GiB"),
+        (units.size_in_bytes, "80_000_000_000", "80_000_000_000B"),
+        (units.bytes_per_second, "100", "100GB/s or 100Gbit/s"),
+        (units.bytes_per_second, "100/s", "100GB/s or 100Gbit/s"),
+        (units.bytes_per_second, "1e11", "1e11B/s"),
+        (units.flops_per_second, "400", "400GFLOPS or 400TFLOPS"),
+        (units.flops_per_second, "4e14", "4e14FLOPS"),
+    ],
+)
+def test_a_number_without_a_unit_is_asked_for_one(parse, text, proposed):
+    with pytest.raises(
+        ConfigError, match=rf"is '{text}': .* what\? It must have a unit, such as {proposed}$"
+    ):
+        parse("--option", text)
+    for each in proposed.split(" or "):
+        assert parse("--option", each) > 0
 
 
 def test_rates_and_counts():
@@ -52,8 +84,9 @@ def test_rates_and_counts():
     assert units.flops_per_second("--gemm-rate", "400TFLOPS") == 400e12
     assert units.flops_per_second("--gemm-rate", "0.4 PFLOP/s") == 400e12
     assert units.whole_number("--classes", "10_000_000") == units.whole_number("--classes", "10M") == 10**7
-    for wrong in ("2.5", "0", "-3", "ten", "1e3x"):
-        with pytest.raises(ConfigError, match=r"--classes is .* a whole number of at least 1"):
+    assert units.whole_number("--classes", "12,487,647") == 12_487_647  # as the plan itself prints it
+    for wrong in ("2.5", "0", "-3", "ten", "1e3x", "", "12,34", "1e13", "9" * 5000):
+        with pytest.raises(ConfigError, match=r"--classes is .* a whole number from 1 to 1,000,000,000,000"):
             units.whole_number("--classes", wrong)
     with pytest.raises(ConfigError, match="--bandwidth is '100Gb/s'"):  # bits or bytes?
         units.bytes_per_second("--bandwidth", "100Gb/s")
@@ -62,16 +95,37 @@ def test_rates_and_counts():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": 0}, "classes is 0; it must be a whole number of at least 1"),
+        ({"classes": 0}, "classes is 0; it must be a whole number from 1 to 1,000"),
+        ({"gpus": 10**16}, "gpus is 10000000000000000; it must be a whole number from 1 to 1,000"),
         ({"sample_rate": 1.5}, "sample_rate is 1.5; it must be above 0 and at most 1"),
         ({"sample_rate": float("nan")}, "sample_rate is nan"),
         ({"weight_dtype": "int8"}, "weight_dtype is 'int8'; it must be one of float32, float64, bfloat16"),
         ({"optimizer": "adam"}, "optimizer is 'adam'; it must be one of sgd, adamw"),
+        ({"gather_dtype": "float32"}, "gather_dtype is 'float32'; it must be bfloat16, or left out"),
+        ({"optimizer": None}, "optimizer is None; it must be one of sgd, adamw$"),
+        (
+            {"optimizer": "adamw", "momentum_dtype": "int8"},
+            "momentum_dtype is 'int8', but optimizer adamw has",
+        ),
+        (
+            {"optimizer": "adamw", "unsampled": "dense"},
+            "unsampled is 'dense', but optimizer adamw knows only",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_says_why(changes, message):
     with pytest.raises(ConfigError, match=message):
         replace(FACES, **changes)
+
+
+def test_a_setting_names_all_that_is_wrong_with_it():
+    with pytest.raises(ConfigError) as raised:
+        replace(FACES, classes=0, device="mps", sample_rate=2.0)
+    assert [line.split()[0] for line in str(raised.value).splitlines()] == [
+        "classes",
+        "sample_rate",
+        "device",
+    ]
 
 
 # Against real heads
@@ -137,9 +191,8 @@ REAL_RUNS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("asked", REAL_RUNS, ids=str)
-def test_memory_is_the_peak_of_a_real_run(asked):
-    assert_within(0.05, asked)
+def test_memory_is_the_peak_of_real_runs():
+    assert_within(0.05, REAL_RUNS)
 
 
 @pytest.mark.slow
@@ -148,19 +201,20 @@ def test_memory_is_the_peak_of_a_compiled_run(narrow):
     size = {"classes": 250_000, "embedding": 512, "batch": 256, "sample_rate": 0.2}
     asked = {**size, "compute_dtype": "bfloat16", **narrow}
     assert Setting(**asked, gpus=1, device="cpu").compiled
-    assert_within(0.05, asked)
+    assert_within(0.05, [asked])
 
 
-def assert_within(share: float, asked: dict) -> None:
+def assert_within(share: float, runs: list[dict]) -> None:
     """Freed memory goes back to the system, so the peak is what the head holds, not what malloc keeps too."""
-    asked = {**asked, "gpus": 1, "device": "cpu"}
+    runs = [{**asked, "gpus": 1, "device": "cpu"} for asked in runs]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     environment["MALLOC_MMAP_THRESHOLD_"] = str(1 << 20)
-    command = [sys.executable, "-m", "tests.plan_run", json.dumps(asked)]
+    command = [sys.executable, "-m", "tests.plan_run", json.dumps(runs)]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    memory = memory_of(Setting(**asked))
-    assert int(done.stdout.split()[-1]) == pytest.approx(memory.total, rel=share), memory
+    planned = [memory_of(Setting(**asked)) for asked in runs]
+    for asked, memory, peak in zip(runs, planned, map(int, done.stdout.split()), strict=True):
+        assert peak == pytest.approx(memory.total, rel=share), (asked, memory)
 
 
 # Arithmetic
@@ -191,6 +245,7 @@ def test_accumulated_batches_share_the_budget_of_kept_exponentials():
     assert kept_rows(once) == once.rows
     assert kept_rows(twice) == 2 * once.rows
     assert kept_rows(replace(FACES, accumulation=9)) <= 1_250_000 * 512 * 4 / 8 / (1024 * 4)
+    assert kept_rows(replace(FACES, accumulation=10**9)) == kept_rows(replace(FACES, accumulation=9))
 
 
 def test_the_floor_by_hand():
@@ -290,30 +345,80 @@ def test_the_command_prints_and_draws(call, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_command_says_what_to_change(call):
+def test_the_command_says_what_to_change_and_that_is_no_failure(call):
+    """A plan is an answer: the exit code is 0, and JSON says in a field whether it fits."""
     code, out, _ = call(*ASKED, "--memory", "4GB")
     assert code == 0
     assert "of 4.00 GB: DOES NOT FIT" in out
     assert "--weight-dtype bfloat16 " in out
     assert out.rstrip().endswith("fits")
+    for memory, fits in (("4GB", False), ("80GB", True)):
+        code, out, _ = call(*ASKED, "--memory", memory, "--json")
+        assert (code, json.loads(out)["fits"]) == (0, fits)
+
+
+def test_the_command_says_so_where_nothing_helps(call):
+    code, out, _ = call(*ASKED, "--memory", "100kB")
+    assert code == 0
+    assert "at most 0 classes fit" in out
+    assert out.rstrip().endswith("none of it is enough, nor are more ranks")
+
+
+def test_the_number_of_gpus_is_said_to_be_assumed_where_nobody_gave_it(call):
+    asked = (FACES_10M, "data.num_classes=10_000_000", "--memory", "80GB")
+    assert "on 1 GPU (assumed; --gpus N plans for N), batch 1,024 each" in call(*asked)[1]
+    assert "on 8 GPUs, batch 128 each (1,024 together)" in call(*asked, "--gpus", 8)[1]
+    assert "on 1 process (assumed; --gpus N plans for N)" in call(*asked, "--device", "cpu")[1]
+
+
+# Configs
+
+
+def setting_of(call, *arguments: object) -> dict:
+    asked = ("--classes", "10M", "--gpus", 8, "--memory", "80GB", "--json")
+    code, out, err = call(FACES_10M, *arguments, *asked)
+    assert code == 0, err
+    return json.loads(out)["setting"]
 
 
 def test_a_config_is_planned_for_and_options_win(call):
-    config = ROOT / "configs" / "faces_10m.yaml"
-    asked = ("--gpus", 8, "--memory", "80GB", "--json")
-    from_config = json.loads(call(config, "data.num_classes=10_000_000", *asked)[1])
-    assert from_config["memory"]["total"] == memory_of(FACES).total
-    overridden = json.loads(call(config, "--classes", "20M", "--momentum-dtype", "int8", *asked)[1])
-    wanted = {**from_config["setting"], "classes": 20_000_000, "momentum_dtype": "int8"}
-    assert overridden["setting"] == wanted
+    from_config = setting_of(call)
+    assert memory_of(Setting(**from_config)) == memory_of(FACES)
+    overridden = setting_of(call, "--batch", 64, "--momentum-dtype", "int8")
+    assert overridden == {**from_config, "batch": 64, "momentum_dtype": "int8"}
+
+
+def test_nulls_of_the_config_mean_the_same_in_the_plan(call):
+    assert setting_of(call)["gather_dtype"] is None
+    assert setting_of(call, "head.gather_dtype=bfloat16") == setting_of(call, "--gather-dtype", "bfloat16")
+    assert setting_of(call, "train.device=cpu")["device"] == "cpu"
+    assert setting_of(call, "optimizer.momentum=0")["momentum_dtype"] == "none"
+
+
+def test_another_optimizer_than_the_configs_leaves_out_what_is_not_its_own(call):
+    sgd = ("head.momentum_dtype=int8", "head.unsampled=dense")
+    adamw = setting_of(call, *sgd, "--optimizer", "adamw")
+    assert (adamw["momentum_dtype"], adamw["unsampled"]) == (None, None)
+    assert setting_of(call, "optimizer={name: adamw, lr: 0.001}", "--optimizer", "sgd") == setting_of(call)
+
+
+def test_more_gpus_than_the_configs_batch_has_samples_cannot_be(call):
+    asked = (FACES_10M, "--classes", "10M", "--memory", "80GB", "--gpus", 2000)
+    code, _, err = call(*asked)
+    assert code == 1
+    assert "gpus is 2,000, but train.batch_size, which they share, is 1,024" in err
+    assert call(*asked, "--batch", 1)[0] == 0
+
+
+# What is wrong
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--memory", "80GB"), "--classes is missing; give it, such as --classes 10_000_000"),
         (ASKED, "--memory is missing"),
-        ((*ASKED, "--memory", "eighty"), "--memory is 'eighty'; it must be a size such as 80GB"),
+        ((*ASKED, "--memory", "eighty"), "--memory is 'eighty'; it must be a size of at least 1 B"),
+        ((*ASKED, "--memory", "80"), "--memory is '80': 80 what? It must have a unit, such as 80GB or 80GiB"),
         (
             (*ASKED, "--memory", "80GB", "--weight-dtype", "fp8"),
             "weight_dtype is 'fp8'; it must be one of float32",
@@ -322,8 +427,16 @@ def test_a_config_is_planned_for_and_options_win(call):
             (*ASKED, "--memory", "8GB", "--reserve", "9GB"),
             "reserve is 9000000000; it must be less than memory",
         ),
-        ((*ASKED, "--memory", "8GB", "--plot", "nowhere/plan.png"), "--plot is nowhere/plan.png; it must be"),
-        ((ROOT / "configs" / "faces_10m.yaml", "--memory", "8GB"), "--classes is missing (the config leaves"),
+        (
+            (*ASKED, "--memory", "8GB", "--plot", "nowhere/plan.png"),
+            "--plot is 'nowhere/plan.png'; it must be",
+        ),
+        (
+            (*ASKED, "--memory", "8GB", "--plot", "/proc/x.png"),
+            "cannot write the picture /proc/x.png: No such",
+        ),
+        ((FACES_10M, "--memory", "8GB"), "--classes is missing (the config leaves"),
+        (("nowhere.yaml", "--memory", "8GB"), "nowhere.yaml: cannot read the config"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_exit_code_1(call, arguments, message):
@@ -331,3 +444,21 @@ def test_what_is_wrong_is_one_line_and_exit_code_1(call, arguments, message):
     assert (code, out) == (1, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first_words"),
+    [
+        ((), ["--memory", "--classes", "--embedding", "--batch"]),
+        ((FACES_10M,), ["--memory", "--classes"]),
+        ((FACES_10M, "head.sample_rat=1", "--gpus", "x"), ["--gpus", "--memory", "override"]),
+        (("--classes", "", "--batch", "x", "--embedding", 0, "--device", "mps", "--memory", "8GB"),
+         ["--classes", "--embedding", "--batch", "device"]),
+        ((*ASKED, "--memory", 8, "--bandwidth", 9, "--plot", "x.jpg"), ["--plot", "--memory", "--bandwidth"]),
+    ],
+)  # fmt: skip
+def test_all_that_is_wrong_is_said_at_once(call, arguments, first_words):
+    code, out, err = call(*arguments)
+    assert (code, out) == (1, "")
+    lines = err.removeprefix("partialfc: ConfigError: ").splitlines()
+    assert [line.split()[0] for line in lines] == first_words

@@ -77,15 +77,15 @@ def moment_bytes(setting: Setting, rows: int) -> int:
 
 def row_state_bytes(setting: Setting, rows: int) -> int:
     """RowSGD knows each row's step so that it can move it later; RowAdamW counts each row's steps."""
-    frozen = setting.optimizer == "sgd" and setting.unsampled == "frozen"
-    return 0 if frozen else rows * STEP_COUNTER
+    counted = setting.lazy or setting.optimizer == "adamw"
+    return rows * STEP_COUNTER if counted else 0
 
 
 def kept_rows(setting: Setting) -> int:
     """How many of the K rows of all micro-batches keep their exponentials until pass 2."""
     total = 0
     for _ in range(setting.accumulation):
-        total += chunks.kept_rows(
+        more = chunks.kept_rows(
             setting.rows,
             chunk_rows(setting),
             samples=setting.samples,
@@ -94,6 +94,9 @@ def kept_rows(setting: Setting) -> int:
             centre_bytes=_centres(setting),
             taken=total * setting.samples * setting.compute_bytes,
         )
+        if more == 0:
+            break
+        total += more
     return total
 
 
@@ -124,11 +127,15 @@ def _workspace(setting: Setting) -> int:
     # A sum of bfloat16 exponentials makes them float32 first.
     temporaries = samples * wide if item < wide else 0
     if not setting.compiled:
-        tensors: float = UNCOMPILED["adamw" if setting.optimizer == "adamw" else setting.unsampled]
+        tensors: float = UNCOMPILED[_moved_as(setting)]
         if setting.weight_dtype == "bfloat16":
             tensors += UNCOMPILED_ROUNDING
         temporaries = max(temporaries, int(tensors * size * wide), samples * (2 * wide + 1))
     return chunk_rows(setting) * (operands + temporaries)
+
+
+def _moved_as(setting: Setting) -> str:
+    return "adamw" if setting.optimizer == "adamw" else "dense" if setting.lazy else "frozen"
 
 
 def _step_rows(setting: Setting) -> int:

@@ -19,10 +19,10 @@ def to_dict(plan: Plan) -> dict[str, Any]:
     return values | {"fits": plan.fits, "left": plan.limit - plan.memory.total}
 
 
-def describe(plan: Plan) -> str:
-    """The plan as lines of text."""
+def describe(plan: Plan, *, gpus_given: bool = True) -> str:
+    """The plan as lines of text; it says so where nobody gave the number of GPUs."""
     sections = (
-        _setting(plan),
+        _setting(plan, gpus_given),
         _memory(plan),
         _communication(plan),
         _floor(plan),
@@ -36,13 +36,15 @@ def options(changes: Mapping[str, Any]) -> str:
     return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changes.items())
 
 
-def _setting(plan: Plan) -> Iterator[str]:
+def _setting(plan: Plan, gpus_given: bool) -> Iterator[str]:
     setting = plan.setting
+    assumed = "" if gpus_given else " (assumed; --gpus N plans for N)"
     yield (
-        f"{setting.classes:,} classes x {setting.embedding} on {_ranks(plan)}, batch {setting.batch} each "
-        f"({setting.samples:,} together)" + _micro_batches(plan)
+        f"{setting.classes:,} classes x {setting.embedding} on {_ranks(plan)}{assumed}, "
+        f"batch {setting.batch:,} each ({setting.samples:,} together)" + _micro_batches(plan)
     )
-    moments = {"adamw": "adamw moments"}.get(setting.optimizer, f"{setting.stored_momentum} momentum (sgd)")
+    stored = "no" if setting.stored_momentum == "none" else setting.stored_momentum
+    moments = "adamw moments" if setting.optimizer == "adamw" else f"{stored} momentum (sgd)"
     yield f"{setting.weight_dtype} centres, {moments}, {setting.compute_dtype} matrix products"
     yield (
         f"a shard of {setting.local_classes:,} centres, {setting.rows:,} of which take part in a step "
@@ -112,6 +114,8 @@ def _growth(plan: Plan) -> Iterator[str]:
     for each in plan.alternatives:
         verdict = "fits" if each.fits else "not enough"
         yield f"  {options(each.changes):<{wide}}{show_bytes(each.total):>9}  {verdict}"
+    if not any(each.fits for each in plan.alternatives):
+        yield "none of it is enough, nor are more ranks"
 
 
 def _line(name: str, value: str, note: str = "") -> str:
@@ -134,4 +138,4 @@ def _ranks(plan: Plan) -> str:
 
 def _micro_batches(plan: Plan) -> str:
     count = plan.setting.accumulation
-    return f", {count} micro-batches a step" if count > 1 else ""
+    return f", {count:,} micro-batches a step" if count > 1 else ""

@@ -1,6 +1,7 @@
 """What a plan is asked: a head, its batch and its ranks."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,13 @@ CHOICES = {
     "weight_dtype": ("float32", "float64", "bfloat16"),
     "compute_dtype": ("float32", "float64", "bfloat16"),
     "momentum_dtype": ("float32", "float64", "bfloat16", "int8", "none"),
-    "gather_dtype": ("float32", "bfloat16"),
+    "gather_dtype": ("bfloat16",),
     "optimizer": ("sgd", "adamw"),
     "unsampled": ("dense", "frozen"),
     "device": ("cuda", "cpu"),
 }
+MAY_BE_NONE = ("momentum_dtype", "gather_dtype", "unsampled")
+LARGEST = 10**15  # nothing overflows up to here, even where a picture looks further than the plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +29,10 @@ class Setting:
     """A head on `gpus` ranks (processes where device is "cpu"), `batch` samples each, in a step of
     `accumulation` such micro-batches.
 
-    momentum_dtype None is the head's own arithmetic, "none" is SGD without momentum; AdamW has moments of its
-    own. compile None: as the head decides by the size of a step. Raises ConfigError.
+    None is the config's null: momentum in the head's own arithmetic ("none" is SGD without momentum),
+    embeddings gathered as the backbone gives them (float32), "dense" for sgd, and compilation as the head
+    decides by the size of a step. AdamW has moments of its own and is always "frozen". Raises ConfigError,
+    which names everything that is wrong.
     """
 
     classes: int
@@ -38,24 +43,38 @@ class Setting:
     weight_dtype: str = "float32"
     compute_dtype: str = "float32"
     momentum_dtype: str | None = None
-    gather_dtype: str = "float32"
+    gather_dtype: str | None = None
     optimizer: str = "sgd"
-    unsampled: str = "dense"
+    unsampled: str | None = None
     device: str = "cuda"
     accumulation: int = 1
     compile: bool | None = None
 
     def __post_init__(self) -> None:
+        if problems := list(self._problems()):
+            raise ConfigError("\n".join(problems))
+
+    def _problems(self) -> Iterator[str]:
         for name in ("classes", "embedding", "gpus", "batch", "accumulation"):
             value: Any = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+                yield f"{name} is {value!r}; it must be a whole number from 1 to {LARGEST:,}"
         if not 0.0 < self.sample_rate <= 1.0:
-            raise ConfigError(f"sample_rate is {self.sample_rate!r}; it must be above 0 and at most 1")
+            yield f"sample_rate is {self.sample_rate!r}; it must be above 0 and at most 1"
         for name, choices in CHOICES.items():
             value = getattr(self, name)
-            if value not in choices and not (name == "momentum_dtype" and value is None):
-                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+            if value not in choices and not (value is None and name in MAY_BE_NONE):
+                yield f"{name} is {value!r}; it must be {_one_of(choices, or_nothing=name in MAY_BE_NONE)}"
+        if self.optimizer == "adamw" and self.momentum_dtype is not None:
+            yield (
+                f"momentum_dtype is {self.momentum_dtype!r}, but optimizer adamw has moments of its own; "
+                "leave it out, or take optimizer sgd"
+            )
+        if self.optimizer == "adamw" and self.unsampled == "dense":
+            yield (
+                "unsampled is 'dense', but optimizer adamw knows only 'frozen'; leave it out, or take "
+                "optimizer sgd"
+            )
 
     @property
     def local_classes(self) -> int:
@@ -87,7 +106,7 @@ class Setting:
     @property
     def lazy(self) -> bool:
         """Whether rows that sit a step out owe it, as RowSGD's unsampled="dense" has it."""
-        return self.optimizer == "sgd" and self.unsampled == "dense"
+        return self.optimizer == "sgd" and self.unsampled != "frozen"
 
     @property
     def compiled(self) -> bool:
@@ -117,4 +136,9 @@ class Setting:
 
     @property
     def gather_bytes(self) -> int:
-        return ITEM_BYTES[self.gather_dtype]
+        return ITEM_BYTES[self.gather_dtype or "float32"]
+
+
+def _one_of(choices: Sequence[str], *, or_nothing: bool) -> str:
+    named = f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
+    return f"{named}, or left out" if or_nothing else named

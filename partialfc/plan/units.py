@@ -1,4 +1,7 @@
-"""Quantities as people write them: 80GB, 80GiB, 24_000_000_000, 100GB/s, 400TFLOPS, 10M."""
+"""Quantities as people write them: 80GB, 80GiB, 100GB/s, 400Gbit/s, 400TFLOPS, 10M, 10_000_000.
+
+Sizes and rates need a unit: "80" might be bytes or gigabytes, and a wrong guess is a wrong plan.
+"""
 
 import math
 import re
@@ -13,11 +16,14 @@ DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
 COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
-NUMBER = r"(?P<number>\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*"
+NUMBER = r"(?P<number>(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*"
 BYTES = re.compile(NUMBER + r"(?P<prefix>[kmgtpKMGTP]?i?)[bB]?")
 BYTES_PER_SECOND = re.compile(NUMBER + r"(?P<prefix>[kmgtpKMGTP]?i?)(?P<unit>B|bit|)(?:/s|ps|)")
 FLOPS = re.compile(NUMBER + r"(?P<prefix>[kmgtpKMGTP]?)(?:flops?)?(?:/s)?", re.IGNORECASE)
 COUNT = re.compile(NUMBER + r"(?P<prefix>[kmbKMB]?)")
+PLAIN = re.compile(NUMBER + "(?P<prefix>)(?:/s)?")
+MOST = 10**12  # of anything that is counted
+LARGE = 1e6  # from here on, the unit proposed for a number without one is the plain one
 
 
 def maybe(parse: Callable[[str, str], T], field: str, text: str | None) -> T | None:
@@ -25,23 +31,25 @@ def maybe(parse: Callable[[str, str], T], field: str, text: str | None) -> T | N
 
 
 def whole_number(field: str, text: str) -> int:
-    """A count of at least 1: 512, 10_000_000, 10M, 1e7."""
+    """A count from 1 to `MOST`: 512, 10_000_000, 10,000,000, 10M, 1e7."""
     value = _value(COUNT.fullmatch(text), COUNTS)
-    if value is None or value < 1 or value != int(value):
-        raise _error(field, text, "a whole number of at least 1, such as 512, 10_000_000 or 10M")
+    if value is None or not 1 <= value <= MOST or value != int(value):
+        raise _error(field, text, f"a whole number from 1 to {MOST:,}, such as 512, 10_000_000 or 10M")
     return int(value)
 
 
-def size_in_bytes(field: str, text: str) -> int:
-    """A size: 80GB (10^9), 80GiB (2^30), or a plain number of bytes."""
+def size_in_bytes(field: str, text: str, *, least: int = 1) -> int:
+    """A size of at least so many bytes: 80GB (10^9), 80GiB (2^30)."""
+    _check_unit(field, text, "B", ("GB", "GiB"))
     value = _value(BYTES.fullmatch(text), DECIMAL | BINARY)
-    if value is None or value < 1:
-        raise _error(field, text, "a size such as 80GB, 80GiB or 80_000_000_000 (bytes)")
+    if value is None or value < least:
+        raise _error(field, text, f"a size of at least {show_bytes(least)}, such as 80GB or 80GiB")
     return int(value)
 
 
 def bytes_per_second(field: str, text: str) -> float:
-    """A bandwidth: 100GB/s, 3.35TB/s, 400Gbit/s, or a plain number of bytes a second."""
+    """A bandwidth: 100GB/s, 3.35TB/s, 400Gbit/s."""
+    _check_unit(field, text, "B/s", ("GB/s", "Gbit/s"))
     match = BYTES_PER_SECOND.fullmatch(text)
     value = _value(match, DECIMAL | BINARY)
     if match is None or value is None or value <= 0:
@@ -50,7 +58,8 @@ def bytes_per_second(field: str, text: str) -> float:
 
 
 def flops_per_second(field: str, text: str) -> float:
-    """A rate of floating-point operations: 400TFLOPS, 0.4PFLOP/s, 4e14."""
+    """A rate of floating-point operations: 400TFLOPS, 0.4PFLOP/s."""
+    _check_unit(field, text, "FLOPS", ("GFLOPS", "TFLOPS"))
     value = _value(FLOPS.fullmatch(text), DECIMAL)
     if value is None or value <= 0:
         raise _error(field, text, "a rate above 0 such as 400TFLOPS")
@@ -93,11 +102,20 @@ def _value(match: re.Match[str] | None, factors: dict[str, int]) -> float | None
     factor = factors.get(match["prefix"].lower())
     if factor is None:
         return None
-    number = match["number"].replace("_", "")
-    if number.isdigit():
-        return int(number) * factor
+    number = match["number"].replace("_", "").replace(",", "")
     value = float(number) * factor
-    return value if math.isfinite(value) else None
+    if not math.isfinite(value):
+        return None
+    return int(number) * factor if number.isdigit() else value
+
+
+def _check_unit(field: str, text: str, plain: str, usual: tuple[str, ...]) -> None:
+    match = PLAIN.fullmatch(text)
+    value = _value(match, {"": 1})
+    if match and value:
+        number = match["number"]
+        meant = " or ".join(number + unit for unit in ((plain,) if value >= LARGE else usual))
+        raise ConfigError(f"{field} is {text!r}: {number} what? It must have a unit, such as {meant}")
 
 
 def _error(field: str, text: str, rule: str) -> ConfigError:
