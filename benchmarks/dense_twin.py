@@ -31,16 +31,12 @@ class DenseTwin(HeadSubject):
         kept = self.optimizer.state[self.weight].values()
         return [self.weight.detach(), *(value for value in kept if isinstance(value, Tensor))]
 
-    def train_step(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         rows, labels = self._sample(labels)
         cos = functional.linear(functional.normalize(embeddings), functional.normalize(rows))
         places = labels[:, None]
         logits = (cos * SCALE).scatter(1, places, self._target(cos, embeddings, places))
-        loss = functional.cross_entropy(logits, labels)
-        torch.autograd.backward(loss)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss
+        return functional.cross_entropy(logits, labels)
 
     def _target(self, cos: Tensor, embeddings: Tensor, places: Tensor) -> Tensor:
         """The target's logit [N, 1]."""

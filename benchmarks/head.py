@@ -93,24 +93,8 @@ def measure(case: str, entries: list[Entry], options: argparse.Namespace) -> lis
 
 
 def _row(case: str, entry: Entry, timing: Timing, timed: list[tuple[Entry, Timing]]) -> table.Row:
-    work = entry.work
-    row: table.Row = {
-        "case": case,
-        "system": entry.system,
-        "classes": work.classes,
-        "sample_rate": work.sample_rate,
-        "compute": name_of(work.compute),
-        "storage": name_of(work.storage),
-        "processes": work.processes,
-        "threads": work.threads,
-        "batch": work.batch,
-        "embedding": work.embedding,
-        "median_s": table.rounded(timing.p50),
-        "p20_s": table.rounded(timing.p20),
-        "p80_s": table.rounded(timing.p80),
-        "first_step_s": table.rounded(timing.first),
-    }
-    return row | _facts(work, timing) | _compared(entry, timing, timed) | table.surroundings()
+    row = {"case": case, "system": entry.system} | entry.work.columns() | timing.columns()
+    return row | _facts(entry.work, timing) | _compared(entry, timing, timed) | table.surroundings()
 
 
 def _facts(work: Work, timing: Timing) -> table.Row:

@@ -63,11 +63,8 @@ class Peer(HeadSubject):
         kept = self.optimizer.state[weight].values()
         return [weight.detach(), *(value for value in kept if isinstance(value, Tensor))]
 
-    def train_step(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         loss: Tensor = self.head(embeddings, labels)
-        torch.autograd.backward(loss)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
         return loss
 
 

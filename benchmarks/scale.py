@@ -125,21 +125,8 @@ def _short(entry: Entry) -> str:
 
 def _row(case: str, entry: Entry, timing: Timing) -> table.Row:
     work, facts = entry.work, timing.facts
-    return {
-        "case": case,
-        "system": entry.system,
-        "classes": work.classes,
-        "rows": work.rows,
-        "compute": name_of(work.compute),
-        "storage": name_of(work.storage),
-        "momentum": name_of(work.momentum),
-        "threads": work.threads,
-        "batch": work.batch,
-        "embedding": work.embedding,
-        "median_s": table.rounded(timing.p50),
-        "p20_s": table.rounded(timing.p20),
-        "p80_s": table.rounded(timing.p80),
-        "first_step_s": table.rounded(timing.first),
+    row = {"case": case, "system": entry.system} | work.columns() | timing.columns()
+    return row | {
         "build_s": table.rounded(facts["build_s"]),
         "state_gb": table.rounded(facts["state_bytes"] / 1e9),
         "extra_memory_mb": round(facts["extra_bytes"] / 2**20),

@@ -16,6 +16,8 @@ AHEAD = 64  # batches drawn before the clock runs; a longer measurement sees the
 class HeadSubject(ABC):
     """Counts memory from before the head is built to the end, all that it and its libraries load included."""
 
+    optimizer: torch.optim.Optimizer
+
     def __init__(self, work: Work, rank: int) -> None:
         self.work = work
         _warm_libraries()
@@ -37,13 +39,17 @@ class HeadSubject(ABC):
         """Weights and momentum, as far as they exist by now."""
 
     @abstractmethod
-    def train_step(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Forward, backward, the optimizer's step and zero_grad -> the loss."""
+    def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """The forward pass of one training step."""
 
     def step(self) -> float:
+        """Seconds of forward, backward, the optimizer's step and zero_grad."""
         embeddings, labels = next(self._batches)
         started = time.perf_counter()
-        loss = self.train_step(embeddings, labels)
+        loss = self.loss(embeddings, labels)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         seconds = time.perf_counter() - started
         self.losses.append(loss.detach())
         embeddings.grad = None

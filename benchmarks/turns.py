@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from groups import Group
+from table import rounded
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,15 @@ class Timing:
     p50: float
     p80: float
     facts: dict[str, Any]
+
+    def columns(self) -> dict[str, float]:
+        """What a row of results says of it, the facts aside."""
+        return {
+            "median_s": rounded(self.p50),
+            "p20_s": rounded(self.p20),
+            "p80_s": rounded(self.p80),
+            "first_step_s": rounded(self.first),
+        }
 
 
 def take_turns(groups: Sequence[Group], *, warmup: int, steps: int) -> list[Timing]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,21 @@ class Work:
     def batch_here(self) -> int:
         """How much of the batch one process has."""
         return self.batch // self.processes
+
+    def columns(self) -> dict[str, Any]:
+        """What a row of results says of it."""
+        return {
+            "classes": self.classes,
+            "sample_rate": self.sample_rate,
+            "rows": self.rows,
+            "compute": name_of(self.compute),
+            "storage": name_of(self.storage),
+            "momentum": name_of(self.momentum),
+            "processes": self.processes,
+            "threads": self.threads,
+            "batch": self.batch,
+            "embedding": self.embedding,
+        }
 
     def batches(self, rank: int) -> Iterator[tuple[Tensor, Tensor]]:
         """This rank's embeddings [B, D], a leaf that wants a gradient, and labels [B]; every step others."""

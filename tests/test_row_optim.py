@@ -434,9 +434,7 @@ def test_state_of_other_sizes_or_dtypes_is_refused():
         return partialfc.RowSGD(head, lr=0.1, momentum=0.9, momentum_dtype=dtype)
 
     saved = optimizer(10, torch.float32).state_dict()
-    with pytest.raises(
-        ValueError, match=r"momentum is \[10, 8\] torch.float32, and this RowSGD's is \[12, 8\]"
-    ):
+    with pytest.raises(ValueError, match=r"momentum is \[10, 8\] torch.float32, .* RowSGD's is \[12, 8\]"):
         optimizer(12, torch.float32).load_state_dict(saved)
     with pytest.raises(ValueError, match=r"momentum is \[10, 8\] torch.float32, .* \[10, 8\] torch.bfloat16"):
         optimizer(10, torch.bfloat16).load_state_dict(saved)
