@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from partialfc.data.images import Pixels, decode, encode_jpeg, encode_png, resize
+from partialfc.data.images import Pixels, check, decode, encode_jpeg, encode_png, resize
 from partialfc.errors import ImageError
 
 
@@ -97,35 +98,55 @@ def test_exif_rotation_is_not_applied(kind: str) -> None:
     assert decode(encoded(image, kind, exif=exif)).shape == (20, 40, 3)
 
 
-def test_every_truncation_is_refused() -> None:
+@pytest.mark.parametrize("read", [decode, check])
+def test_every_truncation_is_refused(read: Callable[[bytes], Any]) -> None:
     for data in (encoded(RGB, "JPEG"), encoded(RGB, "JPEG", progressive=True), encoded(RGB, "PNG")):
         for size in range(0, len(data), 7):
             with pytest.raises(ImageError):
-                decode(data[:size])
+                read(data[:size])
         with pytest.raises(ImageError):
-            decode(data[:-1])
+            read(data[:-1])
 
 
-def test_damage_inside_is_refused_where_others_return_half_an_image() -> None:
+@pytest.mark.parametrize("read", [decode, check])
+def test_damage_inside_is_refused_where_others_return_half_an_image(read: Callable[[bytes], Any]) -> None:
     data = encoded(RGB, "JPEG", quality=95)
     middle = len(data) * 2 // 3
     for hole in (bytes(100), b"\xff\xd9"):
         damaged = data[:middle] + hole + data[middle + len(hole) :]
         assert by_pillow(damaged).shape == (48, 48, 3), "Pillow says nothing"
         with pytest.raises(ImageError, match=f"damaged JPEG of {len(data)} bytes: "):
-            decode(damaged)
+            read(damaged)
     data = encoded(RGB, "PNG")
     for place in range(30, len(data) - 16, 11):
         with pytest.raises(ImageError, match="damaged"):
-            decode(data[:place] + bytes([data[place] ^ 0x11]) + data[place + 1 :])
+            read(data[:place] + bytes([data[place] ^ 0x11]) + data[place + 1 :])
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8", b"<html>not found</html>", encoded(RGB, "GIF"), encoded(RGB, "BMP")]
 )
 def test_other_data_is_refused(data: bytes) -> None:
-    with pytest.raises(ImageError, match=f"neither JPEG nor PNG: {len(data)} bytes"):
-        decode(data)
+    for read in (decode, check):
+        with pytest.raises(ImageError, match=f"neither JPEG nor PNG: {len(data)} bytes"):
+            read(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(RGB, "JPEG", progressive=True),
+        encoded(RGB.convert("L"), "JPEG"),
+        encoded(RGB.convert("CMYK"), "JPEG"),
+        encoded(RGB, "JPEG") + b"more",
+        encoded(RGB.convert("P"), "PNG"),
+        encoded(RGB.convert("RGBA"), "PNG"),
+    ],
+    ids=["progressive", "grey", "cmyk", "bytes behind the end", "palette", "alpha"],
+)
+def test_the_check_passes_what_decodes(data: bytes) -> None:
+    decode(data)
+    check(data)
 
 
 def test_a_png_of_absurd_size_is_refused() -> None:

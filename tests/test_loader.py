@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -243,6 +244,69 @@ def test_an_error_that_is_not_ours_keeps_its_traceback(pictures):
     assert 'raise OSError("device gone")' in error.__notes__[0]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_records_are_replaced_by_the_next_good_one_counted_and_named(pictures, caplog, workers):
+    images = list(pictures.images)
+    images[6] = images[7] = b"not an image"
+    with build(Pictures(images), workers=workers, max_bad_records=2) as loader:
+        batches = take(loader, 9)  # three epochs
+        assert loader.bad_records == 2
+    good = joined(take(build(pictures), 9))
+    pairs = [pair for batch in islice(BatchSampler(11, global_batch=4, seed=1), 9) for pair in batch]
+    for place, (index, _) in enumerate(pairs):
+        taken = 8 if index in (6, 7) else index
+        assert batches[place // 4][1][place % 4] == taken % 5
+        if taken == index:
+            assert torch.equal(batches[place // 4][0][place % 4], good[0][place])
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == 2, "each once, however often it comes up"
+    for index in (6, 7):
+        assert any(f"replaced: pictures/{index}.png: neither JPEG nor PNG" in line for line in warned)
+
+
+@pytest.mark.parametrize("kind", ["image", "record"])
+def test_one_bad_record_more_than_allowed_ends_the_run(pictures, kind):
+    source = Trouble(pictures.images, bad=6, kind=kind)
+    source.images = list(source.images)
+    source.images[8] = b"not an image"
+    error, loader = read_until_error(source, 0, max_bad_records=1)
+    assert isinstance(error, ImageError | RecordError)
+    assert re.search(r"pictures/[68]\.png: .*; max_bad_records is 1, and that many were skipped", str(error))
+    assert loader.bad_records == 1
+
+
+def test_a_replacement_is_looked_for_no_further_than_the_limit():
+    error, _ = read_until_error(Pictures([b"not an image"] * 11), 0, max_bad_records=3)
+    assert type(error) is ImageError
+    assert "max_bad_records is 3" in str(error)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("label", LabelError), ("os", DataError)])
+def test_a_wrong_label_or_a_failing_disk_is_never_skipped(pictures, kind, expected):
+    error, loader = read_until_error(
+        Trouble(pictures.images, bad=6, kind=kind, label=7), 0, max_bad_records=5
+    )
+    assert type(error) is expected
+    assert loader.bad_records == 0
+
+
+def test_batches_that_workers_have_ready_are_counted(pictures):
+    loader = build(pictures)
+    next(loader)
+    assert loader.queued == 0, "without workers nothing is read ahead"
+    with build(pictures, workers=2) as loader:
+        assert loader.queued == 0
+        next(loader)
+        deadline = time.monotonic() + 60
+        while loader.queued < 4:  # torch keeps two batches a worker under way
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        next(loader)
+        assert loader.queued >= 3
+        loader.close()
+        assert loader.queued == 0
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("label", [-1, 5, 2**40])
 def test_a_label_out_of_range_is_named(pictures, workers, label):
@@ -334,6 +398,7 @@ def test_a_killed_main_process_takes_its_workers_along(tmp_path):
         ({"rank": 2, "world_size": 2}, r"rank is 2: it must be 0\.\.1"),
         ({"image_size": 0}, "image_size is 0: it must be 1 or more"),
         ({"channels": 2}, r"channels is 2: it must be 1 \(grey\) or 3 \(RGB\)"),
+        ({"max_bad_records": -1}, r"max_bad_records is -1: it must be 0 \(none is skipped\) or more"),
         ({"timeout_seconds": 0}, "timeout_seconds is 0: it must be more than 0"),
         ({"seed": -1}, "seed is -1"),
         ({"position": -1}, "position is -1"),

@@ -19,6 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"
 
 
 def decode(data: bytes, *, channels: int = 3) -> Pixels:
@@ -46,7 +47,7 @@ def check(data: bytes) -> None:
         if data.startswith(_JPEG):
             simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_height=1, min_width=1, strict=True)
             return
-        if data.startswith(_PNG):
+        if data.startswith(_PNG) and _PNG_END in data:  # whose checksum Pillow leaves out
             with Image.open(io.BytesIO(data)) as image:
                 image.verify()
             return
