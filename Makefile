@@ -15,7 +15,7 @@ METRICS_PORT ?= 0
 MONITOR_RUN ?= configs/quickstart.yaml run.dir=runs/monitor train.steps=4000 train.log_every=10 \
 	verification.every_steps=100
 
-.PHONY: quickstart monitor test check format clean
+.PHONY: quickstart monitor test integration check format clean
 
 quickstart: $(GLYPHS)/train.rec  ## train two processes on real images, verify on unseen classes
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 \
@@ -32,6 +32,10 @@ monitor: $(GLYPHS)/train.rec  ## Prometheus, a long quickstart and a page with i
 
 test: $(INSTALLED)  ## the whole suite; slow and distributed tests included
 	$(BIN)/python -m pytest
+
+integration: $(INSTALLED)  ## a real Slurm and the container image; as root on Debian it installs what they need
+	tests/integration/install.sh
+	$(BIN)/python -m pytest -m integration
 
 check: $(INSTALLED)  ## lint, format, types
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@
 #   LOCAL_ADDR        address by which other nodes reach this one, where its host name is not that
 #   IFNAME            network interface between the nodes, where gloo and NCCL choose the wrong one
 #   MAX_RESTARTS      starts after a failure, of all processes together; default 0
+#   RDZV_TIMEOUT      seconds in which all nodes must have come; default 600
 #   SHUTDOWN_TIMEOUT  seconds that a stop by signal waits for the last checkpoint; default 110
 #   TARGETS           file for the addresses of /metrics, for Prometheus: the config's metrics.targets
 #   OMP_NUM_THREADS   CPU threads a process; default: this node's cores over its processes
@@ -52,6 +53,7 @@ NODE_RANK=${NODE_RANK:-${PET_NODE_RANK:-}}
 RDZV_ENDPOINT=${RDZV_ENDPOINT:-${PET_MASTER_ADDR:+$PET_MASTER_ADDR:${PET_MASTER_PORT:-29400}}}
 RDZV_ID=${RDZV_ID:-partialfc}
 MAX_RESTARTS=${MAX_RESTARTS:-0}
+RDZV_TIMEOUT=${RDZV_TIMEOUT:-600}
 SHUTDOWN_TIMEOUT=${SHUTDOWN_TIMEOUT:-110}
 PYTHON=${PYTHON:-python3}
 [[ $NPROC_PER_NODE != auto ]] || NPROC_PER_NODE=$(count_gpus)
@@ -62,6 +64,7 @@ check NODE_RANK '0|[1-9][0-9]*' "the number of this node, 0 to NNODES - 1"
 check RDZV_ENDPOINT '([^:]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}' "HOST:PORT, such as node0:29400"
 check IS_HOST 'true|false' "true on the node at RDZV_ENDPOINT, false elsewhere"
 check MAX_RESTARTS '[0-9]+' "a number of restarts, 0 or more"
+check RDZV_TIMEOUT '[1-9][0-9]*' "a number of seconds, 1 or more"
 check SHUTDOWN_TIMEOUT '[1-9][0-9]*' "a number of seconds, 1 or more"
 check OMP_NUM_THREADS '[1-9][0-9]*' "a number of threads, 1 or more"
 check TARGETS '.+\.json' "a .json file, the only kind that Prometheus reads here"
@@ -84,7 +87,8 @@ else
         fail "RDZV_ENDPOINT is $RDZV_ENDPOINT, but something listens there already: end it, or choose another port"
     fi
     options+=(--nnodes "$NNODES" --rdzv-backend c10d --rdzv-endpoint "$RDZV_ENDPOINT" --rdzv-id "$RDZV_ID")
-    [[ -z ${IS_HOST-} ]] || options+=(--rdzv-conf "is_host=$IS_HOST")
+    # Without read_timeout a node that comes first waits one minute only for the one at RDZV_ENDPOINT.
+    options+=(--rdzv-conf "join_timeout=$RDZV_TIMEOUT,read_timeout=$RDZV_TIMEOUT${IS_HOST:+,is_host=$IS_HOST}")
     [[ -z ${LOCAL_ADDR-} ]] || options+=(--local-addr "$LOCAL_ADDR")
 fi
 

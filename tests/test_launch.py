@@ -78,7 +78,7 @@ def test_several_nodes_meet_at_the_endpoint(recorder):
     arguments, seen = asked(recorder, **many, NODE_RANK="3", LOCAL_ADDR="10.0.0.3", MAX_RESTARTS="2")
     assert "--nproc-per-node 8 --max-restarts 2 " in arguments
     assert "--nnodes 4 --rdzv-backend c10d --rdzv-endpoint node0:1 --rdzv-id job7 " in arguments
-    assert "--rdzv-conf is_host=false --local-addr 10.0.0.3 " in arguments
+    assert "--rdzv-conf join_timeout=600,read_timeout=600,is_host=false --local-addr 10.0.0.3 " in arguments
     assert seen["OMP_NUM_THREADS"] == "1"
     assert "is_host=true" in asked(recorder, **many, NODE_RANK="0")[0]
     assert "is_host=true" in asked(recorder, **many, NODE_RANK="1", IS_HOST="true")[0]
@@ -108,7 +108,7 @@ def test_what_kubeflow_sets_is_taken(recorder):
     pod = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "auto", "PET_NODE_RANK": "1"}
     arguments, seen = asked(recorder, **pod, PET_MASTER_ADDR="job-node-0-0.job", PET_MASTER_PORT="29400")
     assert "--nnodes 2 --rdzv-backend c10d --rdzv-endpoint job-node-0-0.job:29400 " in arguments
-    assert "--rdzv-conf is_host=false " in arguments
+    assert "is_host=false " in arguments
     assert not [name for name in seen if name.startswith("PET_")]
 
 
@@ -125,6 +125,7 @@ def test_what_kubeflow_sets_is_taken(recorder):
         ({"IS_HOST": "yes"}, "IS_HOST is 'yes'; it must be true on the node at RDZV_ENDPOINT, false"),
         ({"IFNAME": "eth77"}, "IFNAME is 'eth77', but this node's interfaces are: "),
         ({"MAX_RESTARTS": "x"}, "MAX_RESTARTS is 'x'; it must be a number of restarts, 0 or more"),
+        ({"RDZV_TIMEOUT": "soon"}, "RDZV_TIMEOUT is 'soon'; it must be a number of seconds, 1 or more"),
         ({"SHUTDOWN_TIMEOUT": "0"}, "SHUTDOWN_TIMEOUT is '0'; it must be a number of seconds, 1 or more"),
         ({"OMP_NUM_THREADS": "two"}, "OMP_NUM_THREADS is 'two'; it must be a number of threads, 1 or more"),
         ({"TARGETS": "targets.yaml"}, "TARGETS is 'targets.yaml'; it must be a .json file"),
