@@ -1,8 +1,9 @@
-"""Which library decodes and moves images fastest: `python benchmarks/decode.py --output FILE.csv`.
+"""Which library, and which loader, reads images fastest: `python benchmarks/decode.py --output FILE.csv`.
 
-The fixture's 128 glyphs in one process on one thread. Libraries take turns within each round, and the clock
-is the thread's CPU time, so that whatever else the machine does hits all alike; a row gives images per CPU
-second at the 20th, 50th and 80th percentile of the rounds. A library that is not installed is skipped, and
+The fixture's 128 glyphs. Libraries decode or move them in one process on one thread; the loaders, without
+workers and DALI's on the CPU, each have a process and make whole batches of them. All take turns within each
+round, and the clock is CPU time, so that whatever else the machine does hits all alike; a row gives images
+per CPU second at the 20th, 50th and 80th percentile of the rounds. What is not installed is skipped, and
 named.
 """
 
@@ -10,35 +11,48 @@ import argparse
 import csv
 import importlib
 import io
+import multiprocessing
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 
 from partialfc.data.augmentation import Augment, augment
+from partialfc.data.dali import build_dali_loader
 from partialfc.data.images import decode, encode_png, resize
+from partialfc.data.loader import Loader, build_loader
 from partialfc.data.records import RecordSource
+from partialfc.errors import MissingExtraError
 
 FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "mxnet_rec" / "train.rec"
 ROUNDS = 60
+AFFINE = Augment(flip=True, shift=0.1, scale=0.1, rotate=10)
+
+LOADER_CASES = {"loader 112x112x3": Augment(), "loader, affine 112x112x3": AFFINE}
+LOADERS = ("partialfc", "nvidia-dali-cuda120")
+LOADER_ROUNDS = 20
+BATCH, TURN = 64, 8  # images in a batch, batches in a turn
 
 Work = Callable[[Any], Any]
 
 
 def partialfc() -> dict[str, Work]:
     rng = np.random.default_rng(0)
-    options = Augment(flip=True, shift=0.1, scale=0.1, rotate=10)
     return {
         "jpeg 112x112x3": decode,
         "png 112x112x3": decode,
         "png 32x32x1": lambda data: decode(data, channels=1),
-        "affine 32x32x1": lambda pixels: augment(pixels, rng, options),
-        "affine 112x112x3": lambda pixels: augment(pixels, rng, options),
+        "affine 32x32x1": lambda pixels: augment(pixels, rng, AFFINE),
+        "affine 112x112x3": lambda pixels: augment(pixels, rng, AFFINE),
     }
 
 
@@ -124,7 +138,80 @@ def machine() -> str:
     return f"{len(names)} x {names[0]}" if names else platform.processor() or platform.machine()
 
 
+def open_loader(library: str, case: str) -> Loader:
+    source = RecordSource(FIXTURE)
+    options: dict[str, Any] = {"global_batch": BATCH, "seed": 0, "image_size": 112, "channels": 3}
+    options["augment"] = LOADER_CASES[case]
+    if library == "partialfc":
+        return build_loader(source, **options)
+    return build_dali_loader(source, device=torch.device("cpu"), **options)
+
+
+def serve(connection: Connection, library: str, case: str) -> None:
+    """A loader's process: for each request its CPU seconds so far, and then, unless it was None, a turn."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    with open_loader(library, case) as loader:
+        for _ in range(TURN):
+            next(loader)
+        while True:
+            request = connection.recv()
+            connection.send(time.process_time())
+            if request is None:
+                return
+            for _ in range(TURN):
+                next(loader)
+            connection.send(None)
+
+
+@contextmanager
+def loader_process(library: str, case: str) -> Iterator[Connection]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, library, case))
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.join()
+
+
+def measure_loaders(case: str) -> dict[str, list[float]]:
+    """Images per CPU second of every round, by library.
+
+    From the start of one turn to that of the next: DALI decodes a batch ahead, beyond the end of its turn.
+    """
+    clocks: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        processes = {}
+        for library in LOADERS:
+            try:
+                open_loader(library, case).close()
+            except MissingExtraError as error:
+                print(f"{library}: skipped: {error}", file=sys.stderr)
+                continue
+            processes[library] = stack.enter_context(loader_process(library, case))
+            clocks[library] = []
+        for _ in range(LOADER_ROUNDS):
+            for library, process in processes.items():
+                process.send(TURN)
+                clocks[library].append(process.recv())
+                process.recv()
+        for library, process in processes.items():
+            process.send(None)
+            clocks[library].append(process.recv())
+    return {library: (TURN * BATCH / np.diff(clock)).tolist() for library, clock in clocks.items()}
+
+
 def measure() -> list[dict[str, Any]]:
+    return measure_libraries() + [
+        row(case, library, rates) for case in LOADER_CASES for library, rates in measure_loaders(case).items()
+    ]
+
+
+def measure_libraries() -> list[dict[str, Any]]:
     data = inputs()
     contestants: list[tuple[str, str, Work, list[float]]] = []
     for library, load in LIBRARIES.items():
@@ -140,23 +227,25 @@ def measure() -> list[dict[str, Any]]:
             for item in data[case]:
                 work(item)
             rates.append(len(data[case]) / (time.thread_time() - start))
-    rows = []
-    for case, library, _, rates in sorted(contestants, key=lambda row: row[:2]):
-        p20, p50, p80 = (round(rate) for rate in np.percentile(rates, [20, 50, 80]))
-        rows.append(
-            {
-                "case": case,
-                "library": library,
-                "version": version(library),
-                "p20_images_per_cpu_s": p20,
-                "p50_images_per_cpu_s": p50,
-                "p80_images_per_cpu_s": p80,
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "machine": machine(),
-            }
-        )
-    return rows
+    return [
+        row(case, library, rates)
+        for case, library, _, rates in sorted(contestants, key=lambda contestant: contestant[:2])
+    ]
+
+
+def row(case: str, library: str, rates: list[float]) -> dict[str, Any]:
+    p20, p50, p80 = (round(rate) for rate in np.percentile(rates, [20, 50, 80]))
+    return {
+        "case": case,
+        "library": library,
+        "version": version(library),
+        "p20_images_per_cpu_s": p20,
+        "p50_images_per_cpu_s": p50,
+        "p80_images_per_cpu_s": p80,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": machine(),
+    }
 
 
 def main() -> None:
@@ -166,8 +255,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
     arguments = parser.parse_args()
     rows = measure()
-    for row in rows:
-        print(f"{row['case']:18} {row['library']:24} {row['p50_images_per_cpu_s']:>8} images/s")
+    for each in rows:
+        print(
+            f"{each['case']:26} {each['library']:24} {each['p50_images_per_cpu_s']:>8} images per CPU second"
+        )
     if arguments.output:
         with arguments.output.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")

@@ -24,6 +24,9 @@ from torch import Tensor
 from work import Work
 
 NAME = "floor"
+# Which part of a step each product is, and each touch of the rows.
+GATHER, COSINES, PULL, PUSH, UPDATE = "gather", "cosines", "pull", "push", "update"
+PRODUCTS = (COSINES, PULL, PUSH)
 CHUNKS = (1024, 2048, 4096, 8192, 16384)
 COPY_BYTES = 512 << 20
 TRIAL_ROWS = 16384  # enough to tell the forms apart
@@ -54,31 +57,43 @@ class Floor:
         self._forms: list[Form] = []
         size = min(COPY_BYTES, 64 * fewest_bytes(work)) // 4
         self._source, self._copy = torch.ones(size), torch.zeros(size)
-        self._products: list[float] = []
+        self._parts: list[dict[str, float]] = []
         self._rates: list[float] = []
 
     def step(self) -> float:
+        rows = self.work.rows
         if not self._forms:
-            self._forms = [_fastest(forms, self.work.rows) for forms in _products(self.work)]
-        products = sum(form.seconds(self.work.rows) for form in self._forms)
+            self._forms = [_fastest(forms, rows) for forms in _products(self.work)]
+        parts = {part: form.seconds(rows) for part, form in zip(PRODUCTS, self._forms, strict=True)}
         started = time.perf_counter()
         self._copy.copy_(self._source)
         rate = 2 * self._source.nbytes / (time.perf_counter() - started)
-        self._products.append(products)
+        parts |= {part: count / rate for part, count in _bytes(self.work).items()}
+        self._parts.append(parts)
         self._rates.append(rate)
-        return products + fewest_bytes(self.work) / rate
+        return sum(parts.values())
+
+    def parts(self, steps: int) -> dict[str, float]:
+        """The median seconds of each part over the last `steps` steps."""
+        last = self._parts[-steps:]
+        return {part: statistics.median(each[part] for each in last) for part in last[0]}
 
     def facts(self) -> dict[str, Any]:
         return {
-            "products_s": statistics.median(self._products),
+            "products_s": statistics.median(sum(each[part] for part in PRODUCTS) for each in self._parts),
             "bytes_per_s": statistics.median(self._rates),
             "products": "; ".join(f"{form.name} by {form.chunk} rows" for form in self._forms),
         }
 
 
 def fewest_bytes(work: Work) -> int:
+    return sum(_bytes(work).values())
+
+
+def _bytes(work: Work) -> dict[str, int]:
     row = work.rows * work.embedding
-    return row * work.storage.itemsize + 2 * row * (work.storage.itemsize + work.momentum.itemsize)
+    stored = work.storage.itemsize
+    return {GATHER: row * stored, UPDATE: 2 * row * (stored + work.momentum.itemsize)}
 
 
 def _fastest(forms: Iterator[Form], rows: int) -> Form:
@@ -94,7 +109,7 @@ def _fastest(forms: Iterator[Form], rows: int) -> Form:
 
 
 def _products(work: Work) -> list[Iterator[Form]]:
-    """Cosines [N, K], pull on the embeddings [N, D], push on the centres [K, D]; None stands for K.
+    """PRODUCTS: cosines [N, K], pull on the embeddings [N, D], push on the centres [K, D]; None is K.
 
     Embeddings and centres lie row by row; the exponentials may lie either way.
     """

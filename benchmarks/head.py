@@ -27,12 +27,9 @@ import floor
 import ours
 import peer
 import table
-import torch
 from groups import Build, started
 from turns import Timing, take_turns
-from work import Work, name_of
-
-DTYPES = (torch.float32, torch.bfloat16)
+from work import DTYPES, FULL, SAMPLED, Work, name_of
 
 
 @dataclass(frozen=True)
@@ -49,23 +46,28 @@ Other = tuple[str, Build]
 
 
 def sampled(other: Other, options: argparse.Namespace) -> list[Entry]:
-    return _against(other, Work(1_000_000 // options.shrink, 0.1, options.threads))
+    return _against(other, _work(SAMPLED, options))
 
 
 def full(other: Other, options: argparse.Namespace) -> list[Entry]:
-    return _against(other, Work(200_000 // options.shrink, 1.0, options.threads))
+    return _against(other, _work(FULL, options))
 
 
 def processes(other: Other, options: argparse.Namespace) -> list[Entry]:
     entries = []
     for dtype in DTYPES:
-        one = Work(1_000_000 // options.shrink, 0.1, options.threads, compute=dtype)
+        one = replace(_work(SAMPLED, options), compute=dtype)
         many = replace(one, processes=options.threads, threads=1)
         entries += [
             Entry(ours.NAME, ours.Ours, one),
             Entry(ours.NAME, ours.Ours, many, over=(ours.NAME, one)),
         ]
     return entries
+
+
+def _work(case: tuple[int, float], options: argparse.Namespace) -> Work:
+    classes, sample_rate = case
+    return Work(classes // options.shrink, sample_rate, options.threads)
 
 
 def _against(other: Other, work: Work) -> list[Entry]:

@@ -9,6 +9,9 @@ from torch import Tensor
 
 SCALE, MARGIN = 64.0, 0.5  # ArcFace
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4
+DTYPES = (torch.float32, torch.bfloat16)  # of the products
+# Classes and sample rate of the two cases that the floor is compared with.
+SAMPLED, FULL = (1_000_000, 0.1), (200_000, 1.0)
 
 
 @dataclass(frozen=True)

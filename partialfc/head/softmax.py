@@ -120,10 +120,10 @@ class Softmax:
         for chunk in rows.chunks(step):
             start, stop = chunk.start, chunk.stop
             centres = chunk.unit_centres(centres_buffer, compiled=self.compiled)
-            cos = torch.mm(centres, unit_t, out=cos_buffer[: len(centres)])
+            cos = cosines(centres, unit_t, out=cos_buffer[: len(centres)])
             weighted = kept[start:stop] if stop <= kept_count else spare[: len(centres)]
             by_target = self.exponentials(cos, batch, start, out=weighted, sums=sums)
-            _add_product(pull, weighted, centres)
+            add_pull(pull, weighted, centres)
             if target_pull is not None and by_target is not None:
                 target_pull += by_target
         return PassOne(sums, pull, target_pull, Kept(kept))
@@ -213,7 +213,7 @@ class BatchGradient:
         assert centres is not None
         if self._unit_t is None:
             self._unit_t = self.batch.unit.to(centres.dtype).T.contiguous()
-        values = torch.mm(centres, self._unit_t)
+        values = cosines(centres, self._unit_t)
         self.softmax.exponentials(values, self.batch, start, out=values)
         self._put_targets(values, start)
         return values
@@ -283,7 +283,12 @@ def _place(batch: LocalBatch, chunk: Chunk, num_rows: int) -> _Place:
     return _Place(low, high, np.searchsorted(chunk_rows, batch.rows[low:high]))
 
 
-def _add_product(total: Tensor, weighted: Tensor, centres: Tensor) -> None:
+def cosines(centres: Tensor, unit_t: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Unit centres [k, D] and turned unit embeddings [D, N] -> cosines [k, N], in `out` if given."""
+    return torch.mm(centres, unit_t, out=out)
+
+
+def add_pull(total: Tensor, weighted: Tensor, centres: Tensor) -> None:
     """total [N, D] += weighted [k, N]^T @ centres [k, D], summed in total's dtype."""
     if total.dtype == weighted.dtype:
         total.addmm_(weighted.T, centres)
