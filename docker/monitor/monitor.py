@@ -30,7 +30,8 @@ def main() -> int:
     """The exit status: that of a run that failed, 1 with one message if something cannot start, else 0."""
     options = arguments()
     page = f"http://{HOST}:{options.port}/user/"
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs without it
+        signal.signal(number, _interrupt)
     prometheus: subprocess.Popen[bytes] | None = None
     training: subprocess.Popen[bytes] | None = None
     try:

@@ -1,5 +1,7 @@
 // Reads a Grafana dashboard: its panels, and its queries with Grafana's variables filled in.
 
+const LEAST_RATE_SECONDS = 20;
+
 export async function loadDashboard(url) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
@@ -20,9 +22,9 @@ export function window(panel, { range, scrape, points, now }) {
   return { start: Math.floor((now - range) / step) * step, end: Math.floor(now / step) * step, step };
 }
 
-/** A query with $run and $__rate_interval filled in. */
+/** A query with $run and $__rate_interval filled in: Grafana's interval, and room for some steps of the run. */
 export function fill(expr, { run, step, scrape }) {
-  const rate = Math.ceil(Math.max(step + scrape, 4 * scrape));
+  const rate = Math.ceil(Math.max(step + scrape, 4 * scrape, LEAST_RATE_SECONDS));
   return expr.replaceAll("$__rate_interval", `${rate}s`).replaceAll("$run", run.replace(/["\\]/g, "\\$&"));
 }
 

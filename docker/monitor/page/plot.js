@@ -137,6 +137,7 @@ export function drawSeries(canvas, all, { from, to, step, cursor, ...panel }) {
       context.lineWidth = each.floor ? 1 : 1.8;
       context.lineJoin = "round";
       context.stroke(line);
+      if (piece.length === 1) dot(context, x(each.times[piece[0]]), y(top[piece[0]]), colour);
     }
   });
   if (panel.threshold !== undefined) dashed(context, left, y(panel.threshold), width, y(panel.threshold), LIMIT);
@@ -176,6 +177,13 @@ export function drawHeatmap(canvas, series, { from, to, step, cursor, unit }) {
   }
   if (cursor !== null && cursor >= from) dashed(context, x(cursor), 0, x(cursor), height - BOTTOM, TEXT);
   return { left, width };
+}
+
+function dot(context, x, y, colour) {
+  context.fillStyle = colour;
+  context.beginPath();
+  context.arc(x, y, 2, 0, 2 * Math.PI);
+  context.fill();
 }
 
 function dashed(context, fromX, fromY, toX, toY, colour) {

@@ -1,6 +1,7 @@
 // Numbers as a reader wants them, by the names that Grafana has for units.
 
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const DURATIONS = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200]; // seconds, round in minutes or hours
 const SHORT = ["", "k", "M", "G", "T"];
 
 /** The number with about three digits that count, or with exactly `decimals` behind the point. */
@@ -65,6 +66,7 @@ export function ticks(low, high, count, unit) {
 
 function roundStep(rough, unit, high) {
   if (unit === "degree") return [5, 15, 30, 45, 90].find((size) => size >= rough) ?? 180;
+  if (unit === "s" && high >= 90) return DURATIONS.find((size) => size >= rough) ?? 86400 * Math.ceil(rough / 86400);
   const binary = (unit === "bytes" || unit === "Bps") && high >= 1;
   const base = binary ? 1024 ** Math.floor(Math.log(high) / Math.log(1024)) : 1;
   const power = 10 ** Math.floor(Math.log10(rough / base));
