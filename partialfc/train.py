@@ -217,8 +217,8 @@ class Trainer:
             state.step,
             finite=finite_everywhere,
             own_microseconds=table[:, 2],
-            queued=getattr(self.loader, "queued", 0),
-            bad_records=getattr(self.loader, "bad_records", 0),
+            queued=self.loader.queued,
+            bad_records=self.loader.bad_records,
         )
         if finite_everywhere:
             state.optimizer.step()

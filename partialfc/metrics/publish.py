@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, push_to_gateway
@@ -65,7 +66,7 @@ def push(registry: Registry, pushgateway: str) -> None:
     collector.register(registry)
     try:
         push_to_gateway(pushgateway, JOB, collector, grouping_key=registry.labels, timeout=PUSH_SECONDS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         log.warning(
             "metrics.pushgateway is %s, which did not take the metrics (%s); the run itself is whole",
             *(pushgateway, error),
