@@ -21,6 +21,7 @@ from partialfc.plan import Setting
 from partialfc.plan.memory import chunk_rows
 
 STEPS = 2  # the second pays what rows owe since the first
+WARM_UP_RATE = 0.9  # samples, as the head to be measured does, but of few classes
 
 
 def status(name: str) -> int:
@@ -65,8 +66,8 @@ def train(setting: Setting) -> None:
 
 
 def print_peak(asked: Setting) -> None:
-    two_chunks = int(2 * chunk_rows(asked) / asked.sample_rate)
-    train(replace(asked, classes=min(asked.classes, two_chunks), compile=asked.compiled))
+    two_chunks = int(2 * chunk_rows(asked) / WARM_UP_RATE)
+    train(replace(asked, classes=two_chunks, sample_rate=WARM_UP_RATE, compile=asked.compiled))
     gc.collect()  # a head and its optimizer know each other
     ctypes.CDLL(None).malloc_trim(0)
     before = status("VmRSS")

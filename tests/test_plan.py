@@ -402,6 +402,25 @@ def test_another_optimizer_than_the_configs_leaves_out_what_is_not_its_own(call)
     assert setting_of(call, "optimizer={name: adamw, lr: 0.001}", "--optimizer", "sgd") == setting_of(call)
 
 
+SHOWN = [
+    (path.name, command)
+    for path in (ROOT / "README.md", *sorted((ROOT / "configs").glob("*.yaml")))
+    for command in re.findall(r"(?m)^(?:#\s+)?partialfc plan (.*)$", path.read_text())
+]
+
+
+@pytest.mark.parametrize(("file", "arguments"), SHOWN)
+def test_plans_that_the_documents_show_can_be_made(call, monkeypatch, file, arguments):
+    monkeypatch.chdir(ROOT)
+    code, out, err = call(*arguments.split())
+    assert code == 0, err
+    assert re.search(r"of 80.0 GB: fits", out)
+
+
+def test_the_documents_show_plans():
+    assert {"README.md", "faces_100k.yaml", "faces_10m.yaml"} <= {file for file, _ in SHOWN}
+
+
 def test_more_gpus_than_the_configs_batch_has_samples_cannot_be(call):
     asked = (FACES_10M, "--classes", "10M", "--memory", "80GB", "--gpus", 2000)
     code, _, err = call(*asked)
