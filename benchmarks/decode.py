@@ -256,9 +256,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = measure()
     for each in rows:
-        print(
-            f"{each['case']:26} {each['library']:24} {each['p50_images_per_cpu_s']:>8} images per CPU second"
-        )
+        print(f"{each['case']:26} {each['library']:24} {each['p50_images_per_cpu_s']:>8} images/CPU s")
     if arguments.output:
         with arguments.output.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
