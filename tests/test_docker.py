@@ -71,8 +71,14 @@ def test_version_label_is_the_packages() -> None:
     assert labels["org.opencontainers.image.version"] == version
 
 
-def test_image_runs_as_a_number_that_kubernetes_can_tell_from_root() -> None:
-    assert [re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) is not None for user in arguments("USER")] == [True]
+def test_user_is_a_number_and_the_one_of_kubernetes() -> None:
+    """Kubernetes can tell a number from root, a name it cannot."""
+    ((user, group),) = (each.split(":") for each in arguments("USER"))
+    assert user.isdigit()
+    assert int(user) > 0
+    manifests = "".join(path.read_text() for path in sorted((ROOT / "launch" / "kubernetes").glob("*.yaml")))
+    assert set(re.findall(r"runAsUser: (\d+)", manifests)) == {user}
+    assert set(re.findall(r"(?:runAsGroup|fsGroup): (\d+)", manifests)) == {group}
 
 
 def test_context_holds_what_is_copied_and_little_else() -> None:
