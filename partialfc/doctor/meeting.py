@@ -5,7 +5,7 @@ So a rank that cannot exchange tensors still says why, and one that is missing i
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -13,24 +13,25 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from partialfc.distributed import World, launched_by_torchrun
+from partialfc.distributed import World
 from partialfc.errors import DistributedError
 
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 LEAVING = 10.0  # seconds
 
 
 class Meeting:
     """The ranks that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT speak of; without them one rank alone."""
 
-    def __init__(self, *, timeout: float) -> None:
+    def __init__(self, *, timeout: float, environment: Mapping[str, str] = os.environ) -> None:
         self.rank, self.size = 0, 1
         self.timeout = timeout
         self._store: Store | None = None
-        if not launched_by_torchrun():
+        if not all(environment.get(name) for name in LAUNCHED):
             return
-        self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        serves = self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        self.rank, self.size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+        host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+        serves = self.rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         try:
             store = dist.TCPStore(  # type: ignore[attr-defined]
                 host, port, is_master=serves, wait_for_workers=False, timeout=timedelta(seconds=timeout)
@@ -43,7 +44,7 @@ class Meeting:
                 "start rank 0, and let this host reach that port"
             )
             raise DistributedError(f"rank {self.rank} of {self.size}: {problem}") from error
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._store = PrefixStore(f"partialfc/doctor/{attempt}", store)
 
     def tell(self, subject: str, text: str) -> None:
