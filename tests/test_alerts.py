@@ -1,5 +1,6 @@
 """The alert rules: what promtool says of them, and that they read what ranks export."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,6 +52,12 @@ def test_an_alert_reads_what_is_exported_and_says_what_to_do(rule):
     assert rule["annotations"].keys() == {"summary", "description"}
     cases = (FOLDER / "rules_test.yaml").read_text()
     assert f'alertname="{rule["alert"]}"' in cases  # some case expects it to fire
+
+
+def test_the_table_in_the_docs_is_that_of_the_rules():
+    text = (FOLDER.parents[1] / "docs" / "monitoring.md").read_text()
+    told = re.findall(r"^\| `(Partialfc\w+)` \|.*\| (\w+) \|$", text, re.MULTILINE)
+    assert told == [(rule["alert"], rule["labels"]["severity"]) for rule in RULES]
 
 
 def test_wrong_names_are_found():
