@@ -16,8 +16,9 @@ UNKNOWN_CACHE = 16 << 20
 
 LEAST_BUDGET = 256 << 20
 SHARE_OF_CENTRES = 8
-# Keeping an exponential costs a write and a read; recomputing it costs 2·D floating-point operations. On the
-# machines measured (AMX, AVX-512) the two cost the same at D = 43 (float32) and 116 (bfloat16).
+# Keeping an exponential costs a write and a read; recomputing it costs 2·D floating-point operations. At the
+# rates of the floors in benchmarks/head.csv (164 and 614 GFLOP/s, copies of 18.4 GB/s) the two cost the same
+# at D = 36 in float32 and 67 in bfloat16; more where products are faster against copies.
 SMALLEST_EMBEDDING_TO_KEEP = 128
 
 

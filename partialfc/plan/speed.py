@@ -10,8 +10,9 @@ GPU_GEMM = {"bfloat16": 300e12, "float32": 40e12, "float64": 40e12}
 GPU_MEMORY = 2.5e12
 GPU_LINK = 100e9  # bytes a second out of a GPU; a network of 400 Gbit/s a GPU would give half
 GPU_LATENCY = 20e-6
-# Measured on 2 cores of a Xeon with AVX-512 and AMX.
-CPU_GEMM = {"bfloat16": 2.0e12, "float32": 0.2e12, "float64": 0.1e12}
+# About what the floors of benchmarks/head.csv reach on 2 cores of a Xeon with AMX, copies included; float64
+# is taken as half of float32, and link and latency are round figures for a loopback.
+CPU_GEMM = {"bfloat16": 0.6e12, "float32": 0.16e12, "float64": 0.08e12}
 CPU_MEMORY = 18e9
 CPU_LINK = 1e9
 CPU_LATENCY = 100e-6
