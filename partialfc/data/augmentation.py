@@ -6,7 +6,7 @@ Drawing and doing are apart, so that another implementation (partialfc.data.dali
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -64,8 +64,7 @@ class Augment:
         return bool(self.brightness or self.contrast or self.saturation)
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(NamedTuple):
     """What was drawn for one image; every field is set, also where the option that it belongs to is off.
 
     matrix [2, 3]: from a pixel's (x, y, 1) to where it goes, pixel centres at whole numbers.
