@@ -105,8 +105,9 @@ def test_workers_of_a_killed_torchrun_stop_by_themselves(folder):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_the_exit_code_says_so(folder):
-    """As a cluster preempts: the run stops after the current step, with a checkpoint, and resumes."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_exit_code_says_which(folder, number):
+    """A cluster preempts, or Ctrl-C: the run stops after the current step, with a checkpoint, and resumes."""
     process = subprocess.Popen(
         command("train", folder / "config.yaml", "train.steps=100000"),
         stdout=subprocess.PIPE,
@@ -116,10 +117,10 @@ def test_sigterm_saves_and_the_exit_code_says_so(folder):
     for line in process.stdout:
         if line.startswith("step 20 "):
             break
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     rest = process.stdout.read()
-    assert process.wait() == 143
-    assert "stopped by SIGTERM at step" in rest
+    assert process.wait() == 128 + number
+    assert f"stopped by {number.name} at step" in rest
     stopped = len(losses(folder))
     again = call("train", folder / "config.yaml", f"train.steps={stopped + 2}")
     assert f"resumed at step {stopped}" in again.stdout

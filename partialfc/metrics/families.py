@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
-COLLECTIVE_SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+STEP_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
+PHASE_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 60.0)
+COLLECTIVE_SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 CHECKPOINT_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 DEGREES = tuple(float(angle) for angle in range(5, 181, 5))
 
@@ -76,7 +77,10 @@ _ALL = (
     ),
     Family(COUNTER, "partialfc_checkpoints_total", "Checkpoints written.", everywhere=True),
     Family(
-        HISTOGRAM, "partialfc_step_seconds", "Time of a training step, waiting included.", buckets=SECONDS
+        HISTOGRAM,
+        "partialfc_step_seconds",
+        "Time of a training step, waiting included.",
+        buckets=STEP_SECONDS,
     ),
     Family(
         HISTOGRAM,
@@ -84,7 +88,7 @@ _ALL = (
         "Time of a step by phase, and of each checkpoint and verification.",
         ("phase",),
         PHASES,
-        SECONDS,
+        PHASE_SECONDS,
     ),
     Family(
         HISTOGRAM,

@@ -29,6 +29,7 @@ class Registry(Collector):
     def __init__(self, *, run: str, rank: int) -> None:
         self.labels = {"run": run, "rank": str(rank)}
         self._metrics: dict[str, Counter | Gauge | Histogram | Info] = {}
+        self._samples: dict[tuple[str, ...], Counter | Gauge | Histogram | Info] = {}
         self._tallies: dict[str, Tally] = {}
         for family in FAMILIES.values():
             if family.kind in (COUNTER, HISTOGRAM) and not family.tallied:
@@ -116,9 +117,13 @@ class Registry(Collector):
         return self._metrics[name]
 
     def _sample(self, name: str, kind: type[Kind], labels: Mapping[str, str]) -> Kind:
-        metric = self._of(name)
-        assert isinstance(metric, kind), f"{name} is not a {kind.__name__}"
-        return metric.labels(**labels) if labels else metric
+        key = (name, *labels.values())
+        if key not in self._samples:
+            metric = self._of(name)
+            self._samples[key] = metric.labels(**labels) if labels else metric
+        sample = self._samples[key]
+        assert isinstance(sample, kind), f"{name} is not a {kind.__name__}"
+        return sample
 
 
 class Tally(Collector):
