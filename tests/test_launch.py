@@ -162,6 +162,7 @@ def test_a_bad_config_is_the_trainers_message(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_run_on_two_hosts_is_stopped_and_ends_on_one(tmp_path):
     """SIGTERM to one host's torchrun only: both ranks save the same step; one rank on one host goes on."""
     if lacking := why_not():

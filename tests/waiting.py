@@ -9,7 +9,7 @@ Found = TypeVar("Found")
 
 
 def wait_for(
-    look: Callable[[], Found], *, log: Path, alive: Callable[[], bool] = lambda: True, seconds: float = 150
+    look: Callable[[], Found], *, log: Path, alive: Callable[[], bool] = lambda: True, seconds: float = 240
 ) -> Found:
     """The first truthy value of `look`; an AssertionError that shows `log` if there is none.
 
