@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,7 @@ def look(address: str, folder: Path) -> None:
     """In a browser, if there is one: the page draws every panel that has data, and says nothing of errors."""
     chromium = shutil.which("chromium")
     if chromium is None:
+        warnings.warn("no chromium: nobody has looked at the page", stacklevel=2)
         return
     result = subprocess.run(
         [

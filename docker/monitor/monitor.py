@@ -51,7 +51,9 @@ def main() -> int:
         prometheus.wait()
         raise SystemExit(_died(options.folder))
     except KeyboardInterrupt:
-        print("\nstopping; the run saves first (what torchrun prints now is harmless)", flush=True)
+        trains = training is not None and training.poll() is None
+        last = "; the run saves first (what torchrun prints now is harmless)" if trains else ""
+        print(f"\nstopping{last}", flush=True)
         return 0
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # each stop below has an end of its own
