@@ -160,7 +160,7 @@ def test_a_taken_port_is_one_warning_that_says_what_to_do(caplog):
         )
 
 
-@pytest.mark.parametrize("bind", ["203.0.113.1", "no such host"])
+@pytest.mark.parametrize("bind", ["203.0.113.1", "no such host", "a..b"])
 def test_an_address_of_another_machine_is_one_warning(caplog, bind):
     with Server(Registry(run="mine", rank=0), port=0, bind=bind) as refused:
         assert refused.port is None

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
@@ -40,24 +40,20 @@ def published(
     a run that ended is not a target that is down. pushgateway: its URL gets the last values at the end.
     Nothing of this ever raises for the network's sake; a failure is one warning.
     """
-    server = None
-    if port is not None:
-        own = port + int(os.environ.get("LOCAL_RANK", "0")) if port else 0
-        server = Server(registry, port=own, bind=bind)
-        if server.port is not None:
-            log.info("metrics on http://%s/metrics", _join(bind, server.port))
-    address = "" if server is None or server.port is None else _join(reachable(bind), server.port)
-    if targets is not None:
-        _write_targets(targets, [each for each in world.gather_texts(address) if each], world)
-    try:
-        yield
-    finally:
-        if pushgateway is not None:
-            push(registry, pushgateway)
+    address = ""
+    with ExitStack() as at_end:
+        if port is not None:
+            own = port + int(os.environ.get("LOCAL_RANK", "0")) if port else 0
+            server = at_end.enter_context(Server(registry, port=own, bind=bind))
+            if server.port is not None:
+                log.info("metrics on http://%s/metrics", _join(bind, server.port))
+                address = _join(reachable(bind), server.port)
         if targets is not None:
-            _write_targets(targets, [], world)
-        if server is not None:
-            server.close()
+            _write_targets(targets, [each for each in world.gather_texts(address) if each], world)
+            at_end.callback(_write_targets, targets, [], world)
+        if pushgateway is not None:
+            at_end.callback(push, registry, pushgateway)
+        yield
 
 
 def push(registry: Registry, pushgateway: str) -> None:

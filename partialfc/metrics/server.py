@@ -31,7 +31,7 @@ class Server:
         registry.register(collector)
         try:
             self._http = _HTTPServer(bind, port, _Handler.factory(registry))
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             log.warning(
                 "metrics.port %d: this rank serves no metrics, for %s:%d cannot be listened on (%s). "
                 "Training goes on; choose another metrics.port (0 takes any free one) or metrics.bind",
