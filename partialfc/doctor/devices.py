@@ -11,6 +11,8 @@ from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import DistributedError
 from partialfc.plan.units import show_bytes
 
+BUSY = 1.5  # processes a core
+
 
 def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
@@ -40,11 +42,15 @@ def check_device(choice: str) -> tuple[Check, torch.device | None]:
         says = f"{device}, {torch.cuda.get_device_name(device)}, {memory}"
         return green("device", says), device
     unused = Path("/dev/nvidia0").exists() and choice == "auto"
-    return judge_cpu(cores(), torch.get_num_threads(), local_ranks(), unused_gpu=unused), device
+    made = judge_cpu(
+        cores(), torch.get_num_threads(), local_ranks(), load=os.getloadavg()[0], unused_gpu=unused
+    )
+    return made, device
 
 
-def judge_cpu(cores: int, threads: int, ranks: int, *, unused_gpu: bool) -> Check:
-    """threads: of each of the machine's `ranks`; unused_gpu: there is one that torch cannot use."""
+def judge_cpu(cores: int, threads: int, ranks: int, *, load: float, unused_gpu: bool) -> Check:
+    """threads: of each of the machine's `ranks`; load: how many processes wanted a core in the last minute;
+    unused_gpu: there is a GPU that torch cannot use."""
     says = f"cpu, {cores} cores for ranks x threads: {ranks} x {threads}"
     if unused_gpu:
         return yellow(
@@ -56,6 +62,12 @@ def judge_cpu(cores: int, threads: int, ranks: int, *, unused_gpu: bool) -> Chec
             "device",
             f"{says}: they will wait for each other",
             f"set train.threads or OMP_NUM_THREADS to {fitting}",
+        )
+    if load > BUSY * cores:
+        return yellow(
+            "device",
+            f"{says}, but the load is {load:.1f}: with other programs on them, times here are too long",
+            "wait until they are done, or take a machine of the job's own",
         )
     return green("device", says)
 

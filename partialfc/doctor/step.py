@@ -11,7 +11,7 @@ from torch import nn
 
 from partialfc.head.partial_fc import PartialFC
 
-PROBE = 4  # images of the first step, which says how many the budget allows
+PROBE = 4  # images of the first step; then twice as many, as long as the budget allows
 REPEATS = 5
 
 
@@ -59,8 +59,8 @@ def time_backbone(
 
     count = min(batch, PROBE)
     step(count)
-    rate = step(count) / count
-    count = max(count, min(batch, int(seconds / (REPEATS + 1) / rate)))
+    while step(count) < seconds / (2 * REPEATS) and count < batch:  # so that twice as many fit
+        count = min(batch, 2 * count)
     before = _watch_memory(device)
     step(count)
     times = _repeat(lambda: (step(count), backward), seconds)
