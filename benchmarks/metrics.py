@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from prometheus_client import CollectorRegistry, generate_latest
-from table import write
+from table import surroundings, write
 
 from partialfc.config import load_config
 from partialfc.distributed import Traffic, World, process_group
@@ -172,7 +172,7 @@ def report(
     for name, value in row.items():
         print(f"{name:<46}{value}")
     if output is not None:
-        write(output, [row])
+        write(output, [row | surroundings()])
 
 
 def main() -> None:
