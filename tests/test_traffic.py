@@ -78,6 +78,26 @@ def test_small_host_values_are_counted_too(run_ranks):
         assert with_barrier == ({"all_gather": 2}, {"all_gather": 2 * 3 * 8 + 2 * 8})
 
 
+def times() -> tuple[dict[str, float], list[tuple[str, int, float]], dict[str, float]]:
+    """Two collectives: the seconds kept, what an observer was told, and the seconds after a reset."""
+    world = World.of()
+    told: list[tuple[str, int, float]] = []
+    world.traffic.observer = lambda *call: told.append(call)
+    world.all_reduce_sum(torch.ones(5))
+    world.all_gather_rows(torch.ones(2, D), [2, 2])
+    seconds = dict(world.traffic.seconds)
+    world.traffic.reset()
+    return seconds, told, dict(world.traffic.seconds)
+
+
+def test_every_collective_is_timed(run_ranks):
+    for seconds, told, after in run_ranks(times, 2):
+        assert [call[:2] for call in told] == [("all_reduce", 20), ("all_gather", 4 * D * 4)]
+        assert seconds == {collective: took for collective, _, took in told}
+        assert min(seconds.values()) > 0
+        assert after == {}
+
+
 def test_one_rank_alone_moves_nothing(run_ranks):
     for alone in (exchange(torch.float32, [4]), *run_ranks(exchange, 1, torch.float32, [4])):
         assert alone["counted"] == ({}, {})
