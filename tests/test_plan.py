@@ -191,6 +191,7 @@ REAL_RUNS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_memory_is_the_peak_of_real_runs():
     assert_within(0.05, REAL_RUNS)
 
