@@ -65,10 +65,10 @@ def server(*command: object) -> Iterator[None]:
 
 @contextmanager
 def prometheus(folder: Path, targets: Path) -> Iterator[str]:
-    """The URL of Debian's Prometheus, which scrapes a targets file's targets every 200 ms."""
+    """The URL of Debian's Prometheus, which scrapes a targets file's targets every second."""
     port = free_port()
     config = {
-        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
         "scrape_configs": [
             {
                 "job_name": "partialfc",
