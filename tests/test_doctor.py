@@ -93,6 +93,13 @@ class Broken(nn.Module):
         raise ValueError("no such layer")
 
 
+class Hungry(Broken):
+    """Runs out of memory, as torch says it on a GPU."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("tried to allocate 80 GiB")
+
+
 # The whole
 
 
@@ -255,6 +262,11 @@ def test_a_backbone_that_does_not_exist_or_does_not_run_is_red(folder):
     step = found(examine(config, quick=False, timeout=5), "step")
     assert step.level == Level.RED
     assert "no such layer" in step.says
+    config = train_cases.small_config(folder, "backbone.name=tests.test_doctor:Hungry")
+    memory = found(examine(config, quick=False, timeout=5), "memory")
+    assert memory.level == Level.RED
+    assert "tried to allocate 80 GiB" in memory.says
+    assert "train.batch_size" in memory.remedy
 
 
 # Data

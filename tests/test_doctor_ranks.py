@@ -200,6 +200,16 @@ def test_a_missing_rank_is_named():
     assert "green   open files" in lines, "rank 0 still says what it found itself"
 
 
+@pytest.mark.usefixtures("alone_as_rank_0")
+def test_more_ranks_than_samples_are_red(tmp_path):
+    train_cases.write_data(tmp_path)
+    config = train_cases.small_config(tmp_path, "train.batch_size=1")
+    report = examine(config, quick=True, timeout=1)
+    (check,) = [each.check for each in report.findings if each.check.name == "config"]
+    assert check.level == Level.RED
+    assert "train.batch_size is 1" in check.says
+
+
 def test_a_rank_that_falls_silent_is_named(alone_as_rank_0):
     """It arrives and then tells nothing: what a rank does that hangs in its own checks."""
     arrivals = []

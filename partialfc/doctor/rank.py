@@ -13,7 +13,7 @@ from partialfc.config_plan import planned_setting
 from partialfc.data.source import Source
 from partialfc.distributed import World
 from partialfc.doctor import data, devices, disk, limits, loading, software
-from partialfc.doctor.check import Check, attempt, failed
+from partialfc.doctor.check import Check, attempt, failed, red
 from partialfc.doctor.pairs import check_pairs
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
@@ -75,6 +75,9 @@ def _examine_job(config: Config, found: Found, device: torch.device, world: Worl
     classes = config.data.num_classes or (source.num_classes if source else None)
     if classes is None:
         return found
+    if config.train.batch_size < world.size:
+        says = f"train.batch_size is {config.train.batch_size}, but there are {world.size} ranks"
+        return _with(found, red("config", says, "raise it, or start fewer processes: each needs a sample"))
     try:
         setting = planned_setting(config, classes=classes, gpus=world.size, device=device.type)
     except ConfigError as error:
