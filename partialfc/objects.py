@@ -218,9 +218,9 @@ def publishing(config: Config, registry: Registry, world: World) -> AbstractCont
 
 
 def build_loader_from(
-    config: Config, source: Source, world: World, *, position: int, pin_memory: bool
+    config: Config, source: Source, world: World, device: torch.device, *, position: int
 ) -> Loader:
-    """The loader that data.loader asks for; DALI's decodes on this rank's GPU if `pin_memory` is for one."""
+    """The loader that data.loader asks for, of batches bound for `device`, where DALI's decodes them."""
     section = config.data
     options: dict[str, Any] = {
         "global_batch": config.train.batch_size,
@@ -235,10 +235,10 @@ def build_loader_from(
         "max_bad_records": section.max_bad_records,
         "timeout_seconds": section.timeout_seconds,
     }
-    if section.loader == "dali" or (section.loader == "auto" and pin_memory and _has_dali()):
-        device = torch.device("cuda", torch.cuda.current_device()) if pin_memory else torch.device("cpu")
+    on_gpu = device.type == "cuda"
+    if section.loader == "dali" or (section.loader == "auto" and on_gpu and _has_dali()):
         return build_dali_loader(source, device=device, **options)
-    return build_loader(source, pin_memory=pin_memory, **options)
+    return build_loader(source, pin_memory=on_gpu, **options)
 
 
 def _has_dali() -> bool:

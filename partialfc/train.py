@@ -115,13 +115,7 @@ class Trainer:
         self.checkpoints = CheckpointFolder(config.run.dir / "checkpoints", self.world)
         self._seed_rank()
         self._resume()
-        self.loader = build_loader_from(
-            config,
-            self.source,
-            self.world,
-            position=self.state.samples,
-            pin_memory=device.type == "cuda",
-        )
+        self.loader = build_loader_from(config, self.source, self.world, device, position=self.state.samples)
         self.progress = Progress(
             config.run.dir,
             active=self.world.rank == 0,

@@ -246,7 +246,7 @@ def test_without_a_gpu_dali_is_taken_only_if_asked_for(tmp_path, asked, kind):
     train_cases.write_data(tmp_path)
     config = small_config(tmp_path, data={"loader": asked})
     source = RecordSource(tmp_path / "train.rec")
-    with build_loader_from(config, source, World.of(), position=0, pin_memory=False) as loader:
+    with build_loader_from(config, source, World.of(), torch.device("cpu"), position=0) as loader:
         assert type(loader) is kind
 
 

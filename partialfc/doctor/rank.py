@@ -91,7 +91,9 @@ def _examine_job(config: Config, found: Found, device: torch.device, world: Worl
         return found
     compute = training.compute
     if source is not None and steps is not None and compute is not None:
-        found = _with(found, attempt("loading", lambda: _loading(config, source, world, compute, steps)))
+        found = _with(
+            found, attempt("loading", lambda: _loading(config, source, world, device, compute, steps))
+        )
     if first:
         found = _with(found, *_disks(config, training, source, quick=quick))
     return found
@@ -146,9 +148,11 @@ def _steps(config: Config, source: Source) -> int:
     return config.train.steps or math.ceil((config.train.epochs or 0.0) * epoch)
 
 
-def _loading(config: Config, source: Source, world: World, compute: float, steps: int) -> Check:
+def _loading(
+    config: Config, source: Source, world: World, device: torch.device, compute: float, steps: int
+) -> Check:
     """The ranks of a machine measure at the same time, as they will run."""
-    loader = build_loader_from(config, source, world, position=0, pin_memory=False)
+    loader = build_loader_from(config, source, world, device, position=0)
     return loading.judge_loading(
         loading.loading_rate(loader, seconds=SECONDS),
         workers=config.data.workers,
