@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata, StorageMeta
 
 from partialfc.errors import CheckpointError
 
@@ -27,8 +27,17 @@ ALLOWED = {
 }
 
 
+def _member(kind: object, name: str) -> _MEM_FORMAT_ENCODING:
+    """A member of an enum, which Python 3.11.0 to 3.11.3 (Debian 12's is one) pickle as a call of getattr."""
+    if kind is not _MEM_FORMAT_ENCODING or name not in _MEM_FORMAT_ENCODING.__members__:
+        raise CheckpointError(f"its metadata asks for {name} of {kind}, which no checkpoint of ours holds")
+    return _MEM_FORMAT_ENCODING[name]
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if is_dtype or (module, name) in ALLOWED:
             return super().find_class(module, name)
