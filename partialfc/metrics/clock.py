@@ -66,13 +66,18 @@ class StepClock:
     def watch(self, parallel: DistributedDataParallel) -> None:
         """Tell a rank's own work in its phases from the waiting of DistributedDataParallel.
 
-        It waits for rank 0's buffers before the forward pass, and after the backward pass, whose last
-        gradient is taken to be that of the first parameter, for the other ranks' gradients.
+        It waits for rank 0's buffers between its own call and its module's, and after the backward pass,
+        whose last gradient is taken to be that of the first parameter, for the other ranks' gradients.
         """
+        parallel.register_forward_pre_hook(self._forward_called)
         parallel.module.register_forward_pre_hook(self._work_begins)
         first = next((p for p in parallel.parameters() if p.requires_grad), None)
         if first is not None:
             first.register_post_accumulate_grad_hook(self._work_ends)  # type: ignore[no-untyped-call]
+
+    def _forward_called(self, *_: object) -> None:
+        if self._phase is not None:
+            self._phase.called = moment(self._device)
 
     def _work_begins(self, *_: object) -> None:
         if self._phase is not None:
@@ -91,11 +96,12 @@ class StepClock:
 
 @dataclass(slots=True)
 class _Span:
-    """One phase; before work_began and after work_ended it was waiting for other ranks."""
+    """One phase; from called to work_began and after work_ended it was waiting for other ranks."""
 
     name: str
     began: Moment
     ended: Moment = 0.0
+    called: Moment | None = None
     work_began: Moment | None = None
     work_ended: Moment | None = None
 
@@ -103,7 +109,9 @@ class _Span:
         return seconds_between(self.began, self.ended)
 
     def waited(self) -> float:
-        before = 0.0 if self.work_began is None else seconds_between(self.began, self.work_began)
+        before = 0.0
+        if self.called is not None and self.work_began is not None:
+            before = seconds_between(self.called, self.work_began)
         after = 0.0 if self.work_ended is None else seconds_between(self.work_ended, self.ended)
         return before + after
 
