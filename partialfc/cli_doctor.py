@@ -25,13 +25,13 @@ def doctor(
     Start it as the job will be: torchrun --nproc-per-node N -m partialfc doctor CONFIG.
     """
     from partialfc.config import load_config
-    from partialfc.doctor import Level, describe, examine, to_dict
+    from partialfc.doctor import Level, Report, describe, examine, to_dict
 
     job = None if config is None else load_config(config, overrides or [])
-    report = examine(job, quick=quick, timeout=timeout)
-    if report is None:
-        return
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print(json.dumps(to_dict(report)) if as_json else describe(report, colour=colour), flush=True)
-    if report.level == Level.RED:
+
+    def show(report: Report) -> None:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print(json.dumps(to_dict(report)) if as_json else describe(report, colour=colour), flush=True)
+
+    if examine(job, quick=quick, timeout=timeout, show=show) == Level.RED:
         raise typer.Exit(1)

@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 import partialfc
 from partialfc.cli import app
+from partialfc.config import Config
 from partialfc.data.images import encode_png
 from partialfc.data.records import write_source
 from partialfc.data.source import open_source
@@ -50,10 +51,16 @@ def folder(tmp_path):
     return tmp_path
 
 
-def quick(folder: Path, *overrides: str, **sections: dict[str, Any]) -> Report:
-    report = examine(train_cases.small_config(folder, *overrides, **sections), quick=True, timeout=5)
-    assert report is not None
+def examined(config: Config | None, *, quick: bool = False) -> Report:
+    reports = list[Report]()
+    level = examine(config, quick=quick, timeout=5, show=reports.append)
+    (report,) = reports
+    assert report.level == level
     return report
+
+
+def quick(folder: Path, *overrides: str, **sections: dict[str, Any]) -> Report:
+    return examined(train_cases.small_config(folder, *overrides, **sections), quick=True)
 
 
 def found(report: Report, name: str) -> Check:
@@ -104,7 +111,7 @@ class Hungry(Broken):
 
 
 def test_a_sound_job_is_green_and_measured(folder):
-    report = examine(train_cases.small_config(folder), quick=False, timeout=5)
+    report = examined(train_cases.small_config(folder))
     assert report.level != Level.RED, describe(report, colour=False)
     assert {"step", "loading", "disk writing", "memory", "labels"} <= {f.check.name for f in report.findings}
     assert "of 20 classes" in found(report, "data").says
@@ -112,7 +119,7 @@ def test_a_sound_job_is_green_and_measured(folder):
 
 
 def test_without_a_config_only_the_machine_is_examined():
-    report = examine(None, quick=True, timeout=5)
+    report = examined(None, quick=True)
     names = {each.check.name for each in report.findings}
     assert {"versions", "device", "open files"} <= names
     assert not {"data", "memory", "disk space"} & names
@@ -259,11 +266,11 @@ def test_a_backbone_that_does_not_exist_or_does_not_run_is_red(folder):
     assert check.level == Level.RED
     assert "iresnet51" in check.says
     config = train_cases.small_config(folder, "backbone.name=tests.test_doctor:Broken")
-    step = found(examine(config, quick=False, timeout=5), "step")
+    step = found(examined(config), "step")
     assert step.level == Level.RED
     assert "no such layer" in step.says
     config = train_cases.small_config(folder, "backbone.name=tests.test_doctor:Hungry")
-    memory = found(examine(config, quick=False, timeout=5), "memory")
+    memory = found(examined(config), "memory")
     assert memory.level == Level.RED
     assert "tried to allocate 80 GiB" in memory.says
     assert "train.batch_size" in memory.remedy
@@ -363,7 +370,7 @@ def test_a_loader_too_slow_is_red(tmp_path):
         tmp_path / "train.rec", [(image, label) for label in range(4)], num_classes=4, image_size=(2000, 2000)
     )
     config = train_cases.small_config(tmp_path, "train.steps=1000000")
-    check = found(examine(config, quick=False, timeout=5), "loading")
+    check = found(examined(config), "loading")
     assert check.level == Level.RED
     assert "in place of" in check.says
     assert "data.workers" in check.remedy

@@ -14,8 +14,9 @@ import pytest
 import torch
 import yaml
 
+from partialfc.config import Config
 from partialfc.distributed import World
-from partialfc.doctor import Level, describe, examine
+from partialfc.doctor import Level, Report, describe, examine
 from partialfc.doctor.check import green
 from partialfc.doctor.clock import judge_clocks, measure_clocks
 from partialfc.doctor.communication import (
@@ -68,6 +69,14 @@ def start(*arguments: object, environment: dict[str, str], before: tuple[str, ..
         text=True,
         env=environment,
     )
+
+
+def examined(config: Config | None, *, timeout: float) -> Report:
+    """As rank 0 of those that the environment speaks of."""
+    reports = list[Report]()
+    examine(config, quick=True, timeout=timeout, show=reports.append)
+    (report,) = reports
+    return report
 
 
 def told(*checks: str, device: str = "cpu", host: str = "a") -> Found:
@@ -183,6 +192,20 @@ def test_two_ranks_under_torchrun_make_one_report(tmp_path):
     assert sorted(rank for c in report["checks"] if c["name"] == "step" for rank in c["ranks"]) == [0, 1]
 
 
+def test_every_rank_exits_with_the_status_of_all(tmp_path):
+    """On the second node too, `doctor && train` must not start what rank 0 found to be red."""
+    config = saved_config(tmp_path, "data.num_classes=19")  # of 20: only the first rank reads the data
+    port = free_port()
+    processes = [
+        start(config, "--quick", environment=ENVIRONMENT | place(rank, port) | {"LOCAL_RANK": str(rank)})
+        for rank in range(2)
+    ]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [1, 1], outputs
+    assert "red     num_classes" in outputs[0][0]
+    assert outputs[1][0] == ""
+
+
 @pytest.fixture
 def alone_as_rank_0(monkeypatch):
     """This process is rank 0 of 2, without torchrun; the port that it will listen on."""
@@ -194,7 +217,7 @@ def alone_as_rank_0(monkeypatch):
 
 @pytest.mark.usefixtures("alone_as_rank_0")
 def test_a_missing_rank_is_named():
-    report = examine(None, quick=True, timeout=1)
+    report = examined(None, timeout=1)
     lines = describe(report, colour=False)
     assert "red     ranks         rank 1 did not arrive (2 are expected)" in lines
     assert "green   open files" in lines, "rank 0 still says what it found itself"
@@ -204,7 +227,7 @@ def test_a_missing_rank_is_named():
 def test_more_ranks_than_samples_are_red(tmp_path):
     train_cases.write_data(tmp_path)
     config = train_cases.small_config(tmp_path, "train.batch_size=1")
-    report = examine(config, quick=True, timeout=1)
+    report = examined(config, timeout=1)
     (check,) = [each.check for each in report.findings if each.check.name == "config"]
     assert check.level == Level.RED
     assert "train.batch_size is 1" in check.says
@@ -219,7 +242,7 @@ def test_a_rank_that_falls_silent_is_named(alone_as_rank_0):
 
     other = threading.Thread(target=arrive)
     other.start()
-    report = examine(None, quick=True, timeout=8)
+    report = examined(None, timeout=8)
     other.join()
     assert arrivals == [[]]
     assert "rank 1 fell silent" in describe(report, colour=False)

@@ -2,14 +2,14 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from partialfc.config import Config
 from partialfc.config_plan import planned_setting
 from partialfc.distributed import World
-from partialfc.doctor.check import Check, Report, gathered, green, red
+from partialfc.doctor.check import Check, Level, Report, gathered, green, red
 from partialfc.doctor.clock import judge_clocks, measure_clocks
 from partialfc.doctor.communication import Step, judge_communication, judge_link
 from partialfc.doctor.lines import named
@@ -25,11 +25,12 @@ LONGEST = 180.0  # seconds that a rank's own checks may take, however slow the m
 GO, STAY = "together", "alone"
 
 
-def examine(config: Config | None, *, quick: bool, timeout: float) -> Report | None:
-    """Examines the machine, and the job that a config describes; the report on rank 0, None on others.
+def examine(config: Config | None, *, quick: bool, timeout: float, show: Callable[[Report], None]) -> Level:
+    """Examines the machine, and the job that a config describes; the report's level, on every rank.
 
     Collective under torchrun, where a rank that does not answer within `timeout` seconds is named in the
-    report. quick: without what takes more than a second. Raises DistributedError where rank 0 is not there.
+    report. quick: without what takes more than a second. show: gets the report on rank 0, before any other
+    rank ends, for torchrun stops all at the first that fails. Raises DistributedError without rank 0.
     """
     meeting = Meeting(timeout=timeout)
     absent = meeting.absent()
@@ -39,8 +40,9 @@ def examine(config: Config | None, *, quick: bool, timeout: float) -> Report | N
     if meeting.rank > 0:
         if meeting.hear_first("verdict", seconds=LONGEST + timeout) == GO:
             _together(meeting, found, quick=quick)
+        level = Level(meeting.hear_first("level", seconds=LONGEST + timeout))
         meeting.leave(())
-        return None
+        return level
     everyone = [
         None if text is None else Found.from_dict(json.loads(text)) for text in meeting.hear("found", own)
     ]
@@ -51,9 +53,12 @@ def examine(config: Config | None, *, quick: bool, timeout: float) -> Report | N
     if able:
         measured = _together(meeting, found, quick=quick)
         checks += [measured] if isinstance(measured, Check) else _judge(config, here, *measured)
-    meeting.leave([rank for rank, each in enumerate(everyone) if each is not None])
     shared = gathered([() if each is None else each.checks for each in everyone])
-    return Report(meeting.size, (*gathered([checks] * meeting.size).findings, *shared.findings))
+    report = Report(meeting.size, (*gathered([checks] * meeting.size).findings, *shared.findings))
+    show(report)
+    meeting.tell("level", report.level)
+    meeting.leave([rank for rank, each in enumerate(everyone) if each is not None])
+    return report.level
 
 
 def judge_ranks(everyone: Sequence[Found | None], absent: Sequence[int]) -> Check:
