@@ -1,13 +1,16 @@
 """The exporter's parts: what is exported, how it is served, listed and pushed, and how steps are timed."""
 
+import copy
 import json
 import logging
+import pickle
 import shutil
 import socket
 import subprocess
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from prometheus_client import CollectorRegistry, generate_latest
@@ -303,6 +306,29 @@ def test_a_loop_of_ones_own_counts_what_the_head_samples():
     assert 10 / 50 <= found["partialfc_centres_touched_ratio", *RANK] <= 50 / 50
 
 
+def test_a_watched_head_is_copied_and_pickled_without_its_watcher():
+    registry = Registry(run="mine", rank=0)
+    head = partialfc.PartialFC(4, 50, margin=partialfc.ArcFace())
+    HeadMetrics(registry, head)
+    for each in (copy.deepcopy(head), pickle.loads(pickle.dumps(head)), head):
+        each(torch.ones(4, 4), torch.tensor([7, 7, 9, -1]))
+    assert samples(text_of(registry))["partialfc_images_total", *RANK] == 4
+
+
+def test_a_batch_of_ignored_samples_has_no_embedding_norm():
+    registry = Registry(run="mine", rank=0)
+    head = partialfc.PartialFC(4, 50, margin=partialfc.ArcFace())
+    watched = HeadMetrics(registry, head)
+    head(torch.ones(4, 4), torch.tensor([-1] * 4))
+    watched.log()
+    assert sum_of(samples(text_of(registry)), "partialfc_embedding_norm") == 0
+    head(torch.ones(4, 4), torch.tensor([1] * 4))
+    watched.log()
+    head(torch.ones(4, 4), torch.tensor([-1] * 4))
+    watched.log()
+    assert samples(text_of(registry))["partialfc_embedding_norm", *RANK] == pytest.approx(2.0)
+
+
 def test_touched_rows_are_those_of_the_last_steps():
     touched = Touched(10, window=3)
     assert touched.ratio(0) == 0.0
@@ -386,7 +412,7 @@ def slow_input() -> torch.Tensor:
 
 
 def own_times(slow: str) -> tuple[dict[tuple[str, ...], float], float]:
-    """A loop in DistributedDataParallel, where rank 1 is slow in its "model" or "input": metrics, own time."""
+    """A loop in DistributedDataParallel, rank 1 slow in its "model" or "input": metrics, own step time."""
     world = World.of()
     head = partialfc.PartialFC(4, 8, margin=partialfc.ArcFace())
     metrics = RunMetrics(run="mine", world=world, head=head, device=torch.device("cpu"))
@@ -405,6 +431,17 @@ def own_times(slow: str) -> tuple[dict[tuple[str, ...], float], float]:
                 own = world.gather_integers([metrics.own_microseconds])[:, 0]
                 metrics.stepped(step, finite=True, own_microseconds=own, queued=0, bad_records=0)
     return samples(text_of(metrics.registry)), metrics.own_microseconds
+
+
+@pytest.mark.parametrize(
+    ("own", "ratio"),
+    [([100], 1.0), ([300, 100], 3.0), ([100, 100, 300], 3.0), ([100, 150, 200, 300], 2.0)],
+)
+def test_stragglers_are_measured_by_the_median_rank_of_an_even_number_the_faster(own, ratio):
+    head = partialfc.PartialFC(4, 8, margin=partialfc.ArcFace())
+    metrics = RunMetrics(run="mine", world=World(None, 0, 1), head=head, device=torch.device("cpu"))
+    metrics.stepped(1, finite=True, own_microseconds=np.array(own), queued=0, bad_records=0)
+    assert samples(text_of(metrics.registry))["partialfc_straggler_ratio", *RANK] == ratio
 
 
 @pytest.mark.parametrize(("slow", "times_a_step"), [("model", 2), ("input", 1)])

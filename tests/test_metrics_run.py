@@ -235,3 +235,5 @@ def test_micro_batches_count_as_one_step(folder):
     assert found["partialfc_steps_total", *labels] == 12
     assert found["partialfc_images_total", *labels] == 12 * 24
     assert found["partialfc_phase_seconds_count", "phase=backbone", *labels] == 12
+    taking_part = [found[f"partialfc_sampled_{kind}_total", *labels] for kind in ("positives", "negatives")]
+    assert sum(taking_part) == 12 * 4 * train_cases.CLASSES  # of every forward

@@ -68,12 +68,12 @@ _ALL = (
     Family(
         COUNTER,
         "partialfc_sampled_positives_total",
-        "Centres of this rank that took part in a step as a class of the batch.",
+        "Centres of this rank that took part in a training forward as a class of the batch.",
     ),
     Family(
         COUNTER,
         "partialfc_sampled_negatives_total",
-        "Centres of this rank that took part in a step as a class not in the batch.",
+        "Centres of this rank that took part in a training forward as a class not in the batch.",
     ),
     Family(COUNTER, "partialfc_checkpoints_total", "Checkpoints written.", everywhere=True),
     Family(
@@ -118,12 +118,12 @@ _ALL = (
     Family(
         GAUGE,
         "partialfc_centres_touched_ratio",
-        "Share of this rank's centres that took part in any of the last 100 steps.",
+        "Share of this rank's centres that took part in any of the last 100 training forwards.",
     ),
     Family(
         GAUGE,
         "partialfc_straggler_ratio",
-        "The slowest rank's own step time over the median rank's, waiting for others left out.",
+        "The slowest rank's own step time over the median rank's (of two the faster's), waiting left out.",
     ),
     Family(GAUGE, "partialfc_world_size", "Ranks of the run."),
     Family(GAUGE, "partialfc_loader_queue_batches", "Batches that the loader has read ahead."),

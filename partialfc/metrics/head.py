@@ -1,6 +1,6 @@
 """What a PartialFC head tells of itself, in any training loop."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,8 @@ from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.registry import Registry
 from partialfc.metrics.touched import Touched
 
-RECENT_STEPS = 100  # over which touched centres are counted
+RECENT_FORWARDS = 100  # over which touched centres are counted
+CollectiveObserver = Callable[[str, int, float], None]
 
 
 class HeadMetrics:
@@ -24,23 +25,27 @@ class HeadMetrics:
             if step % 100 == 0:
                 watched.log()
 
-    Only forward passes in training mode count, and nothing is read from the device but in `log`.
+    Only forward passes in training mode count, and nothing is read from the device but in `log`. Copies and
+    pickles of the head do not count. observer: told of the head's collectives, in place of the registry.
     """
 
-    def __init__(self, registry: Registry, head: PartialFC) -> None:
+    def __init__(
+        self, registry: Registry, head: PartialFC, *, observer: CollectiveObserver | None = None
+    ) -> None:
         self.registry = registry
         self.head = head
-        self._touched = Touched(len(head.shard), window=RECENT_STEPS)
-        head.register_forward_hook(self._forward_done, with_kwargs=True)
-        head.world.traffic.observer = registry.collective
+        self._touched = Touched(len(head.shard), window=RECENT_FORWARDS)
+        head.register_forward_hook(_Hook(self._forward_done), with_kwargs=True)
+        head.world.traffic.observer = observer or registry.collective
 
     def log(self) -> None:
         """Target angles, embedding norm and centres touched, of the last forward pass; reads the device."""
         if self.head.world.rank == 0:
-            angles = torch.rad2deg(torch.acos(self.head.last_target_cos.clamp(-1, 1)))
+            angles = target_angles(self.head)
             angles = angles[angles.isfinite()]
             self.registry.tally("partialfc_target_angle_degrees", angles.double().cpu().numpy())
-        self.registry.set("partialfc_embedding_norm", float(self.head.last_norm.mean()))
+        if len(self.head.last_norm):
+            self.registry.set("partialfc_embedding_norm", float(self.head.last_norm.mean()))
         self.registry.set("partialfc_centres_touched_ratio", self._touched.ratio(self.head.step))
 
     def _forward_done(
@@ -55,3 +60,22 @@ class HeadMetrics:
         self.registry.add("partialfc_sampled_negatives_total", negatives)
         every_row = positives + negatives == len(self.head.shard)
         self._touched.add(self.head.step, None if every_row else self.head.last_sample.numpy())
+
+
+class _Hook:
+    """A forward hook that copies and pickles, as the hooks of a module must, into one that does nothing."""
+
+    def __init__(self, call: Callable[..., None] | None = None) -> None:
+        self._call = call
+
+    def __call__(self, *args: Any) -> None:
+        if self._call is not None:
+            self._call(*args)
+
+    def __reduce__(self) -> tuple[type["_Hook"], tuple[()]]:
+        return _Hook, ()
+
+
+def target_angles(head: PartialFC) -> Tensor:
+    """Degrees [N] between each embedding of the last forward's global batch and its own centre."""
+    return torch.rad2deg(torch.acos(head.last_target_cos.clamp(-1, 1)))

@@ -38,15 +38,14 @@ class RunMetrics:
     def __init__(self, *, run: str, world: World, head: PartialFC, device: torch.device) -> None:
         self.registry = Registry(run=run, rank=world.rank)
         self.clock = StepClock(device, self)
-        self._head = HeadMetrics(self.registry, head)
+        self._head = HeadMetrics(self.registry, head, observer=self._collective_took)
         self._world = world
         self._device = device
         self._gradient_bytes = 0
         self._in_collectives = 0.0
         self._own: deque[float] = deque(maxlen=RECENT_STEPS)
         self._bad_records = 0
-        for each in (world, head.world):
-            each.traffic.observer = self._collective_took
+        world.traffic.observer = self._collective_took
         follow_memory(self.registry, device)
         self.registry.set("partialfc_world_size", world.size)
         self.registry.info(
@@ -97,7 +96,8 @@ class RunMetrics:
         self.registry.add("partialfc_bad_records_total", bad_records - self._bad_records)
         self._bad_records = bad_records
         if own_microseconds.all():
-            ratio = own_microseconds.max() / np.median(own_microseconds)
+            median = np.sort(own_microseconds)[(len(own_microseconds) - 1) // 2]  # of two ranks the faster
+            ratio = own_microseconds.max() / median
             self.registry.set("partialfc_straggler_ratio", float(ratio))
 
     def logged(self, values: Mapping[str, Any], learning_rates: Mapping[str, float]) -> None:
