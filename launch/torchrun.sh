@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Starts `partialfc train` on this node: launch/torchrun.sh CONFIG [section.key=value ...]
+# Starts `partialfc train`, or `partialfc doctor`, on this node: launch/torchrun.sh CONFIG [section.key=value ...]
 #
 # One node needs no variable. Of several, each runs this script with the same NNODES, RDZV_ENDPOINT and RDZV_ID.
 #
+#   COMMAND           train, or doctor to examine every rank instead; default train
 #   NPROC_PER_NODE    processes here; default: one a GPU, or 1 without GPUs
 #   NNODES            nodes; default 1
 #   RDZV_ENDPOINT     HOST:PORT where the nodes meet; HOST is one of them
@@ -47,6 +48,7 @@ is_taken() {  # is_taken HOST PORT: something listens there
 
 [[ $# -gt 0 ]] || fail "no config: launch/torchrun.sh CONFIG [section.key=value ...]"
 
+COMMAND=${COMMAND:-train}
 NNODES=${NNODES:-${PET_NNODES:-1}}
 NPROC_PER_NODE=${NPROC_PER_NODE:-${PET_NPROC_PER_NODE:-auto}}
 NODE_RANK=${NODE_RANK:-${PET_NODE_RANK:-}}
@@ -58,6 +60,7 @@ SHUTDOWN_TIMEOUT=${SHUTDOWN_TIMEOUT:-110}
 PYTHON=${PYTHON:-python3}
 [[ $NPROC_PER_NODE != auto ]] || NPROC_PER_NODE=$(count_gpus)
 
+check COMMAND 'train|doctor' "train or doctor"
 check NNODES '[1-9][0-9]*(:[1-9][0-9]*)?' "a number of nodes, 1 or more, or MIN:MAX"
 check NPROC_PER_NODE '[1-9][0-9]*' "a number of processes, 1 or more, or auto"
 check NODE_RANK '0|[1-9][0-9]*' "the number of this node, 0 to NNODES - 1"
@@ -98,10 +101,10 @@ if [[ -n ${IFNAME-} ]]; then
 fi
 cores=$(nproc)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > NPROC_PER_NODE ? cores / NPROC_PER_NODE : 1))}
-[[ -z ${TARGETS-} ]] || set -- "$@" "metrics.targets=$TARGETS"
+[[ -z ${TARGETS-} || $COMMAND != train ]] || set -- "$@" "metrics.targets=$TARGETS"
 
 # PET_* are torchrun's own defaults for options; those of a static rendezvous contradict what is chosen here.
 unset PET_NNODES PET_NPROC_PER_NODE PET_NODE_RANK PET_MASTER_ADDR PET_MASTER_PORT
 
-# exec: signals reach torchrun itself, which passes them on to the trainer.
-exec "$PYTHON" -m torch.distributed.run "${options[@]}" -m partialfc train "$@"
+# exec: signals reach torchrun itself, which passes them on to its processes.
+exec "$PYTHON" -m torch.distributed.run "${options[@]}" -m partialfc "$COMMAND" "$@"

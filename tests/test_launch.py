@@ -112,9 +112,18 @@ def test_what_kubeflow_sets_is_taken(recorder):
     assert not [name for name in seen if name.startswith("PET_")]
 
 
+def test_the_doctor_takes_the_same_way(recorder):
+    many = {"NNODES": "2", "NODE_RANK": "1", "RDZV_ENDPOINT": "node0:1", "IFNAME": "lo"}
+    trains, seen = asked(recorder, **many)
+    examines, seen_by_the_doctor = asked(recorder, **many, COMMAND="doctor", TARGETS="/shared/targets.json")
+    assert examines == trains.replace("-m partialfc train ", "-m partialfc doctor ")
+    assert seen_by_the_doctor["NCCL_SOCKET_IFNAME"] == seen["NCCL_SOCKET_IFNAME"] == "=lo"
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
+        ({"COMMAND": "plan"}, "COMMAND is 'plan'; it must be train or doctor"),
         ({"NNODES": "0"}, "NNODES is '0'; it must be a number of nodes, 1 or more, or MIN:MAX"),
         ({"NNODES": "2"}, "NNODES is 2, but RDZV_ENDPOINT is missing: give HOST:PORT of one of the nodes"),
         ({"NPROC_PER_NODE": "all"}, "NPROC_PER_NODE is 'all'; it must be a number of processes"),
@@ -143,6 +152,43 @@ def test_a_missing_config_is_named():
     result = launch()
     assert result.returncode == 2
     assert "no config: launch/torchrun.sh CONFIG" in result.stderr
+
+
+def test_the_doctor_really_runs(tmp_path):
+    config = write_config(tmp_path / "config.yaml", write_glyphs(tmp_path), tmp_path / "run")
+    result = launch(str(config), "--quick", "train.batch_size=1", COMMAND="doctor", NPROC_PER_NODE="2")
+    assert "2 answered" in result.stdout
+    assert "train.batch_size is 1" in result.stdout
+    assert result.returncode == 1
+
+
+def test_a_step_that_ends_while_slurm_stops_the_job_is_not_queued_again(tmp_path):
+    """Stand-ins for Slurm's commands; the step of the job ends well while the script handles SIGTERM."""
+    tools = {
+        "scontrol": f'echo "$*" >>{tmp_path}/scontrol; echo node0',
+        "srun": f"echo $$ >{tmp_path}/step; until [ -e {tmp_path}/end ]; do sleep 0.05; done",
+        "squeue": f"touch {tmp_path}/end; until ! kill -0 $(cat {tmp_path}/step) "
+        f"|| grep -q 'State:.Z' /proc/$(cat {tmp_path}/step)/status; do sleep 0.05; done; echo RUNNING",
+        "scancel": f"touch {tmp_path}/cancelled",
+    }
+    (tmp_path / "bin").mkdir()
+    for name, script in tools.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node0", "SLURM_JOB_NUM_NODES": "1"}
+    script = subprocess.Popen(
+        ["bash", "launch/slurm.sbatch", "config.yaml"],
+        cwd=ROOT,
+        env=environment(**job, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}"),
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    wait_for((tmp_path / "step").exists, log=tmp_path / "scontrol")
+    script.send_signal(signal.SIGTERM)
+    output, _ = script.communicate(timeout=60)
+    assert (tmp_path / "cancelled").exists()
+    assert (script.returncode, output) == (0, "")
+    assert "requeue" not in (tmp_path / "scontrol").read_text()
 
 
 def test_a_second_job_at_the_same_endpoint_is_refused():
