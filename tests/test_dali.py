@@ -1,5 +1,7 @@
 """DALI's loader beside the plain one: the same samples in the same order, pixels alike, errors by name."""
 
+import csv
+import re
 import struct
 import sys
 import zlib
@@ -285,3 +287,14 @@ def test_a_gpu_decodes_to_within_the_decoders_difference(faces, augment, channel
         assert all(images.device == device for images, _ in batches)
         for expected, batch in zip(take(build_loader(faces, **changes), 6), batches, strict=True):
             assert difference(expected, batch).mean() <= 2
+
+
+def test_the_cost_without_a_gpu_in_the_docs_is_the_measured_one():
+    root = Path(__file__).parents[1]
+    with (root / "benchmarks" / "decode.csv").open() as file:
+        speed = {
+            (row["case"], row["library"]): int(row["p50_images_per_cpu_s"]) for row in csv.DictReader(file)
+        }
+    cases = ("loader 112x112x3", "loader, affine 112x112x3")
+    measured = [f"{speed[case, 'partialfc'] / speed[case, 'nvidia-dali-cuda120']:.1f}" for case in cases]
+    assert re.findall(r"([\d.]+) times", (root / "docs" / "data.md").read_text()) == measured
