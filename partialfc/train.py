@@ -29,6 +29,7 @@ from partialfc.distributed import (
 )
 from partialfc.errors import ConfigError
 from partialfc.interval import Interval
+from partialfc.metrics.head import target_angles
 from partialfc.metrics.run import RunMetrics
 from partialfc.nonfinite import NonFiniteSteps
 from partialfc.objects import (
@@ -244,7 +245,7 @@ class Trainer:
 
     def _log(self) -> None:
         state = self.state
-        angles = torch.rad2deg(torch.acos(self.head.last_target_cos.clamp(-1, 1)))
+        angles = target_angles(self.head)
         values = self.interval.summary(state.samples) | {
             "epoch": round(state.samples / len(self.source), 4),
             "samples": state.samples,
@@ -276,7 +277,7 @@ class Trainer:
         with self.interval.paused(), self.clock.phase("verification"):
             for name, result in self.verification.verify(self.state.backbone, step):
                 accuracy[name] = result.accuracy
-                self.metrics.verified(name, result.to_dict())
+                self.metrics.verified(name, result)
                 self.progress.record("verification", step, {"set": name, **result.to_dict()})
                 self.progress.say(f"verification at step {step}: {name}: {result.describe()}")
         if step and (best_set := self.config.verification.best_set) is not None:
@@ -295,8 +296,8 @@ class Trainer:
         if self._saved_step == state.step:
             return self.checkpoints.path_of(state.step)
         started = time.perf_counter()
-        state.totals = self.metrics.totals()
         with self.interval.paused(), self.clock.phase("checkpoint"):
+            state.totals = self.metrics.totals()
             self.world.broadcast_buffers(state.backbone)
             about = {
                 "world_size": self.world.size,
@@ -309,7 +310,7 @@ class Trainer:
             self.checkpoints.prune(self.config.checkpoint.keep_last)
             self._saved_step = state.step
         seconds = time.perf_counter() - started
-        self.metrics.saved(path, seconds)
+        self.metrics.saved(path)
         self.progress.record("checkpoint", state.step, {"path": str(path), "seconds": round(seconds, 3)})
         return path
 

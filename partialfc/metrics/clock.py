@@ -87,9 +87,18 @@ class StepClock:
         if self._phase is not None:
             self._phase.work_ended = moment(self._device)
 
+    def settle(self) -> None:
+        """Wait for the device, and tell the observer all that was not told yet: for the end of a run."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self._report()
+
     def _finish(self, step: "_Step") -> None:
         step.ended = moment(self._device)
         self._running.append(step)
+        self._report()
+
+    def _report(self) -> None:
         while self._running and passed(self._running[0].ended):
             self._running.popleft().report(self._observer)
 

@@ -85,7 +85,7 @@ _ALL = (
     Family(
         HISTOGRAM,
         "partialfc_phase_seconds",
-        "Time of a step by phase, and of each checkpoint and verification.",
+        "Time of a step by phase, and of each checkpoint and verification between steps.",
         ("phase",),
         PHASES,
         PHASE_SECONDS,
@@ -106,7 +106,10 @@ _ALL = (
         tallied=True,
     ),
     Family(
-        HISTOGRAM, "partialfc_checkpoint_seconds", "Time to write a checkpoint.", buckets=CHECKPOINT_SECONDS
+        HISTOGRAM,
+        "partialfc_checkpoint_seconds",
+        "Time to write a checkpoint.",
+        buckets=CHECKPOINT_SECONDS,
     ),
     Family(GAUGE, "partialfc_step", "The last step done."),
     Family(GAUGE, "partialfc_planned_steps", "The step at which the run will have finished."),

@@ -59,12 +59,11 @@ class Registry(Collector):
             self._tallies[name] = Tally(FAMILIES[name])
         self._tallies[name].add(values)
 
-    def collective(self, name: str, size: int, seconds: float | None) -> None:
-        """One collective that this rank called; an observer for `Traffic`. seconds None: not measured."""
+    def collective(self, name: str, size: int, seconds: float) -> None:
+        """One collective that this rank called; an observer for `Traffic`."""
         self.add("partialfc_collective_calls_total", collective=name)
         self.add("partialfc_collective_bytes_total", size, collective=name)
-        if seconds is not None:
-            self.observe("partialfc_collective_seconds", seconds, collective=name)
+        self.observe("partialfc_collective_seconds", seconds, collective=name)
 
     def info(self, name: str, **about: str) -> None:
         self._sample(name, Info, {}).info(about)
@@ -131,19 +130,21 @@ class Tally(Collector):
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        self._counts = np.zeros(len(family.buckets) + 1, np.int64)
-        self._sum = 0.0
+        # One attribute, so that a scrape between two statements never sees new counts and an old sum.
+        self._counts_and_sum = np.zeros(len(family.buckets) + 1, np.int64), 0.0
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
         places = np.searchsorted(self._family.buckets, values)
-        counts = np.bincount(places, minlength=len(self._counts))
-        self._counts, self._sum = self._counts + counts, self._sum + float(values.sum())
+        counts, total = self._counts_and_sum
+        counts = counts + np.bincount(places, minlength=len(counts))
+        self._counts_and_sum = counts, total + float(values.sum())
 
     def collect(self) -> Sequence[Metric]:
+        counts, total = self._counts_and_sum
         bounds = [*map(floatToGoString, self._family.buckets), "+Inf"]
-        buckets = list(zip(bounds, np.cumsum(self._counts).tolist(), strict=True))
+        buckets = list(zip(bounds, np.cumsum(counts).tolist(), strict=True))
         family = HistogramMetricFamily(self._family.name, self._family.help)
-        family.add_metric([], buckets, self._sum)
+        family.add_metric([], buckets, total)
         return [family]
 
 

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from partialfc import __version__
 from partialfc.distributed import World
+from partialfc.evaluation.verification import Verification
 from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.clock import StepClock
 from partialfc.metrics.families import FAMILIES, STEP_PHASES
@@ -67,6 +68,7 @@ class RunMetrics:
         self.registry.set("partialfc_running", 1)
         try:
             yield
+            self.clock.settle()
         finally:
             self.registry.set("partialfc_running", 0)
 
@@ -108,18 +110,17 @@ class RunMetrics:
             self.registry.set("partialfc_learning_rate", rate, group=group)
         self._head.log()
 
-    def verified(self, name: str, result: Mapping[str, float | None]) -> None:
-        """A verification set's result, as Verification.to_dict gives it."""
-        self.registry.set("partialfc_verification_accuracy", result["accuracy"] or 0.0, set=name)
-        for key, rate in result.items():
+    def verified(self, name: str, result: Verification) -> None:
+        """A verification set's result."""
+        self.registry.set("partialfc_verification_accuracy", result.accuracy, set=name)
+        for key, rate in result.to_dict().items():
             if key.startswith(TAR) and rate is not None:
                 far = key.removeprefix(TAR)
                 self.registry.set("partialfc_verification_tar", rate, set=name, far=far)
 
-    def saved(self, checkpoint: Path, seconds: float) -> None:
-        """A checkpoint has been written whole."""
+    def saved(self, checkpoint: Path) -> None:
+        """A checkpoint has been written whole; the clock's phase "checkpoint" around it is its time."""
         self.registry.add("partialfc_checkpoints_total")
-        self.registry.observe("partialfc_checkpoint_seconds", seconds)
         self.registry.set("partialfc_checkpoint_timestamp_seconds", time.time())
         if self._world.rank == 0:
             size = sum(file.stat().st_size for file in checkpoint.iterdir())
@@ -146,6 +147,8 @@ class RunMetrics:
 
     def phase_took(self, phase: str, seconds: float) -> None:
         self.registry.observe("partialfc_phase_seconds", seconds, phase=phase)
+        if phase == "checkpoint":
+            self.registry.observe("partialfc_checkpoint_seconds", seconds)
         if phase not in STEP_PHASES:
             self._in_collectives = 0.0
 

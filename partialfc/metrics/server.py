@@ -25,7 +25,6 @@ class Server:
     """
 
     def __init__(self, collector: Collector, *, port: int, bind: str = "127.0.0.1") -> None:
-        self.bind = bind
         self._http: _HTTPServer | None = None
         registry = CollectorRegistry()
         registry.register(collector)
