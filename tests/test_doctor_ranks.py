@@ -16,7 +16,7 @@ import yaml
 
 from partialfc.config import Config
 from partialfc.distributed import World
-from partialfc.doctor import Level, Report, describe, examine
+from partialfc.doctor import Check, Level, Report, describe, examine
 from partialfc.doctor.check import green
 from partialfc.doctor.clock import judge_clocks, measure_clocks
 from partialfc.doctor.communication import (
@@ -25,8 +25,8 @@ from partialfc.doctor.communication import (
     head_seconds,
     judge_communication,
 )
-from partialfc.doctor.examine import judge_ranks
-from partialfc.doctor.link import Link, Rate, measure_link
+from partialfc.doctor.examine import _together, judge_ranks
+from partialfc.doctor.link import FIRST, LARGEST, Link, Rate, measure_link
 from partialfc.doctor.meeting import Meeting
 from partialfc.doctor.rank import Found
 from partialfc.errors import DistributedError
@@ -108,7 +108,10 @@ def test_clocks_apart_are_yellow_then_red():
     assert judge_clocks([0.0, -3.0], ["a", "b"]).level == Level.YELLOW
     late = judge_clocks([0.0, 0.1, -20.0], ["a", "a", "b"])
     assert late.level == Level.RED
-    assert "b (rank 2) is 20.0 s behind that of a" in late.says
+    assert "b (rank 2) is 20.1 s behind that of a (rank 1)" in late.says
+    both = judge_clocks([0.0, 8.0, -8.0], ["a", "b", "c"])  # each is near rank 0, but not the other
+    assert both.level == Level.RED
+    assert "c (rank 2) is 16.0 s behind that of b (rank 1)" in both.says
 
 
 def test_a_step_is_estimated_as_the_plan_counts_it():
@@ -166,6 +169,26 @@ def test_every_rank_measures_the_same_link(run_ranks):
     for rate in (first.all_reduce, first.all_gather):
         assert 0 < rate.latency < 10
         assert 1e4 < rate.bandwidth < 1e12
+
+
+def largest_message() -> int:
+    world, sizes = World.of(), list[int]()
+    world.traffic.observer = lambda _, size, __: sizes.append(size)
+    measure_link(world, torch.device("cpu"))
+    return max(sizes)
+
+
+def test_no_message_outgrows_the_memory_however_many_ranks_send_it(run_ranks):
+    assert all(FIRST < size <= LARGEST for size in run_ranks(largest_message, 3))
+
+
+def test_a_link_that_cannot_be_measured_is_red():
+    """A device without torch's support: not the network's failure, and no end of the report."""
+    meeting = Meeting(timeout=10, environment={**place(0, free_port()), "WORLD_SIZE": "1"})
+    failed = _together(meeting, told(device="xpu"), quick=False)
+    assert isinstance(failed, Check)
+    assert failed.level == Level.RED
+    assert "IFNAME" not in failed.remedy
 
 
 # Meeting

@@ -26,14 +26,15 @@ def measure_clocks(world: World, now: Callable[[], int] = time.time_ns) -> list[
 
 def judge_clocks(offsets: Sequence[float], hosts: Sequence[str]) -> Check:
     """offsets, hosts [W]: seconds ahead of rank 0, and where each rank runs."""
-    rank = max(range(len(offsets)), key=lambda rank: abs(offsets[rank]))
-    apart = abs(offsets[rank])
+    first, last = int(np.argmax(offsets)), int(np.argmin(offsets))
+    apart = offsets[first] - offsets[last]
     if apart <= WORTH_SAYING:
         return green(
             "clocks", f"within {apart:.2g} s on {len(set(hosts))} host{'s' if len(set(hosts)) > 1 else ''}"
         )
-    direction = "ahead of" if offsets[rank] > 0 else "behind"
-    says = f"that of {hosts[rank]} (rank {rank}) is {apart:.1f} s {direction} that of {hosts[0]}"
+    says = (
+        f"that of {hosts[last]} (rank {last}) is {apart:.1f} s behind that of {hosts[first]} (rank {first})"
+    )
     remedy = "run chrony or ntpd on every host"
     if apart > TOO_FAR:
         return red("clocks", f"{says}: torchrun may take the host for dead", remedy)

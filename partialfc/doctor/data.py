@@ -127,9 +127,7 @@ def _label(reader: RecordReader, key: int) -> float:
 def judge_labels(found: Labels, source: Source, *, num_classes: int) -> Check:
     """Class ids must be whole numbers in 0..num_classes-1."""
     labels = found.labels
-    with np.errstate(invalid="ignore"):
-        good = (labels >= 0) & (labels < num_classes) & (labels == np.floor(labels))
-    bad = np.flatnonzero(~good)
+    bad = np.flatnonzero(~_valid(labels, num_classes))
     if len(bad):
         return red(
             "labels",
@@ -142,7 +140,9 @@ def judge_labels(found: Labels, source: Source, *, num_classes: int) -> Check:
 
 def judge_class_sizes(found: Labels, *, num_classes: int) -> Check:
     """Samples per class, of the classes that were seen; one image teaches nothing about its class."""
-    labels = found.labels[found.labels == np.floor(found.labels)].astype(np.int64)
+    labels = found.labels[_valid(found.labels, num_classes)].astype(np.int64)
+    if not len(labels):
+        return yellow("class sizes", f"{_seen(found)}: none has a valid label", "mend the labels first")
     ids, sizes = np.unique(labels, return_counts=True)
     if not found.complete and len(ids) > 1:
         sizes = sizes[:-1]  # of the class where reading stopped
@@ -152,11 +152,17 @@ def judge_class_sizes(found: Labels, *, num_classes: int) -> Check:
         f"{_seen(found)}: {sizes.min()} to {sizes.max()} a class, median {np.median(sizes):g}; "
         f"{single:,} classes have 1, {missing:,} none"
     )
-    if len(sizes) and (single + missing) * 10 > num_classes:
+    if (single + missing) * 10 > num_classes:
         return yellow(
             "class sizes", says, "leave such classes out: they cost as much as others and teach little"
         )
     return green("class sizes", says)
+
+
+def _valid(labels: npt.NDArray[np.float64], num_classes: int) -> npt.NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        valid: npt.NDArray[np.bool_] = (labels >= 0) & (labels < num_classes) & (labels == np.floor(labels))
+    return valid
 
 
 def _seen(found: Labels) -> str:

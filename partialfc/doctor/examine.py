@@ -9,7 +9,7 @@ import torch
 from partialfc.config import Config
 from partialfc.config_plan import planned_setting
 from partialfc.distributed import World
-from partialfc.doctor.check import Check, Level, Report, gathered, green, red
+from partialfc.doctor.check import Check, Level, Report, failed, gathered, green, red
 from partialfc.doctor.clock import judge_clocks, measure_clocks
 from partialfc.doctor.communication import Step, judge_communication, judge_link
 from partialfc.doctor.lines import named
@@ -47,7 +47,10 @@ def examine(config: Config | None, *, quick: bool, timeout: float, show: Callabl
         None if text is None else Found.from_dict(json.loads(text)) for text in meeting.hear("found", own)
     ]
     here = [each for each in everyone if each is not None]
-    checks = [judge_versions([each.versions for each in here]), judge_ranks(everyone, absent)]
+    checks = [
+        judge_versions({rank: each.versions for rank, each in enumerate(everyone) if each is not None}),
+        judge_ranks(everyone, absent),
+    ]
     able = len(here) == meeting.size > 1 and len({each.device for each in here}) == 1
     meeting.tell("verdict", GO if able else STAY)
     if able:
@@ -101,6 +104,8 @@ def _together(meeting: Meeting, found: Found, *, quick: bool) -> tuple[list[floa
             str(error),
             f"set {name} to the interface that joins the hosts (ip -br addr lists them), and open its ports",
         )
+    except Exception as error:
+        return failed("link", error)
 
 
 def _judge(

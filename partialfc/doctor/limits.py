@@ -31,11 +31,11 @@ def judge_files(soft: int, hard: int, need: int) -> Check:
     return red("open files", says, remedy)
 
 
-def check_shared_memory(*, batch_bytes: int, workers: int, ranks: int) -> Check:
+def check_shared_memory(*, batch_bytes: int, workers: int, ranks: int, shm: Path = SHM) -> Check:
     """batch_bytes: of one rank's batch; ranks: on this machine. Batches travel from workers through it."""
-    if not SHM.exists():
-        return red("shared memory", f"{SHM} does not exist", f"mount a tmpfs at {SHM}, or set data.workers=0")
-    space = os.statvfs(SHM)
+    if not shm.exists():
+        return red("shared memory", f"{shm} does not exist", f"mount a tmpfs at {shm}, or set data.workers=0")
+    space = os.statvfs(shm)
     return judge_shared_memory(space.f_bavail * space.f_frsize, READ_AHEAD * batch_bytes * workers * ranks)
 
 
@@ -55,7 +55,7 @@ def judge_shared_memory(free: int, need: int) -> Check:
 
 
 def check_metrics_port(bind: str, port: int | None, *, rank: int) -> Check:
-    """port + rank must be free on this machine; rank: the local one."""
+    """port + rank must be free on this machine, else training goes on without; rank: the local one."""
     if port is None:
         return green("metrics port", "off, metrics.port is null")
     if port == 0:
@@ -74,5 +74,6 @@ def check_metrics_port(bind: str, port: int | None, *, rank: int) -> Check:
             if taken
             else "set metrics.bind to an address of this machine, or to 0.0.0.0"
         )
-        return red("metrics port", f"{bind}:{port + rank} cannot be used: {error.strerror}", remedy)
+        says = f"{bind}:{port + rank} cannot be used, so nothing will be served: {error.strerror}"
+        return yellow("metrics port", says, remedy)
     return green("metrics port", f"{bind}:{port + rank} is free")

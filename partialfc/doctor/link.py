@@ -10,7 +10,8 @@ from torch import Tensor
 
 from partialfc.distributed import World
 
-SMALL, FIRST, LARGEST = 1 << 10, 1 << 16, 1 << 26  # bytes: for latency; then from here up for bandwidth
+SMALL, FIRST = 1 << 10, 1 << 16  # bytes: for latency; then from here up for bandwidth
+LARGEST = 1 << 26  # bytes that a collective takes or gives on a rank
 GROWTH = 4
 ROUNDS = 5
 LONG_ENOUGH = 0.2  # seconds of one collective: a larger one tells nothing new
@@ -46,17 +47,19 @@ def measure_link(world: World, device: torch.device) -> Link:
         return world.all_gather_rows(values, [len(values)] * world.size)
 
     return Link(
-        all_reduce=_rate(world, device, world.all_reduce_sum, sent=2 * once),
-        all_gather=_rate(world, device, gather, sent=(world.size - 1)),
+        all_reduce=_rate(world, device, world.all_reduce_sum, sent=2 * once, most=LARGEST),
+        all_gather=_rate(world, device, gather, sent=world.size - 1, most=LARGEST // world.size),
     )
 
 
-def _rate(world: World, device: torch.device, call: Callable[[Tensor], object], *, sent: float) -> Rate:
-    """sent: bytes that leave a rank for each byte that goes into the call."""
+def _rate(
+    world: World, device: torch.device, call: Callable[[Tensor], object], *, sent: float, most: int
+) -> Rate:
+    """sent: bytes that leave a rank for each byte that goes into the call, of which there are `most`."""
     latency = _seconds(world, device, call, SMALL)
     size = FIRST
     seconds = _seconds(world, device, call, size)
-    while seconds < LONG_ENOUGH and size < LARGEST:
+    while seconds < LONG_ENOUGH and size * GROWTH <= most:
         size *= GROWTH
         seconds = _seconds(world, device, call, size)
     return Rate(latency, size * sent / max(seconds - latency, 0.1 * seconds))

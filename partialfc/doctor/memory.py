@@ -1,6 +1,6 @@
 """Whether a rank's part of the job fits its memory."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 
@@ -11,7 +11,8 @@ from partialfc.plan.report import options
 from partialfc.plan.units import show_bytes
 
 TIGHT = 0.9  # of the memory: the allocator's own needs and other programs come on top
-CGROUP = Path("/sys/fs/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
+NO_LIMIT = 1 << 62
 
 
 def available(device: torch.device, *, ranks: int) -> int:
@@ -19,8 +20,8 @@ def available(device: torch.device, *, ranks: int) -> int:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(device)[0]
-    room = min(_system(), _cgroup(CGROUP))
-    return room // ranks
+    own = Path("/proc/self/cgroup").read_text()
+    return min(_system(), cgroup_room(CGROUPS, own)) // ranks
 
 
 def judge_memory(setting: Setting, *, backbone: int, available: int, with_activations: bool) -> Check:
@@ -55,11 +56,32 @@ def _system() -> int:
     raise OSError("/proc/meminfo has no MemAvailable")
 
 
-def _cgroup(folder: Path) -> int:
-    """What a container's limit leaves; file pages that can be given back do not count as taken."""
-    limit = folder / "memory.max"
-    if not limit.exists() or limit.read_text().strip() == "max":
-        return 1 << 62
-    taken = int((folder / "memory.current").read_text())
-    stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    return max(0, int(limit.read_text()) - taken + int(stat.get("inactive_file", 0)))
+def cgroup_room(root: Path, own: str) -> int:
+    """Bytes that the limits of a container or a batch job leave, the narrowest from the own group upwards.
+
+    root: where the groups are mounted; own: /proc/self/cgroup, "number:controllers:path" a line. A container
+    may see its own group as the root, so a group that is not there has no limit of its own.
+    """
+    room = NO_LIMIT
+    for line in own.splitlines():
+        _, controllers, path = line.split(":", 2)
+        group = PurePosixPath(path)
+        for each in (group, *group.parents):
+            below = str(each).lstrip("/")
+            if not controllers:
+                room = min(room, _room(root / below, "memory.max", "memory.current", "inactive_file"))
+            elif "memory" in controllers.split(","):
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+                room = min(room, _room(root / "memory" / below, *names))
+    return room
+
+
+def _room(group: Path, limit: str, usage: str, reclaimable: str) -> int:
+    """Of one group; file pages that can be given back do not count as taken."""
+    try:
+        most = (group / limit).read_text().strip()
+        taken = int((group / usage).read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except OSError:
+        return NO_LIMIT
+    return NO_LIMIT if most == "max" else max(0, int(most) - taken + int(stat.get(reclaimable, 0)))

@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 
@@ -32,10 +32,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def judge_versions(by_rank: Sequence[Mapping[str, str]]) -> Check:
-    """Ranks that run other code than rank 0 may wait for each other for ever, or train something else."""
+def judge_versions(by_rank: Mapping[int, Mapping[str, str]]) -> Check:
+    """Ranks that run other code than rank 0 may wait for each other for ever, or train something else.
+
+    by_rank: of the ranks that answered, rank 0 among them.
+    """
     first = by_rank[0]
-    for rank, other in enumerate(by_rank):
+    for rank, other in by_rank.items():
         for name in sorted({*first, *other}):
             if first.get(name) != other.get(name):
                 return red(
