@@ -209,7 +209,7 @@ def test_the_page_shows_a_run_while_it_trains(tmp_path):
     (tmp_path / "run.yaml").write_text(dump_config(config))
     port = free_port()
     process = monitor(tmp_path, str(tmp_path / "run.yaml"), port=port)
-    with ended_by(signal.SIGINT, process):
+    with ended_by(signal.SIGTERM, process):  # that is the second signal, which changes nothing
         address = f"http://127.0.0.1:{port}/user/"
         page = wait_for(lambda: get(address), process).decode()
         assert '<main id="panels">' in page
@@ -224,10 +224,21 @@ def test_the_page_shows_a_run_while_it_trains(tmp_path):
                 assert found, title
         assert series(port, "count(partialfc_running == 1)")[0]["value"][1] == "2"
         look(address, tmp_path)
+        assert 30 < seconds_to_save(process) <= 60
+        process.send_signal(signal.SIGINT)
+        assert any(line.startswith("stopping") for line in process.stdout)
     assert process.returncode == 0, process.stdout.read()
     assert CheckpointFolder(tmp_path / "run" / "checkpoints", World.of()).newest_whole() is not None
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def seconds_to_save(process: subprocess.Popen[str]) -> int:
+    """How long the torchrun that the monitor has started lets ranks save before it kills them."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    commands = [Path(f"/proc/{child}/cmdline").read_text() for child in children]
+    (seconds,) = re.findall(r"\0--shutdown-timeout=(\d+)\0", "".join(commands))
+    return int(seconds)
 
 
 def look(address: str, folder: Path) -> None:

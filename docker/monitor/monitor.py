@@ -22,15 +22,17 @@ from typing import NoReturn
 DOCKER = Path(__file__).parents[1]
 DASHBOARD = DOCKER / "grafana" / "dashboards" / "partialfc.json"
 HOST = "127.0.0.1"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 READY_SECONDS = 60.0
-SAVE_SECONDS = 60.0  # for the checkpoint of a run that is stopped
+SAVE_SECONDS = 60  # for the checkpoint of a run that is stopped, then torchrun kills it
+END_SECONDS = SAVE_SECONDS + 10  # for torchrun to end after that
 
 
 def main() -> int:
     """The exit status: that of a run that failed, 1 with one message if something cannot start, else 0."""
     options = arguments()
     page = f"http://{HOST}:{options.port}/user/"
-    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs without it
+    for number in STOP_SIGNALS:  # SIGINT too: a shell starts background jobs without it
         signal.signal(number, _interrupt)
     prometheus: subprocess.Popen[bytes] | None = None
     training: subprocess.Popen[bytes] | None = None
@@ -56,8 +58,8 @@ def main() -> int:
         print(f"\nstopping{last}", flush=True)
         return 0
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # each stop below has an end of its own
-        stop(training, SAVE_SECONDS)
+        _ignore_signals()  # each stop below has an end of its own
+        stop(training, END_SECONDS)
         stop(prometheus, READY_SECONDS)
 
 
@@ -145,6 +147,7 @@ def start_training(options: argparse.Namespace) -> subprocess.Popen[bytes]:
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
             f"--nproc-per-node={options.processes}",
+            f"--shutdown-timeout={SAVE_SECONDS}",
             *("-m", "partialfc", "train", *options.config),
             f"metrics.port={options.metrics_port}",
             f"metrics.bind={HOST}",
@@ -188,7 +191,13 @@ def _died(folder: Path) -> str:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    _ignore_signals()
     raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
