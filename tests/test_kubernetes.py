@@ -117,6 +117,16 @@ def test_the_pods_of_the_plain_job_meet():
         assert name == "HOME" or re.search(rf"^#   {name} ", LAUNCHER, re.MULTILINE), name
 
 
+def test_the_plain_job_outlives_twenty_evictions():
+    """The evicted pod is not counted, the others end with it and are; where that number is set, it says so."""
+    spec = documents("job.yaml")["Job"]["spec"]
+    assert spec["backoffLimit"] == 20 * (spec["completions"] - 1)
+    for text in ((FOLDER / "job.yaml").read_text(), (ROOT / "docs" / "launch.md").read_text()):
+        assert re.search(r"backoffLimit.*20 \(N - 1\)", text, re.DOTALL)
+    [rule] = spec["podFailurePolicy"]["rules"]
+    assert rule["action"] == "Ignore"
+
+
 def test_every_rank_is_scraped_and_the_first_is_probed(config):
     [container] = pod("job.yaml")["containers"]
     gpus = container["resources"]["limits"]["nvidia.com/gpu"]
