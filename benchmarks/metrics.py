@@ -27,9 +27,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from table import surroundings, write
 
 from partialfc.config import load_config
-from partialfc.distributed import Traffic, World, process_group
+from partialfc.distributed import World, process_group
 from partialfc.metrics import Server
 from partialfc.metrics.families import STEP_PHASES
+from partialfc.traffic import Traffic
 from partialfc.train import Trainer
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"

@@ -34,6 +34,7 @@ from partialfc.checkpoint_reading import InPlaceReader, open_through
 from partialfc.checkpoint_writing import PiecePlanner, SummedWriter, without_sums_of_torch
 from partialfc.distributed import World
 from partialfc.errors import CheckpointError
+from partialfc.files import write_whole
 from partialfc.safe_metadata import SafeReader
 
 log = logging.getLogger(__name__)
@@ -308,16 +309,6 @@ def _pointer(path: Path) -> str | None:
         return path.read_text().strip()
     except OSError:
         return None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write and rename, so that a reader sees the old content or the new."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _sync(folder: Path) -> None:

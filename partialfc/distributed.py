@@ -5,15 +5,11 @@ collective does forward and which one carries the gradient back. Without a proce
 is the identity of one rank.
 """
 
-import os
-import signal
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,115 +17,37 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from partialfc.errors import ConfigError, DistributedError
-from partialfc.timing import Moment, moment, passed, seconds_between
+from partialfc.device import has_bfloat16 as has_bfloat16
+from partialfc.device import local_device as local_device
+from partialfc.errors import DistributedError
+from partialfc.launcher import launched_by_torchrun
+from partialfc.traffic import Traffic
 
 REPORT_SECONDS = 5
 
 
-def launched_by_torchrun() -> bool:
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
-
-
-def local_device(choice: str) -> torch.device:
-    """ "auto", "cpu" or "cuda" -> this rank's device; a rank's GPU is that of its LOCAL_RANK."""
-    if choice not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device is {choice!r}; it must be auto, cpu or cuda")
-    if choice == "auto":
-        choice = "cuda" if torch.cuda.is_available() else "cpu"
-    if choice == "cpu":
-        return torch.device("cpu")
-    index, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if index >= count:
-        raise DistributedError(
-            f"local rank {index} needs CUDA device {index}, but this machine has {count}: "
-            "start fewer processes a node, or choose the device cpu"
-        )
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 run in hardware there, rather than slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-
-
-def end_with_launcher() -> None:
-    """A torchrun that is killed outright leaves its workers alive: this one then stops, as by SIGTERM."""
-    launcher = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == launcher:
-            time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 @contextmanager
 def process_group(device: torch.device, *, timeout: timedelta) -> Iterator[None]:
-    """Under torchrun: join its group (gloo for host tensors, NCCL for CUDA ones); alone: do nothing."""
+    """Under torchrun: in its group; alone: do nothing."""
     if not launched_by_torchrun():
         yield
         return
+    with joined_group(device, timeout=timeout):
+        yield
+
+
+@contextmanager
+def joined_group(device: torch.device, *, timeout: timedelta, **rendezvous: Any) -> Iterator[None]:
+    """In the default process group: gloo for host tensors, NCCL for CUDA ones.
+
+    rendezvous: store, rank and world_size as for init_process_group, where not the environment gives them.
+    """
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timeout)
+    dist.init_process_group(backend, timeout=timeout, **rendezvous)
     try:
         yield
     finally:
         dist.destroy_process_group()
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What one rank's collectives moved since the last `reset`, by collective; one rank alone moves nothing.
-
-    calls: how often each was called. bytes: the size of the larger tensor it took or gave here, padding
-    included: all_gather the gathered rows, reduce_scatter the rows put in, all_reduce and broadcast theirs.
-    What travels on the wire for them depends on the algorithm: for a ring, (W - 1) / W of the bytes in and
-    as many out; twice that for all_reduce. seconds: how long each took, waiting for other ranks included;
-    on a GPU they are added by a later call, once it has passed them. `observer` is then told of the call:
-    collective, bytes, seconds.
-    """
-
-    calls: dict[str, int] = field(default_factory=dict)
-    bytes: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    observer: Callable[[str, int, float], None] | None = None
-    _running: deque[tuple[str, int, Moment, Moment]] = field(default_factory=deque)
-
-    def add(self, collective: str, tensor: Tensor) -> None:
-        self.calls[collective] = self.calls.get(collective, 0) + 1
-        self.bytes[collective] = self.bytes.get(collective, 0) + tensor.nbytes
-
-    @contextmanager
-    def measured(self, collective: str, tensor: Tensor) -> Iterator[None]:
-        """Counts and times the collective inside; nothing where it fails."""
-        started = moment(tensor.device)
-        yield
-        self.add(collective, tensor)
-        self._running.append((collective, tensor.nbytes, started, moment(tensor.device)))
-        self.settle()
-
-    def settle(self) -> None:
-        """Add the seconds of the collectives that have ended on their device."""
-        while self._running and passed(self._running[0][-1]):
-            collective, size, started, ended = self._running.popleft()
-            seconds = seconds_between(started, ended)
-            self.seconds[collective] = self.seconds.get(collective, 0.0) + seconds
-            if self.observer is not None:
-                self.observer(collective, size, seconds)
-
-    def total(self) -> int:
-        """The bytes of all collectives."""
-        return sum(self.bytes.values())
-
-    def reset(self) -> None:
-        self.calls.clear()
-        self.bytes.clear()
-        self.seconds.clear()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from partialfc.backbones import build_backbone
-from partialfc.checkpoint import write_whole
 from partialfc.config import Config
 from partialfc.data.augmentation import Augment
 from partialfc.data.dali import build_dali_loader
@@ -23,6 +22,7 @@ from partialfc.distributed import World
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.evaluation.pairs import read_pairs
 from partialfc.evaluation.sets import VerificationSets
+from partialfc.files import write_whole
 from partialfc.head.adamw import RowAdamW
 from partialfc.head.margins import ArcFace, CombinedMargin, CosFace, Margin, NormalizedSoftmax
 from partialfc.head.optim import RowOptimizer

@@ -19,16 +19,11 @@ from partialfc import __version__
 from partialfc.checkpoint import STATE, CheckpointFolder, find_checkpoint
 from partialfc.config import Config, dump_config
 from partialfc.data.tensors import normalise
-from partialfc.distributed import (
-    World,
-    end_with_launcher,
-    has_bfloat16,
-    launched_by_torchrun,
-    local_device,
-    process_group,
-)
+from partialfc.device import has_bfloat16, local_device
+from partialfc.distributed import World, process_group
 from partialfc.errors import ConfigError
 from partialfc.interval import Interval
+from partialfc.launcher import end_with_launcher, launched_by_torchrun
 from partialfc.metrics.head import target_angles
 from partialfc.metrics.run import RunMetrics
 from partialfc.nonfinite import NonFiniteSteps

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, push_to_gateway
 
-from partialfc.checkpoint import write_whole
 from partialfc.distributed import World
+from partialfc.files import write_whole
+from partialfc.launcher import local_rank
 from partialfc.metrics.registry import Registry
 from partialfc.metrics.server import Server
 
@@ -43,7 +44,7 @@ def published(
     address = ""
     with ExitStack() as at_end:
         if port is not None:
-            own = port + int(os.environ.get("LOCAL_RANK", "0")) if port else 0
+            own = port + local_rank() if port else 0
             server = at_end.enter_context(Server(registry, port=own, bind=bind))
             if server.port is not None:
                 log.info("metrics on http://%s/metrics", _join(bind, server.port))

@@ -12,7 +12,7 @@ INTEGERS = 6 * 8  # of the agreement on a batch, one row a rank
 class Collective:
     """One collective of a step, and what it carries.
 
-    payload: the bytes of the larger tensor it takes or gives, as distributed.Traffic counts them; sent: those
+    payload: the bytes of the larger tensor it takes or gives, as partialfc.traffic counts them; sent: those
     that leave each rank.
     """
 
