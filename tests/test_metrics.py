@@ -3,7 +3,9 @@
 import copy
 import json
 import logging
+import logging.handlers
 import pickle
+import queue
 import shutil
 import socket
 import subprocess
@@ -241,6 +243,31 @@ def test_a_rank_that_serves_nothing_is_not_listed(run_ranks, tmp_path):
     """Both ranks want the same port here, for neither has a LOCAL_RANK."""
     (targets, _), _ = run_ranks(listed, 2, tmp_path, free_port())
     assert len(targets) == 1
+
+
+def warned(folder: Path, bind: str, local_world_size: int) -> list[str]:
+    """What a rank of 2 warns of, where so many of them are on its node."""
+    file, registry, messages = folder / "targets.json", Registry(run="mine", rank=0), queue.SimpleQueue()
+    handler = logging.handlers.QueueHandler(messages)
+    handler.setLevel(logging.WARNING)
+    logging.getLogger("partialfc").addHandler(handler)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("WORLD_SIZE", "2")
+        environment.setenv("LOCAL_WORLD_SIZE", str(local_world_size))
+        with published(registry, World.of(), port=0, bind=bind, targets=file, pushgateway=None):
+            pass
+    logging.getLogger("partialfc").removeHandler(handler)
+    return [messages.get().getMessage() for _ in range(messages.qsize())]
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_targets_of_several_hosts_on_loopback_are_one_warning(run_ranks, tmp_path, bind):
+    on_rank_0, on_rank_1 = run_ranks(warned, 2, tmp_path, bind, 1)
+    assert [message.split(",")[0] for message in on_rank_0] == (
+        [] if bind == "0.0.0.0" else [f"metrics.bind is {bind}"]
+    )
+    assert on_rank_1 == []
+    assert run_ranks(warned, 2, tmp_path, bind, 2) == [[], []]
 
 
 def test_a_targets_file_that_cannot_be_written_is_one_warning(caplog, tmp_path):

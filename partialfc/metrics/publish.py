@@ -7,13 +7,14 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
+from ipaddress import ip_address
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, push_to_gateway
 
 from partialfc.distributed import World
 from partialfc.files import write_whole
-from partialfc.launcher import local_rank
+from partialfc.launcher import has_other_nodes, local_rank
 from partialfc.metrics.registry import Registry
 from partialfc.metrics.server import Server
 
@@ -50,6 +51,12 @@ def published(
                 log.info("metrics on http://%s/metrics", _join(bind, server.port))
                 address = _join(reachable(bind), server.port)
         if targets is not None:
+            if world.rank == 0 and has_other_nodes() and _is_loopback(bind):
+                log.warning(
+                    "metrics.bind is %s, which no other host reaches, but this run has several hosts, whose "
+                    "addresses metrics.targets is to list: set metrics.bind to 0.0.0.0",
+                    bind,
+                )
             _write_targets(targets, [each for each in world.gather_texts(address) if each], world)
             at_end.callback(_write_targets, targets, [], world)
         if pushgateway is not None:
@@ -85,6 +92,13 @@ def reachable(bind: str) -> str:
         if not own.startswith("127."):
             return own
     return socket.gethostname()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def _write_targets(path: Path, addresses: list[str], world: World) -> None:
