@@ -33,7 +33,8 @@ TAR = "tar@far="
 class RunMetrics:
     """One rank's metrics; `clock` times the loop's steps and phases, the other calls say what happened.
 
-    Nothing here reads a tensor or waits for a device but `logged`, and only `totals` is collective.
+    Nothing here reads a tensor or waits for a device but `logged` and the end of `running`, and only `totals`
+    is collective.
     """
 
     def __init__(self, *, run: str, world: World, head: PartialFC, device: torch.device) -> None:
