@@ -121,6 +121,15 @@ def same(left: Batch, right: Batch) -> bool:
     return torch.equal(left[0], right[0]) and torch.equal(left[1], right[1])
 
 
+def test_the_samples_of_any_batch_can_be_named_while_reading(pictures):
+    """As an error needs it: across an epoch's end, without moving the stream."""
+    loader, expected = build(pictures), take(build(pictures), 6)
+    for place, (_, labels) in enumerate(expected):
+        assert torch.equal(torch.tensor(loader.indices_at(4 * place)) % 5, labels)
+        assert same(next(loader), expected[place])
+    assert loader.batch_size == 4
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_batches_hold_the_images_that_the_sampler_names(channels):
     source = Pictures(noise(7, channels))

@@ -7,18 +7,17 @@ images and what was drawn for each, and keeps no state that a resume would need.
 import importlib
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch.utils.dlpack import from_dlpack
 
 from partialfc.data.augmentation import Augment
+from partialfc.data.batch_loader import BatchLoader
 from partialfc.data.dali_graph import build_pipeline
 from partialfc.data.loader import Batch, Loader
-from partialfc.data.sampler import BatchSampler, position_of
 from partialfc.data.source import Source
 from partialfc.data.transforms import EncodedImages, ToEncoded
 from partialfc.data.worker_loader import WorkerLoader
@@ -62,14 +61,10 @@ def build_dali_loader(
         max_bad_records=max_bad_records,
         timeout_seconds=timeout_seconds,
     )
-    order = BatchSampler(
-        len(source), global_batch=global_batch, rank=rank, world_size=world_size, seed=seed, position=position
-    )
-
     pipeline = partial(
         build_pipeline,
         dali,
-        batch_size=order.batch_size,
+        batch_size=encoded.batch_size,
         threads=max(1, workers),
         depth=DEPTH,
         device=device,
@@ -77,16 +72,14 @@ def build_dali_loader(
         image_size=image_size,
         channels=channels,
     )
-    return DaliLoader(
-        encoded, pipeline, source, order, global_batch=global_batch, workers=workers, device=device
-    )
+    return DaliLoader(encoded, pipeline, source, global_batch=global_batch, workers=workers, device=device)
 
 
-class DaliLoader:
+class DaliLoader(BatchLoader[torch.Tensor]):
     """An endless iterator of (images uint8 [B, C, H, W] on the device, labels int64 [B]).
 
     Workers and DALI start with the first batch and stay until `close()` or the end of a `with` block. An
-    error comes when its batch would; then the loader is closed and its position unchanged.
+    error comes when its batch would.
     """
 
     def __init__(
@@ -94,49 +87,29 @@ class DaliLoader:
         encoded: WorkerLoader[EncodedImages],
         build_pipeline: Callable[[Callable[[], EncodedImages]], Any],
         source: Source,
-        order: BatchSampler,
         *,
         global_batch: int,
         workers: int,
         device: torch.device,
     ) -> None:
+        super().__init__(encoded.position)
         self._encoded = encoded
         self._build_pipeline = build_pipeline
         self._source = source
-        self._order = order
         self._global_batch = global_batch
         self._workers = workers
         self._device = device
-        self._position = encoded.position
         self._pipeline: Any = None
         self._labels: deque[torch.Tensor] = deque()  # of the batches in DALI's hands
         self._failure: PartialFCError | None = None  # of the batch behind those
 
     @property
-    def position(self) -> int:
-        """Global samples handed out so far, over all ranks; what is read ahead does not count."""
-        return self._position
-
-    @property
     def queued(self) -> int:
-        """Batches that workers have ready for DALI, or that DALI works at or has ready."""
         return len(self._labels) + self._encoded.queued
 
     @property
     def bad_records(self) -> int:
-        """Different records that this rank has met since it was built and could not decode."""
         return self._encoded.bad_records
-
-    def state_dict(self) -> dict[str, int]:
-        return {"position": self._position}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue at a saved position, whatever loader, world size and workers it was saved with."""
-        self._position = position_of(state)
-        self.close()
-
-    def __iter__(self) -> Self:
-        return self
 
     def __next__(self) -> Batch:
         try:
@@ -148,19 +121,7 @@ class DaliLoader:
         self._position += self._global_batch
         return images, self._labels.popleft()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Stop the workers and DALI. Reading on afterwards starts new ones at the current position."""
         self._encoded.load_state_dict(self.state_dict())
         self._pipeline = None
         self._labels.clear()
@@ -200,8 +161,7 @@ class DaliLoader:
         refused = re.search(r"Failed to decode sample #(\d+)", str(error))
         if refused is None:
             return error
-        self._order.load_state_dict(self.state_dict())
-        index, _ = next(iter(self._order))[int(refused[1])]
+        index = self._encoded.indices_at(self._position)[int(refused[1])]
         return ImageError(
             f"{self._source.name(index)}: NVIDIA DALI cannot decode it, though it passed the check of its "
             "stream and checksums; encode it anew, or set data.loader to plain"

@@ -1,59 +1,15 @@
 """What training reads from, and the loader that decodes on the CPU."""
 
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Protocol, Self
-
 import torch
 
 from partialfc.data.augmentation import Augment
+from partialfc.data.batch_loader import BatchLoader
 from partialfc.data.source import Source
 from partialfc.data.transforms import ToPixels
 from partialfc.data.worker_loader import WorkerLoader
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # images uint8 [B, C, H, W], labels int64 [B]
-
-
-class Loader(Protocol):
-    """An endless iterator of batches; made by `build_loader` or partialfc.data.dali.build_dali_loader."""
-
-    @property
-    def position(self) -> int:
-        """Global samples handed out so far, over all ranks; what is read ahead does not count."""
-        ...
-
-    @property
-    def queued(self) -> int:
-        """Batches that are read ahead and wait to be taken."""
-        ...
-
-    @property
-    def bad_records(self) -> int:
-        """Different records that this rank has met and could not decode."""
-        ...
-
-    def state_dict(self) -> dict[str, int]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue at a saved position, whatever loader, world size and workers it was saved with."""
-        ...
-
-    def __iter__(self) -> Self: ...
-
-    def __next__(self) -> Batch: ...
-
-    def close(self) -> None:
-        """Stop reading ahead. Reading on afterwards starts again at the current position."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+Loader = BatchLoader[torch.Tensor]  # of `build_loader` or partialfc.data.dali.build_dali_loader
 
 
 def build_loader(

@@ -93,7 +93,11 @@ class BatchSampler:
         while True:
             first = self._position
             self._position += self._global_batch
-            yield self._pairs(first + self._start, first + self._stop)
+            yield self.batch_at(first)
+
+    def batch_at(self, position: int) -> list[tuple[int, int]]:
+        """This rank's part of the global batch at a position; the sampler's own does not change."""
+        return self._pairs(position + self._start, position + self._stop)
 
     @property
     def batch_size(self) -> int:

@@ -4,33 +4,30 @@ import multiprocessing
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any
 
 import torch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from partialfc.data import reader as reader_of_batches
 from partialfc.data.bad_records import BadRecords, Skipped
+from partialfc.data.batch_loader import BatchLoader, Content
 from partialfc.data.reader import NOTHING, BatchReader, enter_worker
-from partialfc.data.sampler import BatchSampler, position_of
+from partialfc.data.sampler import BatchSampler
 from partialfc.data.source import Source
 from partialfc.data.transforms import Transform
 from partialfc.errors import ConfigError, DataError, PartialFCError
 
-Content = TypeVar("Content")
 
-
-class WorkerLoader(Generic[Content]):
+class WorkerLoader(BatchLoader[Content]):
     """An endless iterator of (content, labels int64 [B]): this rank's part of each global batch of `source`.
 
     `workers` processes read ahead; 0 reads in the calling process. They start with the first batch and stay
     until `close()` or the end of a `with` block. What comes is the same for any number of workers and, put
-    together, for any world size. After an error the loader is closed and its position unchanged, so that
-    reading on tries the same batch again.
+    together, for any world size.
 
     Up to `max_bad_records` records that cannot be decoded are each replaced by the next one that can.
     `timeout_seconds` bounds the wait for a batch of a worker that hangs or is killed. Raises ConfigError for
@@ -52,6 +49,7 @@ class WorkerLoader(Generic[Content]):
         max_bad_records: int,
         timeout_seconds: float,
     ) -> None:
+        super().__init__(position)
         if len(source) == 0:
             raise DataError("the source is empty: it must hold at least one image")
         for name, value, rule, holds in (
@@ -79,37 +77,27 @@ class WorkerLoader(Generic[Content]):
         self._workers = workers
         self._pin_memory = pin_memory
         self._timeout = timeout_seconds
-        self._position = position
         self._bad_records = BadRecords(max_bad_records)
         self._batches: Iterator[Any] | None = None
         self._taken = 0  # batches since the workers started
         self._processes: list[BaseProcess] = []
 
     @property
-    def position(self) -> int:
-        """Global samples handed out so far, over all ranks; what workers have read ahead does not count."""
-        return self._position
+    def batch_size(self) -> int:
+        """Samples of each batch on this rank."""
+        return self._sampler.batch_size
+
+    def indices_at(self, position: int) -> list[int]:
+        """The samples, by their index in the source, of this rank's batch at a position of the stream."""
+        return [index for index, _ in self._sampler.batch_at(position)]
 
     @property
     def queued(self) -> int:
-        """Batches that workers have read ahead and that wait to be taken; 0 without workers."""
         return self._reader.batches_done() - self._taken if self._processes else 0
 
     @property
     def bad_records(self) -> int:
-        """Different records that this rank has met since it was built and could not decode."""
         return len(self._bad_records)
-
-    def state_dict(self) -> dict[str, int]:
-        return {"position": self._position}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue at a saved position, whatever world size and number of workers it was saved with."""
-        self._position = position_of(state)
-        self.close()
-
-    def __iter__(self) -> Self:
-        return self
 
     def __next__(self) -> tuple[Content, torch.Tensor]:
         try:
@@ -125,19 +113,7 @@ class WorkerLoader(Generic[Content]):
         self._position += self._global_batch
         return content, labels
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Stop the workers. Reading on afterwards starts new ones at the current position."""
         # Not by killing them: one that dies holding a lock of torch's queues would block us for ever.
         self._reader.stop_workers()
         self._processes = []
