@@ -142,10 +142,8 @@ def _affine(
     )
 
 
-def _coarse_size(options: Augment, height: int, width: int, share: float | None) -> tuple[int, int]:
-    """(height, width) times low_resolution_size .. 1, at least one pixel; None: as they are."""
-    if share is None:
-        return height, width
+def _coarse_size(options: Augment, height: int, width: int, share: float) -> tuple[int, int]:
+    """(height, width) times low_resolution_size .. 1, at least one pixel."""
     smallest = options.low_resolution_size
     factor = smallest + (1 - smallest) * share
     return max(1, round(factor * height)), max(1, round(factor * width))

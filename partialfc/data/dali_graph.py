@@ -30,14 +30,7 @@ def build_pipeline(
     Its output is uint8 [B, channels, image_size, image_size] on `device`, a CUDA device or the CPU.
     """
     on_gpu = device.type == "cuda"
-    # DALI warns of inputs that the graph does not use.
-    used = {
-        "images": True,
-        "matrices": options.moves,
-        "coarse": options.coarsens,
-        "colours": options.recolours,
-    }
-    names = [name for name, needed in used.items() if needed]
+    names = _used_inputs(options)
     pipeline = dali.Pipeline(
         batch_size=batch_size,
         num_threads=threads,
