@@ -118,7 +118,7 @@ def test_the_pods_of_the_plain_job_meet():
 
 
 def test_the_plain_job_outlives_twenty_evictions():
-    """The evicted pod is not counted, the others end with it and are; where that number is set, it says so."""
+    """The evicted pod is not counted, the others end with it and are; the manifest and the docs say so."""
     spec = documents("job.yaml")["Job"]["spec"]
     assert spec["backoffLimit"] == 20 * (spec["completions"] - 1)
     for text in ((FOLDER / "job.yaml").read_text(), (ROOT / "docs" / "launch.md").read_text()):
