@@ -17,7 +17,7 @@
 #   SHUTDOWN_TIMEOUT  seconds that a stop by signal waits for the last checkpoint; default 110
 #   TARGETS           file for the addresses of /metrics, for Prometheus: the config's metrics.targets
 #   OMP_NUM_THREADS   CPU threads a process; default: this node's cores over its processes
-#   PYTHON            the Python that has partialfc; default python3
+#   PYTHON            the Python that has partialfc; default: .venv of this checkout, else python3
 #
 # What a Kubeflow torch runtime sets (PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, ...) is taken where those are not.
 set -euo pipefail
@@ -42,6 +42,12 @@ count_gpus() {  # those that CUDA_VISIBLE_DEVICES leaves, else all of the machin
     echo $((gpus > 0 ? gpus : 1))
 }
 
+own_python() {  # what `make` installed beside this script, if it did
+    local venv
+    venv=$(dirname "${BASH_SOURCE[0]}")/../.venv/bin/python
+    [[ -x $venv ]] && echo "$venv" || echo python3
+}
+
 is_taken() {  # is_taken HOST PORT: something listens there
     (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null
 }
@@ -57,12 +63,12 @@ RDZV_ID=${RDZV_ID:-partialfc}
 MAX_RESTARTS=${MAX_RESTARTS:-0}
 RDZV_TIMEOUT=${RDZV_TIMEOUT:-600}
 SHUTDOWN_TIMEOUT=${SHUTDOWN_TIMEOUT:-110}
-PYTHON=${PYTHON:-python3}
+[[ -n ${PYTHON-} ]] || PYTHON=$(own_python)
 [[ $NPROC_PER_NODE != auto ]] || NPROC_PER_NODE=$(count_gpus)
 
 check COMMAND 'train|doctor' "train or doctor"
 check NNODES '[1-9][0-9]*(:[1-9][0-9]*)?' "a number of nodes, 1 or more, or MIN:MAX"
-check NPROC_PER_NODE '[1-9][0-9]*' "a number of processes, 1 or more, or auto"
+check NPROC_PER_NODE '[1-9][0-9]{0,3}' "a number of processes, 1 or more, or auto"
 check NODE_RANK '0|[1-9][0-9]*' "the number of this node, 0 to NNODES - 1"
 check RDZV_ENDPOINT '([^:]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}' "HOST:PORT, such as node0:29400"
 check IS_HOST 'true|false' "true on the node at RDZV_ENDPOINT, false elsewhere"
@@ -71,12 +77,15 @@ check RDZV_TIMEOUT '[1-9][0-9]*' "a number of seconds, 1 or more"
 check SHUTDOWN_TIMEOUT '[1-9][0-9]*' "a number of seconds, 1 or more"
 check OMP_NUM_THREADS '[1-9][0-9]*' "a number of threads, 1 or more"
 check TARGETS '.+\.json' "a .json file, the only kind that Prometheus reads here"
+[[ ${NNODES%:*} -le ${NNODES#*:} ]] || fail "NNODES is '$NNODES'; MIN:MAX must not be MAX:MIN"
 [[ -z $NODE_RANK || $NODE_RANK -lt ${NNODES#*:} ]] ||
     fail "NODE_RANK is $NODE_RANK, but NNODES is $NNODES: nodes are numbered from 0"
 interfaces=(/sys/class/net/*)
 [[ -z ${IFNAME-} || -e /sys/class/net/$IFNAME ]] ||
     fail "IFNAME is '$IFNAME', but this node's interfaces are: ${interfaces[*]##*/}"
 command -v "$PYTHON" >/dev/null || fail "PYTHON is '$PYTHON', which is not a command: name the Python that has partialfc"
+"$PYTHON" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("partialfc") is None)' ||
+    fail "PYTHON is '$PYTHON', which has no partialfc: name the Python that has it, such as .venv/bin/python"
 
 options=(--nproc-per-node "$NPROC_PER_NODE" --max-restarts "$MAX_RESTARTS" --shutdown-timeout "$SHUTDOWN_TIMEOUT")
 if [[ $NNODES == 1 && -z $RDZV_ENDPOINT ]]; then

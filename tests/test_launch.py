@@ -139,6 +139,8 @@ def test_the_doctor_takes_the_same_way(recorder):
         ({"OMP_NUM_THREADS": "two"}, "OMP_NUM_THREADS is 'two'; it must be a number of threads, 1 or more"),
         ({"TARGETS": "targets.yaml"}, "TARGETS is 'targets.yaml'; it must be a .json file"),
         ({"PYTHON": "/no/python"}, "PYTHON is '/no/python', which is not a command"),
+        ({"PYTHON": "/bin/false"}, "PYTHON is '/bin/false', which has no partialfc"),
+        ({"NNODES": "4:2", "RDZV_ENDPOINT": "a:1"}, "NNODES is '4:2'; MIN:MAX must not be MAX:MIN"),
     ],
 )
 def test_a_bad_variable_is_named(variables, message):

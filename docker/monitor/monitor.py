@@ -22,7 +22,7 @@ from typing import NoReturn
 DOCKER = Path(__file__).parents[1]
 DASHBOARD = DOCKER / "grafana" / "dashboards" / "partialfc.json"
 HOST = "127.0.0.1"
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 READY_SECONDS = 60.0
 SAVE_SECONDS = 60  # for the checkpoint of a run that is stopped, then torchrun kills it
 END_SECONDS = SAVE_SECONDS + 10  # for torchrun to end after that
