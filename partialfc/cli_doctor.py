@@ -16,7 +16,9 @@ def doctor(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="section.key=value, any number.", show_default=False)
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure nothing: no compiler, no timing.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Compile and time nothing; only sample the data.")
+    ] = False,
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for other ranks.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -18,6 +18,7 @@ from partialfc.data.dali import build_dali_loader
 from partialfc.data.folder import FolderSource
 from partialfc.data.loader import Loader, build_loader
 from partialfc.data.source import Source, open_source
+from partialfc.device import has_bfloat16
 from partialfc.distributed import World
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.evaluation.pairs import read_pairs
@@ -44,19 +45,44 @@ MARGINS: dict[str, type[Margin]] = {
 }
 
 
+def autocast_dtype(config: Config, device: torch.device) -> torch.dtype | None:
+    """What `train.amp` makes of the backbone's products on the device; None: they stay float32."""
+    wanted = config.train.amp == "bfloat16" or (config.train.amp == "auto" and has_bfloat16(device))
+    return torch.bfloat16 if wanted else None
+
+
+def total_steps(config: Config, samples: int) -> int:
+    """Steps of the whole run on so many samples."""
+    epoch_steps = samples / config.train.samples_per_step
+    return config.train.steps or math.ceil((config.train.epochs or 0.0) * epoch_steps)
+
+
+def require_sample_each(config: Config, ranks: int) -> None:
+    """ConfigError where a batch has fewer samples than there are ranks."""
+    if config.train.batch_size < ranks:
+        raise ConfigError(
+            f"train.batch_size is {config.train.batch_size}, but there are {ranks} ranks: "
+            "every rank needs at least one sample, so raise it or start fewer processes"
+        )
+
+
 def open_training_source(config: Config, world: World) -> Source:
-    """The training data; an image folder keeps the class ids that this run has given before."""
-    path, index = config.data.train, config.run.dir / CLASSES
+    """Collective: the training data; an image folder's class ids are saved, for the run to keep them."""
+    source, index = read_training_source(config), config.run.dir / CLASSES
+    if isinstance(source, FolderSource):
+        world.barrier()  # every rank has looked for the index before one writes it
+        if world.rank == 0 and not index.exists():
+            write_whole(index, json.dumps(source.classes, indent=0, ensure_ascii=False))
+    return source
+
+
+def read_training_source(config: Config) -> Source:
+    """The training data; an image folder has the class ids that this run has given before. Writes nothing."""
+    path = config.data.train
     if not path.exists():
         raise ConfigError(f"data.train is {path}; it must be a .rec file or a folder of class folders")
-    if not path.is_dir():
-        return open_source(path)
-    known = _known_classes(index)
-    source = open_source(path) if known is None else FolderSource(path, known)
-    world.barrier()  # every rank has looked for the index before one writes it
-    if known is None and world.rank == 0 and isinstance(source, FolderSource):
-        write_whole(index, json.dumps(source.classes, indent=0, ensure_ascii=False))
-    return source
+    known = _known_classes(config.run.dir / CLASSES) if path.is_dir() else None
+    return open_source(path) if known is None else FolderSource(path, known)
 
 
 def _known_classes(index: Path) -> list[str] | None:
@@ -218,14 +244,14 @@ def publishing(config: Config, registry: Registry, world: World) -> AbstractCont
 
 
 def build_loader_from(
-    config: Config, source: Source, world: World, device: torch.device, *, position: int
+    config: Config, source: Source, device: torch.device, *, rank: int, world_size: int, position: int
 ) -> Loader:
     """The loader that data.loader asks for, of batches bound for `device`, where DALI's decodes them."""
     section = config.data
     options: dict[str, Any] = {
         "global_batch": config.train.batch_size,
-        "rank": world.rank,
-        "world_size": world.size,
+        "rank": rank,
+        "world_size": world_size,
         "seed": config.run.seed,
         "position": position,
         "image_size": section.image_size,

@@ -19,7 +19,7 @@ from partialfc import __version__
 from partialfc.checkpoint import STATE, CheckpointFolder, find_checkpoint
 from partialfc.config import Config, dump_config
 from partialfc.data.tensors import normalise
-from partialfc.device import has_bfloat16, local_device
+from partialfc.device import local_device
 from partialfc.distributed import World, process_group
 from partialfc.errors import ConfigError
 from partialfc.interval import Interval
@@ -28,6 +28,7 @@ from partialfc.metrics.head import target_angles
 from partialfc.metrics.run import RunMetrics
 from partialfc.nonfinite import NonFiniteSteps
 from partialfc.objects import (
+    autocast_dtype,
     build_backbone_from,
     build_head,
     build_loader_from,
@@ -36,7 +37,9 @@ from partialfc.objects import (
     build_verification,
     open_training_source,
     publishing,
+    require_sample_each,
     resolve_num_classes,
+    total_steps,
 )
 from partialfc.progress import Progress
 from partialfc.replicas import replicate
@@ -72,19 +75,14 @@ class Trainer:
         self.config = config
         self.device = device
         self.world = World.of()
-        wanted = config.train.amp == "bfloat16" or (config.train.amp == "auto" and has_bfloat16(device))
-        self.amp = torch.bfloat16 if wanted else None
+        self.amp = autocast_dtype(config, device)
         make_run_dir(config.run.dir, self.world)
-        if config.train.batch_size < self.world.size:
-            raise ConfigError(
-                f"train.batch_size is {config.train.batch_size}, but there are {self.world.size} ranks: "
-                "every rank needs at least one sample, so raise it or start fewer processes"
-            )
+        require_sample_each(config, self.world.size)
         self.source = open_training_source(config, self.world)
         self.num_classes = resolve_num_classes(config, self.source)
         self.verification = build_verification(config, self.world, device, self.amp)
         epoch_steps = len(self.source) / config.train.samples_per_step
-        self.total_steps = config.train.steps or math.ceil((config.train.epochs or 0.0) * epoch_steps)
+        self.total_steps = total_steps(config, len(self.source))
         self.schedule = build_schedule(config, self.total_steps, epoch_steps)
 
         torch.manual_seed(config.run.seed)  # the same initial backbone on every rank, at any world size
@@ -111,7 +109,14 @@ class Trainer:
         self.checkpoints = CheckpointFolder(config.run.dir / "checkpoints", self.world)
         self._seed_rank()
         self._resume()
-        self.loader = build_loader_from(config, self.source, self.world, device, position=self.state.samples)
+        self.loader = build_loader_from(
+            config,
+            self.source,
+            device,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            position=self.state.samples,
+        )
         self.progress = Progress(
             config.run.dir,
             active=self.world.rank == 0,

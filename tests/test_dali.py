@@ -23,7 +23,6 @@ from partialfc.data.loader import Batch, Loader, build_loader
 from partialfc.data.records import RecordSource
 from partialfc.data.source import Source
 from partialfc.data.worker_loader import WorkerLoader
-from partialfc.distributed import World
 from partialfc.errors import ConfigError, ImageError, LabelError, MissingExtraError
 from partialfc.objects import build_loader_from
 from partialfc.progress import read_metrics
@@ -248,7 +247,7 @@ def test_without_a_gpu_dali_is_taken_only_if_asked_for(tmp_path, asked, kind):
     train_cases.write_data(tmp_path)
     config = small_config(tmp_path, data={"loader": asked})
     source = RecordSource(tmp_path / "train.rec")
-    with build_loader_from(config, source, World.of(), torch.device("cpu"), position=0) as loader:
+    with build_loader_from(config, source, torch.device("cpu"), rank=0, world_size=1, position=0) as loader:
         assert type(loader) is kind
 
 

@@ -113,7 +113,9 @@ class Hungry(Broken):
 def test_a_sound_job_is_green_and_measured(folder):
     report = examined(train_cases.small_config(folder))
     assert report.level != Level.RED, describe(report, colour=False)
-    assert {"step", "loading", "disk writing", "memory", "labels"} <= {f.check.name for f in report.findings}
+    names = [each.check.name for each in report.findings]
+    assert {"step", "loading", "disk writing", "memory", "labels"} <= set(names)
+    assert names.index("loading") < names.index("records"), "decoding would take cores from what is timed"
     assert "of 20 classes" in found(report, "data").says
     assert not list((folder / "run").glob("*")), "the doctor leaves nothing behind"
 
@@ -300,6 +302,12 @@ def test_a_backbone_that_does_not_exist_or_does_not_run_is_red(folder):
     assert "train.batch_size" in memory.remedy
 
 
+def test_a_head_that_cannot_be_built_is_red(folder):
+    check = found(quick(folder, "head.margin.scale=200"), "head")
+    assert check.level == Level.RED
+    assert "scale" in check.says
+
+
 # Data
 
 
@@ -380,6 +388,20 @@ def test_an_image_folder_is_examined_too(tmp_path):
     assert found(report, "labels").level == Level.GREEN
     (tmp_path / "images" / "dog" / "0.png").write_bytes(b"no picture")
     assert "dog/0.png" in found(quick(tmp_path, f"data.train={tmp_path / 'images'}"), "records").says
+
+
+def test_an_image_folder_has_the_classes_that_the_run_gave_before(tmp_path):
+    (tmp_path / "images" / "cat").mkdir(parents=True)
+    (tmp_path / "images" / "cat" / "0.png").write_bytes(encode_png(np.zeros((8, 8, 1), np.uint8)))
+    index = tmp_path / "run" / "classes.json"
+    index.parent.mkdir()
+    index.write_text('["ant", "cat"]')
+    assert "of 2 classes" in found(quick(tmp_path, f"data.train={tmp_path / 'images'}"), "data").says
+    index.write_text('["ant", ')
+    check = found(quick(tmp_path, f"data.train={tmp_path / 'images'}"), "data")
+    assert check.level == Level.RED
+    assert "classes.json is damaged" in check.says
+    assert "run.dir" in check.remedy
 
 
 def test_verification_files_that_cannot_be_used_are_red(folder):

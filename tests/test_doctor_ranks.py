@@ -271,6 +271,39 @@ def test_a_rank_that_falls_silent_is_named(alone_as_rank_0):
     assert "rank 1 fell silent" in describe(report, colour=False)
 
 
+def test_ranks_wait_for_each_other_before_they_measure(alone_as_rank_0):
+    reached = []
+
+    def other() -> None:
+        meeting = Meeting(timeout=60, environment=place(1, alone_as_rank_0))
+        meeting.absent()
+        meeting.hear_first("ready", seconds=60)
+        reached.append("step")
+        meeting.wait_for_all("step")
+        meeting.pass_by("step", "loading")
+
+    meeting = Meeting(timeout=60)
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert meeting.absent() == []
+    meeting.tell("ready", "yes")
+    meeting.wait_for_all("step")
+    assert reached == ["step"]
+    meeting.timeout = 10_000  # a test that hangs here waits for a rank that is past it
+    meeting.wait_for_all("loading")
+    thread.join()
+
+
+@pytest.mark.usefixtures("alone_as_rank_0")
+def test_a_missing_rank_is_waited_for_once():
+    meeting = Meeting(timeout=1)
+    assert meeting.absent() == [1]
+    meeting.timeout = 10_000  # a test that hangs here waits for it again
+    meeting.wait_for_all("step")
+    meeting.tell("found", "own")
+    assert meeting.hear("found", "own") == ["own", None]
+
+
 def test_without_rank_0_the_others_say_where_it_should_be():
     port = free_port()
     with pytest.raises(DistributedError, match=rf"rank 1 of 2: no answer at 127.0.0.1:{port} .* within 1 s"):

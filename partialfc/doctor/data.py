@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +13,21 @@ from partialfc.data.folder import FolderSource
 from partialfc.data.images import decode
 from partialfc.data.recordio import RecordReader, unpack
 from partialfc.data.records import RecordSource
-from partialfc.data.source import Source, open_source
+from partialfc.data.source import Source
 from partialfc.doctor.check import Check, green, red, yellow
-from partialfc.errors import DataError, LabelError, PartialFCError
+from partialfc.errors import CheckpointError, DataError, LabelError, PartialFCError
 
 EXACT = 1 << 24  # from here on a record's float32 label is not exact, and id2 holds it
 SAMPLE = 256
 
 
-def check_source(path: Path) -> tuple[Check, Source | None]:
-    """Opens `data.train`; None where that cannot be."""
+def check_source(path: Path, open_source: Callable[[], Source]) -> tuple[Check, Source | None]:
+    """Opens `data.train`, which is `path`; None where that cannot be."""
     try:
-        source = open_source(path)
-    except PartialFCError as error:
+        source = open_source()
+    except CheckpointError as error:  # what an earlier part of the run left
+        return red("data", str(error), "restore that file, or choose another run.dir"), None
+    except (PartialFCError, OSError) as error:
         remedy = "set data.train to a .rec file or a folder of class folders that this machine can read"
         return red("data", str(error), remedy), None
     return green("data", f"{path}: {len(source):,} images of {source.num_classes:,} classes"), source

@@ -6,16 +6,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from partialfc.distributed import local_device
+from partialfc.device import local_device
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import DistributedError
 from partialfc.plan.units import show_bytes
 
 BUSY = 1.5  # processes a core
-
-
-def local_rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def local_ranks() -> int:

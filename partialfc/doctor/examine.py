@@ -8,7 +8,6 @@ import torch
 
 from partialfc.config import Config
 from partialfc.config_plan import planned_setting
-from partialfc.distributed import World
 from partialfc.doctor.check import Check, Level, Report, failed, gathered, green, red
 from partialfc.doctor.clock import judge_clocks, measure_clocks
 from partialfc.doctor.communication import Step, judge_communication, judge_link
@@ -29,12 +28,13 @@ def examine(config: Config | None, *, quick: bool, timeout: float, show: Callabl
     """Examines the machine, and the job that a config describes; the report's level, on every rank.
 
     Collective under torchrun, where a rank that does not answer within `timeout` seconds is named in the
-    report. quick: without what takes more than a second. show: gets the report on rank 0, before any other
-    rank ends, for torchrun stops all at the first that fails. Raises DistributedError without rank 0.
+    report. quick: nothing is compiled or timed, data is sampled all the same. show: gets the report on
+    rank 0, before any other rank ends, for torchrun stops all at the first that fails. Raises
+    DistributedError without rank 0.
     """
     meeting = Meeting(timeout=timeout)
     absent = meeting.absent()
-    found = examine_rank(config, World(None, meeting.rank, meeting.size), quick=quick)
+    found = examine_rank(config, meeting, quick=quick)
     own = json.dumps(found.to_dict())
     meeting.tell("found", own)
     if meeting.rank > 0:

@@ -15,8 +15,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from partialfc.distributed import World
 from partialfc.errors import DistributedError
+from partialfc.launcher import LAUNCHED
 
-LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 LEAVING = 10.0  # seconds
 
 
@@ -27,6 +27,8 @@ class Meeting:
         self.rank, self.size = 0, 1
         self.timeout = timeout
         self._store: Store | None = None
+        self._absent: list[int] = []
+        self._reached: set[str] = set()
         if not all(environment.get(name) for name in LAUNCHED):
             return
         self.rank, self.size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
@@ -52,11 +54,15 @@ class Meeting:
             self._store.set(f"{subject}/{self.rank}", text)
 
     def hear(self, subject: str, own: str) -> list[str | None]:
-        """What every rank told about it, in the order of ranks; None of those silent until the timeout."""
+        """What every rank told about it, in the order of ranks; None of those silent until the timeout.
+
+        For those that the roll call missed there is no further wait.
+        """
         if self._store is None:
             return [own]
-        deadline = time.monotonic() + self.timeout
-        return [self._read(f"{subject}/{rank}", deadline) for rank in range(self.size)]
+        now = time.monotonic()
+        deadlines = [now if rank in self._absent else now + self.timeout for rank in range(self.size)]
+        return [self._read(f"{subject}/{rank}", deadline) for rank, deadline in enumerate(deadlines)]
 
     def hear_first(self, subject: str, *, seconds: float) -> str:
         """What rank 0 told about it; DistributedError after so many seconds."""
@@ -72,13 +78,29 @@ class Meeting:
     def absent(self) -> list[int]:
         """The roll call: the ranks that did not arrive until the timeout. DistributedError without rank 0."""
         self.tell("arrived", "yes")
-        absent = [rank for rank, said in enumerate(self.hear("arrived", "yes")) if said is None]
-        if 0 in absent:
+        said = self.hear("arrived", "yes")
+        self._absent = [rank for rank, each in enumerate(said) if each is None]
+        if 0 in self._absent:
             raise DistributedError(
                 f"rank {self.rank} of {self.size}: rank 0 did not arrive within {self.timeout:g} s; "
                 "look for its error, or raise --timeout"
             )
-        return absent
+        return self._absent
+
+    def wait_for_all(self, moment: str) -> None:
+        """Until every rank that arrived is at the moment too, or has passed it; not beyond the timeout."""
+        self.pass_by(moment)
+        if self._store is not None:
+            self._read(f"{moment}/all", time.monotonic() + self.timeout)
+
+    def pass_by(self, *moments: str) -> None:
+        """The others need not wait for this rank there, any more."""
+        if self._store is None:
+            return
+        for moment in set(moments) - self._reached:
+            self._reached.add(moment)
+            if self._store.add(f"{moment}/count", 1) >= self.size - len(self._absent):
+                self._store.set(f"{moment}/all", "yes")
 
     def leave(self, present: Sequence[int]) -> None:
         """Rank 0, which may keep the store, goes after those that are present."""

@@ -1,6 +1,5 @@
 """What a rank finds out by itself, before it talks to others."""
 
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -11,15 +10,22 @@ import torch
 from partialfc.config import Config
 from partialfc.config_plan import planned_setting
 from partialfc.data.source import Source
-from partialfc.distributed import World
 from partialfc.doctor import data, devices, disk, limits, loading, software
-from partialfc.doctor.check import Check, attempt, failed, red
+from partialfc.doctor.check import Check, attempt, failed
+from partialfc.doctor.meeting import Meeting
 from partialfc.doctor.pairs import check_pairs
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
-from partialfc.objects import build_loader_from
+from partialfc.launcher import local_rank
+from partialfc.objects import (
+    build_loader_from,
+    read_training_source,
+    require_sample_each,
+    total_steps,
+)
 
 SECONDS = 3.0  # of each measurement
+STEP, LOADING = "step", "loading"  # what the ranks begin together
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +52,9 @@ class Found:
         return Found(**{**values, **made})
 
 
-def examine_rank(config: Config | None, world: World, *, quick: bool) -> Found:
+def examine_rank(config: Config | None, meeting: Meeting, *, quick: bool) -> Found:
     """Every check that needs no other rank; a machine's data and disks are left to its first rank."""
-    ranks = world.size
+    ranks = meeting.size
     if config is not None and config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     check, device = devices.check_device("auto" if config is None else config.train.device)
@@ -62,41 +68,57 @@ def examine_rank(config: Config | None, world: World, *, quick: bool) -> Found:
         return found
     found = _with(found, attempt("backend", lambda: devices.check_backend(device, ranks)))
     if config is not None:
-        return _examine_job(config, found, device, world, quick=quick)
+        return _examine_job(config, found, device, meeting, quick=quick)
     return found if quick else _with(found, attempt("compile", lambda: software.check_compile(device)))
 
 
-def _examine_job(config: Config, found: Found, device: torch.device, world: World, *, quick: bool) -> Found:
-    check, source = data.check_source(config.data.train)
+def _examine_job(
+    config: Config, found: Found, device: torch.device, meeting: Meeting, *, quick: bool
+) -> Found:
+    check, source = data.check_source(config.data.train, lambda: read_training_source(config))
     found = _with(found, check)
-    first = devices.local_rank() == 0
-    if first:
+    try:
+        found = _measure(config, found, source, device, meeting, quick=quick)
+    except Exception as error:  # what no check foresees must not keep the others waiting
+        found = _with(found, failed("job", error))
+    meeting.pass_by(STEP, LOADING)
+    if is_first := local_rank() == 0:  # after what is timed, for decoding takes cores from the others
         found = _with(found, *_data(config, source))
+    if is_first and found.training is not None:
+        found = _with(found, *_disks(config, found.training, source, quick=quick))
+    return found
+
+
+def _measure(
+    config: Config,
+    found: Found,
+    source: Source | None,
+    device: torch.device,
+    meeting: Meeting,
+    *,
+    quick: bool,
+) -> Found:
+    """Memory and, unless quick, times: of the ranks of a machine together, as they will run."""
     classes = config.data.num_classes or (source.num_classes if source else None)
     if classes is None:
         return found
-    if config.train.batch_size < world.size:
-        says = f"train.batch_size is {config.train.batch_size}, but there are {world.size} ranks"
-        return _with(found, red("config", says, "raise it, or start fewer processes: each needs a sample"))
     try:
-        setting = planned_setting(config, classes=classes, gpus=world.size, device=device.type)
+        require_sample_each(config, meeting.size)
+        setting = planned_setting(config, classes=classes, gpus=meeting.size, device=device.type)
     except ConfigError as error:
         return _with(found, failed("config", error))
     if not quick and (setting.compiled or config.backbone.compile):
         found = _with(found, attempt("compile", lambda: software.check_compile(device)))
+    if not quick:
+        meeting.wait_for_all(STEP)
     checks, training = examine_training(config, setting, device, quick=quick)
-    steps = None if source is None else _steps(config, source)
+    steps = None if source is None else total_steps(config, len(source))
     found = replace(_with(found, *checks), classes=classes, steps=steps, training=training)
-    if training is None:
+    if training is None or training.compute is None or source is None or steps is None:
         return found
     compute = training.compute
-    if source is not None and steps is not None and compute is not None:
-        found = _with(
-            found, attempt("loading", lambda: _loading(config, source, world, device, compute, steps))
-        )
-    if first:
-        found = _with(found, *_disks(config, training, source, quick=quick))
-    return found
+    meeting.wait_for_all(LOADING)
+    return _with(found, attempt("loading", lambda: _loading(config, source, meeting, device, compute, steps)))
 
 
 def _with(found: Found, *checks: Check) -> Found:
@@ -121,7 +143,7 @@ def _limits(config: Config | None, ranks: int) -> Iterator[Check]:
     metrics = config.metrics
     yield attempt(
         "metrics port",
-        lambda: limits.check_metrics_port(metrics.bind, metrics.port, rank=devices.local_rank()),
+        lambda: limits.check_metrics_port(metrics.bind, metrics.port, rank=local_rank()),
     )
 
 
@@ -133,30 +155,31 @@ def _data(config: Config, source: Source | None) -> Iterator[Check]:
         yield attempt(
             "records", lambda: data.check_records(source, channels=section.channels, seconds=SECONDS)
         )
-        labels = data.read_labels(source, seconds=SECONDS)
-        classes = asked or source.num_classes
-        yield attempt("labels", lambda: data.judge_labels(labels, source, num_classes=classes))
-        yield attempt("class sizes", lambda: data.judge_class_sizes(labels, num_classes=source.num_classes))
+        yield from _labels(source, asked or source.num_classes)
     yield attempt(
         "verification",
         lambda: check_pairs(verification.sets, channels=section.channels, folds=verification.folds),
     )
 
 
-def _steps(config: Config, source: Source) -> int:
-    epoch = len(source) / config.train.samples_per_step
-    return config.train.steps or math.ceil((config.train.epochs or 0.0) * epoch)
+def _labels(source: Source, classes: int) -> Iterator[Check]:
+    try:
+        labels = data.read_labels(source, seconds=SECONDS)
+    except Exception as error:
+        yield failed("labels", error)
+        return
+    yield attempt("labels", lambda: data.judge_labels(labels, source, num_classes=classes))
+    yield attempt("class sizes", lambda: data.judge_class_sizes(labels, num_classes=source.num_classes))
 
 
 def _loading(
-    config: Config, source: Source, world: World, device: torch.device, compute: float, steps: int
+    config: Config, source: Source, meeting: Meeting, device: torch.device, compute: float, steps: int
 ) -> Check:
-    """The ranks of a machine measure at the same time, as they will run."""
-    loader = build_loader_from(config, source, world, device, position=0)
+    loader = build_loader_from(config, source, device, rank=meeting.rank, world_size=meeting.size, position=0)
     return loading.judge_loading(
         loading.loading_rate(loader, seconds=SECONDS),
         workers=config.data.workers,
-        batch=-(-config.train.samples_per_step // world.size),
+        batch=-(-config.train.samples_per_step // meeting.size),
         compute=compute,
         steps=steps,
         cores=devices.cores(),

@@ -6,12 +6,11 @@ import torch
 from torch import nn
 
 from partialfc.config import Config
-from partialfc.distributed import has_bfloat16
 from partialfc.doctor import memory
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
 from partialfc.doctor.step import BackboneTime, time_backbone, time_head
-from partialfc.objects import build_backbone_from, build_head, build_optimizers
+from partialfc.objects import autocast_dtype, build_backbone_from, build_head, build_optimizers
 from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
@@ -42,7 +41,10 @@ def examine_training(
         backbone = build_backbone_from(config).to(device)
     except Exception as error:
         return [failed("backbone", error)], None
-    optimizer = build_optimizers(config, backbone, build_head(config, SMALL))[0]
+    try:
+        optimizer = build_optimizers(config, backbone, build_head(config, SMALL))[0]
+    except Exception as error:
+        return [failed("head", error)], None
     parameters = sum(p.nbytes for p in backbone.parameters())
     kept = parameters * {"sgd": 2, "adamw": 3}[config.optimizer.name]  # with its moments
     training = Training(gradients=parameters, checkpoint=stored_bytes(setting, setting.classes) + kept)
@@ -79,14 +81,13 @@ def _backbone(
 ) -> BackboneTime:
     if config.backbone.channels_last:
         backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    wanted = config.train.amp == "bfloat16" or (config.train.amp == "auto" and has_bfloat16(device))
     return time_backbone(
         backbone,
         optimizer,
         shape=(config.data.channels, config.data.image_size, config.data.image_size),
         batch=setting.batch,
         device=device,
-        amp=torch.bfloat16 if wanted else None,
+        amp=autocast_dtype(config, device),
         seconds=SECONDS,
     )
 
