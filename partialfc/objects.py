@@ -66,6 +66,16 @@ def require_sample_each(config: Config, ranks: int) -> None:
         )
 
 
+def require_samples_to_normalise(config: Config, backbone: nn.Module, ranks: int) -> None:
+    """ConfigError where a rank would normalise the embedding of one sample over the batch."""
+    share = config.train.batch_size // ranks
+    if share == 1 and any(isinstance(module, nn.BatchNorm1d) for module in backbone.modules()):
+        raise ConfigError(
+            f"train.batch_size is {config.train.batch_size} on {ranks} ranks, so one sample on some rank, "
+            f"but {config.backbone.name} normalises over the batch: at least {2 * ranks} are needed"
+        )
+
+
 def open_training_source(config: Config, world: World) -> Source:
     """Collective: the training data; an image folder's class ids are saved, for the run to keep them."""
     source, index = read_training_source(config), config.run.dir / CLASSES
@@ -139,18 +149,28 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
 
 
 def build_head(config: Config, num_classes: int) -> PartialFC:
+    """Raises ConfigError where its centres do not fit the memory."""
     margin = config.head.margin.model_dump(exclude={"name"})
-    return PartialFC(
-        config.backbone.embedding_size,
-        num_classes,
-        margin=MARGINS[config.head.margin.name](**margin),
-        sample_rate=config.head.sample_rate,
-        weight_dtype=getattr(torch, config.head.weight_dtype),
-        compute_dtype=getattr(torch, config.head.compute_dtype),
-        gather_dtype=_dtype(config.head.gather_dtype),
-        compile=config.head.compile,
-        seed=config.run.seed,
-    )
+    try:
+        return PartialFC(
+            config.backbone.embedding_size,
+            num_classes,
+            margin=MARGINS[config.head.margin.name](**margin),
+            sample_rate=config.head.sample_rate,
+            weight_dtype=getattr(torch, config.head.weight_dtype),
+            compute_dtype=getattr(torch, config.head.compute_dtype),
+            gather_dtype=_dtype(config.head.gather_dtype),
+            compile=config.head.compile,
+            seed=config.run.seed,
+        )
+    except RuntimeError as error:  # the CPU's allocator has no error of its own
+        if "allocate memory" not in str(error):
+            raise
+        raise ConfigError(
+            f"data.num_classes is {num_classes:,}: centres of backbone.embedding_size "
+            f"{config.backbone.embedding_size} do not fit this rank's memory; `partialfc plan CONFIG` says "
+            "what would"
+        ) from error
 
 
 def build_optimizers(
@@ -214,9 +234,17 @@ def build_schedule(config: Config, total_steps: int, epoch_steps: float) -> Sche
 def build_verification(
     config: Config, world: World, device: torch.device, amp: torch.dtype | None
 ) -> VerificationSets:
+    """Raises ConfigError where a set has fewer pairs than folds: now, not after the first epoch."""
     section = config.verification
+    sets = {name: read_pairs(path) for name, path in section.sets.items()}
+    for name, pairs in sets.items():
+        if len(pairs.same) < section.folds:
+            raise ConfigError(
+                f"verification.folds is {section.folds}, but the set {name!r} has {len(pairs.same):,} pairs: "
+                "every fold needs at least one"
+            )
     return VerificationSets(
-        {name: read_pairs(path) for name, path in section.sets.items()},
+        sets,
         world,
         config.run.dir / "verification",
         embedding_size=config.backbone.embedding_size,

@@ -38,6 +38,7 @@ from partialfc.objects import (
     open_training_source,
     publishing,
     require_sample_each,
+    require_samples_to_normalise,
     resolve_num_classes,
     total_steps,
 )
@@ -87,6 +88,7 @@ class Trainer:
 
         torch.manual_seed(config.run.seed)  # the same initial backbone on every rank, at any world size
         backbone = build_backbone_from(config).to(device)
+        require_samples_to_normalise(config, backbone, self.world.size)
         if config.backbone.channels_last:
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         size = config.data.image_size

@@ -165,6 +165,28 @@ def stop_after_seven(config: Any) -> None:
         trainer._save()
 
 
+def test_more_folds_than_pairs_are_refused_before_training(folder):
+    pairs = make_pairs(open_source(folder / "train.rec"), pairs=20, seed=0)
+    write_pairs(folder / "pairs.bin", pairs)
+    sets = {"sets": {"few": str(folder / "pairs.bin")}, "folds": 21}
+    with pytest.raises(partialfc.ConfigError, match=r"folds is 21, but the set 'few' has 20 pairs"):
+        Trainer(small_config(folder, verification=sets), torch.device("cpu"))
+
+
+def test_centres_that_no_memory_holds_are_refused(folder):
+    config = small_config(folder, data={"num_classes": 10**12})
+    with pytest.raises(
+        partialfc.ConfigError, match=r"num_classes is 1,000,000,000,000: centres of .* do not"
+    ):
+        Trainer(config, torch.device("cpu"))
+
+
+def test_a_batch_of_one_cannot_be_normalised(folder):
+    config = small_config(folder, train={"batch_size": 1}, backbone={"name": "convnet"})
+    with pytest.raises(partialfc.ConfigError, match=r"batch_size is 1 on 1 ranks.* at least 2 are needed"):
+        Trainer(config, torch.device("cpu"))
+
+
 def test_accumulated_micro_batches_train_as_one_batch(folder):
     one, four = moved(folder, "one"), moved(folder, "four")
     first = run(small_config(one, **EXACT))

@@ -6,14 +6,14 @@ So a rank that cannot exchange tensors still says why, and one that is missing i
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from partialfc.distributed import World
+from partialfc.distributed import World, joined_group
 from partialfc.errors import DistributedError
 from partialfc.launcher import LAUNCHED
 
@@ -114,23 +114,21 @@ class Meeting:
     def world(self, device: torch.device) -> Iterator[World]:
         """Collective: the process group of all ranks, as training makes it. Raises DistributedError."""
         assert self._store is not None
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        try:
-            dist.init_process_group(
-                backend,
-                store=PrefixStore("group", self._store),
-                rank=self.rank,
-                world_size=self.size,
-                timeout=timedelta(seconds=self.timeout),
-            )
-        except RuntimeError as error:
-            raise DistributedError(
-                f"rank {self.rank} of {self.size} cannot join the others: {str(error).splitlines()[0]}"
-            ) from error
-        try:
+        group = joined_group(
+            device,
+            timeout=timedelta(seconds=self.timeout),
+            store=PrefixStore("group", self._store),
+            rank=self.rank,
+            world_size=self.size,
+        )
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(group)
+            except RuntimeError as error:
+                raise DistributedError(
+                    f"rank {self.rank} of {self.size} cannot join the others: {str(error).splitlines()[0]}"
+                ) from error
             yield World.of()
-        finally:
-            dist.destroy_process_group()
 
     def _read(self, key: str, deadline: float) -> str | None:
         assert self._store is not None
