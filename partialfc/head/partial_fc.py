@@ -30,7 +30,7 @@ from partialfc.head.stored import Stored
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 GATHER_DTYPES = (None, torch.bfloat16)
-# From so many elements of participating centres on, compiling (some 20 s) pays within a few hundred steps.
+# From so many elements of participating centres on, compiling (some 40 s) pays within a few hundred steps.
 WORTH_COMPILING = 1 << 24
 
 
@@ -70,7 +70,7 @@ class PartialFC(nn.Module):
     right on average, so the small ones are not lost. compute_dtype=bfloat16 runs the matrix products on AMX
     or tensor cores. gather_dtype=bfloat16 halves the bytes of the exchanged embeddings.
 
-    compile: run the element-wise parts through torch.compile, which takes some 20 s at the first steps; None
+    compile: run the element-wise parts through torch.compile, which takes some 40 s the first time; None
     decides by the size of a step. Where there is no compiler it warns once and runs them uncompiled.
 
     Attributes: weight [C_l, D], this rank's centres (`state_dict` brings them up to date; before reading them
