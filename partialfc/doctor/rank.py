@@ -14,6 +14,7 @@ from partialfc.doctor import data, devices, disk, limits, loading, software
 from partialfc.doctor.check import Check, attempt, failed
 from partialfc.doctor.meeting import Meeting
 from partialfc.doctor.pairs import check_pairs
+from partialfc.doctor.resume import check_resume, check_run_folder
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
 from partialfc.launcher import local_rank
@@ -83,7 +84,7 @@ def _examine_job(
         found = _with(found, failed("job", error))
     meeting.pass_by(STEP, LOADING)
     if is_first := local_rank() == 0:  # after what is timed, for decoding takes cores from the others
-        found = _with(found, *_data(config, source))
+        found = _with(found, *_data(config, source), *_run(config, found.classes))
     if is_first and found.training is not None:
         found = _with(found, *_disks(config, found.training, source, quick=quick))
     return found
@@ -160,6 +161,14 @@ def _data(config: Config, source: Source | None) -> Iterator[Check]:
         "verification",
         lambda: check_pairs(verification.sets, channels=section.channels, folds=verification.folds),
     )
+
+
+def _run(config: Config, classes: int | None) -> Iterator[Check]:
+    yield attempt("run folder", lambda: check_run_folder(config.run.dir))
+    if classes is not None:
+        now = config.model_dump(mode="json")
+        how = config.checkpoint.resume
+        yield attempt("resume", lambda: check_resume(config.run.dir, how, classes=classes, config=now))
 
 
 def _labels(source: Source, classes: int) -> Iterator[Check]:
