@@ -135,8 +135,8 @@ def judge_labels(found: Labels, source: Source, *, num_classes: int) -> Check:
             "labels",
             f"{len(bad):,} of {len(labels):,} are not in 0..{num_classes - 1}, the first "
             f"{labels[bad[0]]:g} in {source.name(int(bad[0]))}",
-            "raise data.num_classes, where the config sets it, or num_classes in `property` beside the .rec, or "
-            "write the data anew (partialfc data pack)",
+            "raise data.num_classes where the config sets it, else num_classes in `property` beside the .rec; "
+            "or write the data anew (partialfc data pack)",
         )
     return green("labels", f"{_seen(found)} in 0..{num_classes - 1}")
 
