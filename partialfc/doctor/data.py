@@ -135,7 +135,7 @@ def judge_labels(found: Labels, source: Source, *, num_classes: int) -> Check:
             "labels",
             f"{len(bad):,} of {len(labels):,} are not in 0..{num_classes - 1}, the first "
             f"{labels[bad[0]]:g} in {source.name(int(bad[0]))}",
-            "raise data.num_classes where the config sets it, else num_classes in `property` beside the .rec; "
+            "raise data.num_classes where it is set, else num_classes in `property` beside the .rec, "
             "or write the data anew (partialfc data pack)",
         )
     return green("labels", f"{_seen(found)} in 0..{num_classes - 1}")
