@@ -71,7 +71,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Verify pairs of images with the backbone of a checkpoint."""
-    from partialfc.distributed import World, local_device
+    from partialfc.device import local_device
+    from partialfc.distributed import World
     from partialfc.evaluation.evaluate import evaluate_pairs
     from partialfc.evaluation.pairs import read_pairs
     from partialfc.trained import load_trained

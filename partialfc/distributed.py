@@ -17,8 +17,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from partialfc.device import has_bfloat16 as has_bfloat16
-from partialfc.device import local_device as local_device
 from partialfc.errors import DistributedError
 from partialfc.launcher import launched_by_torchrun
 from partialfc.traffic import Traffic

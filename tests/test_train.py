@@ -15,7 +15,8 @@ from partialfc.checkpoint import read_state
 from partialfc.config import load_config
 from partialfc.data.images import encode_png
 from partialfc.data.source import open_source
-from partialfc.distributed import World, local_device
+from partialfc.device import local_device
+from partialfc.distributed import World
 from partialfc.evaluation.make_pairs import make_pairs
 from partialfc.evaluation.pairs import write_pairs
 from partialfc.progress import read_metrics
