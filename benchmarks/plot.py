@@ -20,9 +20,13 @@ def curves(rows: Rows) -> dict[str, tuple[Rows, str, str]]:
     ours = [row for row in rows if row["system"] == OURS]
     small = [row for row in ours if row["storage"] == "bfloat16"]
     whole = [row for row in ours if row["storage"] == "float32"]
-    others = [row for row in rows if row["system"] != OURS]
+    others = dict.fromkeys(row["system"] for row in rows if row["system"] != OURS)
+    colours = ("tab:red", "tab:orange")
     return {
-        others[0]["system"]: (others, "tab:red", "-"),
+        **{
+            name: ([row for row in rows if row["system"] == name], colour, "-")
+            for name, colour in zip(others, colours, strict=False)
+        },
         "partialfc, float32": (whole, "tab:blue", "--"),
         f"partialfc, bfloat16 centres, {small[0]['momentum']} momentum": (small, "tab:blue", "-"),
     }
