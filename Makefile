@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 # What of the optional packages to install too: EXTRAS=dev,dali for the tests of the DALI loader.
 EXTRAS ?= dev
 BIN := .venv/bin
-INSTALLED := .venv/installed
+INSTALLED := .venv/installed-$(EXTRAS)
 GLYPHS := data/glyphs
 RUN := runs/quickstart
 
