@@ -26,11 +26,11 @@ import cv2
 import numpy as np
 import torch
 
-from partialfc.data.augmentation import Augment, augment
-from partialfc.data.dali import build_dali_loader
-from partialfc.data.images import decode, encode_png, resize
-from partialfc.data.loader import Loader, build_loader
-from partialfc.data.records import RecordSource
+from partialfc.data.images.augmentation import Augment, augment
+from partialfc.data.images.codec import decode, encode_png, resize
+from partialfc.data.loading.dali import build_dali_loader
+from partialfc.data.loading.plain import Loader, build_loader
+from partialfc.data.sources.insightface import RecordSource
 from partialfc.errors import MissingExtraError
 
 FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "mxnet_rec" / "train.rec"

@@ -13,7 +13,7 @@ implementation is a dense twin in plain torch (dense_twin.py), and is called tha
 
 The floor is the least the machine could take (floor.py). Extra memory is the most that was resident, less
 what was before the head was built, less weights and momentum. The first step compiles.
-Bytes of the collectives are as partialfc.traffic.Traffic counts them.
+Bytes of the collectives are as partialfc.distributed.traffic.Traffic counts them.
 """
 
 import argparse

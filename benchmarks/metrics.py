@@ -28,10 +28,10 @@ from table import surroundings, write
 
 from partialfc.config import load_config
 from partialfc.distributed import World, process_group
+from partialfc.distributed.traffic import Traffic
 from partialfc.metrics import Server
 from partialfc.metrics.families import STEP_PHASES
-from partialfc.traffic import Traffic
-from partialfc.train import Trainer
+from partialfc.training.loop import Trainer
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 SUBJECTS = ("without", "with", "scraped")

@@ -8,7 +8,7 @@ from torch import Tensor
 from work import LEARNING_RATE, MARGIN, MOMENTUM, SCALE, WEIGHT_DECAY
 
 import partialfc
-from partialfc.head.compiled import trouble
+from partialfc.head.kernels.compiled import trouble
 
 NAME = "partialfc"
 

@@ -30,7 +30,8 @@ from stopwatch import Stopwatch
 from turns import take_turns
 from work import DTYPES, FULL, SAMPLED, Work, name_of
 
-from partialfc.head import kernels, softmax
+from partialfc.head import softmax
+from partialfc.head.kernels import elementwise
 from partialfc.head.partial_fc import PartialFC
 
 EXPONENTIALS, SAMPLING, REST = "exponentials", "sampling", "rest"
@@ -43,12 +44,12 @@ class Timed(ours.Ours):
     def __init__(self, work: Work, rank: int) -> None:
         super().__init__(work, rank)
         self._watch = Stopwatch()
-        self._watch.replace(kernels, "unit_centres", GATHER)
+        self._watch.replace(elementwise, "unit_centres", GATHER)
         self._watch.replace(softmax, "cosines", COSINES)
         self._watch.replace(softmax.Softmax, "exponentials", EXPONENTIALS)
         self._watch.replace(softmax, "add_pull", PULL)
         self._watch.replace(softmax.BatchGradient, "by_centres", PUSH)
-        self._watch.replace(kernels, "sgd", UPDATE)
+        self._watch.replace(elementwise, "sgd", UPDATE)
         self._watch.replace(PartialFC, "_local_batch", SAMPLING)
         self._laps: list[dict[str, float]] = []
 

@@ -10,7 +10,7 @@ from ours import Ours
 from torch import Tensor, nn
 
 from partialfc.checkpoint import CheckpointFolder
-from partialfc.run_state import RunState
+from partialfc.training.run_state import RunState
 
 EVERY = 997  # one row of so many is compared after the resume
 

@@ -17,10 +17,10 @@ from partialfc.errors import (
     PartialFCError,
     RecordError,
 )
-from partialfc.head.adamw import RowAdamW
-from partialfc.head.margins import ArcFace, CombinedMargin, CosFace, Margin, NormalizedSoftmax
+from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, Margin, NormalizedSoftmax
+from partialfc.head.optim.adamw import RowAdamW
+from partialfc.head.optim.sgd import RowSGD
 from partialfc.head.partial_fc import PartialFC
-from partialfc.head.sgd import RowSGD
 from partialfc.head.shard import ClassShard
 
 __version__ = "0.1.0"

@@ -1,3 +1,3 @@
-from partialfc.cli import main
+from partialfc.cli.app import main
 
 main()

@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from partialfc.data.glyphs import build_glyphs
-from partialfc.progress import read_metrics
+from partialfc.data.glyphs.build import build_glyphs
+from partialfc.training.progress import read_metrics
 from tests.fontmaker import pattern, save_font
 
 FOREVER = 10**6  # steps; the tests stop such a run

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partialfc.data.augmentation import LUMA, Augment, augment, draw
-from partialfc.data.images import Pixels
+from partialfc.data.images.augmentation import LUMA, Augment, augment, draw
+from partialfc.data.images.codec import Pixels
 from tests.test_images import scene
 
 MOVES = Augment(flip=True, shift=0.1, scale=0.1, rotate=15)

@@ -18,9 +18,9 @@ from torch.distributed import checkpoint as torch_checkpoint
 from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, TensorProperties
 
 import partialfc
-from partialfc import checkpoint_writing
 from partialfc.checkpoint import CheckpointFolder, Tensors, find_checkpoint, load_replicated
-from partialfc.checkpoint_reading import InPlaceReader
+from partialfc.checkpoint import writing as checkpoint_writing
+from partialfc.checkpoint.reading import InPlaceReader
 from partialfc.distributed import World
 from partialfc.head.shard import chunk_range
 

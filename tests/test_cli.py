@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from partialfc.config import Config
-from partialfc.progress import read_metrics
+from partialfc.training.progress import read_metrics
 from tests import train_cases
 
 ROOT = Path(__file__).parents[1]

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 import torch
 
-from partialfc.data.augmentation import Augment
-from partialfc.data.dali import DaliLoader, build_dali_loader
-from partialfc.data.images import encode_png
-from partialfc.data.loader import Batch, Loader, build_loader
-from partialfc.data.records import RecordSource
-from partialfc.data.source import Source
-from partialfc.data.worker_loader import WorkerLoader
+from partialfc.data.images.augmentation import Augment
+from partialfc.data.images.codec import encode_png
+from partialfc.data.loading.dali import DaliLoader, build_dali_loader
+from partialfc.data.loading.plain import Batch, Loader, build_loader
+from partialfc.data.loading.workers import WorkerLoader
+from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.source import Source
 from partialfc.errors import ConfigError, ImageError, LabelError, MissingExtraError
-from partialfc.objects import build_loader_from
-from partialfc.progress import read_metrics
-from partialfc.train import train
+from partialfc.training.loop import train
+from partialfc.training.objects import build_loader_from
+from partialfc.training.progress import read_metrics
 from tests import train_cases
 from tests.test_loader import Pictures, Trouble, joined, noise, quick_workers
 from tests.train_cases import small_config

@@ -123,7 +123,7 @@ def test_healthcheck_follows_the_metrics_server() -> None:
 
 
 def test_metrics_port_is_the_configs_default() -> None:
-    from partialfc.config_metrics import MetricsConfig
+    from partialfc.config.metrics import MetricsConfig
 
     (environment,) = arguments("ENV")
     variables = dict(pair.split("=", 1) for pair in shlex.split(environment))

@@ -20,11 +20,13 @@ from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
 import partialfc
-from partialfc.cli import app
+from partialfc.cli.app import app
 from partialfc.config import Config
-from partialfc.data.images import encode_png
-from partialfc.data.records import write_source
-from partialfc.data.source import open_source
+from partialfc.data.images.codec import encode_png
+from partialfc.data.pairs.draw import make_pairs
+from partialfc.data.pairs.files import write_pairs
+from partialfc.data.sources.insightface import write_source
+from partialfc.data.sources.source import open_source
 from partialfc.doctor import Check, Level, Report, describe, examine, to_dict
 from partialfc.doctor.check import attempt, gathered, green, red, yellow
 from partialfc.doctor.cost import Waiting
@@ -34,12 +36,10 @@ from partialfc.doctor.disk import check_writing, judge_room, judge_writing
 from partialfc.doctor.limits import check_shared_memory, judge_files, judge_shared_memory
 from partialfc.doctor.lines import named
 from partialfc.doctor.loading import judge_loading
-from partialfc.doctor.memory import NO_LIMIT, cgroup_room, judge_memory
+from partialfc.doctor.memory_fit import NO_LIMIT, cgroup_room, judge_memory
 from partialfc.doctor.software import judge_versions
-from partialfc.evaluation.make_pairs import make_pairs
-from partialfc.evaluation.pairs import write_pairs
 from partialfc.plan import Setting, memory_of
-from partialfc.train import train
+from partialfc.training.loop import train
 from tests import train_cases
 
 ROOT = Path(__file__).parents[1]

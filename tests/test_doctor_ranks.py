@@ -18,20 +18,20 @@ from partialfc.config import Config
 from partialfc.distributed import World
 from partialfc.doctor import Check, Level, Report, describe, examine
 from partialfc.doctor.check import green
-from partialfc.doctor.clock import judge_clocks, measure_clocks
-from partialfc.doctor.communication import (
+from partialfc.doctor.examine import _together, judge_ranks
+from partialfc.doctor.host_clocks import judge_clocks, measure_clocks
+from partialfc.doctor.link import FIRST, LARGEST, Link, Rate, measure_link
+from partialfc.doctor.meeting import Meeting
+from partialfc.doctor.network import (
     Step,
     gradient_seconds,
     head_seconds,
     judge_communication,
 )
-from partialfc.doctor.examine import _together, judge_ranks
-from partialfc.doctor.link import FIRST, LARGEST, Link, Rate, measure_link
-from partialfc.doctor.meeting import Meeting
 from partialfc.doctor.rank import Found
 from partialfc.errors import DistributedError
 from partialfc.plan import Setting
-from partialfc.plan.traffic import communication_of
+from partialfc.plan.communication import communication_of
 from tests import train_cases
 
 ROOT = Path(__file__).parents[1]

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from partialfc.data.images import decode, encode_jpeg, encode_png, resize
-from partialfc.data.tensors import normalise
+from partialfc.data.images.codec import decode, encode_jpeg, encode_png, resize
+from partialfc.data.images.tensors import normalise
 from partialfc.errors import ImageError
 from partialfc.evaluation.embed import embed
 

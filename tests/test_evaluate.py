@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from partialfc.data.images import encode_png
+from partialfc.data.images.codec import encode_png
+from partialfc.data.pairs.files import PairSet
 from partialfc.distributed import World
 from partialfc.evaluation.evaluate import evaluate_pairs
-from partialfc.evaluation.pairs import PairSet
 
 
 def pair_set(count: int) -> PairSet:

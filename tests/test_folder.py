@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partialfc.data.folder import FolderSource
-from partialfc.data.images import encode_jpeg, encode_png
-from partialfc.data.pack import Packed, pack_folder
-from partialfc.data.recordio import RecordReader
-from partialfc.data.records import RecordSource
-from partialfc.data.source import open_source
+from partialfc.data.images.codec import encode_jpeg, encode_png
+from partialfc.data.sources.folder import FolderSource
+from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.pack import Packed, pack_folder
+from partialfc.data.sources.recordio import RecordReader
+from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError, ImageError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partialfc.data.fonts import Pen, find_fonts, load_faces, matplotlib_fonts
+from partialfc.data.glyphs.fonts import Pen, find_fonts, load_faces, matplotlib_fonts
 from partialfc.errors import DataError
 from tests.fontmaker import make_font, pattern, save_collection, save_font
 

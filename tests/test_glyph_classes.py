@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from partialfc.data.fonts import load_faces
-from partialfc.data.glyph_classes import PLACEHOLDER_CHARACTERS, choose_classes, same_pairs, survey
-from partialfc.data.glyph_pictures import same_picture
+from partialfc.data.glyphs.classes import PLACEHOLDER_CHARACTERS, choose_classes, same_pairs, survey
+from partialfc.data.glyphs.fonts import load_faces
+from partialfc.data.glyphs.pictures import same_picture
 from tests.fontmaker import FRAME, Drawing, make_font, pattern, save_collection, save_font
 
 

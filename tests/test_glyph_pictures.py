@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from partialfc.data.glyph_pictures import (
+from partialfc.data.glyphs.pictures import (
     FILL,
     Pose,
     paint,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partialfc.data.fonts import matplotlib_fonts
-from partialfc.data.glyphs import FILES, GlyphReport, build_glyphs
-from partialfc.data.images import decode
-from partialfc.data.records import RecordSource
+from partialfc.data.glyphs.build import FILES, GlyphReport, build_glyphs
+from partialfc.data.glyphs.fonts import matplotlib_fonts
+from partialfc.data.images.codec import decode
+from partialfc.data.pairs.files import read_pairs
+from partialfc.data.sources.insightface import RecordSource
 from partialfc.errors import ConfigError, DataError, PairsError
-from partialfc.evaluation.pairs import read_pairs
 from tests.fontmaker import make_font, pattern, save_collection, save_font
 
 CHARACTERS = [chr(0x4E00 + index) for index in range(24)]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from partialfc.data.images import Pixels, check, decode, encode_jpeg, encode_png, resize
+from partialfc.data.images.codec import Pixels, check, decode, encode_jpeg, encode_png, resize
 from partialfc.errors import ImageError
 
 

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 
-from partialfc.data.augmentation import Augment
-from partialfc.data.images import decode, encode_png
-from partialfc.data.loader import Batch, Loader, build_loader
-from partialfc.data.sampler import BatchSampler
+from partialfc.data.images.augmentation import Augment
+from partialfc.data.images.codec import decode, encode_png
+from partialfc.data.loading.plain import Batch, Loader, build_loader
+from partialfc.data.loading.sampler import BatchSampler
 from partialfc.errors import CheckpointError, ConfigError, DataError, ImageError, LabelError, RecordError
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partialfc.data.images import encode_png
-from partialfc.data.source import Source, open_source
+from partialfc.data.images.codec import encode_png
+from partialfc.data.pairs.draw import make_pairs
+from partialfc.data.pairs.files import PairSet
+from partialfc.data.sources.source import Source, open_source
 from partialfc.errors import PairsError
-from partialfc.evaluation.make_pairs import make_pairs
-from partialfc.evaluation.pairs import PairSet
 
 
 class Numbered:

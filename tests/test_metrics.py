@@ -23,9 +23,9 @@ import partialfc
 from partialfc.distributed import World
 from partialfc.metrics import FAMILIES, HeadMetrics, Registry, Server
 from partialfc.metrics import server as server_module
-from partialfc.metrics.clock import StepClock
 from partialfc.metrics.publish import published, push, reachable
 from partialfc.metrics.run import RunMetrics
+from partialfc.metrics.step_clock import StepClock
 from partialfc.metrics.touched import Touched
 from tests.metrics_cases import fetch, free_port, samples, server, wait_for
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from partialfc.data.source import open_source
-from partialfc.evaluation.make_pairs import make_pairs
-from partialfc.evaluation.pairs import write_pairs
+from partialfc.data.pairs.draw import make_pairs
+from partialfc.data.pairs.files import write_pairs
+from partialfc.data.sources.source import open_source
 from partialfc.metrics.families import PHASES, STEP_PHASES
-from partialfc.progress import read_metrics
-from partialfc.run_state import RunState
-from partialfc.train import Trainer
+from partialfc.training.loop import Trainer
+from partialfc.training.progress import read_metrics
+from partialfc.training.run_state import RunState
 from tests import train_cases
 from tests.metrics_cases import fetch, free_port, prometheus, query, samples, server, wait_for
 from tests.test_metrics import sum_of, text_of

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from partialfc.data.pairs.files import PairSet, read_pairs, write_pairs
 from partialfc.errors import PairsError
-from partialfc.evaluation.pairs import PairSet, read_pairs, write_pairs
 
 FIXTURE = Path(__file__).parent / "fixtures/mxnet_rec/glyphs_pairs.bin"
 A, B, C, D = b"\xff\xd8 a", b"\xff\xd8\x00\n'\\ b", b"\x89PNG\x80 c", b"d\xfe"

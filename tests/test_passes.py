@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import partialfc
-from partialfc.head import chunks
+from partialfc.head.kernels import chunks
 from tests.test_partial_fc import Case, D, check, even, run_case
 
 # 11 rows a chunk, so that a shard has several; and how many bytes of exponentials are kept.
@@ -151,7 +151,7 @@ def test_chunks_are_equal_and_fit_the_cache():
 
 WITHOUT_A_COMPILER = """
 import warnings, torch, partialfc
-from partialfc.head.compiled import trouble
+from partialfc.head.kernels.compiled import trouble
 losses = {}
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")

@@ -6,10 +6,10 @@ import sys
 import pytest
 from matplotlib.figure import Figure
 
-from partialfc import cli
+from partialfc.cli import app as cli
 from partialfc.errors import ConfigError
-from partialfc.pictures import check_picture, save_picture
-from partialfc.progress import METRICS
+from partialfc.report.picture_file import check_picture, save_picture
+from partialfc.training.progress import METRICS
 
 
 def test_a_picture_is_written(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import partialfc
-from partialfc import cli
+from partialfc.cli import app as cli
 from partialfc.errors import ConfigError
 from partialfc.plan import Setting, Speed, memory_of, plan, units
 from partialfc.plan.advice import fewest_gpus

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from partialfc.data.glyphs import build_glyphs
-from partialfc.progress import read_metrics
+from partialfc.data.glyphs.build import build_glyphs
+from partialfc.training.progress import read_metrics
 
 ROOT = Path(__file__).parents[1]
 

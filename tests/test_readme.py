@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partialfc import cli
+from partialfc.cli import app as cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partialfc.data.images import decode
-from partialfc.data.recordio import Header, RecordReader, RecordWriter, pack, unpack
+from partialfc.data.images.codec import decode
+from partialfc.data.sources.recordio import Header, RecordReader, RecordWriter, pack, unpack
 from partialfc.errors import RecordError
 
 FIXTURE = Path(__file__).parent / "fixtures" / "mxnet_rec"
@@ -258,7 +258,7 @@ def test_a_reader_pickles_and_reads_in_a_fork() -> None:
 
 
 def test_a_large_index_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partialfc.data.record_index.BLOCK", 100)
+    monkeypatch.setattr("partialfc.data.sources.recordio_index.BLOCK", 100)
     path = write(tmp_path / "a.rec", *(b"%d" % key for key in range(500)))
     with RecordReader(path) as reader:
         assert np.array_equal(reader.keys, np.arange(500))

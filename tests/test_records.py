@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from partialfc.data.images import decode
-from partialfc.data.recordio import Header, RecordReader, RecordWriter, pack, unpack
-from partialfc.data.records import RecordSource, write_source
-from partialfc.data.source import open_source
+from partialfc.data.images.codec import decode
+from partialfc.data.sources.insightface import RecordSource, write_source
+from partialfc.data.sources.recordio import Header, RecordReader, RecordWriter, pack, unpack
+from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError, LabelError, RecordError
 
 FIXTURE = Path(__file__).parent / "fixtures" / "mxnet_rec"

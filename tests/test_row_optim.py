@@ -11,8 +11,8 @@ from torch import Tensor
 
 import partialfc
 from partialfc.distributed import World
-from partialfc.head import sgd as optim
 from partialfc.head.initial import normal_rows
+from partialfc.head.optim import sgd
 from tests import reference
 
 D, C, N = 8, 60, 12
@@ -163,7 +163,7 @@ def test_adamw_is_torchs_on_each_rows_own_steps(run_ranks, world_size, sample_ra
 def test_a_full_decay_table_is_paid_off(monkeypatch):
     """With room for 7 pending steps the result is the same: the sweep is a matter of cost alone."""
     expected = train("RowSGD", SGD, 40, 0.1)
-    monkeypatch.setattr(optim, "MOST_PENDING_STEPS", 7)
+    monkeypatch.setattr(sgd, "MOST_PENDING_STEPS", 7)
     result = train("RowSGD", SGD, 40, 0.1)
     torch.testing.assert_close(result["weight"], expected["weight"], atol=1e-12, rtol=0)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partialfc.data.sampler import BatchSampler, epoch_order, split_batch
+from partialfc.data.loading.sampler import BatchSampler, epoch_order, split_batch
 from partialfc.errors import CheckpointError, ConfigError
 
 sizes = st.integers(1, 60)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partialfc.schedule import Schedule
+from partialfc.training.schedule import Schedule
 
 SHAPES = ("polynomial", "cosine", "constant")
 

@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 
 import partialfc
-from partialfc.head import kernels, stored
-from partialfc.head.handles import second_handle
-from partialfc.head.stored import Stored
+from partialfc.head.kernels import elementwise, storage
+from partialfc.head.kernels.storage import Stored
+from partialfc.head.optim.handles import second_handle
 
 CPU = torch.device("cpu")
 NARROW = [torch.bfloat16, torch.int8]
 
 
 def noise(rows: int, size: int, key: int) -> Tensor:
-    first, _ = stored.uniform(stored.seeds(torch.arange(rows), size, key))
+    first, _ = storage.uniform(storage.seeds(torch.arange(rows), size, key))
     assert first is not None
     return first
 
 
 def stored_as(dtype: torch.dtype, rows: Tensor, key: int = 0) -> Stored:
-    result = stored.zeros(*rows.shape, dtype, CPU)
-    stored.write(result, None, rows, noise(*rows.shape, key))
+    result = storage.zeros(*rows.shape, dtype, CPU)
+    storage.write(result, None, rows, noise(*rows.shape, key))
     return result
 
 
@@ -32,7 +32,7 @@ def grid(dtype: torch.dtype, rows: Tensor) -> Tensor:
     """The distance between neighbours around each element."""
     if dtype == torch.bfloat16:
         return 2.0 ** (rows.abs().log2().floor() - 7)
-    block = stored.block_size(rows.shape[1])
+    block = storage.block_size(rows.shape[1])
     largest = rows.view(len(rows), -1, block).abs().amax(2, keepdim=True) / 127
     return largest.expand(-1, -1, block).reshape(rows.shape)
 
@@ -42,7 +42,7 @@ def test_rounding_is_to_a_neighbour_and_right_on_average(dtype):
     rows = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
     keys = 2000
     values = torch.stack(
-        [stored.read(stored_as(dtype, rows, key), None, torch.float64) for key in range(keys)]
+        [storage.read(stored_as(dtype, rows, key), None, torch.float64) for key in range(keys)]
     )
     step = grid(dtype, rows.double())
     assert ((values - rows).abs() <= 1.001 * step).all()
@@ -56,17 +56,17 @@ def test_many_small_updates_add_up_in_bfloat16():
     """1 + 10,000 · 1e-4 is 2; rounding to nearest would stay at 1, whose neighbour lies 0.0078 off."""
     values = stored_as(torch.bfloat16, torch.ones(64, 32))
     for key in range(10_000):
-        moved = stored.read(values, None, torch.float32) + 1e-4
-        stored.write(values, None, moved, noise(64, 32, key))
+        moved = storage.read(values, None, torch.float32) + 1e-4
+        storage.write(values, None, moved, noise(64, 32, key))
     assert values.values.float().mean().item() == pytest.approx(2.0, abs=0.01)
 
 
 @pytest.mark.parametrize("dtype", NARROW)
 def test_zero_is_exact_and_what_is_not_finite_stays_so(dtype):
     rows = torch.zeros(3, 64)
-    assert stored.read(stored_as(dtype, rows), None, torch.float32).eq(0).all()
+    assert storage.read(stored_as(dtype, rows), None, torch.float32).eq(0).all()
     rows[0, 3], rows[1, 5] = torch.nan, torch.inf
-    values = stored.read(stored_as(dtype, rows), None, torch.float32)
+    values = storage.read(stored_as(dtype, rows), None, torch.float32)
     assert not values[0].isfinite().all()
     assert not values[1].isfinite().all()
     assert values[2].eq(0).all()
@@ -82,15 +82,15 @@ def test_what_bfloat16_can_hold_is_exact():
 
 @pytest.mark.parametrize("size", [1, 8, 257, 500, 512, 1024])
 def test_any_size_has_blocks(size):
-    block = stored.block_size(size)
+    block = storage.block_size(size)
     assert size % block == 0
     rows = torch.randn(4, size, generator=torch.Generator().manual_seed(2))
-    values = stored.read(stored_as(torch.int8, rows), None, torch.float64)
+    values = storage.read(stored_as(torch.int8, rows), None, torch.float64)
     assert ((values - rows).abs() <= 1.001 * grid(torch.int8, rows.double())).all()
 
 
 def test_the_noise_is_uniform_and_differs_by_row_column_and_key():
-    bits = stored.uniform(stored.seeds(torch.arange(500), 400, 7))
+    bits = storage.uniform(storage.seeds(torch.arange(500), 400, 7))
     for each in bits:
         assert each is not None
         assert each.min() >= -32768
@@ -106,8 +106,8 @@ def test_the_noise_is_uniform_and_differs_by_row_column_and_key():
 
 
 def test_a_class_has_its_noise_whatever_the_chunk():
-    whole, _ = stored.uniform(stored.seeds(torch.arange(100), 16, 3))
-    some, _ = stored.uniform(stored.seeds(torch.tensor([40, 7, 99]), 16, 3))
+    whole, _ = storage.uniform(storage.seeds(torch.arange(100), 16, 3))
+    some, _ = storage.uniform(storage.seeds(torch.tensor([40, 7, 99]), 16, 3))
     assert whole is not None
     assert torch.equal(some, whole[[40, 7, 99]])
 
@@ -120,9 +120,9 @@ def test_the_compiled_update_through_second_handles_is_the_eager_one(weight_dtyp
     results = []
     for compiled in (False, True):
         generator = torch.Generator().manual_seed(5)
-        weight, velocity = (stored.zeros(rows, size, dtype, CPU) for dtype in (weight_dtype, momentum_dtype))
+        weight, velocity = (storage.zeros(rows, size, dtype, CPU) for dtype in (weight_dtype, momentum_dtype))
         for each, key in ((weight, 1), (velocity, 2)):
-            stored.write(each, None, torch.randn(rows, size, generator=generator), noise(rows, size, key))
+            storage.write(each, None, torch.randn(rows, size, generator=generator), noise(rows, size, key))
         handle = second_handle if compiled else lambda stored: stored
         index = torch.arange(0, rows, 3) if indexed else None
         count = rows if index is None else len(index)
@@ -131,16 +131,16 @@ def test_the_compiled_update_through_second_handles_is_the_eager_one(weight_dtyp
         buffer = torch.empty(count, size)
         narrow = momentum_dtype == torch.int8
         place, place_index = (Stored(buffer), None) if narrow else (handle(velocity), index)
-        of_chunk = stored.seeds(torch.arange(rows) if index is None else index, size, 4)
+        of_chunk = storage.seeds(torch.arange(rows) if index is None else index, size, 4)
         settings = torch.tensor([0.1, 0.9, 5e-4], dtype=torch.float64)
-        kernels.sgd(
+        elementwise.sgd(
             *(weight, velocity, owed, index, handle(weight), place, place_index),
             *(gradient, settings, True, torch.float32, of_chunk),
             compiled=compiled,
         )
         if narrow:
-            kernels.store(velocity, index, buffer, of_chunk, compiled=compiled)
-        results.append([stored.read(each, None, torch.float64) for each in (weight, velocity)])
+            elementwise.store(velocity, index, buffer, of_chunk, compiled=compiled)
+        results.append([storage.read(each, None, torch.float64) for each in (weight, velocity)])
     for eager, compiled_rows, dtype in zip(*results, (weight_dtype, momentum_dtype), strict=True):
         if dtype == torch.float32:
             torch.testing.assert_close(compiled_rows, eager, atol=1e-6, rtol=1e-6)

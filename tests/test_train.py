@@ -13,16 +13,16 @@ import torch
 import partialfc
 from partialfc.checkpoint import read_state
 from partialfc.config import load_config
-from partialfc.data.images import encode_png
-from partialfc.data.source import open_source
-from partialfc.device import local_device
+from partialfc.data.images.codec import encode_png
+from partialfc.data.pairs.draw import make_pairs
+from partialfc.data.pairs.files import write_pairs
+from partialfc.data.sources.source import open_source
+from partialfc.deploy.trained import load_trained
 from partialfc.distributed import World
-from partialfc.evaluation.make_pairs import make_pairs
-from partialfc.evaluation.pairs import write_pairs
-from partialfc.progress import read_metrics
-from partialfc.run_folder import run_lock
-from partialfc.train import Trainer, train
-from partialfc.trained import load_trained
+from partialfc.distributed.device import local_device
+from partialfc.training.loop import Trainer, train
+from partialfc.training.progress import read_metrics
+from partialfc.training.run_folder import run_lock
 from tests import train_cases
 from tests.train_cases import small_config
 

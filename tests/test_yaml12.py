@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partialfc import yaml12
+from partialfc.config import yaml12
 from partialfc.errors import ConfigError
 
 # Plain words

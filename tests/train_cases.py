@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from partialfc.config import Config, parse_config
-from partialfc.data.images import encode_png
-from partialfc.data.records import write_source
+from partialfc.data.images.codec import encode_png
+from partialfc.data.sources.insightface import write_source
 
 CLASSES, PER_CLASS, SIZE = 20, 6, 8
 

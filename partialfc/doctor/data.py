@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from partialfc.data.folder import FolderSource
-from partialfc.data.images import decode
-from partialfc.data.recordio import RecordReader, unpack
-from partialfc.data.records import RecordSource
-from partialfc.data.source import Source
+from partialfc.data.images.codec import decode
+from partialfc.data.sources.folder import FolderSource
+from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.recordio import RecordReader, unpack
+from partialfc.data.sources.source import Source
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import CheckpointError, DataError, LabelError, PartialFCError
 

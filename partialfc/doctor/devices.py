@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from partialfc.device import local_device
+from partialfc.distributed.device import local_device
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import DistributedError
 from partialfc.plan.units import show_bytes

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 
 from partialfc.config import Config
-from partialfc.config_plan import planned_setting
+from partialfc.config.plan import planned_setting
 from partialfc.doctor.check import Check, Level, Report, failed, gathered, green, red
-from partialfc.doctor.clock import judge_clocks, measure_clocks
-from partialfc.doctor.communication import Step, judge_communication, judge_link
+from partialfc.doctor.host_clocks import judge_clocks, measure_clocks
 from partialfc.doctor.lines import named
 from partialfc.doctor.link import Link, measure_link
 from partialfc.doctor.meeting import Meeting
+from partialfc.doctor.network import Step, judge_communication, judge_link
 from partialfc.doctor.rank import Found, examine_rank
 from partialfc.doctor.software import judge_versions
 from partialfc.errors import DistributedError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partialfc.distributed import World
+from partialfc.distributed.world import World
 
 SMALL, FIRST = 1 << 10, 1 << 16  # bytes: for latency; then from here up for bandwidth
 LARGEST = 1 << 26  # bytes that a collective takes or gives on a rank
@@ -21,7 +21,7 @@ LONG_ENOUGH = 0.2  # seconds of one collective: a larger one tells nothing new
 class Rate:
     """Of a collective: seconds that it takes whatever its size, and bytes a second out of each rank.
 
-    Bytes count as for a ring, as in plan/traffic.py, whatever the backend really sends.
+    Bytes count as for a ring, as in plan/communication.py, whatever the backend really sends.
     """
 
     latency: float

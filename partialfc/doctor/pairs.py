@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from partialfc.data.images import decode
+from partialfc.data.images.codec import decode
+from partialfc.data.pairs.files import PairSet, read_pairs
 from partialfc.doctor.check import Check, green, red
 from partialfc.errors import DataError
-from partialfc.evaluation.pairs import PairSet, read_pairs
 
 SAMPLE = 32
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from partialfc.config import Config
-from partialfc.config_plan import planned_setting
-from partialfc.data.source import Source
+from partialfc.config.plan import planned_setting
+from partialfc.data.sources.source import Source
+from partialfc.distributed.torchrun import local_rank
 from partialfc.doctor import data, devices, disk, limits, loading, software
 from partialfc.doctor.check import Check, attempt, failed
 from partialfc.doctor.meeting import Meeting
@@ -17,8 +18,7 @@ from partialfc.doctor.pairs import check_pairs
 from partialfc.doctor.resume import check_resume, check_run_folder
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
-from partialfc.launcher import local_rank
-from partialfc.objects import (
+from partialfc.training.objects import (
     build_loader_from,
     read_training_source,
     require_sample_each,

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partialfc.checkpoint import CheckpointFolder, find_checkpoint, read_state
-from partialfc.distributed import World
+from partialfc.checkpoint.folder import CheckpointFolder, find_checkpoint, read_state
+from partialfc.distributed.world import World
 from partialfc.doctor.check import Check, green, red, yellow
-from partialfc.run_folder import differences
+from partialfc.training.run_folder import differences
 
 SHAPING = ("backbone.name ", "backbone.embedding_size ", "optimizer.name ")  # what tensors there are
 

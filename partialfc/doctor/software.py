@@ -10,9 +10,9 @@ import torch
 
 from partialfc import __version__
 from partialfc.doctor.check import Check, green, red, yellow
-from partialfc.head.compiled import trouble
-from partialfc.head.kernels import unit_centres
-from partialfc.head.stored import Stored
+from partialfc.head.kernels.compiled import trouble
+from partialfc.head.kernels.elementwise import unit_centres
+from partialfc.head.kernels.storage import Stored
 
 OPTIONAL = {"dali": "nvidia-dali-cuda120"}
 

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from partialfc.config import Config
-from partialfc.doctor import memory
+from partialfc.doctor import memory_fit
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
 from partialfc.doctor.step import BackboneTime, time_backbone, time_head
-from partialfc.objects import autocast_dtype, build_backbone_from, build_head, build_optimizers
 from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
+from partialfc.training.objects import autocast_dtype, build_backbone_from, build_head, build_optimizers
 
 SECONDS = 6.0  # for the backbone, half of it for the head
 ELEMENTS = 1 << 25  # of the participating centres that a measured head has at most,
@@ -37,7 +37,7 @@ def examine_training(
 ) -> tuple[list[Check], Training | None]:
     """Builds the backbone, and where memory allows measures steps on random images; needs no other rank."""
     try:
-        room = memory.available(device, ranks=1 if device.type == "cuda" else local_ranks())
+        room = memory_fit.available(device, ranks=1 if device.type == "cuda" else local_ranks())
         backbone = build_backbone_from(config).to(device)
     except Exception as error:
         return [failed("backbone", error)], None
@@ -48,12 +48,14 @@ def examine_training(
     parameters = sum(p.nbytes for p in backbone.parameters())
     kept = parameters * {"sgd": 2, "adamw": 3}[config.optimizer.name]  # with its moments
     training = Training(gradients=parameters, checkpoint=stored_bytes(setting, setting.classes) + kept)
-    fits = memory.judge_memory(setting, backbone=kept + parameters, available=room, with_activations=False)
+    fits = memory_fit.judge_memory(
+        setting, backbone=kept + parameters, available=room, with_activations=False
+    )
     if quick or fits.level == Level.RED:
         return [fits], training
     try:
         timed = _backbone(config, setting, backbone, optimizer, device)
-        fits = memory.judge_memory(setting, backbone=timed.bytes, available=room, with_activations=True)
+        fits = memory_fit.judge_memory(setting, backbone=timed.bytes, available=room, with_activations=True)
         if fits.level == Level.RED:
             return [fits], training
         head = _head(config, setting, device)

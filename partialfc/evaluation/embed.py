@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from partialfc.data.images import decode, resize
-from partialfc.data.tensors import normalise
+from partialfc.data.images.codec import decode, resize
+from partialfc.data.images.tensors import normalise
 from partialfc.errors import ImageError
 
 

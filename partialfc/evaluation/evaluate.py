@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from partialfc.distributed import World
+from partialfc.data.pairs.files import PairSet
+from partialfc.distributed.world import World
 from partialfc.evaluation.embed import embed
-from partialfc.evaluation.pairs import PairSet
 from partialfc.evaluation.verification import Verification, pair_scores, verify
 
 

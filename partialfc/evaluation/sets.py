@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from partialfc.distributed import World
+from partialfc.data.pairs.files import PairSet
+from partialfc.distributed.world import World
 from partialfc.evaluation.evaluate import evaluate_pairs
-from partialfc.evaluation.pairs import PairSet
 from partialfc.evaluation.verification import Verification
 
 

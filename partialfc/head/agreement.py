@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from partialfc.distributed import World
+from partialfc.distributed.world import World
 from partialfc.errors import DistributedError, LabelError
 
 IGNORE = -1

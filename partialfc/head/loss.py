@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partialfc.head.margins import Margin
+from partialfc.head.margins.combined import Margin
 
 
 def headroom(dtype: torch.dtype) -> float:

@@ -12,20 +12,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from partialfc.distributed import World
-from partialfc.head import kernels, sampling
+from partialfc.distributed.world import World
+from partialfc.head import sampling
 from partialfc.head.agreement import agree_on_batch
 from partialfc.head.arguments import above, one_of, whole
 from partialfc.head.attached import attach_gradient
 from partialfc.head.initial import normal_rows
+from partialfc.head.kernels import elementwise
+from partialfc.head.kernels.buffers import Pool, on_device
+from partialfc.head.kernels.storage import Stored
 from partialfc.head.loss import largest_bound, sample_losses, targets_of, weights_of
-from partialfc.head.margins import Margin
-from partialfc.head.memory import Pool, on_device
+from partialfc.head.margins.combined import Margin
+from partialfc.head.optim.sparse import sparse_gradient
 from partialfc.head.rows import Chunk, Rows, index_of
 from partialfc.head.shard import ClassShard
 from partialfc.head.softmax import BatchGradient, LocalBatch, Softmax, row_gradients, union_of_rows
-from partialfc.head.sparse import sparse_gradient
-from partialfc.head.stored import Stored
 
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -288,7 +289,7 @@ class PartialFC(nn.Module):
         if self.gather_dtype is not None:
             kept = kept.to(self.gather_dtype)
         gathered = self.world.all_gather_rows(kept, counts).to(self.math_dtype)
-        inverse_norm = kernels.inverse_norms(gathered)
+        inverse_norm = elementwise.inverse_norms(gathered)
         unit, norm = gathered * inverse_norm, inverse_norm.reciprocal().squeeze(1)
         batch, own_targets, rows = self._local_batch(unit, all_labels)
         self.last_target_cos, self.last_norm = batch.target_cos, norm
@@ -317,7 +318,7 @@ class PartialFC(nn.Module):
         pull = self.world.reduce_scatter_rows(pull, counts)
         begin = sum(counts[: self.world.rank])
         mine = slice(begin, begin + len(kept))
-        local = kernels.through_normalisation(pull, gathered[mine])
+        local = elementwise.through_normalisation(pull, gathered[mine])
         local = (local + unit[mine] * weights.norm[mine, None]) * self.world.size
         if len(valid) < len(embeddings):
             everything = local.new_zeros(embeddings.shape)
@@ -350,7 +351,7 @@ class PartialFC(nn.Module):
         target_column[samples] = columns
         target_samples = on_device(torch.from_numpy(samples[order]), device)
         own_targets = self.current_rows(positives[order])
-        own_targets = own_targets * kernels.inverse_norms(own_targets)
+        own_targets = own_targets * elementwise.inverse_norms(own_targets)
         cos = unit.new_zeros(len(unit))
         cos[target_samples] = (unit[target_samples] * own_targets).sum(dim=1)
         batch = LocalBatch(

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from partialfc.head import kernels
-from partialfc.head.memory import on_device
-from partialfc.head.stored import Stored
+from partialfc.head.kernels import elementwise
+from partialfc.head.kernels.buffers import on_device
+from partialfc.head.kernels.storage import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class Chunk:
     def unit_centres(self, buffer: Tensor, *, compiled: bool) -> Tensor:
         """The chunk's centres now, of norm 1, [k, D] in the buffer's dtype and memory."""
         out = buffer[: self.stop - self.start]
-        kernels.unit_centres(
+        elementwise.unit_centres(
             self.weight, self.velocity, self.owed, self.index, self.dtype, out, compiled=compiled
         )
         return out
 
     def centres(self) -> Tensor:
         """The chunk's centres now [k, D]."""
-        return kernels.now(self.weight, self.velocity, self.owed, self.index, self.dtype)[0]
+        return elementwise.now(self.weight, self.velocity, self.owed, self.index, self.dtype)[0]
 
     def host_rows(self) -> npt.NDArray[np.int64]:
         return np.arange(self.start, self.stop) if self.rows is None else self.rows

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from partialfc.head import kernels
-from partialfc.head.chunks import chunk_rows, kept_rows, last_level_cache
+from partialfc.head.kernels import elementwise
+from partialfc.head.kernels.buffers import Pool, on_device
+from partialfc.head.kernels.chunks import chunk_rows, kept_rows, last_level_cache
 from partialfc.head.loss import headroom
-from partialfc.head.margins import Margin
-from partialfc.head.memory import Pool, on_device
+from partialfc.head.margins.combined import Margin
 from partialfc.head.rows import Chunk, Rows
 
 
@@ -138,7 +138,7 @@ class Softmax:
         dtype = batch.unit.dtype
         target_column = batch.target_column - start
         if not self.margin.reweights_negatives:
-            kernels.exponentials(
+            elementwise.exponentials(
                 cos, target_column, self.margin.scale, self.shift(dtype), dtype, out, compiled=self.compiled
             )
             if sums is not None:

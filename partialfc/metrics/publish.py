@@ -12,9 +12,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, push_to_gateway
 
-from partialfc.distributed import World
+from partialfc.distributed.torchrun import has_other_nodes, local_rank
+from partialfc.distributed.world import World
 from partialfc.files import write_whole
-from partialfc.launcher import has_other_nodes, local_rank
 from partialfc.metrics.registry import Registry
 from partialfc.metrics.server import Server
 

@@ -17,14 +17,14 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from partialfc import __version__
-from partialfc.distributed import World
+from partialfc.distributed.world import World
 from partialfc.evaluation.verification import Verification
 from partialfc.head.partial_fc import PartialFC
-from partialfc.metrics.clock import StepClock
 from partialfc.metrics.families import FAMILIES, STEP_PHASES
 from partialfc.metrics.head import HeadMetrics
-from partialfc.metrics.memory import follow_memory
+from partialfc.metrics.process_memory import follow_memory
 from partialfc.metrics.registry import Registry, Totals
+from partialfc.metrics.step_clock import StepClock
 
 RECENT_STEPS = 20  # the median of so many is a rank's own step time
 TAR = "tar@far="

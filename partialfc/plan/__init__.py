@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from partialfc.errors import ConfigError
 from partialfc.plan.advice import Alternative, alternatives, most_classes
+from partialfc.plan.communication import Collective, Communication, communication_of
 from partialfc.plan.floor import Floor, floor_of
 from partialfc.plan.memory import Memory, memory_of, stored_bytes
 from partialfc.plan.setting import Setting
 from partialfc.plan.speed import Speed
-from partialfc.plan.traffic import Collective, Communication, communication_of
 
 __all__ = [
     "Alternative",

@@ -4,15 +4,15 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from partialfc.head import chunks
-from partialfc.head.stored import block_size
+from partialfc.head.kernels import chunks
+from partialfc.head.kernels.storage import block_size
 from partialfc.plan.setting import ITEM_BYTES, Setting
 
 GPU_CACHE = 50 << 20  # an H100's or H200's second level; an A100 has 40 MiB
 STEP_COUNTER = 4  # int32 a row: RowSGD's row_step, RowAdamW's count
 INDEX = 8
 SCALE = 4  # float32, of a block of int8 momentum
-OWED = 4  # numbers a row, see head/decay.py
+OWED = 4  # numbers a row, see head/kernels/decay.py
 DRAWING = 17  # bytes a row that head/sampling.py needs besides the result, measured
 
 # Tensors [k, D] that are alive together where the element-wise parts run uncompiled, and more of them where

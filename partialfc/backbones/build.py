@@ -1,0 +1,103 @@
+"""Backbones by name: images [B, channels, image_size, image_size] -> embeddings [B, embedding_size]."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from difflib import SequenceMatcher
+from functools import partial
+from operator import attrgetter
+from typing import Any, cast
+
+from torch import nn
+
+from partialfc.backbones.convnet import ConvNet
+from partialfc.backbones.iresnet import IResNet
+from partialfc.backbones.mobilefacenet import MobileFaceNet
+from partialfc.errors import ConfigError
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "iresnet18": partial(IResNet, (2, 2, 2, 2)),
+    "iresnet34": partial(IResNet, (3, 4, 6, 3)),
+    "iresnet50": partial(IResNet, (3, 4, 14, 3)),
+    "iresnet100": partial(IResNet, (3, 13, 30, 3)),
+    "iresnet200": partial(IResNet, (6, 26, 60, 6)),
+    "mobilefacenet": MobileFaceNet,
+    "convnet": ConvNet,
+}
+
+
+def build_backbone(
+    name: str, *, embedding_size: int, image_size: int = 112, channels: int = 3, **options: Any
+) -> nn.Module:
+    """The backbone of that name, or what `"module:callable"` returns for the same keyword arguments.
+
+    Raises ConfigError for an unknown name, an option that the backbone does not have or a value that it
+    refuses, and for a callable that cannot be imported or returns no nn.Module.
+    """
+    arguments = {"embedding_size": embedding_size, "image_size": image_size, "channels": channels}
+    build = _import(name) if ":" in name else BACKBONES.get(name)
+    if build is None:
+        raise ConfigError(
+            f"unknown backbone {name!r}; known: {', '.join(_nearest_first(name, BACKBONES))},"
+            ' or your own as "module:callable"'
+        )
+    _check_signature(name, build, arguments, options)
+    backbone = build(**arguments, **options)
+    if not isinstance(backbone, nn.Module):
+        raise ConfigError(f"backbone {name!r}: returned a {type(backbone).__name__}, not an nn.Module")
+    return backbone
+
+
+def _import(name: str) -> Callable[..., Any]:
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # the module runs here, and may raise anything
+        raise ConfigError(
+            f"backbone {name!r}: cannot import module {module_name!r} ({type(error).__name__}: {error});"
+            " is its folder on PYTHONPATH?"
+        ) from error
+    try:
+        build = attrgetter(attribute)(module)
+    except AttributeError as error:
+        raise ConfigError(f"backbone {name!r}: module {module_name!r} has no {attribute!r}") from error
+    if not callable(build):
+        kind = type(build).__name__
+        raise ConfigError(
+            f"backbone {name!r}: {attribute!r} of {module_name!r} has type {kind} and cannot be called"
+        )
+    return cast(Callable[..., Any], build)
+
+
+def _check_signature(
+    name: str, build: Callable[..., Any], arguments: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
+    """Before the call, so that a TypeError from inside the backbone stays one."""
+    try:
+        signature = inspect.signature(build)
+    except ValueError as error:
+        raise ConfigError(f"backbone {name!r}: not a Python callable with named arguments") from error
+    accepted = [
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        if missing := [argument for argument in arguments if argument not in accepted]:
+            raise ConfigError(
+                f"backbone {name!r}: must accept the keyword arguments {', '.join(arguments)};"
+                f" it has no {', '.join(missing)}"
+            )
+        known = [option for option in accepted if option not in arguments]
+        for option in options:
+            if option not in known:
+                listed = ", ".join(_nearest_first(option, known)) or "none"
+                raise ConfigError(f"backbone {name!r} has no option {option!r}; its options: {listed}")
+    try:
+        signature.bind(**arguments, **options)
+    except TypeError as error:
+        raise ConfigError(f"backbone {name!r}: {error}") from error
+
+
+def _nearest_first(word: str, known: Iterable[str]) -> list[str]:
+    return sorted(known, key=lambda other: -SequenceMatcher(None, word, other).ratio())

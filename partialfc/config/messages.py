@@ -1,0 +1,117 @@
+"""What pydantic finds wrong, in words that say the key, the rule, the value, and what was meant."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from partialfc.config.sections import Config
+from partialfc.config.yaml12 import shown
+
+
+def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
+    """The key path as the user writes it, empty for the whole config, and what is wrong there."""
+    location, kind, value = error["loc"], error["type"], error["input"]
+    path, section = _place(location)
+    match kind:
+        case "missing":
+            return path, _missing(section.model_fields[path[-1]])
+        case "extra_forbidden" | "invalid_key":
+            return path, _unknown(path, section)
+        case "union_tag_invalid" if isinstance(value, dict):
+            names = error["ctx"]["expected_tags"].replace("'", "")
+            return (*path, "name"), f"must be one of {names}, got {shown(value['name'])}"
+        case "value_error" if isinstance(value, dict):  # a rule between keys: it says itself what it got
+            return path, str(error["ctx"]["error"])
+        case "value_error":
+            rule = str(error["ctx"]["error"])
+        case "int_type" if isinstance(value, float) and value.is_integer():
+            rule = f"must be a whole number, written {int(value)}"
+        case "int_type":
+            rule = "must be a whole number"
+        case "bool_type":
+            rule = "must be true or false"
+        case "path_type":
+            rule = "must be a path"
+        case "model_type" | "model_attributes_type" | "union_tag_invalid":
+            rule = "must be a section of keys and values"
+        case "string_type" if location[-1] == "[key]":
+            return path, f"a key must be text, got {shown(value)}; put it in quotes"
+        case _:
+            rule = re.sub(r"^\w+ should", "must", error["msg"])
+    return path, f"{rule}, got {shown(value)}"
+
+
+def _place(location: tuple[int | str, ...]) -> tuple[tuple[str, ...], type[BaseModel]]:
+    """pydantic's place of an error -> the keys that lead there, and the section that holds the last of them.
+
+    pydantic puts the variant's name after a section that has variants, "[key]" after a bad key, and the type
+    after each level of a free mapping such as backbone.options.
+    """
+    path: list[str] = []
+    section: type[BaseModel] = Config
+    below = section
+    parts = iter(location)
+    for part in parts:
+        path.append(str(part))
+        section = below
+        field = section.model_fields.get(str(part))
+        if field is None:
+            continue
+        if get_origin(field.annotation) is dict:
+            path += [str(key) for key in itertools.islice(parts, 0, None, 2)]
+        sections = list(_sections(field.annotation))
+        if len(sections) > 1:
+            variant = next(parts, None)
+            sections = [inner for inner in sections if _variant(inner) == variant]
+        if sections:
+            below = sections[0]
+    return tuple(path), section
+
+
+def _missing(field: FieldInfo) -> str:
+    section = next(_sections(field.annotation), None)
+    if section is None:
+        return f"is required: {field.description}"
+    needs = [name for name, inner in section.model_fields.items() if inner.is_required()]
+    return f"section is required, with {', '.join(needs)}"
+
+
+def _unknown(path: tuple[str, ...], section: type[BaseModel]) -> str:
+    """Say where the key belongs, else the nearest one that the section has, else all that it has."""
+    *parents, key = path
+    kind = "key" if parents else "section"
+    if owners := [_variant(owner) for other, owner in _keys() if other == path]:
+        return f"name: {_variant(section)} has no such key; it belongs to name: {', '.join(owners)}"
+    elsewhere = [".".join(other) for other, _ in _keys() if other[-1] == key]
+    near = [".".join((*parents, name)) for name in get_close_matches(key, section.model_fields, n=1)]
+    if meant := dict.fromkeys(elsewhere or near):
+        return f"unknown {kind}; did you mean {' or '.join(meant)}?"
+    return f"unknown {kind}; {'.'.join(parents) or 'the config'} has {', '.join(section.model_fields)}"
+
+
+def _keys(
+    section: type[BaseModel] = Config, prefix: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], type[BaseModel]]]:
+    """Every key path below the section, with the section that holds its last key: each variant in turn."""
+    for name, field in section.model_fields.items():
+        yield (*prefix, name), section
+        for inner in _sections(field.annotation):
+            yield from _keys(inner, (*prefix, name))
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections in a field's type: none, one, or all variants."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections(argument)
+
+
+def _variant(section: type[BaseModel]) -> str:
+    return str(get_args(section.model_fields["name"].annotation)[0])

@@ -1,0 +1,69 @@
+"""The setting that a plan is made for: from a config, from the command's options, or from both."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from partialfc.config.sections import Config
+from partialfc.errors import ConfigError
+from partialfc.plan import Setting
+
+REQUIRED = {"classes": "--classes 10_000_000", "embedding": "--embedding 512", "batch": "--batch 128"}
+
+
+def planned_setting(config: Config | None, **given: Any) -> Setting:
+    """The config's head under the options that were given (not None), which win.
+
+    Raises ConfigError, which names everything that neither of them says and a plan needs.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if missing := list(missing_options(config, chosen)):
+        raise ConfigError("\n".join(missing))
+    if config is None:
+        return Setting(**{"gpus": 1, **chosen})
+    gpus = chosen.get("gpus", 1)
+    if gpus > config.train.batch_size and "batch" not in chosen:
+        raise ConfigError(
+            f"gpus is {gpus:,}, but train.batch_size, which they share, is {config.train.batch_size:,}, and "
+            "each needs a sample: give --batch, or fewer GPUs"
+        )
+    optimizer = chosen.get("optimizer", config.optimizer.name)
+    return Setting(**{"gpus": 1, **_of_config(config, gpus, optimizer), **chosen})
+
+
+def missing_options(config: Config | None, given: Collection[str]) -> Iterator[str]:
+    """A line for each option that a plan needs and that neither the config nor the command gives."""
+    if config is None:
+        for name, example in REQUIRED.items():
+            if name not in given:
+                yield f"--{name} is missing; give it, such as {example}"
+    elif config.data.num_classes is None and "classes" not in given:
+        yield (
+            "--classes is missing (the config leaves data.num_classes to the data); give it, such as "
+            f"{REQUIRED['classes']}"
+        )
+
+
+def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
+    """`train.batch_size` is that of all ranks together, and the fullest rank's share is what must fit.
+
+    What the config says for sgd is left out where the plan is for adamw.
+    """
+    head = config.head
+    values = {
+        "classes": config.data.num_classes,
+        "embedding": config.backbone.embedding_size,
+        "batch": -(-config.train.batch_size // gpus),
+        "accumulation": config.train.accumulation,
+        "sample_rate": head.sample_rate,
+        "weight_dtype": head.weight_dtype,
+        "compute_dtype": head.compute_dtype,
+        "optimizer": optimizer,
+        "gather_dtype": head.gather_dtype,
+        "compile": head.compile,
+        "device": "cpu" if config.train.device == "cpu" else "cuda",
+    }
+    if optimizer == "sgd":
+        without_momentum = config.optimizer.name == "sgd" and config.optimizer.momentum == 0.0
+        values["unsampled"] = head.unsampled
+        values["momentum_dtype"] = "none" if without_momentum else head.momentum_dtype
+    return values

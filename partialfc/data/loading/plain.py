@@ -1,0 +1,48 @@
+"""What training reads from, and the loader that decodes on the CPU."""
+
+import torch
+
+from partialfc.data.images.augmentation import Augment
+from partialfc.data.loading.loader import BatchLoader
+from partialfc.data.loading.transforms import ToPixels
+from partialfc.data.loading.workers import WorkerLoader
+from partialfc.data.sources.source import Source
+
+Batch = tuple[torch.Tensor, torch.Tensor]  # images uint8 [B, C, H, W], labels int64 [B]
+Loader = BatchLoader[torch.Tensor]  # of `build_loader` or partialfc.data.loading.dali.build_dali_loader
+
+
+def build_loader(
+    source: Source,
+    *,
+    global_batch: int,
+    rank: int = 0,
+    world_size: int = 1,
+    seed: int,
+    position: int = 0,
+    image_size: int,
+    channels: int,
+    augment: Augment,
+    workers: int = 0,
+    pin_memory: bool = False,
+    max_bad_records: int = 0,
+    timeout_seconds: float = 60.0,
+) -> Loader:
+    """This rank's part of each global batch of `source`, from stream position `position` on.
+
+    Images and their augmentation are the same for any number of workers and any world size; the other
+    arguments and the errors are WorkerLoader's.
+    """
+    return WorkerLoader(
+        source,
+        ToPixels(image_size=image_size, channels=channels, augment=augment, seed=seed),
+        global_batch=global_batch,
+        rank=rank,
+        world_size=world_size,
+        seed=seed,
+        position=position,
+        workers=workers,
+        pin_memory=pin_memory,
+        max_bad_records=max_bad_records,
+        timeout_seconds=timeout_seconds,
+    )

@@ -1,0 +1,223 @@
+"""Batches of whatever a transform makes, read by worker processes, without end and resumable anywhere."""
+
+import multiprocessing
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from partialfc.data.loading import reading as reader_of_batches
+from partialfc.data.loading.bad_records import BadRecords, Skipped
+from partialfc.data.loading.loader import BatchLoader, Content
+from partialfc.data.loading.reading import NOTHING, BatchReader, enter_worker
+from partialfc.data.loading.sampler import BatchSampler
+from partialfc.data.loading.transforms import Transform
+from partialfc.data.sources.source import Source
+from partialfc.errors import ConfigError, DataError, PartialFCError
+
+
+class WorkerLoader(BatchLoader[Content]):
+    """An endless iterator of (content, labels int64 [B]): this rank's part of each global batch of `source`.
+
+    `workers` processes read ahead; 0 reads in the calling process. They start with the first batch and stay
+    until `close()` or the end of a `with` block. What comes is the same for any number of workers and, put
+    together, for any world size.
+
+    Up to `max_bad_records` records that cannot be decoded are each replaced by the next one that can.
+    `timeout_seconds` bounds the wait for a batch of a worker that hangs or is killed. Raises ConfigError for
+    a bad argument and DataError for an empty source.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        transform: Transform[Any, Content],
+        *,
+        global_batch: int,
+        rank: int,
+        world_size: int,
+        seed: int,
+        position: int,
+        workers: int,
+        pin_memory: bool,
+        max_bad_records: int,
+        timeout_seconds: float,
+    ) -> None:
+        super().__init__(position)
+        if len(source) == 0:
+            raise DataError("the source is empty: it must hold at least one image")
+        for name, value, rule, holds in (
+            ("workers", workers, "0 (read in this process) or more", workers >= 0),
+            (
+                "max_bad_records",
+                max_bad_records,
+                "0 (none is skipped) or more",
+                max_bad_records >= 0,
+            ),
+            ("timeout_seconds", timeout_seconds, "more than 0", timeout_seconds > 0),
+        ):
+            if not holds:
+                raise ConfigError(f"{name} is {value}: it must be {rule}")
+        self._reader = BatchReader(source, transform, max_bad_records=max_bad_records)
+        self._sampler = BatchSampler(
+            len(source),
+            global_batch=global_batch,
+            rank=rank,
+            world_size=world_size,
+            seed=seed,
+            position=position,
+        )
+        self._global_batch = global_batch
+        self._workers = workers
+        self._pin_memory = pin_memory
+        self._timeout = timeout_seconds
+        self._bad_records = BadRecords(max_bad_records)
+        self._batches: Iterator[Any] | None = None
+        self._taken = 0  # batches since the workers started
+        self._processes: list[BaseProcess] = []
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of each batch on this rank."""
+        return self._sampler.batch_size
+
+    def indices_at(self, position: int) -> list[int]:
+        """The samples, by their index in the source, of this rank's batch at a position of the stream."""
+        return [index for index, _ in self._sampler.batch_at(position)]
+
+    @property
+    def queued(self) -> int:
+        return self._reader.batches_done() - self._taken if self._processes else 0
+
+    @property
+    def bad_records(self) -> int:
+        return len(self._bad_records)
+
+    def __next__(self) -> tuple[Content, torch.Tensor]:
+        try:
+            batch = self._take()
+            if isinstance(batch, PartialFCError):
+                raise batch
+            content, labels, skipped = batch
+            self._bad_records.meet(skipped)
+        except BaseException:
+            self.close()  # torch's iterator may have lost a batch; a new one starts where this one left off
+            raise
+        self._taken += 1
+        self._position += self._global_batch
+        return content, labels
+
+    def close(self) -> None:
+        # Not by killing them: one that dies holding a lock of torch's queues would block us for ever.
+        self._reader.stop_workers()
+        self._processes = []
+        self._batches = None  # the last reference: torch's iterator joins its workers and threads
+
+    def _take(self) -> tuple[Content, torch.Tensor, list[Skipped]] | PartialFCError:
+        failure = self._death()  # a dead worker's batches never come: notice now, not at the timeout
+        if failure is None:
+            began = time.monotonic()
+            try:
+                if self._batches is None:
+                    self._batches = self._start()
+                taken: tuple[Content, torch.Tensor, list[Skipped]] | PartialFCError = next(self._batches)
+                return taken
+            except Exception as error:
+                failure = self._explain(error, timed_out=time.monotonic() - began >= self._timeout)
+                if failure is None:
+                    raise
+                error.__traceback__ = None  # torch leaves a cycle through it that keeps its iterator alive
+        # Out of the except block nothing else refers to torch's iterator, so closing takes it down.
+        for process in self._processes:
+            if self._reader.reading(process.pid) != NOTHING:
+                process.kill()  # it hangs; inside a read it holds none of torch's locks
+        self.close()
+        raise failure
+
+    def _start(self) -> Iterator[Any]:
+        self._sampler.load_state_dict(self.state_dict())
+        if self._workers:
+            self._reader.expect_workers(self._workers)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="'set_vital' is deprecated"
+            )  # torchdata 0.11 on torch 2.13
+            loader = StatefulDataLoader(
+                self._reader,
+                batch_size=None,  # the sampler yields batches, and the reader reads one at a time
+                sampler=self._sampler,
+                num_workers=self._workers,
+                pin_memory=self._pin_memory,
+                timeout=self._timeout if self._workers else 0,
+                worker_init_fn=enter_worker,
+                multiprocessing_context=_worker_context() if self._workers else None,
+                # A generator of its own: starting the loader must not move torch's global random numbers,
+                # or a resumed run would draw others than one that never stopped.
+                generator=torch.Generator(),
+                snapshot_every_n_steps=None,  # Loader counts what was handed out; that is the whole state
+            )
+        batches: Iterator[Any] = iter(loader)
+        self._taken = 0
+        pids = self._reader.worker_pids()
+        self._processes = [process for process in multiprocessing.active_children() if process.pid in pids]
+        return batches
+
+    def _explain(self, error: Exception, *, timed_out: bool) -> DataError | None:
+        """What to tell the user when no batch came; None if the workers are not to blame."""
+        if self._workers == 0:
+            return None
+        if not self._processes:
+            hint = "; a script needs `if __name__ == '__main__':` around its main part" if timed_out else ""
+            return DataError(f"the loader's workers did not start{hint}: {error}")
+        # The end of a broken connection is seen before the end of the process at its other side.
+        wait([process.sentinel for process in self._processes], timeout=0 if timed_out else 1)
+        if death := self._death():
+            return death
+        if not timed_out:
+            return None
+        states = "; ".join(
+            f"pid {process.pid} {self._reader.doing(process.pid)}" for process in self._processes
+        )
+        return DataError(
+            f"no batch came within timeout_seconds = {self._timeout:g}: {states}; "
+            f"raise timeout_seconds if the storage is that slow"
+        )
+
+    def _death(self) -> DataError | None:
+        ends = [
+            f"{_end_of(process)} {self._reader.doing(process.pid)}"
+            for process in self._processes
+            if process.exitcode is not None
+        ]
+        return DataError(f"a loader worker died: {'; '.join(ends)}") if ends else None
+
+
+def _worker_context() -> Any:
+    """How worker processes start.
+
+    Not by fork: the parent runs threads (BLAS, gloo or NCCL, a metrics server) whose locks a forked child
+    would inherit locked, and a CUDA context that it must not touch. A fork server is a clean process that
+    imports torch once and forks workers from there, so that each starts in milliseconds and shares memory.
+    Where there is none (Windows), workers are spawned.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([reader_of_batches.__name__])  # no effect on a server that already runs
+    return context
+
+
+def _end_of(process: BaseProcess) -> str:
+    """How a process ended, for people."""
+    code = process.exitcode or 0
+    if code >= 0:
+        return f"pid {process.pid} exited with code {code}"
+    name = signal.Signals(-code).name
+    memory = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"pid {process.pid} was killed by {name}{memory}"

@@ -1,0 +1,8 @@
+"""Ranks: their process group and every collective, what fails and what moves between them, their devices.
+
+May import `errors` alone.
+"""
+
+from partialfc.distributed.world import World, joined_group, process_group
+
+__all__ = ["World", "joined_group", "process_group"]

@@ -1,0 +1,152 @@
+"""The element-wise parts of a step: small functions of a chunk, compiled so that each touches memory once.
+
+Everything here is per row or per element: k rows of a chunk, never a matrix product. A chunk's rows are
+given as (weight, velocity, owed, index): the stored rows [C_l, D] and momentum, what the chunk's rows owe
+[k, 4] and the rows themselves [k]; index None says that the stored tensors are the chunk.
+"""
+
+import torch
+from torch import Tensor
+
+from partialfc.head.kernels.compiled import Kernel
+from partialfc.head.kernels.storage import Noise, Stored, read, uniform, write
+
+EPSILON = 1e-12  # the smallest norm to divide by, as in torch.nn.functional.normalize
+
+
+def now(
+    weight: Stored, velocity: Stored | None, owed: Tensor | None, index: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
+    """The rows [k, D] and their momentum [k, D] after the steps they are owed, see head/kernels/decay.py."""
+    rows = read(weight, index, dtype)
+    moving = None if velocity is None else read(velocity, index, dtype)
+    if owed is None:
+        return rows, moving
+    ww, wv, vw, vv = owed.to(dtype).unsqueeze(2).unbind(1)
+    if moving is None:
+        return ww * rows, None
+    return ww * rows + wv * moving, vw * rows + vv * moving
+
+
+def inverse_norms(rows: Tensor) -> Tensor:
+    """rows [n, D] -> 1 / norm [n, 1]."""
+    return 1.0 / (rows * rows).sum(dim=1, keepdim=True).sqrt().clamp_min(EPSILON)
+
+
+def through_normalisation(gradient: Tensor, rows: Tensor) -> Tensor:
+    """The gradient by the unit rows [n, D] -> the gradient by the rows [n, D] themselves."""
+    inverse = inverse_norms(rows)
+    radial = (gradient * rows).sum(dim=1, keepdim=True)
+    return (gradient - (radial * inverse * inverse) * rows) * inverse
+
+
+@Kernel
+def unit_centres(
+    weight: Stored,
+    velocity: Stored | None,
+    owed: Tensor | None,
+    index: Tensor | None,
+    dtype: torch.dtype,
+    out: Tensor,
+) -> None:
+    """out [k, D] = the rows as they are now, of norm 1."""
+    rows, _ = now(weight, velocity, owed, index, dtype)
+    out.copy_(rows * inverse_norms(rows))
+
+
+@Kernel
+def exponentials(
+    cos: Tensor, target_column: Tensor, scale: float, shift: float, dtype: torch.dtype, out: Tensor
+) -> None:
+    """out [k, N] = exp(scale · cos - shift), and 0 for sample n in row target_column[n] (int32 [N])."""
+    columns = torch.arange(len(cos), dtype=torch.int32, device=cos.device)
+    values = (cos.to(dtype) * scale - shift).exp()
+    out.copy_(torch.where(target_column == columns[:, None], 0.0, values))
+
+
+@Kernel
+def sgd(
+    weight: Stored,
+    velocity: Stored | None,
+    owed: Tensor | None,
+    index: Tensor | None,
+    weight_out: Stored,
+    velocity_out: Stored | None,
+    velocity_index: Tensor | None,
+    gradient: Tensor,
+    settings: Tensor,
+    has_momentum: bool,
+    dtype: torch.dtype,
+    noise: Noise | None,
+) -> None:
+    """A step of torch.optim.SGD on rows whose unit rows have the given gradient [k, D].
+
+    settings: lr, momentum, weight decay. velocity_out is where the momentum goes, at velocity_index.
+    weight_out and velocity_out may be second handles on the memory of weight and velocity, see
+    head/optim/handles.py.
+    """
+    rows, moving = now(weight, velocity, owed, index, dtype)
+    lr, momentum, decay = settings.to(dtype).unbind()
+    change = through_normalisation(gradient.to(dtype), rows) + decay * rows
+    if has_momentum and moving is not None:
+        change = moving = momentum * moving + change
+    for_weight, for_velocity = uniform(noise)
+    write(weight_out, index, rows - lr * change, for_weight)
+    if velocity_out is not None and moving is not None:
+        write(velocity_out, velocity_index, moving, for_velocity)
+
+
+@Kernel
+def pay(
+    weight: Stored,
+    velocity: Stored | None,
+    owed: Tensor,
+    weight_out: Stored,
+    velocity_out: Stored | None,
+    dtype: torch.dtype,
+    noise: Noise | None,
+) -> None:
+    """Write rows and momentum as they are after the steps they are owed."""
+    rows, moving = now(weight, velocity, owed, None, dtype)
+    for_weight, for_velocity = uniform(noise)
+    write(weight_out, None, rows, for_weight)
+    if velocity_out is not None and moving is not None:
+        write(velocity_out, None, moving, for_velocity)
+
+
+@Kernel
+def store(stored: Stored, index: Tensor | None, rows: Tensor, noise: Noise) -> None:
+    """Write momentum [k, D] to its place: 8 bits need a pass of their own, for the scale of a whole block."""
+    write(stored, index, rows, uniform(noise)[1])
+
+
+@Kernel
+def adamw(
+    weight: Stored,
+    mean: Stored,
+    square: Stored,
+    count: Tensor,
+    index: Tensor | None,
+    weight_out: Stored,
+    mean_out: Stored,
+    square_out: Stored,
+    gradient: Tensor,
+    settings: Tensor,
+    dtype: torch.dtype,
+    noise: Noise | None,
+) -> None:
+    """A step of torch.optim.AdamW; count [k] is how many steps each row has taken, this one included.
+
+    settings: lr, beta1, beta2, eps, weight decay.
+    """
+    rows = read(weight, index, dtype)
+    lr, beta1, beta2, eps, decay = settings.to(dtype).unbind()
+    by_row = through_normalisation(gradient.to(dtype), rows)
+    first_moment = torch.lerp(read(mean, index, dtype), by_row, 1.0 - beta1)
+    second_moment = beta2 * read(square, index, dtype) + (1.0 - beta2) * by_row * by_row
+    taken = count[:, None].to(dtype)
+    unbiased = first_moment / (1.0 - beta1**taken)
+    size = (second_moment / (1.0 - beta2**taken)).sqrt() + eps
+    write(weight_out, index, rows * (1.0 - lr * decay) - lr * unbiased / size, uniform(noise)[0])
+    write(mean_out, index, first_moment, None)
+    write(square_out, index, second_moment, None)

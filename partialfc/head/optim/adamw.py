@@ -1,0 +1,89 @@
+"""AdamW on the rows that take part."""
+
+import torch
+from torch import Tensor
+
+from partialfc.head.arguments import at_least
+from partialfc.head.kernels import elementwise
+from partialfc.head.kernels.storage import Stored
+from partialfc.head.optim.base import RowOptimizer, State
+from partialfc.head.optim.handles import Handle
+from partialfc.head.partial_fc import PartialFC
+
+
+class RowAdamW(RowOptimizer):
+    """AdamW on the rows that take part; a row that does not is frozen, moments included.
+
+    Moments, weight decay and bias correction count a row's own steps only: each row follows
+    torch.optim.AdamW on the sequence of its own gradients. Loshchilov and Hutter 2019 (arXiv:1711.05101).
+    """
+
+    def __init__(
+        self,
+        head: PartialFC,
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        stream: torch.cuda.Stream | None = None,
+    ) -> None:
+        try:
+            beta1, beta2 = betas
+        except (TypeError, ValueError):
+            raise ValueError(f"betas is {betas!r}; it must be two numbers, such as (0.9, 0.999)") from None
+        settings = {
+            "lr": at_least("lr", lr, 0.0),
+            "betas": (at_least("beta1", beta1, 0.0, below=1.0), at_least("beta2", beta2, 0.0, below=1.0)),
+            "eps": at_least("eps", eps, 0.0),
+            "weight_decay": at_least("weight_decay", weight_decay, 0.0),
+        }
+        super().__init__(head, settings, stream=stream)
+        self.state[head.weight] = {
+            "mean": self._new_row_state(per_element=True, dtype=head.math_dtype),
+            "square": self._new_row_state(per_element=True, dtype=head.math_dtype),
+            "count": self._new_row_state(per_element=False, dtype=torch.int32),
+        }
+        self._handle = self._handle_for_update()
+
+    def _update(self, group: State) -> None:
+        head = self.head
+        state = self.row_state
+        settings = self._vector(group["lr"], *group["betas"], group["eps"], group["weight_decay"])
+        key = self._key(0)
+        mean, square = Stored(state["mean"]), Stored(state["square"])
+        weight_out, mean_out, square_out = map(self._handle, (head.stored, mean, square))
+        for chunk, gradient in head.row_gradients():
+            state["count"][chunk.place] += 1
+            elementwise.adamw(
+                chunk.weight,
+                chunk.of(mean),
+                chunk.of(square),
+                state["count"][chunk.place],
+                chunk.index,
+                chunk.of(weight_out),
+                chunk.of(mean_out),
+                chunk.of(square_out),
+                gradient,
+                settings,
+                head.math_dtype,
+                self._noise(key, chunk.place, head.stored),
+                compiled=head.compiled,
+            )
+
+    def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
+        dtype = self.head.math_dtype
+        small = self._small_shard()
+        weight, index, gradient = small.weight, small.index, small.gradient
+        values = weight.values.to(dtype)
+        mean, square = Stored(0.1 * values), Stored(0.1 * values.square())
+        outs = [handle(each) for each in (weight, mean, square)]
+        settings = self._vector(0.5, 0.9, 0.99, 1e-8, 0.01)
+        noise = self._noise(0, index, weight)
+        for count in (3, 4):
+            taken = torch.full((len(index),), count, dtype=torch.int32, device=index.device)
+            elementwise.adamw(
+                *(weight, mean, square, taken, index, *outs, gradient, settings, dtype, noise),
+                compiled=compiled,
+            )
+        return [weight.values, mean.values, square.values]

@@ -1,0 +1,221 @@
+"""What the optimizers share that compute the centres' gradient chunk by chunk and move it at once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partialfc.head.kernels.buffers import on_device
+from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
+from partialfc.head.optim.handles import Handle, SmallShard, handle_for
+from partialfc.head.partial_fc import PartialFC
+
+State = dict[str, Any]
+
+
+class RowOptimizer(torch.optim.Optimizer):
+    """What RowSGD and RowAdamW share: one head, pass 2 of its softmax inside `step`.
+
+    `step` consumes the gradients it applies, so they are applied once; `zero_grad` drops those not applied.
+    With a CUDA `stream` the step runs there, from where the head's own backward ended: beside the backbone's
+    backward, if that is still running. Whatever reads the rows next waits for it.
+    """
+
+    def __init__(
+        self, head: PartialFC, defaults: dict[str, Any], *, stream: torch.cuda.Stream | None = None
+    ) -> None:
+        kind = type(self).__name__
+        if not isinstance(head, PartialFC):
+            raise ValueError(
+                f"head is {_short(head)}; it must be the PartialFC whose centres are to be moved, as in "
+                f"{kind}(head, lr=0.1), alone: other parameters need an optimizer of their own"
+            )
+        if stream is not None and not isinstance(stream, torch.cuda.Stream):
+            raise ValueError(f"stream is {stream!r}; it must be a torch.cuda.Stream, or None")
+        super().__init__([head.weight], defaults)
+        self.head = head
+        self._stream = stream
+        self._moved: torch.cuda.Event | None = None
+        self._in_step = False
+        head.attach(self)
+
+    @property
+    def row_state(self) -> State:
+        """The optimizer's tensors with one row a local class, by name (for checkpoints and resharding)."""
+        self.join()
+        return {k: v for k, v in self.state[self.head.weight].items() if isinstance(v, Tensor)}
+
+    @property
+    def shared_state(self) -> State:
+        """What is the same on every rank: plain numbers and small tensors (for checkpoints)."""
+        return {}
+
+    def load_shared_state(self, state: State) -> None:
+        assert not state
+
+    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
+        """What rows owe: their momentum and coefficients [K, 4] (see DecayTable), or (None, None)."""
+        self.join()
+        return None, None
+
+    def flush(self) -> None:
+        """Bring every row of `head.weight` up to date; between flushes, rows may owe steps."""
+        self.join()
+
+    def join(self) -> None:
+        """Let the current CUDA stream wait for the last step, where that runs on a stream of its own."""
+        if self._moved is not None:
+            self._moved.wait()
+
+    def rows_were_replaced(self) -> None:
+        """The head has loaded other rows, which owe nothing; the optimizer's own state comes after."""
+
+    def check_whole(self) -> None:
+        """Raises RuntimeError where a step ended in the middle, some rows moved and others not."""
+        if self._in_step:
+            raise RuntimeError(
+                "an optimizer step on this head failed half way, so some rows have moved and others not; "
+                "load the head and its optimizer from a checkpoint"
+            )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if self.head.has_row_gradients():
+            (group,) = self.param_groups
+            self.check_whole()
+            self._in_step = True
+            self._begin_step(group)
+            with torch.autocast(self.head.weight.device.type, enabled=False), self._on_stream():
+                self._update(group)
+                self._finish_step(group)
+            self._in_step = False
+            self.head.discard_row_gradients()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        self.head.discard_row_gradients()
+
+    def add_param_group(self, param_group: State) -> None:
+        if self.param_groups:
+            raise ValueError("a row optimizer moves the centres of one head; other parameters need their own")
+        super().add_param_group(param_group)
+
+    def state_dict(self) -> State:
+        """Flushes first, so that it fits the head's state_dict whichever is taken first."""
+        self.flush()
+        state = super().state_dict()
+        state["shared"] = self.shared_state
+        return state
+
+    def load_state_dict(self, state_dict: State) -> None:
+        """As torch.optim.Optimizer's, but row state keeps its own dtypes (steps are integers).
+
+        Raises ValueError for the state of another kind of optimizer, or of rows of another shape or dtype.
+        """
+        shared, tensors = self._read(state_dict)
+        self.load_shared_state(shared)
+        groups = state_dict["param_groups"]
+        super().load_state_dict({"state": {}, "param_groups": groups})
+        self.state[self.head.weight] = {k: v.to(self.head.weight.device) for k, v in tensors.items()}
+        self._in_step = False
+
+    def __getstate__(self) -> State:
+        kind = type(self).__name__
+        raise TypeError(
+            f"a {kind} moves the centres of its own head, so it can be neither copied nor pickled: keep "
+            f"head.state_dict() and optimizer.state_dict(), and load both into a new head and its {kind}"
+        )
+
+    def _read(self, state_dict: State) -> tuple[State, dict[str, Tensor]]:
+        """The shared state and the row state in what `state_dict` gave, checked against this optimizer's."""
+        kind = type(self).__name__
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= {*state_dict}:
+            raise ValueError(f"state_dict is {_short(state_dict)}; it must be what {kind}.state_dict() gave")
+        states = [*state_dict["state"].values()]
+        if len(states) > 1:
+            raise ValueError(f"state_dict is that of {len(states)} parameters, so not that of a {kind}")
+        shared, tensors = state_dict.get("shared", {}), states[0] if states else {}
+        row_state = self.row_state
+        differing = {*row_state} ^ {*tensors} | {*self.shared_state} ^ {*shared}
+        if differing - {"momentum", "momentum_scale"}:
+            raise ValueError(f"state_dict is not that of a {kind} like this one: {sorted(differing)} differ")
+        for name in sorted({*row_state} & {*tensors}):
+            saved, own = tensors[name], row_state[name]
+            if (saved.shape, saved.dtype) != (own.shape, own.dtype):
+                raise ValueError(
+                    f"state_dict's {name} is {_kind(saved)}, and this {kind}'s is {_kind(own)}: build the "
+                    "head and its optimizer with the sizes, ranks and dtypes that the state was saved with"
+                )
+        return shared, tensors
+
+    def _handle_for_update(self) -> Handle:
+        """How the update reaches the rows it writes, see head/optim/handles.py. This compiles it."""
+        return handle_for(self._small_step, compiled=self.head.compiled)
+
+    def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
+        """Two steps of a SmallShard like the head's, stored as here -> its rows and state after them."""
+        raise NotImplementedError
+
+    def _small_shard(self) -> SmallShard:
+        head = self.head
+        return SmallShard.like(head.weight, math_dtype=head.math_dtype, compute_dtype=head.compute_dtype)
+
+    def _update(self, group: State) -> None:
+        """Move every row that has a gradient, chunk by chunk of `head.row_gradients()`."""
+        raise NotImplementedError
+
+    def _begin_step(self, group: State) -> None:
+        pass
+
+    def _finish_step(self, group: State) -> None:
+        pass
+
+    @contextmanager
+    def _on_stream(self) -> Iterator[None]:
+        if self._stream is None:
+            yield
+            return
+        with torch.cuda.stream(self._stream):
+            self.head.wait_for_gradients(self._stream)
+            yield
+            self._moved = self._stream.record_event()
+
+    def _vector(self, *values: float) -> Tensor:
+        """Settings of a step as a tensor, so that a kernel serves all of their values."""
+        return on_device(torch.tensor(values, dtype=torch.float64), self.head.weight.device)
+
+    def _key(self, purpose: int) -> int:
+        """The key of the step's rounding noise: the same on every rank, another one at every step."""
+        words = np.random.SeedSequence((self.head.seed, self.head.step, purpose)).generate_state(1, np.uint32)
+        return int(words[0])
+
+    def _noise(self, key: int, rows: Tensor | slice, *stored: Stored | None) -> Noise | None:
+        """The noise of local rows where any of `stored` is rounded; a class has its own at any world size."""
+        if not any(map(is_rounded, stored)):
+            return None
+        if isinstance(rows, slice):
+            rows = torch.arange(rows.start, rows.stop, device=self.head.weight.device)
+        return seeds(rows + self.head.shard.start, self.head.embedding_size, key)
+
+    def _new_row_state(self, *, per_element: bool, dtype: torch.dtype) -> Tensor:
+        weight = self.head.weight
+        shape = weight.shape if per_element else weight.shape[:1]
+        return torch.zeros(shape, dtype=dtype, device=weight.device)
+
+
+def _short(value: object) -> str:
+    """Its type, and what of its value fits a message."""
+    shown = repr(value).splitlines()[0]
+    return f"{shown[:60]}... ({type(value).__name__})" if len(shown) > 60 else shown
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)} {tensor.dtype}"

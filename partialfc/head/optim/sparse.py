@@ -1,0 +1,26 @@
+"""The centres' gradient as a sparse tensor, for an optimizer that is not one of ours."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partialfc.head.kernels import elementwise
+from partialfc.head.rows import Rows
+from partialfc.head.softmax import BatchGradient, row_gradients
+
+
+def sparse_gradient(gradient: BatchGradient, rows: Rows, weight: Tensor) -> Tensor:
+    """Pass 2 of a batch over its K rows -> the gradient by weight [C_l, D], K rows of a sparse COO tensor."""
+    values = [
+        elementwise.through_normalisation(by_unit.to(rows.dtype), chunk.centres())
+        for chunk, by_unit in row_gradients([gradient], rows)
+    ]
+    stacked = torch.cat(values) if values else weight.new_zeros(0, weight.shape[1])
+    index = np.arange(rows.count) if rows.rows is None else rows.rows
+    return torch.sparse_coo_tensor(
+        torch.from_numpy(index)[None].to(stacked.device),
+        stacked.to(weight.dtype),
+        weight.shape,
+        is_coalesced=True,
+        check_invariants=False,
+    )

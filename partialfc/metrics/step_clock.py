@@ -1,0 +1,144 @@
+"""The time of training steps and their phases, and the part of it that a rank spends waiting for others."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from partialfc.distributed.moments import Moment, moment, passed, seconds_between
+
+
+class Observer(Protocol):
+    """Who is told the times; on a GPU later, once it has passed them."""
+
+    def phase_took(self, phase: str, seconds: float) -> None:
+        """A phase; its parts in one step together."""
+
+    def step_took(self, seconds: float, waited: float) -> None:
+        """A step, and how long of it DistributedDataParallel waited for other ranks."""
+
+
+class StepClock:
+    """Times steps and phases on their device's own clock, without ever waiting for the device.
+
+        with clock.step():
+            with clock.phase("data_wait"):
+                images, labels = next(loader)
+            with clock.phase("backbone"):
+                ...
+
+    A phase may come several times in a step (micro-batches), and outside of steps. What raises is not timed.
+    """
+
+    def __init__(self, device: torch.device, observer: Observer) -> None:
+        self._device = device
+        self._observer = observer
+        self._phase: _Span | None = None
+        self._step: _Step | None = None
+        self._running: deque[_Step] = deque()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        step = self._step = _Step(moment(self._device))
+        try:
+            yield
+        finally:
+            self._step = None
+        self._finish(step)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        span = self._phase = _Span(name, moment(self._device))
+        try:
+            yield
+        finally:
+            self._phase = None
+        span.ended = moment(self._device)
+        if self._step is not None:
+            self._step.phases.append(span)
+        else:
+            self._finish(_Step(None, [span]))
+
+    def watch(self, parallel: DistributedDataParallel) -> None:
+        """Tell a rank's own work in its phases from the waiting of DistributedDataParallel.
+
+        It waits for rank 0's buffers between its own call and its module's, and after the backward pass,
+        whose last gradient is taken to be that of the first parameter, for the other ranks' gradients.
+        """
+        parallel.register_forward_pre_hook(self._forward_called)
+        parallel.module.register_forward_pre_hook(self._work_begins)
+        first = next((p for p in parallel.parameters() if p.requires_grad), None)
+        if first is not None:
+            first.register_post_accumulate_grad_hook(self._work_ends)  # type: ignore[no-untyped-call]
+
+    def _forward_called(self, *_: object) -> None:
+        if self._phase is not None:
+            self._phase.called = moment(self._device)
+
+    def _work_begins(self, *_: object) -> None:
+        if self._phase is not None:
+            self._phase.work_began = moment(self._device)
+
+    def _work_ends(self, *_: object) -> None:
+        if self._phase is not None:
+            self._phase.work_ended = moment(self._device)
+
+    def settle(self) -> None:
+        """Wait for the device, and tell the observer all that was not told yet: for the end of a run."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self._report()
+
+    def _finish(self, step: "_Step") -> None:
+        step.ended = moment(self._device)
+        self._running.append(step)
+        self._report()
+
+    def _report(self) -> None:
+        while self._running and passed(self._running[0].ended):
+            self._running.popleft().report(self._observer)
+
+
+@dataclass(slots=True)
+class _Span:
+    """One phase; from called to work_began and after work_ended it was waiting for other ranks."""
+
+    name: str
+    began: Moment
+    ended: Moment = 0.0
+    called: Moment | None = None
+    work_began: Moment | None = None
+    work_ended: Moment | None = None
+
+    def seconds(self) -> float:
+        return seconds_between(self.began, self.ended)
+
+    def waited(self) -> float:
+        before = 0.0
+        if self.called is not None and self.work_began is not None:
+            before = seconds_between(self.called, self.work_began)
+        after = 0.0 if self.work_ended is None else seconds_between(self.work_ended, self.ended)
+        return before + after
+
+
+@dataclass(slots=True)
+class _Step:
+    """The phases of a step; or phases outside of one, where it began never."""
+
+    began: Moment | None
+    phases: list[_Span] = field(default_factory=list)
+    ended: Moment = 0.0
+
+    def report(self, observer: Observer) -> None:
+        seconds: dict[str, float] = {}
+        for span in self.phases:
+            seconds[span.name] = seconds.get(span.name, 0.0) + span.seconds()
+        for name, total in seconds.items():
+            observer.phase_took(name, total)
+        if self.began is not None:
+            waited = sum(span.waited() for span in self.phases)
+            observer.step_took(seconds_between(self.began, self.ended), waited)

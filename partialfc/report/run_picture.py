@@ -1,0 +1,113 @@
+"""A run at a glance: a picture of its curves, and a few lines on what it reached and where things lie."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from partialfc.errors import DataError
+from partialfc.evaluation.verification import roc, verify
+from partialfc.report.picture_file import save_picture
+from partialfc.training.progress import METRICS, read_metrics
+
+LOWEST_FAR = 1e-4
+
+
+def draw_report(run_dir: Path, output: Path) -> Path:
+    """Draw `run_dir`'s metrics.jsonl and verification scores into the PNG `output`, which is returned.
+
+    Raises DataError where there is nothing to draw, ConfigError where it cannot be written.
+    """
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    records = _records(run_dir, "train")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+    _draw_loss(left, records)
+    _draw_angles(middle, records)
+    _draw_roc(right, sorted((run_dir / "verification").glob("*.npz")))
+    try:
+        return save_picture(figure, output)
+    finally:
+        plt.close(figure)
+
+
+def summarise(run_dir: Path) -> str:
+    """Each set's first and last verification side by side, the training time, the latest checkpoint."""
+    lines = []
+    results = [record for record in read_metrics(run_dir) if record["event"] == "verification"]
+    for name in dict.fromkeys(record["set"] for record in results):
+        of_set = [record for record in results if record["set"] == name]
+        first, last = of_set[0], of_set[-1]
+        lines.append(f"{name:<16}{_when(first):>14}{_when(last):>14}")
+        lines += [
+            f"{key:<16}{_percent(first[key]):>14}{_percent(last[key]):>14}"
+            for key in first
+            if key in ("accuracy", "eer") or key.startswith("tar@")
+        ]
+    seconds = sum(record["seconds"] for record in _records(run_dir, "train"))
+    lines.append(f"{'training time':<16}{seconds:>12.0f} s")
+    checkpoints = run_dir / "checkpoints"
+    if (checkpoints / "latest").exists():
+        lines.append(f"{'checkpoint':<16}{checkpoints / (checkpoints / 'latest').read_text()}")
+    lines.append(f"{'metrics':<16}{run_dir / METRICS}")
+    return "\n".join(lines)
+
+
+def _records(run_dir: Path, event: str) -> list[dict[str, Any]]:
+    if not (run_dir / METRICS).exists():
+        raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
+    records = [record for record in read_metrics(run_dir) if record["event"] == event]
+    if not records:
+        raise DataError(f"{run_dir / METRICS} has no {event} record yet: nothing to report")
+    return records
+
+
+def _when(record: dict[str, Any]) -> str:
+    return f"step {record['step']}" if record["step"] else "untrained"
+
+
+def _percent(share: float | None) -> str:
+    return "too few pairs" if share is None else f"{share:.2%}"
+
+
+def _draw_loss(axes: Any, records: list[dict[str, Any]]) -> None:
+    steps = [record["step"] for record in records]
+    axes.plot(steps, [record["loss"] for record in records], color="C0")
+    axes.set(title="Training loss", xlabel="step", ylabel="loss")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+
+
+def _draw_angles(axes: Any, records: list[dict[str, Any]]) -> None:
+    chosen = [("start", 0), ("middle", len(records) // 2), ("end", len(records) - 1)]
+    for (name, index), colour in zip(chosen, ("0.7", "C1", "C2"), strict=True):
+        counts = np.array(records[index]["target_angle_histogram"], dtype=float)
+        edges = np.linspace(0, 180, len(counts) + 1)
+        label = f"{name} (step {records[index]['step']})"
+        axes.stairs(counts / max(counts.sum(), 1), edges, fill=True, alpha=0.5, color=colour, label=label)
+    axes.set(title="Angle between embedding and its own centre", xlabel="degrees", ylabel="share of samples")
+    axes.set_xlim(0, 120)
+    axes.legend()
+
+
+def _draw_roc(axes: Any, files: list[Path]) -> None:
+    for path in sorted(files, key=lambda file: "latest" in file.name):
+        with np.load(path) as saved:
+            scores, same, step = saved["scores"], saved["same"], int(saved["step"])
+        far, tar, _ = roc(scores, same)
+        name = path.name.split(".")[0]
+        accuracy = verify(scores, same).accuracy
+        which = "untrained" if step == 0 else f"step {step}"
+        style = "--" if step == 0 else "-"
+        axes.plot(far, tar, style, drawstyle="steps-post", label=f"{name}, {which}: {accuracy:.1%} of pairs")
+    axes.set_xscale("log")
+    axes.set(title="Verification of unseen classes", xlabel="false accept rate", ylabel="true accept rate")
+    axes.set_xlim(LOWEST_FAR, 1)
+    axes.set_ylim(0, 1.01)
+    axes.grid(alpha=0.3)
+    if files:
+        axes.legend(loc="lower right")
+    else:
+        axes.text(0.5, 0.5, "no verification set", transform=axes.transAxes, ha="center")

@@ -1,0 +1,371 @@
+"""Training: builds the objects a config describes, and runs the loop."""
+
+import contextlib
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from partialfc import __version__
+from partialfc.checkpoint.folder import STATE, CheckpointFolder, find_checkpoint
+from partialfc.config import Config, dump_config
+from partialfc.data.images.tensors import normalise
+from partialfc.distributed.device import local_device
+from partialfc.distributed.torchrun import end_with_launcher, launched_by_torchrun
+from partialfc.distributed.world import World, process_group
+from partialfc.errors import ConfigError
+from partialfc.metrics.head import target_angles
+from partialfc.metrics.run import RunMetrics
+from partialfc.training.interval import Interval
+from partialfc.training.nonfinite import NonFiniteSteps
+from partialfc.training.objects import (
+    autocast_dtype,
+    build_backbone_from,
+    build_head,
+    build_loader_from,
+    build_optimizers,
+    build_schedule,
+    build_verification,
+    open_training_source,
+    publishing,
+    require_sample_each,
+    require_samples_to_normalise,
+    resolve_num_classes,
+    total_steps,
+)
+from partialfc.training.progress import Progress
+from partialfc.training.replicas import replicate
+from partialfc.training.run_folder import differences, make_run_dir, run_lock
+from partialfc.training.run_state import RunState
+from partialfc.training.stopping import StopSignal
+
+log = logging.getLogger(__name__)
+
+ANGLE_BINS = 36  # of 5 degrees
+
+
+def train(config: Config) -> int:
+    """Run, or resume, what the config describes; 0 when it finished, else the signal that stopped it."""
+    device = local_device(config.train.device)
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    torch.use_deterministic_algorithms(config.train.deterministic)
+    if launched_by_torchrun():
+        end_with_launcher()
+    timeout = timedelta(seconds=config.train.timeout_seconds)
+    with process_group(device, timeout=timeout), run_lock(config.run.dir, World.of()):
+        trainer = Trainer(config, device)
+        with trainer.running(), trainer.world.naming_failures("a training step"):
+            trainer.run()
+        return trainer.stopped_by
+
+
+class Trainer:
+    """One run on one rank."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        self.world = World.of()
+        self.amp = autocast_dtype(config, device)
+        make_run_dir(config.run.dir, self.world)
+        require_sample_each(config, self.world.size)
+        self.source = open_training_source(config, self.world)
+        self.num_classes = resolve_num_classes(config, self.source)
+        self.verification = build_verification(config, self.world, device, self.amp)
+        epoch_steps = len(self.source) / config.train.samples_per_step
+        self.total_steps = total_steps(config, len(self.source))
+        self.schedule = build_schedule(config, self.total_steps, epoch_steps)
+
+        torch.manual_seed(config.run.seed)  # the same initial backbone on every rank, at any world size
+        backbone = build_backbone_from(config).to(device)
+        require_samples_to_normalise(config, backbone, self.world.size)
+        if config.backbone.channels_last:
+            backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        size = config.data.image_size
+        self.forward_backbone = replicate(
+            backbone,
+            self.world,
+            torch.zeros(1, config.data.channels, size, size, device=device),
+            compile=config.backbone.compile,
+            amp=self.amp,
+        )
+        self.head = build_head(config, self.num_classes).to(device)
+        optimizer, head_optimizer = build_optimizers(config, backbone, self.head)
+        self.state = RunState(backbone, optimizer, self.head, head_optimizer, device)
+        name = config.metrics.run or config.run.dir.resolve().name
+        self.metrics = RunMetrics(run=name, world=self.world, head=self.head, device=device)
+        self.clock = self.metrics.clock
+        self.nonfinite = NonFiniteSteps(
+            backbone, self.head, self.world, limit=config.train.max_nonfinite_steps
+        )
+        self.checkpoints = CheckpointFolder(config.run.dir / "checkpoints", self.world)
+        self._seed_rank()
+        self._resume()
+        self.loader = build_loader_from(
+            config,
+            self.source,
+            device,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            position=self.state.samples,
+        )
+        self.progress = Progress(
+            config.run.dir,
+            active=self.world.rank == 0,
+            total_steps=self.total_steps,
+            start_step=self.state.step,
+            tensorboard=config.train.tensorboard,
+        )
+        self.interval = Interval(self.state.samples)
+        self._saved_step = self.state.step or None
+        self._stop = StopSignal()
+        self.stopped_by = 0  # the signal that ended `run` early, of whichever rank got it
+        if self.world.rank == 0:
+            (config.run.dir / "config.yaml").write_text(dump_config(config))
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Turns the first SIGTERM or Ctrl-C into a stop after the current step; closes all at the end."""
+        try:
+            with (
+                self._stop.caught(),
+                publishing(self.config, self.metrics.registry, self.world),
+                self.metrics.running(self.state.step, self.total_steps, self.forward_backbone),
+            ):
+                yield
+        finally:
+            self.loader.close()
+            self.progress.close()
+
+    def run(self) -> bool:
+        """To the last step; False if a signal stopped it, after a checkpoint."""
+        state, config = self.state, self.config
+        self._introduce()
+        if state.step == 0 and config.verification.at_start:
+            self._verify()
+        while state.step < self.total_steps:
+            with self.clock.step():
+                stop = self._train_step()
+            last = state.step == self.total_steps
+            if last or stop or state.step == 1 or state.step % config.train.log_every == 0:
+                self._log()
+            if stop and not last:
+                self._save()
+                self.stopped_by = stop
+                self.progress.say(
+                    f"stopped by {signal.Signals(stop).name} at step {state.step} of {self.total_steps}; "
+                    "the same command resumes from here"
+                )
+                return False
+            if last or self._due(config.verification):
+                self._verify()
+            if last or self._due(config.checkpoint):
+                self._save()
+        beyond = f" (it had {state.step:,} already)" if state.step > self.total_steps else ""
+        self.progress.say(f"finished {self.total_steps:,} steps{beyond}; the run is in {config.run.dir}")
+        return True
+
+    def _train_step(self) -> int:
+        """One optimizer step over all micro-batches; returns the stop signal that any rank got, or 0."""
+        config = self.config.train
+        self.nonfinite.begin()
+        self._set_learning_rates()
+        loss = torch.zeros((), dtype=self.head.math_dtype, device=self.device)
+        embeddings = []
+        for micro in range(config.accumulation):
+            with self.clock.phase("data_wait"):
+                images, labels = next(self.loader)
+            with self._gradients_wait() if micro < config.accumulation - 1 else contextlib.nullcontext():
+                with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
+                    with self.clock.phase("backbone"):
+                        embedded = self.forward_backbone(self._input(images))
+                    with self.clock.phase("head_forward"):
+                        part = self.head(embedded, labels) / config.accumulation
+                with self.clock.phase("backward"):
+                    part.backward()
+            embeddings.append(embedded.detach())
+            loss += part.detach()
+        with self.clock.phase("optimizer"):
+            return self._update(loss, embeddings)
+
+    def _update(self, loss: Tensor, embeddings: list[Tensor]) -> int:
+        """The end of a step: move everything, or on every rank nothing."""
+        state, config = self.state, self.config.train
+        limit = math.inf if config.clip_norm is None else config.clip_norm
+        norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), limit)
+        state.step += 1
+        state.samples = self.loader.position
+
+        # One small exchange, so that every rank takes the same decision in the same step.
+        finite = bool(torch.isfinite(loss + norm))
+        table = self.world.gather_integers([finite, self._stop.number, self.metrics.own_microseconds])
+        finite_everywhere = bool(table[:, 0].all())
+        self.metrics.stepped(
+            state.step,
+            finite=finite_everywhere,
+            own_microseconds=table[:, 2],
+            queued=self.loader.queued,
+            bad_records=self.loader.bad_records,
+        )
+        if finite_everywhere:
+            state.optimizer.step()
+            state.head_optimizer.step()
+            self.nonfinite.finished()
+            self.interval.add(loss, norm)
+        else:
+            state.nonfinite_steps += 1
+            cause = self.nonfinite.undo(state.step, embeddings, loss)
+            self.progress.say(f"skipped {cause}")
+            self.progress.record("nonfinite", state.step, {"cause": cause, "total": state.nonfinite_steps})
+        state.optimizer.zero_grad()
+        state.head_optimizer.zero_grad()
+        return int(table[:, 1].max())
+
+    def _input(self, images: Tensor) -> Tensor:
+        """uint8 images [B, C, H, W] of the loader -> the backbone's input on its device."""
+        memory = torch.channels_last if self.config.backbone.channels_last else torch.contiguous_format
+        return normalise(images.to(self.device, non_blocking=True)).contiguous(memory_format=memory)
+
+    def _set_learning_rates(self) -> None:
+        factor = self.schedule(self.state.step)
+        for optimizer, peak in (
+            (self.state.optimizer, self.config.optimizer.lr),
+            (self.state.head_optimizer, self.config.optimizer.effective_head_lr),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * factor
+
+    def _log(self) -> None:
+        state = self.state
+        angles = target_angles(self.head)
+        values = self.interval.summary(state.samples) | {
+            "epoch": round(state.samples / len(self.source), 4),
+            "samples": state.samples,
+            "lr": state.optimizer.param_groups[0]["lr"],
+            "centres": len(self.head.last_sample),  # that took part, of rank 0's shard
+            "embedding_norm": float(self.head.last_norm.mean()),
+            "target_angle_degrees": float(angles.mean()),
+            "target_angle_histogram": torch.histc(angles, ANGLE_BINS, 0, 180).int().tolist(),
+            "nonfinite_steps": state.nonfinite_steps,
+        }
+        self.progress.record("train", state.step, values)
+        optimizers = {"backbone": state.optimizer, "head": state.head_optimizer}
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
+        self.metrics.logged(values, rates)
+        left = (self.total_steps - state.step) * self.config.train.samples_per_step
+        self.progress.advance(
+            state.step,
+            f"epoch {values['epoch']:.2f}  loss {values['loss']:.4f}  lr {values['lr']:.3g}  "
+            f"{values['images_per_second']:.0f} images/s",
+            left / max(values["images_per_second"], 1e-9),
+        )
+        self.interval = Interval(state.samples)
+
+    def _verify(self) -> None:
+        """Every verification set, on all ranks together; a better score saves the checkpoint as the best."""
+        if not len(self.verification):
+            return
+        step, accuracy = self.state.step, {}
+        with self.interval.paused(), self.clock.phase("verification"):
+            for name, result in self.verification.verify(self.state.backbone, step):
+                accuracy[name] = result.accuracy
+                self.metrics.verified(name, result)
+                self.progress.record("verification", step, {"set": name, **result.to_dict()})
+                self.progress.say(f"verification at step {step}: {name}: {result.describe()}")
+        if step and (best_set := self.config.verification.best_set) is not None:
+            self._consider_best(accuracy[best_set])
+
+    def _consider_best(self, score: float) -> None:
+        if self.state.best is not None and score <= self.state.best:
+            return
+        self.state.best = score
+        if self.config.checkpoint.keep_best:
+            self.checkpoints.mark_best(self._save())
+
+    def _save(self) -> Path:
+        """This step's checkpoint, written once however many reasons there are for it."""
+        state = self.state
+        if self._saved_step == state.step:
+            return self.checkpoints.path_of(state.step)
+        started = time.perf_counter()
+        with self.interval.paused(), self.clock.phase("checkpoint"):
+            state.totals = self.metrics.totals()
+            self.world.broadcast_buffers(state.backbone)
+            about = {
+                "world_size": self.world.size,
+                "config": self.config.model_dump(mode="json"),
+                "versions": {"partialfc": __version__, "torch": torch.__version__},
+            }
+            path = self.checkpoints.save(
+                state.step, state.tensors(), about | state.values(), num_classes=self.num_classes
+            )
+            self.checkpoints.prune(self.config.checkpoint.keep_last)
+            self._saved_step = state.step
+        seconds = time.perf_counter() - started
+        self.metrics.saved(path)
+        self.progress.record("checkpoint", state.step, {"path": str(path), "seconds": round(seconds, 3)})
+        return path
+
+    def _resume(self) -> None:
+        """Continue from the checkpoint the config asks for, if there is one."""
+        how = self.config.checkpoint.resume
+        newest = self.checkpoints.newest_whole()
+        if how == "never":
+            if newest is not None:
+                raise ConfigError(
+                    f"checkpoint.resume is never, but {self.checkpoints.path} holds checkpoints of another "
+                    "run: choose another run.dir, or delete them"
+                )
+            return
+        checkpoint = newest if how == "auto" else find_checkpoint(Path(how))
+        if checkpoint is None:
+            return
+        values, tensors = self.checkpoints.load(
+            checkpoint, self.state.tensors(), num_classes=self.num_classes
+        )
+        self.state.restore(values, tensors)
+        self.metrics.restore(self.state.totals, (checkpoint / STATE).stat().st_mtime)
+        if self.world.rank == 0:
+            log.info("resumed from %s, written with a world size of %d", checkpoint, values["world_size"])
+            changed = differences(values["config"], self.config.model_dump(mode="json"))
+            if changed:
+                log.warning("resumed with other settings than it was saved with: %s", "; ".join(changed))
+
+    def _seed_rank(self) -> None:
+        """Dropout and the like differ between ranks; a checkpoint of the same world size brings its own."""
+        sequence = np.random.SeedSequence((self.config.run.seed, self.world.rank))
+        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]) >> 1)
+
+    def _gradients_wait(self) -> contextlib.AbstractContextManager[None]:
+        """In a micro-batch before the last: its gradients are reduced with the last one's."""
+        if isinstance(self.forward_backbone, DistributedDataParallel):
+            return self.forward_backbone.no_sync()
+        return contextlib.nullcontext()
+
+    def _due(self, period: Any) -> bool:
+        """Whether this step passed a multiple of the period; without a period, the end of an epoch."""
+        if period.every_steps is not None:
+            return bool(self.state.step % period.every_steps == 0)
+        every = (period.every_epochs or 1.0) * len(self.source)
+        before = self.state.samples - self.config.train.samples_per_step
+        return math.floor(self.state.samples / every) > math.floor(before / every)
+
+    def _introduce(self) -> None:
+        parameters = sum(p.numel() for p in self.state.backbone.parameters())
+        done = f", resumed at step {self.state.step:,}" if self.state.step else ""
+        self.progress.say(
+            f"{self.num_classes:,} classes, {len(self.source):,} images; {self.config.backbone.name} with "
+            f"{parameters:,} parameters; {self.world.size} rank{'s' if self.world.size > 1 else ''} on "
+            f"{self.device.type}; {self.total_steps:,} steps of {self.config.train.samples_per_step} "
+            f"images{done}"
+        )

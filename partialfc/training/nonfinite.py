@@ -1,0 +1,86 @@
+"""Steps whose loss or gradient is not finite: undone on every rank together, counted, explained."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from partialfc.distributed.world import World
+from partialfc.errors import NonFiniteError
+from partialfc.head.partial_fc import PartialFC
+
+STAGES = ("embedding norm", "centres", "logits", "gradient")
+
+
+class NonFiniteSteps:
+    """Keeps what a forward pass changes besides parameters, so that a bad step leaves no trace.
+
+    `limit` bad steps in a row raise NonFiniteError, which says what was non-finite first, when and where.
+    """
+
+    def __init__(self, backbone: nn.Module, head: PartialFC, world: World, *, limit: int) -> None:
+        self._backbone = backbone
+        self._head = head
+        self._world = world
+        self._limit = limit
+        self._in_a_row = 0
+        self._first = ""
+        self._kept: list[Tensor] = []
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Before a step: keep the running statistics."""
+        self._kept = [buffer.clone() for buffer in self._buffers()]
+
+    @torch.no_grad()
+    def undo(self, step: int, embeddings: Sequence[Tensor], loss: Tensor) -> str:
+        """After a bad step, on every rank: put the statistics back; returns what happened, for the log.
+
+        embeddings: this rank's, a tensor [B, D] a micro-batch. Raises NonFiniteError at the limit.
+        """
+        for buffer, kept in zip(self._buffers(), self._kept, strict=True):
+            buffer.copy_(kept)
+        self._in_a_row += 1
+        cause = self._explain(step, embeddings, loss)
+        if self._in_a_row == 1:
+            self._first = cause
+        if self._in_a_row >= self._limit:
+            raise NonFiniteError(
+                f"{self._in_a_row} steps in a row were not finite, the most that train.max_nonfinite_steps "
+                f"allows. It began so: {self._first}. A lower learning rate, a longer warm-up or gradient "
+                "clipping are the usual remedies; an earlier checkpoint may lie before the divergence"
+            )
+        return cause
+
+    def finished(self) -> None:
+        """After a good step."""
+        self._in_a_row = 0
+
+    def _buffers(self) -> list[Tensor]:
+        return [*self._backbone.buffers(), *self._head.margin.buffers()]
+
+    def _explain(self, step: int, embeddings: Sequence[Tensor], loss: Tensor) -> str:
+        """What was non-finite first in the order of computation, and on which ranks."""
+        rows = self._head.last_sample.numpy()
+        found = (
+            not _finite(embeddings),
+            not _finite([self._head.current_rows(rows)]),
+            not _finite([loss]),
+            True,  # only the gradient is left
+        )
+        table = self._world.gather_integers([found.index(True)])[:, 0]
+        stage = int(table.min())
+        ranks = ", ".join(str(rank) for rank in range(self._world.size) if table[rank] == stage)
+        where = f"rank {ranks}" if stage < 2 else "every rank"
+        cause = f"step {step}: non-finite {STAGES[stage]} on {where}"
+        if stage == 0 and (name := self._bad_parameter()):
+            cause += f" (the backbone's {name} is itself non-finite)"
+        return cause
+
+    def _bad_parameter(self) -> str | None:
+        named = self._backbone.named_parameters()
+        return next((name for name, parameter in named if not _finite([parameter])), None)
+
+
+def _finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

@@ -1,0 +1,89 @@
+"""What a run is at one step: everything a resume needs, to a checkpoint's tensors and values and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from partialfc.checkpoint.folder import Tensors
+from partialfc.head.optim.base import RowOptimizer
+from partialfc.head.partial_fc import PartialFC
+from partialfc.metrics.registry import Totals
+
+
+@dataclass
+class RunState:
+    """The objects that training changes, and its counters."""
+
+    backbone: nn.Module
+    optimizer: torch.optim.Optimizer
+    head: PartialFC
+    head_optimizer: RowOptimizer
+    device: torch.device
+    step: int = 0  # optimizer steps done, skipped ones included
+    samples: int = 0  # position in the global stream of samples
+    best: float | None = None  # best verification score so far
+    nonfinite_steps: int = 0
+    totals: list[Totals] = field(default_factory=list)  # every rank's counters, by rank
+
+    def tensors(self) -> Tensors:
+        replicated = {f"backbone/{name}": t for name, t in self.backbone.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            replicated |= {f"optimizer/{index}/{k}": v for k, v in state.items() if isinstance(v, Tensor)}
+        replicated |= {f"margin/{name}": t for name, t in self.head.margin.state_dict().items()}
+        shared = self.head_optimizer.shared_state
+        replicated |= {f"head_optimizer/{k}": v for k, v in shared.items() if isinstance(v, Tensor)}
+        private = {"rng_cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            private["rng_cuda"] = torch.cuda.get_rng_state(self.device)
+        sharded = {"weight": self.head.weight.detach()}
+        sharded |= {f"optimizer/{name}": t for name, t in self.head_optimizer.row_state.items()}
+        return Tensors(sharded, replicated, private)
+
+    def values(self) -> dict[str, Any]:
+        shared = self.head_optimizer.shared_state
+        return {
+            "step": self.step,
+            "samples": self.samples,
+            "best": self.best,
+            "nonfinite_steps": self.nonfinite_steps,
+            "metrics": self.totals,
+            "head_step": self.head.step,
+            "head_optimizer": {k: v for k, v in shared.items() if not isinstance(v, Tensor)},
+        }
+
+    def restore(self, values: Mapping[str, Any], tensors: Tensors) -> None:
+        """Take over what a checkpoint held; its sharded tensors are already in place."""
+        replicated = _by_prefix(tensors.replicated)
+        self.backbone.load_state_dict(replicated["backbone"])
+        self.head.margin.load_state_dict(replicated.get("margin", {}))
+        self._restore_optimizer(replicated.get("optimizer", {}))
+        self.head_optimizer.load_shared_state(
+            {**values["head_optimizer"], **replicated.get("head_optimizer", {})}
+        )
+        if "rng_cpu" in tensors.private:
+            torch.set_rng_state(tensors.private["rng_cpu"])
+        if "rng_cuda" in tensors.private:
+            torch.cuda.set_rng_state(tensors.private["rng_cuda"], self.device)
+        self.step, self.samples, self.best = values["step"], values["samples"], values["best"]
+        self.nonfinite_steps = values["nonfinite_steps"]
+        self.totals = values.get("metrics", [])  # checkpoints of version 0.1 have none
+        self.head.step = values["head_step"]
+
+    def _restore_optimizer(self, flat: Mapping[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in flat.items():
+            index, _, name = key.partition("/")
+            state.setdefault(int(index), {})[name] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _by_prefix(flat: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    nested: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in flat.items():
+        prefix, _, name = key.partition("/")
+        nested.setdefault(prefix, {})[name] = tensor
+    return nested
