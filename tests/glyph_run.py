@@ -7,7 +7,7 @@ import yaml
 
 from partialfc.data.glyphs.build import build_glyphs
 from partialfc.training.progress import read_metrics
-from tests.fontmaker import pattern, save_font
+from tests.data.glyphs.fontmaker import pattern, save_font
 
 FOREVER = 10**6  # steps; the tests stop such a run
 CHARACTERS = [chr(0x4E00 + index) for index in range(30)]

@@ -1,23 +1,61 @@
 """The dependency direction that keeps parts usable alone: read from the imports, nothing is run."""
 
 import ast
-from pathlib import Path
+from graphlib import TopologicalSorter
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "partialfc"
+from tests.paths import PACKAGE
 
-PURE = {"head/shard", "head/sampling", "head/margins", "head/decay", "schedule", "data/sampler"}
-DOCTOR = {"doctor/examine", "doctor/rank", "doctor/training"}
-KNOW_CONFIG = {"train", "objects", "trained"} | DOCTOR  # and the cli and config modules themselves
+# What each room may import besides itself. A room stands below every room that may import it.
+LEAVES = {"errors", "files"}
+ROOMS = {
+    "distributed": set(),
+    "backbones": set(),
+    "data": set(),
+    "head": {"distributed"},
+    "plan": {"head"},
+    "checkpoint": {"distributed"},
+    "evaluation": {"data", "distributed"},
+    "metrics": {"distributed", "evaluation", "head"},
+    "report": {"evaluation", "metrics", "plan"},
+    "deploy": {"backbones", "checkpoint"},
+    "config": {"plan"},
+}
+ROOMS["training"] = set(ROOMS) - {"report", "deploy", "plan"}
+ROOMS["doctor"] = {*ROOMS["training"], "plan", "training"}
+ROOMS["cli"] = {*ROOMS, "doctor", "training"} - {"cli"}
+
+# Rooms within a room, likewise.
+INNER = {
+    "data/sources": {"data/images"},  # packing looks at the pixels
+    "data/images": set(),
+    "data/loading": {"data/sources", "data/images"},
+    "data/pairs": {"data/sources"},
+    "data/glyphs": {"data/sources", "data/images", "data/pairs"},
+    "head/margins": {"head/arguments"},
+    "head/kernels": set(),
+}
+PURE = {
+    "data/loading/sampler",
+    "data/sources/recordio",
+    "head/kernels/decay",
+    "head/margins/combined",
+    "head/sampling",
+    "head/shard",
+    "training/schedule",
+}
+DOORS = {"__init__", "__main__", "trained"}  # what a user imports: they may reach anywhere
+LARGEST_FILE = 320
 
 
-def modules() -> list[str]:
-    return sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
+def modules(below: str = "") -> list[str]:
+    paths = (PACKAGE / below).rglob("*.py")
+    return sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in paths)
 
 
 def imports(module: str) -> set[str]:
-    """Every module that a file imports, functions' own imports included."""
+    """Every module that a file imports, functions' own imports included; not what only types name."""
     found = set()
     for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
         if isinstance(node, ast.Import):
@@ -28,11 +66,61 @@ def imports(module: str) -> set[str]:
 
 
 def ours(module: str) -> set[str]:
-    return {
-        name.removeprefix("partialfc.").replace(".", "/")
-        for name in imports(module)
-        if name.startswith("partialfc.")
+    """The files of the package that a file imports, as paths without suffix."""
+    named = {name.replace(".", "/").removeprefix("partialfc/") for name in imports(module)}
+    files = set(modules())
+    return {name for name in named if name in files} | {
+        f"{name}/__init__" for name in named if f"{name}/__init__" in files
     }
+
+
+def room(module: str) -> str:
+    return module.split("/")[0]
+
+
+@pytest.mark.parametrize("module", sorted(set(modules()) - DOORS))
+def test_no_arrow_points_upwards(module):
+    if room(module) in LEAVES:
+        assert {room(name) for name in ours(module)} <= {"errors"}
+        return
+    wanted = {room(name) for name in ours(module)} - {room(module), "__init__"}
+    assert wanted <= ROOMS[room(module)] | LEAVES
+
+
+@pytest.mark.parametrize("inner", sorted(INNER))
+def test_no_arrow_points_upwards_within_a_room(inner):
+    for module in modules(inner):
+        near = {name for name in ours(module) if room(name) == room(inner)}
+        allowed = (inner, *INNER[inner])
+        assert not {name for name in near if not name.startswith(allowed)} - {f"{room(inner)}/__init__"}
+
+
+def test_there_is_no_circle():
+    TopologicalSorter({module: ours(module) - DOORS for module in modules()}).prepare()
+    TopologicalSorter(ROOMS).prepare()
+
+
+def test_few_files_stand_at_the_top():
+    assert {path.name for path in PACKAGE.glob("*.py")} == {
+        "__init__.py",
+        "__main__.py",
+        "errors.py",
+        "files.py",
+        "trained.py",
+    }
+
+
+@pytest.mark.parametrize("folder", sorted({str(path.parent) for path in PACKAGE.rglob("*/*.py")}))
+def test_a_room_says_what_lives_there_and_what_it_may_import(folder):
+    with open(f"{folder}/__init__.py") as file:
+        text = ast.get_docstring(ast.parse(file.read()))
+    assert text
+    assert "ay import" in text
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_file_is_long(module):
+    assert len((PACKAGE / f"{module}.py").read_text().splitlines()) <= LARGEST_FILE
 
 
 @pytest.mark.parametrize("module", sorted(PURE))
@@ -40,29 +128,10 @@ def test_pure_modules_neither_communicate_nor_configure(module):
     assert not {name for name in imports(module) if "distributed" in name or "config" in name}
 
 
-@pytest.mark.parametrize("module", modules())
-def test_only_the_outside_knows_the_config(module):
-    if module in KNOW_CONFIG or module.startswith(("cli", "config")):
-        return
-    assert not {name for name in ours(module) if name.startswith("config")}
-
-
-@pytest.mark.parametrize("module", modules())
-def test_nothing_but_the_cli_imports_train(module):
-    assert module.startswith("cli") or "train" not in ours(module)
-
-
-@pytest.mark.parametrize("module", [m for m in modules() if m.startswith("head/")])
-def test_the_head_stands_alone(module):
-    """The head may use its own files, the collectives and the errors: nothing of data or training."""
-    allowed = ("head", "distributed", "errors")
-    assert all(name.startswith(allowed) for name in ours(module))
-
-
-@pytest.mark.parametrize("module", [m for m in modules() if m.startswith("head/")])
-def test_the_heads_collectives_live_in_one_file(module):
-    """torch.distributed may be named for a type; none of its functions is called."""
+@pytest.mark.parametrize("module", [m for m in modules() if room(m) != "distributed"])
+def test_collectives_live_in_one_file(module):
+    """torch.distributed may be named for a type, a group or a store; no collective of it is called."""
     tree = ast.parse((PACKAGE / f"{module}.py").read_text())
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    harmless = {"dist.is_initialized", "dist.get_world_size"}  # questions about the group, no communication
+    harmless = {"dist.is_initialized", "dist.get_world_size", "dist.is_nccl_available", "dist.TCPStore"}
     assert not {name for name in calls if name.startswith("dist.")} - harmless

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from partialfc.cli import app as cli
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 

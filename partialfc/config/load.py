@@ -7,58 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from partialfc.config import yaml12
-from partialfc.config.margin import (
-    ArcFaceConfig,
-    CombinedConfig,
-    CosFaceConfig,
-    MarginConfig,
-    NormalizedSoftmaxConfig,
-)
 from partialfc.config.messages import explain
-from partialfc.config.metrics import MetricsConfig
 from partialfc.config.overrides import Override, source
-from partialfc.config.sections import (
-    AdamWConfig,
-    AugmentConfig,
-    BackboneConfig,
-    CheckpointConfig,
-    Config,
-    DataConfig,
-    HeadConfig,
-    OptimizerConfig,
-    RunConfig,
-    ScheduleConfig,
-    SGDConfig,
-    TrainConfig,
-    VerificationConfig,
-)
+from partialfc.config.sections import Config
 from partialfc.errors import ConfigError
-
-__all__ = [
-    "AdamWConfig",
-    "ArcFaceConfig",
-    "AugmentConfig",
-    "BackboneConfig",
-    "CheckpointConfig",
-    "CombinedConfig",
-    "Config",
-    "CosFaceConfig",
-    "DataConfig",
-    "HeadConfig",
-    "MarginConfig",
-    "MetricsConfig",
-    "NormalizedSoftmaxConfig",
-    "OptimizerConfig",
-    "RunConfig",
-    "SGDConfig",
-    "ScheduleConfig",
-    "TrainConfig",
-    "VerificationConfig",
-    "config_schema",
-    "dump_config",
-    "load_config",
-    "parse_config",
-]
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:

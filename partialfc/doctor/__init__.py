@@ -1,4 +1,7 @@
-"""Before a job: is everything in place, and will it run as fast as it can?"""
+"""Before a job: is everything in place, and will it run as fast as it can? One file for each thing examined.
+
+May import everything but `cli`, which alone imports it.
+"""
 
 from partialfc.doctor.check import Check, Finding, Level, Report
 from partialfc.doctor.examine import examine

@@ -1,4 +1,7 @@
-"""Prometheus metrics: what is exported, and the means to export it from any training loop."""
+"""What a run tells while it runs: Prometheus metrics, and the means to export them from any training loop.
+
+May import `head`, `evaluation`, `distributed`, `files` and `errors`.
+"""
 
 from partialfc.metrics.families import FAMILIES, Family
 from partialfc.metrics.head import HeadMetrics

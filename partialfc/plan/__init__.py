@@ -1,4 +1,7 @@
-"""What a head will need before it is built: memory, traffic and time a step, by arithmetic alone."""
+"""What a head will need before it is built: memory, communication and time a step, by arithmetic alone.
+
+May import `head` and `errors`.
+"""
 
 from dataclasses import dataclass
 

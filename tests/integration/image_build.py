@@ -9,7 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
+
 BASE = re.search(r"^ARG BASE=(.+)$", (ROOT / "docker" / "Dockerfile").read_text(), re.M).group(1)
 SUITE = BASE.rsplit("-", 1)[1]  # Debian's release
 # What of Debian makes up for the base image, which holds a Python with its headers.

@@ -9,9 +9,8 @@ import pytest
 
 from tests.glyph_run import FOREVER, steps_done, write_config, write_glyphs
 from tests.integration.slurm_cluster import Cluster, slurm_cluster, why_not
+from tests.paths import ROOT
 from tests.waiting import wait_for
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

@@ -1,0 +1,162 @@
+"""Messages: which key, which rule, which value, and what was meant."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from partialfc.config import ArcFaceConfig, parse_config
+from partialfc.errors import ConfigError
+from tests.config.cases import SMALL, failure, load
+
+
+def test_an_empty_file_lacks_each_required_section(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, "")
+    assert [line.partition("config.yaml: ")[2] for line in str(error.value).splitlines()] == [
+        "run: section is required, with dir",
+        "data: section is required, with train",
+        "backbone: section is required, with name",
+        "optimizer: section is required, with lr",
+        "train: section is required, with batch_size",
+    ]
+
+
+@pytest.mark.parametrize(
+    "key", ["run.dir", "data.train", "backbone.name", "optimizer.lr", "train.batch_size"]
+)
+def test_what_the_caller_must_decide_has_no_default(key: str) -> None:
+    section, name = key.split(".")
+    mapping = yaml.safe_load(SMALL)
+    del mapping[section][name]
+    with pytest.raises(ConfigError, match=rf"small\.yaml: {re.escape(key)}: is required: .+\."):
+        parse_config(mapping, [], "small.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("head.sampel_rate=0.1", r"head\.sampel_rate: unknown key; did you mean head\.sample_rate\?"),
+        ("data.augment.flop=true", r"data\.augment\.flop: unknown key; did you mean data\.augment\.flip\?"),
+        ("head.margin.scal=1", r"head\.margin\.scal: unknown key; did you mean head\.margin\.scale\?"),
+        ("haed.sample_rate=0.1", r"haed: unknown section; did you mean head\?"),
+        ("lr=0.1", r"lr: unknown section; did you mean optimizer\.lr\?"),
+        (
+            "head.scale=1",
+            r"head\.scale: unknown key; did you mean data\.augment\.scale or head\.margin\.scale\?",
+        ),
+        (
+            "data.batch_size=1",
+            r"data\.batch_size: .*did you mean train\.batch_size or verification\.batch_size\?",
+        ),
+        (
+            "head.margin.m2=0.1",
+            r"head\.margin\.m2: name: arcface has no such key; it belongs to name: combined",
+        ),
+        ("optimizer.betas=[0, 0]", r"optimizer\.betas: name: sgd has no such key; it belongs to name: adamw"),
+        ("run.zzz=1", r"run\.zzz: unknown key; run has dir, seed$"),
+        ("zzz.a=1", r"zzz: unknown section; the config has run, data, backbone, .*verification, metrics$"),
+        ("head.margin.zzz=1", r"head\.margin\.zzz: unknown key; head\.margin has .*margin$"),
+    ],
+)
+def test_an_unknown_key_names_the_one_that_was_meant(override: str, message: str) -> None:
+    assert re.search(message, failure(override))
+
+
+def test_an_unknown_key_does_not_list_the_keys_of_other_variants() -> None:
+    assert "m1" not in failure("head.margin.zzz=1")
+
+
+def test_a_key_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml: 1: unknown section"):
+        load(tmp_path, SMALL + "1: 2\n")
+    assert "verification.sets.1: a key must be text, got 1; put it in quotes" in failure(
+        "verification.sets={1: a}"
+    )
+    assert "backbone.options.a.0.1: a key must be text, got 1" in failure("backbone.options={a: [{1: 2}]}")
+
+
+@pytest.mark.parametrize("written", ["yes", "no", "on", "off", "y", "1", "0", "'true'"])
+def test_only_true_and_false_are_booleans(written: str) -> None:
+    assert re.search(
+        r"data\.augment\.flip: must be true or false, got '?[a-z01]+'?$",
+        failure(f"data.augment.flip={written}"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "got"),
+    [("true", "true"), ("1.0", "1.0"), ("0.5", "0.5"), ("'8'", "'8'"), ("null", "null"), ("017", "'017'")],
+)
+def test_whole_numbers_are_strict(written: str, got: str) -> None:
+    assert re.search(
+        rf"train\.batch_size: must be a whole number.*, got {got}$", failure(f"train.batch_size={written}")
+    )
+
+
+def test_a_whole_number_with_an_exponent_is_shown_how_to_be_written() -> None:
+    assert "train.batch_size: must be a whole number, written 1000, got 1000.0" in failure(
+        "train.batch_size=1e3"
+    )
+
+
+@pytest.mark.parametrize("written", ["true", "'0.1'", "fast", "nan"])
+def test_fractions_are_strict(written: str) -> None:
+    assert "optimizer.lr: must be a valid number, got " in failure(f"optimizer.lr={written}")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("head.weight_dtype", "must be 'float32', 'float64' or 'bfloat16'"),
+        ("head.compute_dtype", "must be 'float32', 'float64' or 'bfloat16'"),
+        ("head.unsampled", "must be 'dense' or 'frozen'"),
+        ("head.margin.name", "must be one of arcface, cosface, normalized_softmax, combined"),
+        ("head.margin.margin_gradient", "must be 'exact' or 'straight_through'"),
+        ("head.margin.beyond_pi", "must be 'hard' or 'easy'"),
+        ("optimizer.name", "must be one of sgd, adamw"),
+        ("schedule.name", "must be 'polynomial', 'cosine' or 'constant'"),
+        ("train.amp", "must be 'auto' or 'bfloat16'"),
+        ("train.device", "must be 'auto', 'cpu' or 'cuda'"),
+        ("backbone.name", "must match pattern"),
+    ],
+)
+def test_a_choice_lists_what_there_is(key: str, message: str) -> None:
+    text = failure(f"{key}=some thing")
+    assert text.startswith(f"override '{key}=some thing': {key}: {message}")
+    assert text.endswith("got 'some thing'")
+
+
+def test_a_long_value_is_cut() -> None:
+    assert len(failure(f"run.seed='{'x' * 5000}'")) < 400
+
+
+def test_each_problem_has_a_line_that_names_its_source(tmp_path: Path) -> None:
+    text = SMALL.replace("iresnet50", "''").replace("epochs: 3", "epochs: 3, logevery: 1")
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, text, "head.sample_rate=0", "data.augment.fill=300")
+    path = tmp_path / "config.yaml"
+    lines = str(error.value).splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("override 'data.augment.fill=300': data.augment.fill: must be less than")
+    assert lines[1].startswith(f"{path}: backbone.name: must match pattern")
+    assert lines[2].startswith("override 'head.sample_rate=0': head.sample_rate: must be greater than 0")
+    assert lines[3] == f"{path}: train.logevery: unknown key; did you mean train.log_every?"
+
+
+def test_a_variant_needs_a_name_that_is_text() -> None:
+    for name, got in (("null", "null"), ("3", "3"), ("[a]", "['a']")):
+        assert failure(f"optimizer.name={name}").endswith(f": must be one of sgd, adamw, got {got}")
+
+
+def test_a_section_from_elsewhere_is_refused() -> None:
+    with pytest.raises(ConfigError, match="python: optimizer: must be a section of keys and values, got Arc"):
+        parse_config(yaml.safe_load(SMALL) | {"optimizer": ArcFaceConfig()}, [], "python")
+
+
+@pytest.mark.parametrize("section", ["head", "head.margin", "optimizer", "train", "data.augment"])
+@pytest.mark.parametrize(("bad", "got"), [("3", "3"), ("null", "null"), ("[1]", r"\[1\]")])
+def test_a_section_is_a_mapping(section: str, bad: str, got: str) -> None:
+    text = failure(f"{section}={bad}")
+    assert re.search(rf"{re.escape(section)}: must be a section of keys and values, got {got}$", text)

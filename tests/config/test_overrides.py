@@ -1,0 +1,88 @@
+"""Overrides: what they change, in which order, and how a wrong one is named."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from partialfc.config import load_config, parse_config
+from partialfc.errors import ConfigError
+from tests.config.cases import SMALL, failure, load, small
+
+
+def test_overrides_apply_in_order_and_reach_every_depth() -> None:
+    config = small(
+        "head.sample_rate=0.1",
+        "head.sample_rate=0.2",
+        "verification.sets={glyphs: path}",
+        "verification.sets.other=a=b",
+        "train.amp=null",
+        "backbone.options.depth=[1, 2]",
+        "backbone.options.stem.kernel=3",
+        "data.augment={flip: true}",
+        " train.clip_norm = 1e-1",
+    )
+    assert config.head.sample_rate == 0.2
+    assert config.verification.sets == {"glyphs": Path("path"), "other": Path("a=b")}
+    assert config.train.amp is None
+    assert config.backbone.options == {"depth": [1, 2], "stem": {"kernel": 3}}
+    assert config.data.augment.flip is True
+    assert config.train.clip_norm == 0.1
+
+
+def test_an_override_leaves_what_an_alias_shares_alone(tmp_path: Path) -> None:
+    text = SMALL.replace("{name: iresnet50}", "{name: b, options: {one: &shared {a: 1}, two: *shared}}")
+    assert load(tmp_path, text, "backbone.options.one.a=2").backbone.options == {
+        "one": {"a": 2},
+        "two": {"a": 1},
+    }
+
+
+def test_a_config_can_come_from_overrides_alone() -> None:
+    overrides = ["run.dir=runs/one", "data.train=faces.rec", "backbone.name=iresnet50", "optimizer.lr=0.1"]
+    assert load_config(None, [*overrides, "train={batch_size: 128, epochs: 3}"]) == small()
+    with pytest.raises(ConfigError, match="command line: train: section is required, with batch_size"):
+        load_config(None, overrides)
+
+
+def test_overrides_do_not_change_the_mapping() -> None:
+    mapping = yaml.safe_load(SMALL)
+    parse_config(mapping, ["train.batch_size=1", "head.sample_rate=0.5"], "small.yaml")
+    assert mapping == yaml.safe_load(SMALL)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("head.sample_rate", "override 'head.sample_rate': has no '='; write section.key=value"),
+        ("--help", "override '--help': has no '='"),
+        ("=1", "override '=1': '' is not a key; write section.key=value"),
+        ("head..margin=1", "override 'head..margin=1': 'head..margin' is not a key"),
+        ("run.dir=", "override 'run.dir=': has no value; write run.dir=null for none"),
+        (
+            "head.margin={name: ",
+            "override 'head.margin={name: ': line 1, column 8: .*expected the node content",
+        ),
+        (
+            "run={dir: a, dir: b}",
+            "override 'run={dir: a, dir: b}': line 1, column 10: key 'dir' is given twice",
+        ),
+        ("run.dir.x=1", "override 'run.dir.x=1': run.dir is not a section, it is 'runs/one' in small.yaml"),
+        (
+            "head.sample_rate=2",
+            "override 'head.sample_rate=2': head.sample_rate: must be less than or equal to 1, got 2",
+        ),
+        ("head={sample_rate: 2}", "override 'head={sample_rate: 2}': head.sample_rate: must be"),
+        ("zzz.a=1", "small.yaml with override 'zzz.a=1': zzz: unknown section"),
+    ],
+)
+def test_a_wrong_override_is_named(override: str, message: str) -> None:
+    assert re.match(message, failure(override))
+
+
+def test_the_last_override_of_a_key_answers_for_it() -> None:
+    text = failure("head.sample_rate=0.5", "head={sample_rate: 3}", "head.sample_rate=2")
+    assert text.startswith("override 'head.sample_rate=2': ")
+    text = failure("head.sample_rate=0.5", "head={sample_rate: 3}")
+    assert text.startswith("override 'head={sample_rate: 3}': ")

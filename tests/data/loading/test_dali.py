@@ -1,0 +1,298 @@
+"""DALI's loader beside the plain one: the same samples in the same order, pixels alike, errors by name."""
+
+import csv
+import re
+import struct
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from partialfc.data.images.augmentation import Augment
+from partialfc.data.images.codec import encode_png
+from partialfc.data.loading.dali import DaliLoader, build_dali_loader
+from partialfc.data.loading.plain import Batch, Loader, build_loader
+from partialfc.data.loading.workers import WorkerLoader
+from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.source import Source
+from partialfc.errors import ConfigError, ImageError, LabelError, MissingExtraError
+from partialfc.training.loop import train
+from partialfc.training.objects import build_loader_from
+from partialfc.training.progress import read_metrics
+from tests import train_cases
+from tests.data.loading.test_loader import Pictures, Trouble, joined, noise, quick_workers
+from tests.paths import MXNET, ROOT
+from tests.train_cases import small_config
+
+FIXTURE = MXNET / "train.rec"
+CPU = torch.device("cpu")
+VARIED = Augment(flip=True, shift=0.1, scale=0.1, rotate=15)
+
+needs_dali = pytest.mark.skipif(
+    find_spec("nvidia") is None or find_spec("nvidia.dali") is None,
+    reason="NVIDIA DALI is not installed: pip install 'partialfc[dali]'",
+)
+
+__all__ = ["quick_workers"]  # the fixture that lets workers start at once
+
+
+@pytest.fixture(scope="module")
+def faces() -> RecordSource:
+    """128 JPEGs of 112 x 112, 16 classes, as MXNet packs them."""
+    return RecordSource(FIXTURE)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Pictures:
+    return Pictures(noise(11))
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    return {"global_batch": 24, "seed": 3, "image_size": 112, "channels": 3, "augment": VARIED} | changes
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    """For pictures 12 pixels wide; with seed 2 the second batch holds pictures 6 and 7."""
+    usual = {"global_batch": 4, "seed": 2, "image_size": 12, "channels": 1, "augment": Augment()}
+    return options(**usual | changes)
+
+
+def dali(source: Source, device: torch.device = CPU, **changes: Any) -> Loader:
+    return build_dali_loader(source, device=device, **options(**changes))
+
+
+def take(loader: Iterator[Batch], count: int) -> list[Batch]:
+    return list(islice(loader, count))
+
+
+def difference(left: Batch, right: Batch) -> torch.Tensor:
+    """Of the pixels; the labels must be equal."""
+    assert left[0].dtype == right[0].dtype == torch.uint8
+    assert left[1].dtype == right[1].dtype == torch.int64
+    assert torch.equal(left[1], right[1])
+    return (left[0].int() - right[0].cpu().int()).abs().float()
+
+
+@needs_dali
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("augment", "image_size", "largest", "mean"),
+    [
+        pytest.param(Augment(), 112, 0, 0, id="decoding is exact"),
+        pytest.param(VARIED, 112, 1, 0.002, id="moving rounds"),
+        pytest.param(replace(VARIED, fill=7), 112, 1, 0.002, id="a fixed fill rounds"),
+        pytest.param(
+            Augment(brightness=0.4, contrast=0.4, saturation=0.5), 112, 1, 0.3, id="recolouring rounds"
+        ),
+        pytest.param(VARIED, 160, 2, 0.1, id="enlarging rounds"),
+        pytest.param(VARIED, 64, 80, 1, id="shrinking filters otherwise"),
+        pytest.param(Augment(low_resolution=0.5), 112, 80, 1, id="so does low resolution"),
+    ],
+)
+def test_pixels_are_those_of_the_plain_loader(faces, augment, image_size, channels, largest, mean):
+    changes = options(augment=augment, image_size=image_size, channels=channels)
+    with dali(faces, **changes) as loader:
+        off = difference(joined(take(build_loader(faces, **changes), 2)), joined(take(loader, 2)))
+    assert off.shape == (48, channels, image_size, image_size)
+    assert off.max() <= largest
+    assert off.mean() <= mean
+
+
+@pytest.fixture(scope="module")
+def reference(faces: RecordSource) -> list[Batch]:
+    """By the plain loader: nine batches of 24 out of 128 images, so that the sixth straddles two epochs."""
+    return take(build_loader(faces, **options()), 9)
+
+
+@needs_dali
+@pytest.mark.parametrize(("world_size", "workers"), [(1, 0), (2, 0), (2, 1)])
+def test_ranks_and_workers_give_the_plain_loaders_order_across_an_epochs_end(
+    faces, reference, world_size, workers
+):
+    parts = []
+    for rank in range(world_size):
+        with dali(faces, rank=rank, world_size=world_size, workers=workers) as loader:
+            parts.append(take(loader, 9))
+    for expected, ranks in zip(reference, zip(*parts, strict=True), strict=True):
+        assert difference(expected, joined(list(ranks))).max() <= 1
+
+
+@needs_dali
+def test_a_stop_in_mid_epoch_resumes_on_another_number_of_ranks_and_in_the_other_loader(faces, reference):
+    parts = []
+    for rank in range(2):
+        with dali(faces, rank=rank, world_size=2) as loader:
+            parts.append(take(loader, 3))
+            state = loader.state_dict()
+            assert state == {"position": 72}
+    for batch, ranks in zip(reference, zip(*parts, strict=True), strict=False):
+        assert difference(batch, joined(list(ranks))).max() <= 1
+    with dali(faces) as loader:
+        loader.load_state_dict(state)
+        assert loader.position == 72
+        for expected, batch in zip(reference[3:], take(loader, 6), strict=True):
+            assert difference(expected, batch).max() <= 1
+        state = loader.state_dict()
+    plain = build_loader(faces, **options())
+    plain.load_state_dict(state)
+    through = take(build_loader(faces, **options()), 10)[9]
+    assert torch.equal(next(plain)[0], through[0])
+
+
+@needs_dali
+def test_what_is_read_ahead_counts_as_queued_and_not_as_handed_out(faces, reference):
+    with dali(faces, workers=1) as loader:
+        assert (loader.position, loader.queued) == (0, 0)
+        first = next(loader)
+        assert loader.position == 24
+        assert loader.queued >= 1, "one in DALI's hands"
+        next(loader)
+        loader.load_state_dict({"position": 24})
+        assert loader.queued == 0
+        assert difference(reference[1], next(loader)).max() <= 1
+    assert difference(reference[0], first).max() <= 1, "what was handed out outlives the loader"
+
+
+@needs_dali
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("image", ImageError), ("label", LabelError)], ids=["image", "label"]
+)
+def test_a_bad_sample_gets_the_plain_loaders_error_when_its_batch_is_due(pictures, workers, kind, expected):
+    source = Trouble(pictures.images, bad=6, kind=kind, label=5)
+    failures = []
+    for loader in (build_loader(source, **small()), dali(source, **small(workers=workers))):
+        with loader, pytest.raises(expected, match=r"pictures/6\.png") as caught:
+            take(loader, 100)
+        failures.append((str(caught.value), loader.position))
+        with loader, pytest.raises(expected):
+            next(loader)
+    assert failures[0] == failures[1]
+    assert failures[0][1] > 0, "batches came before it"
+
+
+def unreadable_png() -> bytes:
+    """A PNG whose checksums are right and whose compressed stream is not."""
+    data = encode_png(np.random.default_rng(0).integers(0, 256, (12, 12, 1), np.uint8))
+    start = data.index(b"IDAT")
+    (length,) = struct.unpack(">I", data[start - 4 : start])
+    body = bytearray(data[start : start + 4 + length])
+    body[-1] ^= 0xFF  # of zlib's own checksum
+    return data[:start] + body + struct.pack(">I", zlib.crc32(body)) + data[start + 8 + length :]
+
+
+@needs_dali
+def test_what_only_dali_refuses_is_named_too(pictures):
+    images = list(pictures.images)
+    images[6] = unreadable_png()
+    plain = build_loader(Pictures(images), **small())
+    with pytest.raises(ImageError):
+        take(plain, 100)
+    with dali(Pictures(images), **small()) as loader:
+        with pytest.raises(ImageError, match=r"^pictures/6\.png: NVIDIA DALI cannot decode it"):
+            take(loader, 100)
+        assert loader.position == plain.position > 0
+
+
+@needs_dali
+def test_bad_records_are_replaced_as_in_the_plain_loader(pictures):
+    images = list(pictures.images)
+    images[6] = images[7] = b"not an image"
+    plain = build_loader(Pictures(images), **small(max_bad_records=2))
+    expected = take(plain, 6)
+    with dali(Pictures(images), **small(max_bad_records=2)) as loader:
+        for left, right in zip(expected, take(loader, 6), strict=True):
+            assert difference(left, right).max() == 0
+        assert loader.bad_records == plain.bad_records == 2
+    with (
+        dali(Pictures(images), **small(max_bad_records=1)) as loader,
+        pytest.raises(ImageError, match="max_bad_records is 1"),
+    ):
+        take(loader, 6)
+
+
+def test_a_missing_extra_is_named(pictures, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'partialfc\[dali\]'"):
+        dali(pictures, **small())
+
+
+@needs_dali
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 0}, "image_size is 0: it must be 1 or more"),
+        ({"channels": 2}, r"channels is 2: it must be 1 \(grey\) or 3 \(RGB\)"),
+        ({"workers": -1}, "workers is -1"),
+        ({"global_batch": 2, "world_size": 3}, "global_batch is 2, world_size is 3"),
+    ],
+)
+def test_bad_arguments_are_named(pictures, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        dali(pictures, **small(**changes))
+
+
+@needs_dali
+@pytest.mark.parametrize(
+    ("asked", "kind"), [("auto", WorkerLoader), ("plain", WorkerLoader), ("dali", DaliLoader)]
+)
+def test_without_a_gpu_dali_is_taken_only_if_asked_for(tmp_path, asked, kind):
+    train_cases.write_data(tmp_path)
+    config = small_config(tmp_path, data={"loader": asked})
+    source = RecordSource(tmp_path / "train.rec")
+    with build_loader_from(config, source, torch.device("cpu"), rank=0, world_size=1, position=0) as loader:
+        assert type(loader) is kind
+
+
+@needs_dali
+def test_two_processes_train_from_dali_bit_for_bit_as_from_the_plain_loader(run_ranks, tmp_path):
+    """Without augmentation pixels are equal, so losses are; two stop in mid-epoch and one goes on."""
+    train_cases.write_data(tmp_path)
+    losses = {}
+    for loader in ("plain", "dali"):
+        folder = tmp_path / loader
+        folder.mkdir()
+        for file in ("train.rec", "train.idx", "property"):
+            (folder / file).symlink_to(tmp_path / file)
+        sections: dict[str, Any] = {"data": {"loader": loader}}
+        for world_size, steps in ((2, 7), (1, 12)):
+            schedule = {"name": "constant"}
+            config = small_config(folder, schedule=schedule, train={"steps": steps}, **sections)
+            run_ranks(train, world_size, config)
+        records = read_metrics(folder / "run")
+        losses[loader] = [record["loss"] for record in records if record["event"] == "train"]
+    assert len(losses["dali"]) == 12
+    assert losses["dali"] == losses["plain"]
+
+
+@needs_dali
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "augment", [Augment(), VARIED, Augment(brightness=0.4, contrast=0.4, saturation=0.5, low_resolution=0.5)]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gpu_decodes_to_within_the_decoders_difference(faces, augment, channels):
+    changes = options(augment=augment, channels=channels)
+    device = torch.device("cuda", torch.cuda.current_device())
+    with dali(faces, device, workers=2, **changes) as loader:
+        batches = take(loader, 6)
+        assert all(images.device == device for images, _ in batches)
+        for expected, batch in zip(take(build_loader(faces, **changes), 6), batches, strict=True):
+            assert difference(expected, batch).mean() <= 2
+
+
+def test_the_cost_without_a_gpu_in_the_docs_is_the_measured_one():
+    with (ROOT / "benchmarks" / "decode.csv").open() as file:
+        speed = {
+            (row["case"], row["library"]): int(row["p50_images_per_cpu_s"]) for row in csv.DictReader(file)
+        }
+    cases = ("loader 112x112x3", "loader, affine 112x112x3")
+    measured = [f"{speed[case, 'partialfc'] / speed[case, 'nvidia-dali-cuda120']:.1f}" for case in cases]
+    assert re.findall(r"([\d.]+) times", (ROOT / "docs" / "data.md").read_text()) == measured

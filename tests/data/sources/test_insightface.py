@@ -1,0 +1,237 @@
+"""InsightFace's record layout: reading MXNet's files, writing our own, refusing bad labels."""
+
+import pickle
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from partialfc.data.images.codec import decode
+from partialfc.data.sources.insightface import RecordSource, write_source
+from partialfc.data.sources.recordio import Header, RecordReader, RecordWriter, pack, unpack
+from partialfc.data.sources.source import open_source
+from partialfc.errors import DataError, LabelError, RecordError
+from tests.paths import MXNET
+
+FIXTURE = MXNET
+
+
+def write_records(path: Path, records: dict[int, bytes]) -> Path:
+    with RecordWriter(path) as writer:
+        for key, payload in records.items():
+            writer.write(key, payload)
+    return path
+
+
+def plain(path: Path, *labels: float) -> Path:
+    """An im2rec file: images only, keys from 0."""
+    return write_records(
+        path, {key: pack(Header(0, (label,), key), b"image") for key, label in enumerate(labels)}
+    )
+
+
+def test_mxnets_file_reads_as_the_readme_says() -> None:
+    source = open_source(FIXTURE / "train.rec")
+    assert isinstance(source, RecordSource)
+    assert (len(source), source.num_classes) == (128, 16)
+    assert source.name(0) == "train.rec record 1"
+    for index in range(128):
+        image, label = source.read(index)
+        assert label == index // 8
+        assert decode(image).shape == (112, 112, 3)
+    assert pickle.loads(pickle.dumps(source)).read(77) == source.read(77)
+    for index in (-1, 128):
+        with pytest.raises(IndexError, match=f"index {index} .* 128 images"):
+            source.read(index)
+
+
+def test_num_classes_without_property_comes_from_the_class_records(tmp_path: Path) -> None:
+    for name in ("train.rec", "train.idx"):
+        shutil.copyfile(FIXTURE / name, tmp_path / name)
+    assert RecordSource(tmp_path / "train.rec").num_classes == 16
+    (tmp_path / "train.idx").unlink()
+    source = RecordSource(tmp_path / "train.rec")
+    assert (len(source), source.num_classes) == (128, 16)
+
+
+def test_our_file_has_mxnets_layout(tmp_path: Path) -> None:
+    """Same images, same ids: the records equal MXNet's, but label vectors are scalars here."""
+    source = RecordSource(FIXTURE / "train.rec")
+    samples = (source.read(index) for index in range(128))
+    assert write_source(tmp_path / "train.rec", samples, num_classes=16, image_size=(112, 112)) == 128
+    assert (tmp_path / "property").read_bytes() == (FIXTURE / "property").read_bytes()
+    with RecordReader(tmp_path / "train.rec") as ours, RecordReader(FIXTURE / "train.rec") as theirs:
+        assert ours.keys.tolist() == theirs.keys.tolist()
+        for key in range(145):
+            if key % 5 or key > 128 or key == 0:
+                assert ours.read(key) == theirs.read(key)
+            else:
+                (header, image), (expected, expected_image) = unpack(ours.read(key)), unpack(theirs.read(key))
+                assert (header.label[0], image) == (expected.label[0], expected_image)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["property", "train.idx", "train.rec"]
+
+
+def test_classes_without_images_are_written_as_empty_ranges(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    write_source(path, [(b"x", 1), (b"y", 1), (b"z", 3)], num_classes=5, image_size=(8, 9))
+    source = RecordSource(path)
+    assert [source.read(index) for index in range(len(source))] == [(b"x", 1), (b"y", 1), (b"z", 3)]
+    assert source.num_classes == 5
+    with RecordReader(path) as reader:
+        ranges = [unpack(reader.read(key))[0].label for key in range(4, 9)]
+    assert ranges == [(1, 1), (1, 3), (3, 3), (3, 4), (4, 4)]
+    assert (tmp_path / "property").read_text() == "5,8,9\n"
+
+
+def test_a_file_without_record_0_header_is_images_only(tmp_path: Path) -> None:
+    source = RecordSource(plain(tmp_path / "a.rec", 2, 0, 1))
+    assert (len(source), source.num_classes) == (3, 3)
+    assert [source.read(index)[1] for index in range(3)] == [2, 0, 1]
+    assert source.name(0) == "a.rec record 0"
+
+
+@pytest.mark.parametrize("label", [0.5, float("nan"), float("inf")])
+def test_labels_must_be_whole(tmp_path: Path, label: float) -> None:
+    path = plain(tmp_path / "a.rec", 0, label)
+    with pytest.raises(LabelError, match=rf"label {label:g} in .*a\.rec record 1: .* whole number"):
+        RecordSource(path)  # scans, having no property
+    (tmp_path / "property").write_text("2,8,8")
+    with pytest.raises(LabelError, match=r"record 1: .* whole number"):
+        RecordSource(path).read(1)
+
+
+@pytest.mark.parametrize(("label", "rule"), [(-1, "must not be negative"), (3, r"num_classes is 3.* 0\.\.2")])
+def test_labels_outside_the_range_are_named(tmp_path: Path, label: int, rule: str) -> None:
+    path = plain(tmp_path / "a.rec", 0, label)
+    (tmp_path / "property").write_text("3,8,8\n")
+    source = RecordSource(path)
+    source.read(0)
+    with pytest.raises(LabelError, match=rf"label {label} in .*a\.rec record 1: .*{rule}"):
+        source.read(1)
+
+
+def test_class_ids_beyond_float32_stay_exact(tmp_path: Path) -> None:
+    ids = [2**24 - 1, 2**24, 2**24 + 1, 2**24 + 2]
+    records = {0: pack(Header(0, (0,)), b"i")}
+    records |= {1 + at: pack(Header(0, (label,), 0, label), b"i") for at, label in enumerate(ids)}
+    records[9] = pack(Header(0, (2**24 + 1,)), b"i")  # as MXNet would write it: ambiguous
+    (tmp_path / "property").write_text(f"{2**24 + 9},8,8\n")
+    source = RecordSource(write_records(tmp_path / "a.rec", records))
+    assert [source.read(1 + at)[1] for at in range(4)] == ids
+    with pytest.raises(LabelError, match=r"record 9: float32 cannot tell class ids apart"):
+        source.read(5)
+
+
+@pytest.mark.parametrize("images_end", [2**24 + 1, 2**24 + 6, 2**24 + 7])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_more_images_than_float32_counts(tmp_path: Path, images_end: int, classes: int) -> None:
+    """Record 0's numbers are rounded to float32 then; what has no image is a class record."""
+    records = {0: pack(Header(2, (images_end, images_end + classes)), b"")}
+    records |= {key: pack(Header(0, (0,)), b"i") for key in range(2**24 - 9, images_end)}
+    records |= {key: pack(Header(2, (1, 2)), b"") for key in range(images_end, images_end + classes)}
+    source = RecordSource(write_records(tmp_path / "a.rec", records))
+    assert len(source) == images_end - (2**24 - 9)
+    assert source.num_classes == (classes or 1)
+    assert source.read(len(source) - 1) == (b"i", 0)
+
+
+@pytest.mark.parametrize("label", [(0.0, 5.0), (2.5, 5.0), (5.0, 2.0), (float("nan"), 2.0)])
+def test_a_bad_record_0_is_named(tmp_path: Path, label: tuple[float, float]) -> None:
+    path = write_records(tmp_path / "a.rec", {0: pack(Header(2, label), b""), 1: pack(Header(0, (0,)), b"i")})
+    with pytest.raises(RecordError, match=r"a\.rec record 0: label \["):
+        RecordSource(path)
+
+
+def test_a_record_without_image_or_header_is_named(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "a.rec", {0: pack(Header(0, (0,)), b""), 1: b"short"})
+    (tmp_path / "property").write_text("1,8,8\n")
+    source = RecordSource(path)
+    with pytest.raises(RecordError, match=r"a\.rec record 0: holds no image"):
+        source.read(0)
+    with pytest.raises(RecordError, match=r"a\.rec record 1: payload of 5 bytes"):
+        source.read(1)
+
+
+def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "a.rec", {0: pack(Header(2, (1, 1)), b"")})
+    with pytest.raises(RecordError, match="holds no image record"):
+        RecordSource(path)
+
+
+def test_images_missing_from_the_index_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.rec"
+    write_source(path, [(b"x", 0), (b"y", 0), (b"z", 1)], num_classes=2, image_size=(8, 8))
+    lines = path.with_suffix(".idx").read_text().splitlines(keepends=True)
+    path.with_suffix(".idx").write_text("".join(lines[:2] + lines[3:]))
+    source = RecordSource(path)
+    assert [source.read(index)[0] for index in range(len(source))] == [b"x", b"z"]
+    assert "promises 3 images, the index lists 2" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "16", "16,112", "0,112,112", "a,112,112", "-1,112,112", "16.0,112,112"])
+def test_a_bad_property_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "property").write_text(text)
+    with pytest.raises(DataError, match=r"property: .* is not `num_classes,height,width`"):
+        RecordSource(plain(tmp_path / "a.rec", 0))
+
+
+@pytest.mark.parametrize(
+    ("samples", "error", "message"),
+    [
+        (
+            [(b"x", 0), (b"y", 2)],
+            LabelError,
+            r"label 2 at sample 1: num_classes is 2, so labels must be 0\.\.1",
+        ),
+        ([(b"x", -1)], LabelError, "label -1 at sample 0"),
+        ([(b"x", 1), (b"y", 0)], ValueError, "label 0 at sample 1 follows 1: labels must ascend"),
+        ([(b"", 0)], DataError, "sample 0 with label 0: the image is empty"),
+        ([], DataError, "no samples"),
+    ],
+)
+def test_bad_samples_are_refused_and_leave_nothing_behind(
+    tmp_path: Path, samples: list[tuple[bytes, int]], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        write_source(tmp_path / "a.rec", samples, num_classes=2, image_size=(8, 8))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("num_classes", "image_size"), [(0, (8, 8)), (1, (0, 8)), (1, (8, -1))])
+def test_bad_sizes_are_refused(tmp_path: Path, num_classes: int, image_size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
+        write_source(tmp_path / "a.rec", [(b"x", 0)], num_classes=num_classes, image_size=image_size)
+
+
+def test_a_failing_stream_keeps_the_files_that_were_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    write_source(path, [(b"x", 0)], num_classes=1, image_size=(8, 8))
+    before = {found.name: found.read_bytes() for found in tmp_path.iterdir()}
+
+    def broken() -> Iterator[tuple[bytes, int]]:
+        yield b"y", 0
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="disk is gone"):
+        write_source(path, broken(), num_classes=3, image_size=(9, 9))
+    assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == before
+
+
+def test_a_property_that_another_file_relies_on_is_kept(tmp_path: Path) -> None:
+    write_source(tmp_path / "a.rec", [(b"x", 0)], num_classes=2, image_size=(8, 8))
+    write_source(tmp_path / "b.rec", [(b"x", 0)], num_classes=2, image_size=(8, 8))
+    with pytest.raises(
+        DataError, match=r"property: belongs to .* num_classes than 3; write to a folder of its own"
+    ):
+        write_source(tmp_path / "b.rec", [(b"x", 0)], num_classes=3, image_size=(8, 8))
+
+
+def test_open_source_says_what_it_cannot_open(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        open_source(tmp_path / "a.rec")
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(DataError, match=r"neither a \.rec file nor a folder"):
+        open_source(tmp_path / "a.txt")
+    with pytest.raises(DataError, match=r"name one of them, such as .*train\.rec"):
+        open_source(FIXTURE)

@@ -1,0 +1,268 @@
+"""The dashboard reads what ranks export, and `make monitor` shows it live."""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from partialfc.checkpoint import CheckpointFolder
+from partialfc.config import dump_config
+from partialfc.distributed import World
+from partialfc.metrics import FAMILIES
+from tests.docker.promql import syntax_errors, unknown
+from tests.paths import ROOT
+from tests.train_cases import small_config, write_data
+
+GRAFANA = ROOT / "docker" / "grafana"
+DASHBOARD = json.loads((GRAFANA / "dashboards" / "partialfc.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
+PAGE = ROOT / "docker" / "monitor" / "page"
+DEADLINE_SECONDS = 120
+NOT_SHOWN = {"partialfc_epoch", "partialfc_build_info", "partialfc_world_size", "partialfc_checkpoints_total"}
+NOT_SHOWN |= {"partialfc_collective_calls_total", "partialfc_last_step_timestamp_seconds"}
+
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="no prometheus: apt-get install prometheus"
+)
+
+
+def filled(expression: str, run: str = "mine") -> str:
+    return expression.replace("$__rate_interval", "1m").replace("$run", run)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: apt-get install prometheus")
+def test_prometheus_can_read_every_query(tmp_path):
+    assert syntax_errors([filled(query) for _, query in QUERIES], tmp_path) == ""
+    assert "unclosed" in syntax_errors(["sum(up"], tmp_path)
+
+
+@pytest.mark.parametrize(("title", "query"), QUERIES, ids=[title for title, _ in QUERIES])
+def test_a_panel_asks_for_what_is_exported_of_the_chosen_run(title, query):
+    assert unknown(query) == []
+    selectors = re.findall(r"\bpartialfc_\w+(\{[^}]*\})?", query)
+    assert selectors
+    assert all('run="$run"' in selector for selector in selectors)
+
+
+def test_every_metric_is_on_the_dashboard_or_left_out_knowingly():
+    text = " ".join(query for _, query in QUERIES)
+    shown = {name for name, family in FAMILIES.items() if any(part in text for part in family.sample_names())}
+    assert set(FAMILIES) - shown == NOT_SHOWN
+
+
+def test_grafana_gets_whole_panels_that_do_not_overlap():
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+    for panel in PANELS:
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert panel["title"]
+        assert panel["description"]
+    places = [panel["gridPos"] for panel in DASHBOARD["panels"]]
+    for a, b in itertools.combinations(places, 2):
+        beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
+        assert beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"]
+    assert all(place["x"] + place["w"] <= 24 for place in places)
+
+
+def test_dashed_lines_are_where_the_alerts_are():
+    rules = (ROOT / "docker" / "prometheus" / "rules.yaml").read_text()
+    limits = [
+        (panel["description"], panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"])
+        for panel in PANELS
+        if "thresholdsStyle" in panel["fieldConfig"]["defaults"].get("custom", {})
+    ]
+    assert len(limits) == 3
+    for description, limit in limits:
+        (alert,) = re.findall(r"alert (Partialfc\w+)", description)
+        rule = rules.split(f"alert: {alert}\n")[1].split("annotations:")[0]
+        assert f"> {limit}\n" in rule
+
+
+def test_provisioning_names_one_data_source_and_the_dashboards():
+    (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yaml").read_text())[
+        "datasources"
+    ]
+    assert source["type"] == "prometheus"
+    assert source["isDefault"]
+    (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/partialfc.yaml").read_text())[
+        "providers"
+    ]
+    assert provider["type"] == "file"
+
+
+def monitor(tmp_path: Path, *config: str, port: int, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / "docker" / "monitor" / "monitor.py"), "--port", str(port)),
+            *("--scrape", "1s", "--folder", str(tmp_path / "prometheus"), *config),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@contextlib.contextmanager
+def ended_by(number: signal.Signals, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Whatever the block does, the process is asked to end and waited for."""
+    try:
+        yield
+    finally:
+        process.send_signal(number)
+        process.wait(DEADLINE_SECONDS)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read()
+
+
+def series(port: int, query: str) -> list[dict[str, Any]]:
+    url = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    return json.loads(get(url))["data"]["result"]
+
+
+def wait_for(what: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            if found := what():
+                return found
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def test_a_machine_without_prometheus_is_told_the_package(tmp_path):
+    process = monitor(tmp_path, "configs/quickstart.yaml", port=free_port(), PATH=str(tmp_path))
+    output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 1
+    assert "apt-get install prometheus" in output
+    assert "Traceback" not in output
+
+
+@needs_prometheus
+def test_a_taken_port_is_named_with_the_remedy(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        process = monitor(tmp_path, "configs/quickstart.yaml", port=port)
+        output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 1
+    assert f"port {port} on 127.0.0.1 cannot be used" in output
+    assert "MONITOR_PORT=" in output
+
+
+@pytest.mark.parametrize(("port", "message"), [("0", "give a free port"), ("70000", "is no port")])
+def test_a_port_that_is_none_is_refused(tmp_path, port, message):
+    process = monitor(tmp_path, "configs/quickstart.yaml", port=port)
+    output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 2
+    assert message in output
+
+
+@needs_prometheus
+@pytest.mark.slow
+def test_a_run_that_fails_gives_its_status_and_stops_prometheus(tmp_path):
+    port = free_port()
+    process = monitor(tmp_path, "--processes", "1", str(tmp_path / "none.yaml"), port=port)
+    output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 1
+    assert "cannot read the config" in output
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@needs_prometheus
+@pytest.mark.slow
+def test_the_page_shows_a_run_while_it_trains(tmp_path):
+    write_data(tmp_path)
+    config = small_config(tmp_path, "train.steps=1000000", "checkpoint.every_steps=20")
+    (tmp_path / "run.yaml").write_text(dump_config(config))
+    port = free_port()
+    process = monitor(tmp_path, str(tmp_path / "run.yaml"), port=port)
+    with ended_by(signal.SIGTERM, process):  # that is the second signal, which changes nothing
+        address = f"http://127.0.0.1:{port}/user/"
+        page = wait_for(lambda: get(address), process).decode()
+        assert '<main id="panels">' in page
+        for file in PAGE.iterdir():
+            assert get(address + ("" if file.name == "index.html" else file.name)) == file.read_bytes()
+        assert json.loads(get(f"{address}dashboard.json")) == DASHBOARD
+
+        absent = re.compile(r"partialfc_gpu_|partialfc_verification_")  # no GPU, no verification set
+        for title, query in QUERIES:
+            if not absent.search(query):
+                found = wait_for(lambda query=query: series(port, filled(query, "run")), process)
+                assert found, title
+        assert series(port, "count(partialfc_running == 1)")[0]["value"][1] == "2"
+        look(address, tmp_path)
+        assert 30 < seconds_to_save(process) <= 60
+        process.send_signal(signal.SIGINT)
+        assert any(line.startswith("stopping") for line in process.stdout)
+    assert process.returncode == 0, process.stdout.read()
+    assert CheckpointFolder(tmp_path / "run" / "checkpoints", World.of()).newest_whole() is not None
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def seconds_to_save(process: subprocess.Popen[str]) -> int:
+    """How long the torchrun that the monitor has started lets ranks save before it kills them."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    commands = [Path(f"/proc/{child}/cmdline").read_text() for child in children]
+    (seconds,) = re.findall(r"\0--shutdown-timeout=(\d+)\0", "".join(commands))
+    return int(seconds)
+
+
+def look(address: str, folder: Path) -> None:
+    """In a browser, if there is one: the page draws every panel that has data, and says nothing of errors."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        warnings.warn("no chromium: nobody has looked at the page", stacklevel=2)
+        return
+    result = subprocess.run(
+        [
+            *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+            *("--no-first-run", f"--user-data-dir={folder / 'browser'}", "--window-size=1400,2400"),
+            *("--virtual-time-budget=10000", "--dump-dom", address),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=True,
+    )
+    states = dict(re.findall(r'data-title="([^"]*)"[^>]*data-state="(\w+)"', result.stdout))
+    assert states.keys() == {panel["title"] for panel in PANELS}
+    never = {"Accuracy", "Verification accuracy", "True accepts at a false accept rate"}
+    not_yet = {panel["title"] for panel in PANELS if "interval" in panel}  # at whole half minutes only
+    empty = {title for title, state in states.items() if state == "empty"}
+    assert never <= empty <= never | not_yet
+    assert "error" not in states.values()
+    assert 'data-state="live"' in result.stdout

@@ -1,0 +1,208 @@
+"""The image's recipe and the compose file, without building: tests/integration builds and runs it."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from partialfc.metrics.server import Server
+from tests.paths import ROOT
+
+DOCKER = ROOT / "docker"
+ENTRYPOINT = DOCKER / "entrypoint.sh"
+BIN = Path(sys.executable).parent
+ENVIRONMENT = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's (instruction, arguments), comments left out and continued lines joined."""
+    lines = [line for line in (DOCKER / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [(line.split()[0], line.split(maxsplit=1)[1]) for line in joined.splitlines() if line.strip()]
+
+
+def arguments(instruction: str) -> list[str]:
+    return [rest for name, rest in instructions() if name == instruction]
+
+
+def compose() -> dict[str, Any]:
+    return yaml.safe_load((DOCKER / "compose.yaml").read_text())
+
+
+def mounts(service: str) -> dict[str, str]:
+    """Where a service sees what: target -> source, variables replaced by their defaults."""
+    found = {}
+    for mount in compose()["services"][service]["volumes"]:
+        if isinstance(mount, dict):
+            found[mount["target"]] = mount["source"]
+        else:
+            source, target, *_ = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", mount).split(":")
+            found[target] = source
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["hadolint", "Dockerfile"],
+        ["shellcheck", "--severity", "style", "entrypoint.sh"],
+    ],
+    ids=["hadolint", "shellcheck"],
+)
+def test_linters_are_silent(command: list[str]) -> None:
+    done = subprocess.run(command, cwd=DOCKER, env=ENVIRONMENT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_version_label_is_the_packages() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    (label,) = arguments("LABEL")
+    labels = dict(pair.split("=", 1) for pair in shlex.split(label))
+    assert labels["org.opencontainers.image.version"] == version
+
+
+def test_user_is_a_number_and_the_one_of_kubernetes() -> None:
+    """Kubernetes can tell a number from root, a name it cannot."""
+    ((user, group),) = (each.split(":") for each in arguments("USER"))
+    assert user.isdigit()
+    assert int(user) > 0
+    manifests = "".join(path.read_text() for path in sorted((ROOT / "launch" / "kubernetes").glob("*.yaml")))
+    assert set(re.findall(r"runAsUser: (\d+)", manifests)) == {user}
+    assert set(re.findall(r"(?:runAsGroup|fsGroup): (\d+)", manifests)) == {group}
+
+
+def test_context_holds_what_is_copied_and_little_else() -> None:
+    first, *rest = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")
+    ]
+    allowed = {line.removeprefix("!") for line in rest if line.startswith("!")}
+    copied = {
+        source for copy in arguments("COPY") if not copy.startswith("--from") for source in copy.split()[:-1]
+    }
+    assert first == "*"
+    assert copied == allowed
+    assert "**/__pycache__" in rest
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *allowed],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sizes = [(ROOT / name).stat().st_size for name in listed.stdout.split("\0") if name]
+    assert 0 < sum(sizes) < 2 << 20
+
+
+def health(port: int) -> subprocess.CompletedProcess[str]:
+    """The healthcheck as the container engine would run it."""
+    (check,) = arguments("HEALTHCHECK")
+    return subprocess.run(
+        json.loads(check.split("CMD", 1)[1]),
+        env=ENVIRONMENT | {"METRICS_PORT": str(port)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_healthcheck_follows_the_metrics_server() -> None:
+    with Server(CollectorRegistry(), port=0) as server:
+        port = server.port
+        assert port is not None
+        assert health(port).returncode == 0
+    assert health(port).returncode == 1
+
+
+def test_metrics_port_is_the_configs_default() -> None:
+    from partialfc.config.metrics import MetricsConfig
+
+    (environment,) = arguments("ENV")
+    variables = dict(pair.split("=", 1) for pair in shlex.split(environment))
+    assert [variables["METRICS_PORT"]] == arguments("EXPOSE") == [str(MetricsConfig().port)]
+
+
+def entrypoint(*words: str) -> str:
+    done = subprocess.run(
+        [ENTRYPOINT, *words], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_entrypoint_takes_commands_of_partialfc_and_programs() -> None:
+    resolved = yaml.safe_load(entrypoint("config", "configs/quickstart.yaml"))
+    assert resolved["run"]["dir"] == "runs/quickstart"
+    assert entrypoint("python", "-c", "print('ran')") == "ran\n"
+    assert entrypoint("/bin/echo", "two  words") == "two  words\n"
+
+
+def test_entrypoint_lets_signals_reach_the_program() -> None:
+    script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"
+    with subprocess.Popen([ENTRYPOINT, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 7
+
+
+def test_compose_mounts_what_exists() -> None:
+    known = compose()["volumes"].keys()
+    for service in compose()["services"]:
+        for source in mounts(service).values():
+            assert source in known or (source.startswith("./") and (DOCKER / source).exists()), source
+
+
+def test_compose_builds_with_arguments_that_the_dockerfile_has() -> None:
+    names = {argument.split("=")[0] for argument in arguments("ARG")}
+    for service in ("trainer", "trainer-gpu"):
+        build = compose()["services"][service]["build"]
+        assert (DOCKER / build["context"] / build["dockerfile"]).samefile(DOCKER / "Dockerfile")
+        assert build["args"].keys() <= names
+
+
+@pytest.mark.parametrize("service", ["trainer", "trainer-gpu"])
+def test_prometheus_reads_the_targets_that_the_trainer_writes(service: str) -> None:
+    prometheus = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yaml").read_text())
+    (config,) = [
+        PurePosixPath(target) for target in mounts("prometheus") if target.endswith("prometheus.yaml")
+    ]
+    (scrape,) = prometheus["scrape_configs"]
+    (files,) = scrape["file_sd_configs"][0]["files"]
+    assert f"--config.file={config}" in compose()["services"]["prometheus"]["command"]
+    for rules in prometheus["rule_files"]:
+        assert str(config.parent / rules) in mounts("prometheus")
+
+    written = PurePosixPath(compose()["services"][service]["environment"]["TARGETS"])
+    read = config.parent / files
+    assert PurePosixPath(written.name).match(read.name)
+    assert mounts("prometheus")[str(read.parent)] == mounts(service)[str(written.parent)]
+    # A volume takes its owner from the image of the first container that may fill it: the trainer's.
+    (shared,) = [m for m in compose()["services"]["prometheus"]["volumes"] if isinstance(m, dict)]
+    assert shared["volume"]["nocopy"]
+
+
+def test_grafana_finds_its_provisioning() -> None:
+    provisioning = DOCKER / "grafana" / "provisioning"
+    (datasource,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())[
+        "datasources"
+    ]
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "partialfc.yaml").read_text())["providers"]
+    assert datasource["url"] == "http://prometheus:9090"
+    assert "prometheus" in compose()["services"]
+    assert mounts("grafana")["/etc/grafana/provisioning"] == "./grafana/provisioning"
+    assert mounts("grafana")[provider["options"]["path"]] == "./grafana/dashboards"
+
+
+def test_compose_pins_images_listens_on_loopback_and_holds_no_secret() -> None:
+    for name, service in compose()["services"].items():
+        assert "build" in service or re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert not re.search(r"password|secret|token", " ".join(service.get("environment", {})), re.I), name
