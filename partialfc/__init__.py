@@ -17,7 +17,8 @@ from partialfc.errors import (
     PartialFCError,
     RecordError,
 )
-from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, Margin, NormalizedSoftmax
+from partialfc.head.margins.base import Margin
+from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.sgd import RowSGD
 from partialfc.head.partial_fc import PartialFC

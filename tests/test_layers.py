@@ -40,6 +40,7 @@ PURE = {
     "data/loading/sampler",
     "data/sources/recordio",
     "head/kernels/decay",
+    "head/margins/base",
     "head/margins/combined",
     "head/sampling",
     "head/shard",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partialfc.head.margins.combined import Margin
+from partialfc.head.margins.base import Margin
 
 
 def headroom(dtype: torch.dtype) -> float:

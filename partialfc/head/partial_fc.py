@@ -22,7 +22,7 @@ from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.buffers import Pool, on_device
 from partialfc.head.kernels.storage import Stored
 from partialfc.head.loss import largest_bound, sample_losses, targets_of, weights_of
-from partialfc.head.margins.combined import Margin
+from partialfc.head.margins.base import Margin
 from partialfc.head.optim.sparse import sparse_gradient
 from partialfc.head.rows import Chunk, Rows, index_of
 from partialfc.head.shard import ClassShard

@@ -20,7 +20,7 @@ from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.buffers import Pool, on_device
 from partialfc.head.kernels.chunks import chunk_rows, kept_rows, last_level_cache
 from partialfc.head.loss import headroom
-from partialfc.head.margins.combined import Margin
+from partialfc.head.margins.base import Margin
 from partialfc.head.rows import Chunk, Rows
 
 

@@ -24,7 +24,8 @@ from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.evaluation.sets import VerificationSets
 from partialfc.files import write_whole
-from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, Margin, NormalizedSoftmax
+from partialfc.head.margins.base import Margin
+from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.optim.sgd import RowSGD
