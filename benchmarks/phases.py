@@ -30,7 +30,7 @@ from stopwatch import Stopwatch
 from turns import take_turns
 from work import DTYPES, FULL, SAMPLED, Work, name_of
 
-from partialfc.head import softmax
+from partialfc.head import gradient, softmax
 from partialfc.head.kernels import elementwise
 from partialfc.head.partial_fc import PartialFC
 
@@ -46,9 +46,10 @@ class Timed(ours.Ours):
         self._watch = Stopwatch()
         self._watch.replace(elementwise, "unit_centres", GATHER)
         self._watch.replace(softmax, "cosines", COSINES)
+        self._watch.replace(gradient, "cosines", COSINES)
         self._watch.replace(softmax.Softmax, "exponentials", EXPONENTIALS)
         self._watch.replace(softmax, "add_pull", PULL)
-        self._watch.replace(softmax.BatchGradient, "by_centres", PUSH)
+        self._watch.replace(gradient.BatchGradient, "by_centres", PUSH)
         self._watch.replace(elementwise, "sgd", UPDATE)
         self._watch.replace(PartialFC, "_local_batch", SAMPLING)
         self._laps: list[dict[str, float]] = []

@@ -3,7 +3,7 @@
 import copy
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from partialfc.head import sampling
 from partialfc.head.agreement import agree_on_batch
 from partialfc.head.arguments import above, one_of, whole
 from partialfc.head.attached import attach_gradient
+from partialfc.head.batch import LocalBatch
+from partialfc.head.gradient import BatchGradient, row_gradients, union_of_rows
 from partialfc.head.initial import normal_rows
 from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.buffers import Pool, on_device
@@ -24,27 +26,15 @@ from partialfc.head.kernels.storage import Stored
 from partialfc.head.loss import largest_bound, sample_losses, targets_of, weights_of
 from partialfc.head.margins.base import Margin
 from partialfc.head.optim.sparse import sparse_gradient
-from partialfc.head.rows import Chunk, Rows, index_of
+from partialfc.head.rows import Chunk, Rows, RowSource, index_of
 from partialfc.head.shard import ClassShard
-from partialfc.head.softmax import BatchGradient, LocalBatch, Softmax, row_gradients, union_of_rows
+from partialfc.head.softmax import Softmax
 
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 GATHER_DTYPES = (None, torch.bfloat16)
 # From so many elements of participating centres on, compiling (some 40 s) pays within a few hundred steps.
 WORTH_COMPILING = 1 << 24
-
-
-class RowSource(Protocol):
-    """An optimizer that may owe rows some steps: it says what a row's value is now."""
-
-    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]: ...
-
-    def flush(self) -> None: ...
-
-    def rows_were_replaced(self) -> None: ...
-
-    def check_whole(self) -> None: ...
 
 
 class PartialFC(nn.Module):

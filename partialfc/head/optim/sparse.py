@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from partialfc.head.gradient import BatchGradient, row_gradients
 from partialfc.head.kernels import elementwise
 from partialfc.head.rows import Rows
-from partialfc.head.softmax import BatchGradient, row_gradients
 
 
 def sparse_gradient(gradient: BatchGradient, rows: Rows, weight: Tensor) -> Tensor:

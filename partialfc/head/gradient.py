@@ -1,0 +1,141 @@
+"""Pass 2 over one rank's participating centres, in chunks: the centres' gradient.
+
+It takes the exponentials that pass 1 kept, head/softmax.py, and computes again those that the budget did not
+reach. Several batches may wait for one step; each row comes once, with the sum of its gradients.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from partialfc.head.batch import LocalBatch
+from partialfc.head.kernels.buffers import on_device
+from partialfc.head.rows import Chunk, Rows
+from partialfc.head.softmax import Kept, Softmax, cosines
+
+
+class BatchGradient:
+    """Pass 2 for one batch: each sample's weight on its negatives [N] and on its target's cosine [N].
+
+    A target enters the GEMM as an exponential of its own would: as its weight over the negatives' weight.
+    """
+
+    def __init__(
+        self,
+        softmax: Softmax,
+        batch: LocalBatch,
+        kept: Kept,
+        negative_weight: Tensor,
+        target_weight: Tensor,
+        scale: Tensor,
+    ) -> None:
+        self.softmax = softmax
+        self.batch = batch
+        self.kept = kept
+        dtype = softmax.compute_dtype
+        limit = torch.finfo(torch.float32 if dtype == torch.bfloat16 else dtype).max
+        self._target_share = (target_weight / negative_weight).clamp_(-limit, limit).to(dtype)
+        self._unit_t: Tensor | None = None
+        self._pushed = (batch.unit * (negative_weight * scale)[:, None]).to(dtype)
+        self._put_targets(kept.values, 0)
+        self._ready = torch.cuda.current_stream().record_event() if batch.unit.is_cuda else None
+
+    def hand_to(self, stream: torch.cuda.Stream) -> None:
+        """Let a stream wait until pass 2 can be computed, and keep its memory until the stream is done."""
+        if self._ready is not None:
+            stream.wait_event(self._ready)
+        batch = self.batch
+        for tensor in (self.kept.values, self._pushed, self._target_share, batch.unit, batch.target_cos):
+            tensor.record_stream(stream)
+        for tensor in (batch.target_samples, batch.target_column):
+            tensor.record_stream(stream)
+
+    def keeps(self, stop: int) -> bool:
+        """Whether the exponentials of columns up to `stop` need not be computed again."""
+        return stop <= len(self.kept.values)
+
+    def by_centres(self, start: int, stop: int, centres: Tensor | None, *, out: Tensor) -> Tensor:
+        """out [k, D]: the gradient by the unit centres [k, D] of columns start..stop-1.
+
+        centres are those unit centres in the GEMMs' dtype; None will do where `keeps(stop)`.
+        """
+        return torch.mm(self._weights(start, stop, centres), self._pushed, out=out)
+
+    def _weights(self, start: int, stop: int, centres: Tensor | None) -> Tensor:
+        if self.keeps(stop):
+            return self.kept.values[start:stop]
+        assert centres is not None
+        if self._unit_t is None:
+            self._unit_t = self.batch.unit.to(centres.dtype).T.contiguous()
+        values = cosines(centres, self._unit_t)
+        self.softmax.exponentials(values, self.batch, start, out=values)
+        self._put_targets(values, start)
+        return values
+
+    def _put_targets(self, values: Tensor, start: int) -> None:
+        columns, samples = self.batch.targets_in(start, start + len(values))
+        values[columns, samples] = self._target_share[samples]
+
+
+def row_gradients(gradients: list[BatchGradient], rows: Rows) -> Iterator[tuple[Chunk, Tensor]]:
+    """Pass 2 over the union of the batches' rows: yields (rows, gradient by their unit centres [k, D]).
+
+    Each row comes once, so its centre may be overwritten before the next chunk is asked for. The gradient's
+    memory is used again for the next chunk.
+    """
+    softmax, batch = gradients[0].softmax, gradients[0].batch
+    step = min(each.softmax.chunk_rows(each.batch, rows.count) for each in gradients)
+    shape, dtype, device = (step, batch.unit.shape[1]), softmax.compute_dtype, batch.unit.device
+    gradient_buffer = softmax.pool.take(shape, dtype, device)
+    centres_buffer = None
+    for chunk in rows.chunks(step):
+        places = [_place(each.batch, chunk, rows.count) for each in gradients]
+        centres = None
+        if not all(each.keeps(place.stop) for each, place in zip(gradients, places, strict=True)):
+            if centres_buffer is None:
+                centres_buffer = softmax.pool.take(shape, dtype, device)
+            centres = chunk.unit_centres(centres_buffer, compiled=softmax.compiled)
+        total = gradient_buffer[: chunk.stop - chunk.start]
+        if len(gradients) == 1:
+            yield chunk, gradients[0].by_centres(chunk.start, chunk.stop, centres, out=total)
+            continue
+        total = torch.zeros_like(total, dtype=batch.unit.dtype)
+        for each, place in zip(gradients, places, strict=True):
+            among = None if place.among is None else on_device(torch.from_numpy(place.among), device)
+            own = centres if centres is None or among is None else centres[among]
+            part = each.by_centres(
+                place.start, place.stop, own, out=gradient_buffer[: place.stop - place.start]
+            ).to(total.dtype)
+            total = total.add_(part) if among is None else total.index_add_(0, among, part)
+        yield chunk, total
+
+
+def union_of_rows(gradients: list[BatchGradient]) -> npt.NDArray[np.int64] | None:
+    """The local rows that take part in any of the batches; None for every row of the shard."""
+    rows = gradients[0].batch.rows
+    for gradient in gradients[1:]:
+        if rows is None or gradient.batch.rows is None:
+            return None
+        rows = np.union1d(rows, gradient.batch.rows)
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which of a batch's columns lie in a chunk, and where among its rows (None: all of them, in order)."""
+
+    start: int
+    stop: int
+    among: npt.NDArray[np.int64] | None
+
+
+def _place(batch: LocalBatch, chunk: Chunk, num_rows: int) -> _Place:
+    if batch.rows is None or batch.num_rows == num_rows:
+        return _Place(chunk.start, chunk.stop, None)
+    chunk_rows = chunk.host_rows()
+    low, high = np.searchsorted(batch.rows, (chunk_rows[0], chunk_rows[-1] + 1)).tolist()
+    return _Place(low, high, np.searchsorted(chunk_rows, batch.rows[low:high]))
