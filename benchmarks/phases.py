@@ -30,9 +30,8 @@ from stopwatch import Stopwatch
 from turns import take_turns
 from work import DTYPES, FULL, SAMPLED, Work, name_of
 
-from partialfc.head import gradient, softmax
+from partialfc.head import gradient, softmax, step
 from partialfc.head.kernels import elementwise
-from partialfc.head.partial_fc import PartialFC
 
 EXPONENTIALS, SAMPLING, REST = "exponentials", "sampling", "rest"
 CASES = {"sampled": SAMPLED, "full": FULL}
@@ -51,7 +50,8 @@ class Timed(ours.Ours):
         self._watch.replace(softmax, "add_pull", PULL)
         self._watch.replace(gradient.BatchGradient, "by_centres", PUSH)
         self._watch.replace(elementwise, "sgd", UPDATE)
-        self._watch.replace(PartialFC, "_local_batch", SAMPLING)
+        for name in ("targets_here", "participating_rows", "target_centres", "local_batch"):
+            self._watch.replace(step, name, SAMPLING)
         self._laps: list[dict[str, float]] = []
 
     def step(self) -> float:

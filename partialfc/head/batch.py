@@ -1,4 +1,4 @@
-"""A batch of all ranks as one rank sees it."""
+"""A batch of all ranks, and what one rank's shard has to do with it."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,27 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
+class GlobalBatch:
+    """The N valid samples of all ranks, rank 0's first, and which of them are this rank's."""
+
+    labels: npt.NDArray[np.int64]  # [N] global class ids
+    embeddings: Tensor  # [N, D] in the dtype of the head's arithmetic
+    unit: Tensor  # [N, D] the embeddings, of norm 1
+    norm: Tensor  # [N] their norms before
+    counts: list[int]  # [W] how many of the N each rank has
+    own: slice  # this rank's among the N
+    valid: npt.NDArray[np.int64]  # [V] the same among this rank's own B samples, ignored ones included
+    local_size: int  # B
+
+    @property
+    def share(self) -> float:
+        """A sample's part of the mean loss, 1 / N."""
+        return 1.0 / max(len(self.labels), 1)
+
+
+@dataclass(frozen=True, slots=True)
 class LocalBatch:
-    """One rank's view of a gathered batch of N: the K rows that take part, the T targets among them."""
+    """One rank's view of a batch of N: the K rows that take part, the T targets among them."""
 
     unit: Tensor  # [N, D] unit embeddings
     target_cos: Tensor  # [N]

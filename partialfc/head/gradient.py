@@ -14,12 +14,13 @@ from torch import Tensor
 
 from partialfc.head.batch import LocalBatch
 from partialfc.head.kernels.buffers import on_device
+from partialfc.head.loss import Weights
 from partialfc.head.rows import Chunk, Rows
 from partialfc.head.softmax import Kept, Softmax, cosines
 
 
 class BatchGradient:
-    """Pass 2 for one batch: each sample's weight on its negatives [N] and on its target's cosine [N].
+    """Pass 2 for one batch, of the gradient `scale` by its loss.
 
     A target enters the GEMM as an exponential of its own would: as its weight over the negatives' weight.
     """
@@ -29,8 +30,7 @@ class BatchGradient:
         softmax: Softmax,
         batch: LocalBatch,
         kept: Kept,
-        negative_weight: Tensor,
-        target_weight: Tensor,
+        weights: Weights,
         scale: Tensor,
     ) -> None:
         self.softmax = softmax
@@ -38,9 +38,9 @@ class BatchGradient:
         self.kept = kept
         dtype = softmax.compute_dtype
         limit = torch.finfo(torch.float32 if dtype == torch.bfloat16 else dtype).max
-        self._target_share = (target_weight / negative_weight).clamp_(-limit, limit).to(dtype)
+        self._target_share = (weights.target / weights.negatives).clamp_(-limit, limit).to(dtype)
         self._unit_t: Tensor | None = None
-        self._pushed = (batch.unit * (negative_weight * scale)[:, None]).to(dtype)
+        self._pushed = (batch.unit * (weights.negatives * scale)[:, None]).to(dtype)
         self._put_targets(kept.values, 0)
         self._ready = torch.cuda.current_stream().record_event() if batch.unit.is_cuda else None
 

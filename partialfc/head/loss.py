@@ -69,7 +69,7 @@ def sample_losses(targets: Targets, log_sums: Tensor) -> Tensor:
 
 
 def weights_of(
-    targets: Targets, log_sums: Tensor, target_pull: Tensor | None, *, share: float, slope: float
+    targets: Targets, log_sums: Tensor, by_target: Tensor | None, *, share: float, slope: float
 ) -> Weights:
     """log S [N] and the sum of E · dlogit/dtarget_cos [N], None for 0 -> the gradient's weights.
 
@@ -79,7 +79,7 @@ def weights_of(
     lowest = -headroom(log_sums.dtype) - 20.0  # keeps exp finite where every term was rounded to 0
     inverse = torch.exp(-torch.logaddexp(log_sums, targets.logit).clamp_min(lowest)) * share
     target = -missing * targets.by_cos * share
-    if target_pull is not None:
-        target = target + inverse * target_pull
+    if by_target is not None:
+        target = target + inverse * by_target
     norm = (-missing * targets.by_norm + targets.penalty_by_norm) * share
     return Weights(target, inverse * slope, norm)

@@ -2,7 +2,7 @@
 
 import copy
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,25 +10,24 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from partialfc.distributed.world import World
-from partialfc.head import sampling
+from partialfc.head import step
 from partialfc.head.agreement import agree_on_batch
 from partialfc.head.arguments import above, one_of, whole
 from partialfc.head.attached import attach_gradient
-from partialfc.head.batch import LocalBatch
 from partialfc.head.gradient import BatchGradient, row_gradients, union_of_rows
 from partialfc.head.initial import normal_rows
-from partialfc.head.kernels import elementwise
-from partialfc.head.kernels.buffers import Pool, on_device
+from partialfc.head.kernels.buffers import Pool
 from partialfc.head.kernels.storage import Stored
-from partialfc.head.loss import largest_bound, sample_losses, targets_of, weights_of
+from partialfc.head.loss import largest_bound
 from partialfc.head.margins.base import Margin
 from partialfc.head.optim.sparse import sparse_gradient
 from partialfc.head.rows import Chunk, Rows, RowSource, index_of
+from partialfc.head.sampling import sample_size
 from partialfc.head.shard import ClassShard
 from partialfc.head.softmax import Softmax
+from partialfc.head.surroundings import check_surroundings
 
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -126,7 +125,7 @@ class PartialFC(nn.Module):
             normal_rows(self.shard.start, self.shard.stop, embedding_size, seed=seed, dtype=weight_dtype)
         )
         self.step = 0
-        taking_part = sampling.sample_size(len(self.shard), self.sample_rate)
+        taking_part = sample_size(len(self.shard), self.sample_rate)
         self.compiled = taking_part * embedding_size >= WORTH_COMPILING if compile is None else compile
         self.last_target_cos = torch.empty(0)
         self.last_norm = torch.empty(0)
@@ -147,21 +146,24 @@ class PartialFC(nn.Module):
         Raises LabelError, on every rank together, for a label outside 0..num_classes-1 that is not -1;
         ValueError for a wrong shape or dtype; DistributedError where ranks disagree on what this call is.
         """
-        self._check_surroundings()
+        check_surroundings(self, self.world)
+        if self._row_source is not None:
+            self._row_source.check_whole()
         wants_gradient = torch.is_grad_enabled() and (
             self.weight.requires_grad or getattr(embeddings, "requires_grad", False)
         )
         # Autocast would run the head's own GEMMs in another dtype than it was told to.
         with torch.no_grad(), torch.autocast(self.weight.device.type, enabled=False):
-            loss, embedding_gradient, by_scale = self._compute(embeddings, labels, wants_gradient)
-        if embedding_gradient is None or by_scale is None:
+            loss, gradient = self._compute(embeddings, labels, wants_gradient)
+        if gradient is None:
             return loss
+        by_centres = gradient.by_centres
         return attach_gradient(
             loss,
             embeddings,
             self.weight,
-            embedding_gradient=embedding_gradient,
-            weight_gradient=lambda scale: self._backward(by_scale(scale)),
+            embedding_gradient=gradient.by_embeddings,
+            weight_gradient=lambda scale: self._backward(by_centres(scale)),
         )
 
     def attach(self, source: RowSource) -> None:
@@ -260,117 +262,46 @@ class PartialFC(nn.Module):
 
     def _compute(
         self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
-    ) -> tuple[Tensor, Tensor | None, Callable[[Tensor], BatchGradient] | None]:
-        """The loss, the gradient by this rank's embeddings [B, D], and pass 2 by the loss's own gradient."""
-        host_labels, valid, counts = agree_on_batch(
-            self.world,
+    ) -> tuple[Tensor, step.Gradient | None]:
+        """A batch's loss and, if wanted, its gradient; keeps what the head shows of its last batch."""
+        world, shard = self.world, self.shard
+        agreed = agree_on_batch(
+            world,
             embeddings,
             labels,
             embedding_size=self.embedding_size,
-            num_classes=self.shard.num_classes,
+            num_classes=shard.num_classes,
             device=self.weight.device,
             mode=(self.training << 1) | wants_gradient,
             head_digest=self._digest,
         )
-        kept = embeddings.detach()
-        if len(valid) < len(kept):
-            kept = kept[torch.from_numpy(valid).to(kept.device)]
-        all_labels = self.world.all_gather_labels(host_labels[valid], counts)
-        if self.gather_dtype is not None:
-            kept = kept.to(self.gather_dtype)
-        gathered = self.world.all_gather_rows(kept, counts).to(self.math_dtype)
-        inverse_norm = elementwise.inverse_norms(gathered)
-        unit, norm = gathered * inverse_norm, inverse_norm.reciprocal().squeeze(1)
-        batch, own_targets, rows = self._local_batch(unit, all_labels)
-        self.last_target_cos, self.last_norm = batch.target_cos, norm
+        gathered = step.gather(
+            world, embeddings, *agreed, gather_dtype=self.gather_dtype, math_dtype=self.math_dtype
+        )
+        samples, targets = step.targets_here(shard, gathered.labels)
+        rows = None
         if self.training:
-            self.margin.update(batch.target_cos, norm)
+            key = {"seed": self.seed, "step": self.step, "rank": world.rank}
+            rows = step.participating_rows(targets, len(shard), sample_rate=self.sample_rate, **key)
+        centres = step.target_centres(self.rows(targets))
+        batch = step.local_batch(world, gathered.unit, samples, targets, centres, rows, len(shard))
+        self._last_rows, self._last_targets = rows, batch.target_columns
+        self.last_target_cos, self.last_norm = batch.target_cos, gathered.norm
+        if self.training:
+            self.margin.update(batch.target_cos, gathered.norm)
             self.step += 1
         softmax = Softmax(self._margin_now(), self.compute_dtype, self.compiled, self.pool)
-
-        targets = targets_of(softmax.margin, batch.target_cos, norm, shift=softmax.shift(self.math_dtype))
         taken = sum(gradient.kept.values.nbytes for gradient in self._gradients)
-        first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
-        sums, pull, target_pull = first.sums, first.pull, first.target_pull
-        if target_pull is None:
-            sums = self.world.all_reduce_sum(sums)
-        else:
-            sums, target_pull = self.world.all_reduce_sum(torch.stack([sums, target_pull])).unbind()
-        log_sums, share = sums.log(), 1.0 / max(len(unit), 1)
-        loss = sample_losses(targets, log_sums).sum() * share
-        if not wants_gradient:
-            return loss, None, None
-
-        weights = weights_of(targets, log_sums, target_pull, share=share, slope=softmax.slope)
-        pull *= weights.negatives[:, None]
-        samples = batch.target_samples
-        pull.index_add_(0, samples, own_targets * weights.target[samples, None])
-        pull = self.world.reduce_scatter_rows(pull, counts)
-        begin = sum(counts[: self.world.rank])
-        mine = slice(begin, begin + len(kept))
-        local = elementwise.through_normalisation(pull, gathered[mine])
-        local = (local + unit[mine] * weights.norm[mine, None]) * self.world.size
-        if len(valid) < len(embeddings):
-            everything = local.new_zeros(embeddings.shape)
-            everything[torch.from_numpy(valid).to(local.device)] = local
-            local = everything
-
-        def by_scale(scale: Tensor) -> BatchGradient:
-            return BatchGradient(softmax, batch, first.kept, weights.negatives, weights.target, scale)
-
-        return loss, local, by_scale
+        taking_part = self.rows(rows)
+        return step.forward(
+            *(world, softmax, gathered, batch, centres, taking_part),
+            taken=taken,
+            wants_gradient=wants_gradient,
+        )
 
     def _margin_now(self) -> Margin:
         """The margin with its state as it is: pass 2 of this batch may come after another batch moves it."""
         return copy.deepcopy(self.margin) if any(True for _ in self.margin.buffers()) else self.margin
-
-    def _local_batch(self, unit: Tensor, labels: npt.NDArray[np.int64]) -> tuple[LocalBatch, Tensor, Rows]:
-        """The batch as this shard sees it, the unit centres [T, D] of the targets that lie here, the rows."""
-        samples, positives = self.shard.locate(labels)
-        num_rows, rows = len(self.shard), None
-        size = sampling.sample_size(num_rows, self.sample_rate)
-        if self.training and size < num_rows:
-            rows = sampling.sample_rows(
-                positives, num_rows, size, seed=self.seed, step=self.step, rank=self.world.rank
-            )
-            num_rows = len(rows)
-        columns = positives if rows is None else np.searchsorted(rows, positives)
-        order = np.argsort(columns, kind="stable")
-        device = unit.device
-        target_column = np.full(len(labels), -1, np.int32)
-        target_column[samples] = columns
-        target_samples = on_device(torch.from_numpy(samples[order]), device)
-        own_targets = self.current_rows(positives[order])
-        own_targets = own_targets * elementwise.inverse_norms(own_targets)
-        cos = unit.new_zeros(len(unit))
-        cos[target_samples] = (unit[target_samples] * own_targets).sum(dim=1)
-        batch = LocalBatch(
-            unit=unit,
-            target_cos=self.world.all_reduce_sum(cos),
-            rows=rows,
-            num_rows=num_rows,
-            target_columns=columns[order],
-            target_samples=target_samples,
-            target_column=on_device(torch.from_numpy(target_column), device),
-        )
-        self._last_rows, self._last_targets = rows, batch.target_columns
-        return batch, own_targets, self.rows(rows)
-
-    def _check_surroundings(self) -> None:
-        """What would train wrongly without an error."""
-        if self.world.group is None and dist.is_initialized() and dist.get_world_size() > 1:
-            raise RuntimeError(
-                "this head was built before torch.distributed.init_process_group, so it holds all classes on "
-                "every rank; build it afterwards"
-            )
-        around = getattr(DistributedDataParallel, "_active_ddp_module", None)
-        if around is not None and any(module is self for module in around.modules()):
-            raise RuntimeError(
-                "this head is inside DistributedDataParallel, which has overwritten its shard with rank 0's; "
-                "wrap the backbone alone, and build the head again"
-            )
-        if self._row_source is not None:
-            self._row_source.check_whole()
 
     def _backward(self, gradient: BatchGradient) -> Tensor | None:
         """Keep the batch for the row optimizer's step, or return the sparse gradient of the weight."""

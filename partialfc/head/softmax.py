@@ -41,7 +41,7 @@ class PassOne:
 
     sums: Tensor  # [N] sum of E
     pull: Tensor  # [N, D] sum of E · dlogit/dcos · unit centre, less the factor `Softmax.slope`
-    target_pull: Tensor | None  # [N] sum of E · dlogit/dtarget_cos; None where negatives are left alone
+    by_target: Tensor | None  # [N] sum of E · dlogit/dtarget_cos; None where negatives are left alone
     kept: Kept
 
 
@@ -94,17 +94,17 @@ class Softmax:
         )
         sums = batch.unit.new_zeros(samples)
         pull = torch.zeros_like(batch.unit)
-        target_pull = torch.zeros_like(sums) if self.margin.reweights_negatives else None
+        by_target = torch.zeros_like(sums) if self.margin.reweights_negatives else None
         for chunk in rows.chunks(step):
             start, stop = chunk.start, chunk.stop
             centres = chunk.unit_centres(centres_buffer, compiled=self.compiled)
             cos = cosines(centres, unit_t, out=cos_buffer[: len(centres)])
             weighted = kept[start:stop] if stop <= kept_count else spare[: len(centres)]
-            by_target = self.exponentials(cos, batch, start, out=weighted, sums=sums)
+            of_chunk = self.exponentials(cos, batch, start, out=weighted, sums=sums)
             add_pull(pull, weighted, centres)
-            if target_pull is not None and by_target is not None:
-                target_pull += by_target
-        return PassOne(sums, pull, target_pull, Kept(kept))
+            if by_target is not None and of_chunk is not None:
+                by_target += of_chunk
+        return PassOne(sums, pull, by_target, Kept(kept))
 
     def exponentials(
         self, cos: Tensor, batch: LocalBatch, start: int, *, out: Tensor, sums: Tensor | None = None

@@ -1,0 +1,180 @@
+"""One batch's arithmetic, from this rank's embeddings to the global loss and its gradient.
+
+Functions of their arguments alone, in the order in which a step calls them. What lasts from step to step (the
+centres, the margin's state, the count of steps) is PartialFC's; collectives are those of the World passed in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from partialfc.distributed.world import World
+from partialfc.head import sampling
+from partialfc.head.batch import GlobalBatch, LocalBatch
+from partialfc.head.gradient import BatchGradient
+from partialfc.head.kernels import elementwise
+from partialfc.head.kernels.buffers import on_device
+from partialfc.head.loss import Weights, sample_losses, targets_of, weights_of
+from partialfc.head.rows import Rows
+from partialfc.head.shard import ClassShard
+from partialfc.head.softmax import PassOne, Softmax
+
+Indices = npt.NDArray[np.int64]
+
+
+def gather(
+    world: World,
+    embeddings: Tensor,
+    labels: Indices,
+    valid: Indices,
+    counts: list[int],
+    *,
+    gather_dtype: torch.dtype | None,
+    math_dtype: torch.dtype,
+) -> GlobalBatch:
+    """This rank's embeddings [B, D] and labels [B], valid ones at [V] -> the batch of all ranks; collective.
+
+    counts [W]: every rank's V. gather_dtype: what embeddings are sent in, None for their own dtype.
+    """
+    sent = embeddings.detach()
+    if len(valid) < len(sent):
+        sent = sent[torch.from_numpy(valid).to(sent.device)]
+    all_labels = world.all_gather_labels(labels[valid], counts)
+    if gather_dtype is not None:
+        sent = sent.to(gather_dtype)
+    gathered = world.all_gather_rows(sent, counts).to(math_dtype)
+    inverse_norm = elementwise.inverse_norms(gathered)
+    begin = sum(counts[: world.rank])
+    return GlobalBatch(
+        labels=all_labels,
+        embeddings=gathered,
+        unit=gathered * inverse_norm,
+        norm=inverse_norm.reciprocal().squeeze(1),
+        counts=counts,
+        own=slice(begin, begin + len(valid)),
+        valid=valid,
+        local_size=len(embeddings),
+    )
+
+
+def targets_here(shard: ClassShard, labels: Indices) -> tuple[Indices, Indices]:
+    """Class ids [N] -> the samples [T] whose target lies in the shard, and its local row [T], ascending."""
+    samples, rows = shard.locate(labels)
+    order = np.argsort(rows, kind="stable")
+    return samples[order], rows[order]
+
+
+def participating_rows(
+    positives: Indices, num_rows: int, *, sample_rate: float, seed: int, step: int, rank: int
+) -> Indices | None:
+    """The targets' local rows [T], of a shard of num_rows -> the rows [K] of a training step; None: all."""
+    size = sampling.sample_size(num_rows, sample_rate)
+    if size == num_rows:
+        return None
+    return sampling.sample_rows(positives, num_rows, size, seed=seed, step=step, rank=rank)
+
+
+def target_centres(targets: Rows) -> Tensor:
+    """The targets' rows as they are now -> their unit centres [T, D]."""
+    centres = targets.all()
+    return centres * elementwise.inverse_norms(centres)
+
+
+def local_batch(
+    world: World,
+    unit: Tensor,
+    samples: Indices,
+    target_rows: Indices,
+    centres: Tensor,
+    rows: Indices | None,
+    num_rows: int,
+) -> LocalBatch:
+    """Unit embeddings [N, D] -> the batch as a shard of num_rows sees it; collective, for the target cosines.
+
+    samples, target_rows and centres: of the T targets here, by ascending row; rows [K]: those that take part.
+    """
+    columns = target_rows if rows is None else np.searchsorted(rows, target_rows)
+    target_column = np.full(len(unit), -1, np.int32)
+    target_column[samples] = columns
+    target_samples = on_device(torch.from_numpy(samples), unit.device)
+    cos = unit.new_zeros(len(unit))
+    cos[target_samples] = (unit[target_samples] * centres).sum(dim=1)
+    return LocalBatch(
+        unit=unit,
+        target_cos=world.all_reduce_sum(cos),
+        rows=rows,
+        num_rows=num_rows if rows is None else len(rows),
+        target_columns=columns,
+        target_samples=target_samples,
+        target_column=on_device(torch.from_numpy(target_column), unit.device),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """The gradient of a batch's loss: by the embeddings, and what yields that by the centres."""
+
+    by_embeddings: Tensor  # [B, D] of this rank's samples, times W
+    by_centres: Callable[[Tensor], BatchGradient]  # pass 2, of the gradient by the loss itself
+
+
+def forward(
+    world: World,
+    softmax: Softmax,
+    gathered: GlobalBatch,
+    batch: LocalBatch,
+    centres: Tensor,
+    rows: Rows,
+    *,
+    taken: int,
+    wants_gradient: bool,
+) -> tuple[Tensor, Gradient | None]:
+    """Pass 1 over the K rows -> the global mean loss, a scalar, and its gradient if wanted; collective.
+
+    centres [T, D]: the unit centres of the targets here; taken: the bytes that earlier batches keep already.
+    """
+    shift = softmax.shift(gathered.norm.dtype)
+    targets = targets_of(softmax.margin, batch.target_cos, gathered.norm, shift=shift)
+    first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
+    sums, by_target = over_ranks(world, first)
+    log_sums = sums.log()
+    loss = sample_losses(targets, log_sums).sum() * gathered.share
+    if not wants_gradient:
+        return loss, None
+    weights = weights_of(targets, log_sums, by_target, share=gathered.share, slope=softmax.slope)
+    gradient = embedding_gradient(world, gathered, batch, centres, weights, first.pull)
+    return loss, Gradient(gradient, partial(BatchGradient, softmax, batch, first.kept, weights))
+
+
+def over_ranks(world: World, first: PassOne) -> tuple[Tensor, Tensor | None]:
+    """The sums of pass 1 over all ranks, each [N]: of E, and of E · dlogit/dtarget_cos; collective."""
+    if first.by_target is None:
+        return world.all_reduce_sum(first.sums), None
+    sums, by_target = world.all_reduce_sum(torch.stack([first.sums, first.by_target])).unbind()
+    return sums, by_target
+
+
+def embedding_gradient(
+    world: World, gathered: GlobalBatch, batch: LocalBatch, centres: Tensor, weights: Weights, pull: Tensor
+) -> Tensor:
+    """The negatives' pull [N, D], which is overwritten -> the gradient by this rank's embeddings [B, D].
+
+    Collective. Times W, for the averaging of DistributedDataParallel; 0 for ignored samples.
+    """
+    pull *= weights.negatives[:, None]
+    samples = batch.target_samples
+    pull.index_add_(0, samples, centres * weights.target[samples, None])
+    pull = world.reduce_scatter_rows(pull, gathered.counts)
+    own = gathered.own
+    gradient = elementwise.through_normalisation(pull, gathered.embeddings[own])
+    gradient = (gradient + gathered.unit[own] * weights.norm[own, None]) * world.size
+    if len(gradient) == gathered.local_size:
+        return gradient
+    everything = gradient.new_zeros(gathered.local_size, gradient.shape[1])
+    everything[torch.from_numpy(gathered.valid).to(gradient.device)] = gradient
+    return everything
