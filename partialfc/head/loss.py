@@ -27,6 +27,15 @@ def largest_bound(dtype: torch.dtype) -> float:
     return 1300.0 if dtype == torch.float64 else 147.0
 
 
+def check_bound(margin: Margin, dtype: torch.dtype) -> None:
+    """Raises ValueError for a margin with larger logits than a head that computes in dtype can hold."""
+    if margin.logit_bound > largest_bound(dtype):
+        raise ValueError(
+            f"margin {margin!r} has logits up to {margin.logit_bound:g}; in {dtype} they may "
+            f"reach {largest_bound(dtype):g}: lower the scale, or use compute_dtype=torch.float64"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Targets:
     """What a margin says of N targets, each [N]."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -83,18 +82,6 @@ class Rows:
     def all(self) -> Tensor:
         """Every one of the K rows now [K, D]."""
         return self.chunk(0, self.count).centres()
-
-
-class RowSource(Protocol):
-    """An optimizer that may owe rows some steps: it says what a row's value is now."""
-
-    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]: ...
-
-    def flush(self) -> None: ...
-
-    def rows_were_replaced(self) -> None: ...
-
-    def check_whole(self) -> None: ...
 
 
 def part(stored: Stored, start: int, stop: int) -> Stored:

@@ -1,10 +1,11 @@
-"""Mistakes around a head that would train wrongly without an error."""
+"""The process group and the modules around a head: what of them would train wrongly without an error."""
 
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from partialfc.distributed.world import World
+from partialfc.head.shard import ClassShard
 
 
 def check_surroundings(head: nn.Module, world: World) -> None:
@@ -20,3 +21,15 @@ def check_surroundings(head: nn.Module, world: World) -> None:
             "this head is inside DistributedDataParallel, which has overwritten its shard with rank 0's; "
             "wrap the backbone alone, and build the head again"
         )
+
+
+def world_for_pickled(shard: ClassShard) -> World:
+    """The default process group, for a shard from a pickle; RuntimeError where it has another rank there."""
+    world = World.of()
+    if (world.rank, world.size) != (shard.rank, shard.world_size):
+        raise RuntimeError(
+            f"this head was pickled on rank {shard.rank} of {shard.world_size}, and this process is rank "
+            f"{world.rank} of {world.size}, so its shard would hold the wrong classes: pickle "
+            "and load on the same ranks, or keep partialfc's checkpoints, which reshard"
+        )
+    return world

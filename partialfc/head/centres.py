@@ -1,0 +1,163 @@
+"""A shard's centres as a module: what they are now, and the optimizer that moves them."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from partialfc.distributed.world import World
+from partialfc.head.gradient import BatchGradient, row_gradients, union_of_rows
+from partialfc.head.initial import normal_rows
+from partialfc.head.kernels.storage import Stored
+from partialfc.head.optim.sparse import sparse_gradient
+from partialfc.head.rows import Chunk, Rows, index_of
+from partialfc.head.shard import ClassShard
+from partialfc.head.surroundings import world_for_pickled
+
+
+class RowSource(Protocol):
+    """An optimizer whose rows may owe some steps: it says what a row's value is now."""
+
+    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]: ...
+
+    def flush(self) -> None: ...
+
+    def rows_were_replaced(self) -> None: ...
+
+    def check_whole(self) -> None: ...
+
+
+class ShardedCentres(nn.Module):
+    """One rank's centres `weight` [C_l, D], and the gradients that wait for the optimizer to apply them.
+
+    The weight may be behind: rows owe steps until the optimizer pays them. `rows` gives them as they are now,
+    and a state_dict, a copy or a pickle is taken after a flush.
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        num_classes: int,
+        *,
+        world: World,
+        weight_dtype: torch.dtype,
+        math_dtype: torch.dtype,
+        seed: int,
+        sparse_grad: bool,
+    ) -> None:
+        super().__init__()
+        self.world = world
+        self.shard = ClassShard(num_classes, world.rank, world.size)
+        self.embedding_size = embedding_size
+        self.math_dtype = math_dtype
+        self.seed = seed
+        self.sparse_grad = sparse_grad
+        self.weight = nn.Parameter(
+            normal_rows(self.shard.start, self.shard.stop, embedding_size, seed=seed, dtype=weight_dtype)
+        )
+        self._row_source: RowSource | None = None
+        self._gradients: list[BatchGradient] = []
+        self.register_state_dict_pre_hook(_flush_rows)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_rows_were_replaced)  # type: ignore[no-untyped-call]
+
+    def attach(self, source: RowSource) -> None:
+        """Called by a row optimizer: from now on it says what the rows are and consumes their gradients."""
+        if self.sparse_grad:
+            raise ValueError("sparse_grad is True, so this head leaves weight.grad to another optimizer")
+        if self._row_source is not None:
+            raise ValueError(
+                "this head already has a row optimizer; a second one would apply gradients twice"
+            )
+        self._row_source = source
+
+    @property
+    def stored(self) -> Stored:
+        """This rank's centres as they lie in memory."""
+        return Stored(self.weight.detach())
+
+    def current_rows(self, rows: npt.NDArray[np.int64] | None = None) -> Tensor:
+        """Local rows [k] -> their centres [k, D] as they are now, in the dtype of the head's arithmetic."""
+        return self.rows(rows).all()
+
+    def rows(self, rows: npt.NDArray[np.int64] | None) -> Rows:
+        """Local rows [K], ascending, as they are now; None: all of them."""
+        index = index_of(rows, self.weight.device)
+        velocity, owed = (None, None) if self._row_source is None else self._row_source.owed(index)
+        return Rows(self.stored, velocity, owed, rows, index, self.math_dtype)
+
+    def check_whole(self) -> None:
+        """Raises RuntimeError where an optimizer's step ended in the middle."""
+        if self._row_source is not None:
+            self._row_source.check_whole()
+
+    def take_gradient(self, gradient: BatchGradient) -> Tensor | None:
+        """Keep a batch's gradient for the row optimizer's step, or return the sparse one of the weight."""
+        if not self.weight.requires_grad:
+            return None
+        if not self.sparse_grad:
+            if self._row_source is None:
+                raise RuntimeError(
+                    "this head has no optimizer: build partialfc.RowSGD(head, ...) or RowAdamW(head, ...), "
+                    "or pass sparse_grad=True to PartialFC to use another one"
+                )
+            self._gradients.append(gradient)
+            return None
+        return sparse_gradient(gradient, self.rows(gradient.batch.rows), self.weight)
+
+    def row_gradients(self) -> Iterator[tuple[Chunk, Tensor]]:
+        """The rows that have a gradient, in chunks, each row once, and the gradient by their unit rows."""
+        if self._gradients:
+            yield from row_gradients(self._gradients, self.rows(union_of_rows(self._gradients)))
+
+    def wait_for_gradients(self, stream: torch.cuda.Stream) -> None:
+        """Let a stream wait for what `row_gradients` reads, and keep that memory until the stream has."""
+        for gradient in self._gradients:
+            gradient.hand_to(stream)
+
+    def has_row_gradients(self) -> bool:
+        return bool(self._gradients)
+
+    def kept_bytes(self) -> int:
+        """The memory of the exponentials that the waiting gradients keep."""
+        return sum(gradient.kept.values.nbytes for gradient in self._gradients)
+
+    def discard_row_gradients(self) -> None:
+        for gradient in self._gradients:
+            gradient.kept.release()
+        self._gradients.clear()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        self.discard_row_gradients()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the rows as they are now, without an optimizer, gradients or a group."""
+        _flush_rows(self)
+        return self.__dict__ | {"world": None, "_row_source": None, "_gradients": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From a pickle: the head joins the default process group, where it must have its old rank."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.world = world_for_pickled(self.shard)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy with the rows as they are now, in the same process group, without an optimizer."""
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__getstate__(), memo), world=self.world)
+        return copied
+
+
+def _flush_rows(centres: ShardedCentres, *_: object) -> None:
+    if centres._row_source is not None:
+        centres._row_source.flush()
+
+
+def _rows_were_replaced(centres: ShardedCentres, *_: object) -> None:
+    centres.discard_row_gradients()
+    if centres._row_source is not None:
+        centres._row_source.rows_were_replaced()
