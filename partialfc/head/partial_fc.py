@@ -34,11 +34,10 @@ class PartialFC(ShardedCentres):
     """A margin softmax over `num_classes` centres, sharded by class over the ranks of a process group.
 
     `head(embeddings [B, D], labels [B])` is the mean loss over the valid samples of the global batch, the
-    same number on every rank; label -1 ignores a sample. Backward gives each rank the gradient of its own
-    embeddings, times the world size, so that the averaging of DistributedDataParallel makes the backbone's
-    gradients those of one process on the whole batch. The centres' gradient is never stored: a RowSGD or
-    RowAdamW on the head computes and applies it in its step (or, with sparse_grad=True, `weight.grad` is a
-    sparse COO tensor of the rows that took part, for any optimizer that takes such gradients).
+    same number on every rank. Backward gives each rank the gradient of its own embeddings, times the world
+    size, so that the averaging of DistributedDataParallel makes the backbone's gradients those of one process
+    on the whole batch. The centres' gradient is never stored: a RowSGD or RowAdamW on the head computes and
+    applies it in its step.
 
     In training a step touches the centres of the batch's classes and a sample of the others, `sample_rate`
     of the shard in all; in eval mode all of them. Partial FC, An et al. 2022 (arXiv:2203.15565).
@@ -50,19 +49,45 @@ class PartialFC(ShardedCentres):
     centres' gradient too.
 
     Labels are best given on the CPU: the sampling runs there, and labels on a GPU cost a synchronisation.
-    weight_dtype=bfloat16 halves the memory; updates round at random, up or down with the odds that keep them
-    right on average, so the small ones are not lost. compute_dtype=bfloat16 runs the matrix products on AMX
-    or tensor cores. gather_dtype=bfloat16 halves the bytes of the exchanged embeddings.
 
-    compile: run the element-wise parts through torch.compile, which takes some 40 s the first time; None
-    decides by the size of a step. Where there is no compiler it warns once and runs them uncompiled.
+    Args:
+        embedding_size (int): D, the numbers in an embedding; at least 1.
+        num_classes (int): C, the classes of all ranks together; at least 1.
+        margin (Margin): How logits follow from cosines, such as `ArcFace()`. It may keep buffers, which are
+            saved with the head, but no parameters.
+        sample_rate (float): r, the part of the shard's centres that takes part in a training step, in (0, 1].
+            The batch's classes count towards it, and all of them take part even if they are more. Default 1.
+        weight_dtype (torch.dtype): How centres are stored: float32 (default), float64 or bfloat16. bfloat16
+            halves the memory; updates round at random, up or down with the odds that keep them right on
+            average, so the small ones are not lost.
+        compute_dtype (torch.dtype): What the matrix products run in: float32 (default), float64 or bfloat16,
+            which uses AMX or tensor cores. All else runs in float64 if this is float64, else in float32.
+        gather_dtype (torch.dtype | None): What embeddings are exchanged in: None (default) for their own
+            dtype, or bfloat16, which halves the bytes of float32.
+        seed (int): At least 0, the same on every rank: the key of the first centres and of every sample of
+            negatives. Default 0.
+        sparse_grad (bool): Leave in `weight.grad` a sparse COO tensor of the rows that took part, for any
+            optimizer that takes such gradients, in place of a row optimizer. Default False.
+        compile (bool | None): Run the element-wise parts through torch.compile, which takes some 40 s the
+            first time; None (default) decides by the size of a step. Where there is no compiler it warns
+            once and runs them uncompiled.
+        process_group (torch.distributed.ProcessGroup | None): The ranks that share the classes; None
+            (default) for the default group, or this process alone where there is none.
 
-    Attributes: weight [C_l, D], this rank's centres (`state_dict` brings them up to date; before reading them
-    otherwise, call the optimizer's `flush`); shard, the class range they are; step, how many training
-    forwards there were (the sampling's key);
-    last_sample [K], the local rows of the last forward; last_counts, how many of them were positives and how
-    many negatives; last_target_cos [N] and last_norm [N], the target cosines and embedding norms of its
-    global batch.
+    Attributes:
+        weight (Parameter): [C_l, D], this rank's centres. `state_dict` brings them up to date; before reading
+            them otherwise, call the optimizer's `flush`.
+        shard (ClassShard): The range of classes that they are.
+        step (int): How many training forwards there were: the key of the next sample; saved with the head.
+        last_target_cos (Tensor): [N], the cosine of each sample of the last global batch to its own centre.
+        last_norm (Tensor): [N], the norms of its embeddings.
+        math_dtype (torch.dtype): What all but the matrix products runs in: float32 or float64.
+        compiled (bool): Whether the element-wise parts run through torch.compile.
+        world (World): The ranks of the process group.
+
+    Raises:
+        ValueError: for an argument of another type or out of its range, or a margin whose logits
+            `compute_dtype` cannot hold.
     """
 
     def __init__(
@@ -126,10 +151,20 @@ class PartialFC(ShardedCentres):
         self._digest = zlib.crc32(repr(about).encode())
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Embeddings [B, D] and global class ids [B] -> the global mean loss, a scalar.
+        """The mean loss over the valid samples of all ranks. Every rank calls it together.
 
-        Raises LabelError, on every rank together, for a label outside 0..num_classes-1 that is not -1;
-        ValueError for a wrong shape or dtype; DistributedError where ranks disagree on what this call is.
+        Args:
+            embeddings (Tensor): [B, D] of float32, float64 or bfloat16 on the head's device; B may differ
+                between ranks, and be 0.
+            labels (Tensor): [B] int64, global class ids; -1 ignores a sample.
+
+        Returns:
+            Tensor: A scalar, the same on every rank; 0 where no sample is valid.
+
+        Raises:
+            LabelError: on every rank together, for a label outside 0..num_classes-1 that is not -1.
+            ValueError: for a wrong type, shape, dtype or device.
+            DistributedError: for another rank's wrong argument, or where ranks disagree on what this call is.
         """
         check_surroundings(self, self.world)
         self.check_whole()
