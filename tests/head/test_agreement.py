@@ -1,7 +1,5 @@
 """Bad input to the head: one clear error, on every rank together, and nothing hangs."""
 
-import contextlib
-
 import pytest
 import torch
 
@@ -200,41 +198,6 @@ def test_a_process_outside_the_group_is_told(rank_outcomes):
     outcomes = rank_outcomes(head_of_a_group_without_rank_one, 2)
     assert isinstance(outcomes[1], ValueError)
     assert "ProcessGroup that this process is in" in str(outcomes[1])
-
-
-def head_before_the_group(store):
-    """What a framework that builds models first does."""
-    torch.distributed.destroy_process_group()
-    head = build()
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank_of(store), world_size=2
-    )
-    head(torch.randn(3, 8), torch.tensor([1, 2, 3]))
-
-
-def rank_of(store):
-    with contextlib.suppress(FileExistsError), open(store + ".first", "x"):
-        return 0
-    return 1
-
-
-def test_a_head_built_before_the_process_group_is_told(rank_outcomes, tmp_path):
-    for outcome in rank_outcomes(head_before_the_group, 2, str(tmp_path / "second")):
-        assert "built before torch.distributed.init_process_group" in str(outcome)
-
-
-def head_inside_ddp():
-    model = torch.nn.Sequential(torch.nn.Linear(8, 8))
-    model.head = build(num_classes=10, sample_rate=1.0)
-    model.forward = lambda x, y: model.head(model[0](x), y)
-    partialfc.RowSGD(model.head, lr=0.1)
-    parallel = torch.nn.parallel.DistributedDataParallel(model)
-    parallel(torch.randn(3, 8), torch.tensor([1, 2, 3]))
-
-
-def test_a_head_inside_ddp_is_told(rank_outcomes):
-    for outcome in rank_outcomes(head_inside_ddp, 2):
-        assert "wrap the backbone alone" in str(outcome)
 
 
 def other_head_on_rank_one(changes):

@@ -1,8 +1,5 @@
 """Chunks, kept and recomputed exponentials, compiled and eager kernels: the same numbers by every way."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +9,7 @@ import torch
 
 import partialfc
 from partialfc.head.kernels import chunks
-from tests.head.test_partial_fc import Case, D, check, even, run_case
+from tests.head.cases import Case, D, check, even, run_case
 
 # 11 rows a chunk, so that a shard has several; and how many bytes of exponentials are kept.
 WAYS = {"kept": 1 << 20, "recomputed": 0, "the first chunks kept": 3000}
@@ -132,50 +129,3 @@ def test_a_held_loss_does_not_hold_the_exponentials_and_may_be_taken_back_again(
         return head.weight.detach()
 
     torch.testing.assert_close(run(0), run(2), atol=1e-12, rtol=0)
-
-
-def test_an_earlier_micro_batch_takes_of_the_budget():
-    assert chunks.kept_rows(10, 2, samples=4, size=512, itemsize=4, centre_bytes=0, taken=0) == 10
-    left = chunks.LEAST_BUDGET - 5 * 16
-    assert chunks.kept_rows(10, 2, samples=4, size=512, itemsize=4, centre_bytes=0, taken=left) == 4
-    assert chunks.kept_rows(10, 2, samples=4, size=512, itemsize=4, centre_bytes=0, taken=1 << 40) == 0
-
-
-def test_chunks_are_equal_and_fit_the_cache():
-    cache = chunks.last_level_cache(torch.device("cpu"))
-    rows = chunks.chunk_rows(100_000, samples=256, size=512, itemsize=4, cache=cache)
-    assert rows % chunks.ROUND_TO == 0
-    assert rows * 2 * 4 * (256 + 512) <= max(cache, chunks.FEWEST_ROWS * 6144)
-    assert chunks.chunk_rows(0, samples=0, size=512, itemsize=4, cache=cache) == chunks.ROUND_TO
-
-
-WITHOUT_A_COMPILER = """
-import warnings, torch, partialfc
-from partialfc.head.kernels.compiled import trouble
-losses = {}
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    for compiled in (True, False):
-        head = partialfc.PartialFC(16, 50, margin=partialfc.ArcFace(), compile=compiled)
-        optimizer = partialfc.RowSGD(head, lr=0.1)
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(3):
-            x = torch.randn(8, 16, generator=generator).requires_grad_()
-            loss = head(x, torch.arange(8))
-            loss.backward()
-            optimizer.step()
-        losses[compiled] = loss.item()
-assert losses[True] == losses[False], losses
-ours = [w for w in caught if "the head runs uncompiled" in str(w.message)]
-assert len(ours) == 1, ours
-assert trouble()
-print(ours[0].message)
-"""
-
-
-def test_without_a_compiler_the_head_warns_once_and_runs_uncompiled(tmp_path):
-    environment = {**os.environ, "CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", WITHOUT_A_COMPILER]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "compile=False silences this" in result.stdout
