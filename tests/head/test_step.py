@@ -1,0 +1,73 @@
+"""One batch's arithmetic without a module: the same numbers as the plain reference."""
+
+import numpy as np
+import pytest
+import torch
+
+import partialfc
+from partialfc.distributed import World
+from partialfc.head import step
+from partialfc.head.kernels.buffers import Pool
+from partialfc.head.kernels.storage import Stored
+from partialfc.head.rows import Rows
+from partialfc.head.softmax import Softmax
+from tests.head import reference
+from tests.head.cases import TOLERANCE, Case
+
+ALONE = World(None, 0, 1)
+
+
+def rows_of(weight, rows):
+    index = None if rows is None else torch.from_numpy(rows)
+    return Rows(Stored(weight), None, None, rows, index, torch.float64)
+
+
+def test_the_targets_of_a_shard_come_by_ascending_row():
+    shard = partialfc.ClassShard(10, 1, 2)  # classes 5..9
+    samples, rows = step.targets_here(shard, np.array([9, 0, 5, 7, 5, 4]))
+    assert samples.tolist() == [2, 4, 3, 0]
+    assert rows.tolist() == [0, 0, 2, 4]
+
+
+def test_every_target_has_its_column_among_the_rows_that_take_part():
+    unit = torch.nn.functional.normalize(torch.randn(4, 3, dtype=torch.float64))
+    centres = torch.eye(3, dtype=torch.float64)
+    samples, targets, rows = np.array([3, 0, 1]), np.array([2, 6, 6]), np.array([2, 5, 6, 8])
+    batch = step.local_batch(ALONE, unit, samples, targets, centres, rows, 9)
+    assert batch.num_rows == 4
+    assert batch.target_column.tolist() == [2, 2, -1, 0]
+    assert batch.target_columns.tolist() == [0, 2, 2]
+    expected = torch.stack([unit[0, 1], unit[1, 2], torch.zeros(()).double(), unit[3, 0]])
+    torch.testing.assert_close(batch.target_cos, expected)
+    columns, which = batch.targets_in(1, 4)
+    assert columns.tolist() == [1, 1]
+    assert which.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+def test_a_batch_has_the_loss_and_gradient_of_the_reference(rate):
+    case = Case([7], labels=[3, -1, 3, 40, 0, 49, 11])
+    (embeddings, labels), weight = case.batch(), case.weight()
+    valid = np.flatnonzero(labels.numpy() >= 0)
+    before = embeddings.clone()
+    gathered = step.gather(
+        ALONE, embeddings, labels.numpy(), valid, [6], gather_dtype=None, math_dtype=torch.float64
+    )
+    samples, targets = step.targets_here(partialfc.ClassShard(50, 0, 1), gathered.labels)
+    rows = step.participating_rows(targets, 50, sample_rate=rate, seed=0, step=0, rank=0)
+    centres = step.target_centres(rows_of(weight, targets))
+    batch = step.local_batch(ALONE, gathered.unit, samples, targets, centres, rows, 50)
+    softmax = Softmax(partialfc.ArcFace(), torch.float64, False, Pool())
+    loss, gradient = step.forward(
+        *(ALONE, softmax, gathered, batch, centres, rows_of(weight, rows)), taken=0, wants_gradient=True
+    )
+    assert torch.equal(embeddings, before)
+
+    participating = None if rows is None else torch.from_numpy(rows)
+    margin = reference.combined(1, 0.5, 0)
+    expected = reference.dense_loss(
+        *(embeddings.requires_grad_(), weight, labels), margin=margin, scale=64.0, participating=participating
+    )
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), abs=TOLERANCE)
+    torch.testing.assert_close(gradient.by_embeddings, embeddings.grad, atol=TOLERANCE, rtol=0)
