@@ -15,7 +15,22 @@ def chunk_range(size: int, rank: int, world_size: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class ClassShard:
-    """The contiguous classes start..stop-1 of one rank, cut as torch.chunk and DTensor's Shard(0) cut."""
+    """The contiguous classes start..stop-1 of one rank, cut as torch.chunk and DTensor's Shard(0) cut.
+
+    Its length is C_l, the number of these classes; 0 at the last ranks where there are too few classes.
+
+    Args:
+        num_classes (int): C, the classes of all ranks together; at least 1.
+        rank (int): The rank whose classes these are, 0..world_size-1.
+        world_size (int): W, the number of ranks.
+
+    Attributes:
+        start (int): The first class.
+        stop (int): The class after the last one.
+
+    Raises:
+        ValueError: for num_classes below 1 or a rank outside 0..world_size-1.
+    """
 
     num_classes: int
     rank: int
@@ -41,6 +56,14 @@ class ClassShard:
         return self.stop - self.start
 
     def locate(self, labels: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Class ids [N] -> the samples [T] whose class lies in this shard, and that class's local row [T]."""
+        """Which samples have their class in this shard.
+
+        Args:
+            labels (numpy.ndarray): [N] int64, global class ids.
+
+        Returns:
+            tuple[numpy.ndarray, numpy.ndarray]: The samples [T] whose class lies in this shard, and the local
+            row of that class [T], from 0 for class `start`.
+        """
         samples = np.flatnonzero((labels >= self.start) & (labels < self.stop))
         return samples, labels[samples] - self.start

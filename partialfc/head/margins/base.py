@@ -1,8 +1,4 @@
-"""What every margin is, and what the families of margins share.
-
-The head asks a margin for the target's logit of N samples and lets autograd find the derivative, where
-it costs nothing. The hot loop over negatives knows margins only through `Margin.negatives`.
-"""
+"""What every margin is, and what families of margins share."""
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +10,20 @@ EXACT = "exact"
 
 
 class Margin(nn.Module):
-    """What a margin may define; only `target` is required.
+    """How the logits of N samples follow from their cosines. A subclass must define `target` alone.
 
-    A subclass may keep state (running averages) in buffers; `update` sees the statistics of the global
-    batch, which are equal on every rank, so the state stays equal on every rank.
+    Methods are written forward only: autograd finds their derivatives, which costs nothing for the N numbers
+    of `target`. The loop over classes knows margins only through `negatives`.
+
+    A margin may keep state, such as running averages, in buffers, and move it in `update`. That is given the
+    statistics of the global batch, which are equal on every rank, so the state stays equal on every rank.
+    Parameters would get no gradient, and the head refuses them.
+
+    Args:
+        scale (float): What cosines are multiplied by; above 0.
+
+    Attributes:
+        scale (float): The same.
     """
 
     def __init__(self, *, scale: float) -> None:
@@ -30,22 +36,51 @@ class Margin(nn.Module):
         return self.scale
 
     def update(self, cos: Tensor, norm: Tensor) -> None:
-        """Before a training step's logits: move the state by the global target cos [N] and norm [N]."""
+        """Move the state, before the logits of a training step are computed; there is none by default.
+
+        Args:
+            cos (Tensor): [N], the cosine of each sample of the global batch to its own centre.
+            norm (Tensor): [N], the norm of its embedding.
+        """
 
     def target(self, cos: Tensor, norm: Tensor) -> Tensor:
-        """Target cos [N] and embedding norm [N] -> target logit [N]."""
+        """The logits of the samples' own classes, a differentiable function.
+
+        Args:
+            cos (Tensor): [N], the cosine of each sample to its own centre.
+            norm (Tensor): [N], the norm of its embedding.
+
+        Returns:
+            Tensor: [N], none above `logit_bound`.
+        """
         raise NotImplementedError
 
     def negatives(self, cos: Tensor, target_cos: Tensor) -> Tensor:
-        """Negative cos [N, k] and target cos [N] -> negative logits [N, k], element by element."""
+        """The logits of other classes, a differentiable function of each element; scale · cos by default.
+
+        Args:
+            cos (Tensor): [N, k], the cosine of each sample to each of k centres.
+            target_cos (Tensor): [N], its cosine to its own centre.
+
+        Returns:
+            Tensor: [N, k], none above `logit_bound`.
+        """
         return self.scale * cos
 
     def regulariser(self, norm: Tensor) -> Tensor | None:
-        """Embedding norm [N] -> a loss term [N] that is added to the samples' losses, or None."""
+        """A term for each sample that is added to its loss, a differentiable function; none by default.
+
+        Args:
+            norm (Tensor): [N], the norm of each embedding.
+
+        Returns:
+            Tensor | None: [N], or None for no term.
+        """
         return None
 
     @property
     def reweights_negatives(self) -> bool:
+        """Whether `negatives` is the subclass's own, and not scale · cos."""
         return type(self).negatives is not Margin.negatives
 
 

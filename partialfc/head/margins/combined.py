@@ -12,17 +12,26 @@ from partialfc.head.margins.base import EXACT, STRAIGHT_THROUGH, Margin, sine
 class CombinedMargin(Margin):
     """Target logit scale·(cos(m1·theta + m2) - m3), all three margins combined.
 
-    ArcFace, Deng et al. 2019 (arXiv:1801.07698), equation 4.
+    theta is the angle between the embedding and its centre. ArcFace, Deng et al. 2019 (arXiv:1801.07698),
+    equation 4.
 
-    Where the angle m1·theta + m2 passes pi the cosine would rise again and reward larger angles.
-    beyond_pi="hard" continues there as cos(theta) - max(m2·sin(m2), 1 + cos(theta_pi)), where
-    theta_pi = (pi - m2)/m1, for m1 = 1 ArcFace's usual continuation; it never begins with a rise.
-    beyond_pi="easy" applies m1 and m2 only where cos(theta) > 0 and the angle is below pi, else neither.
+    Args:
+        m1 (float): What the angle is multiplied by, at least 1, as in SphereFace. Default 1.
+        m2 (float): What is added to the angle, in radians, in [0, pi), as in ArcFace. Default 0.
+        m3 (float): What is taken from the cosine, in [0, 2), as in CosFace. Default 0.
+        scale (float): What the result is multiplied by; above 0. Default 64.
+        beyond_pi (str): What happens where the angle m1·theta + m2 passes pi, and its cosine would rise again
+            and reward larger angles. "hard" (default): the value goes on as
+            cos(theta) - max(m2·sin(m2), 1 + cos(theta_pi)), where theta_pi = (pi - m2)/m1, so it does not
+            rise at pi; for m1 = 1 this is ArcFace's usual continuation. "easy": m1 and m2 apply only where
+            cos(theta) > 0 and the angle is below pi, elsewhere neither does.
+        margin_gradient (str): "exact" (default): the true derivative. At cos = +-1 exactly, where it is
+            infinite for m2 > 0, the sine's derivative is taken as 0, to stay finite; along the unit sphere
+            the gradient is 0 there anyway. "straight_through": the same value with the plain logit's
+            derivative, `scale`, which is what published ArcFace code computes.
 
-    The derivative is the true one. At cos = +-1 exactly, where it is infinite for m2 > 0, the sine's
-    derivative is taken as 0 to stay finite; along the unit sphere the gradient vanishes there anyway.
-    margin_gradient="straight_through" keeps the value and uses the plain logit's derivative, which is what
-    published ArcFace code computes.
+    Raises:
+        ValueError: for an argument of another type or out of its range.
     """
 
     def __init__(
@@ -66,9 +75,13 @@ class CombinedMargin(Margin):
 
 
 class ArcFace(CombinedMargin):
-    """Target logit scale·cos(theta + margin), margin in radians.
+    """Target logit scale·cos(theta + margin). Deng et al. 2019 (arXiv:1801.07698), equation 3.
 
-    Deng et al. 2019 (arXiv:1801.07698), equation 3.
+    Args:
+        scale (float): Above 0. Default 64.
+        margin (float): What is added to the angle, in radians, in [0, pi). Default 0.5.
+        beyond_pi (str): "hard" (default) or "easy", see CombinedMargin.
+        margin_gradient (str): "exact" (default) or "straight_through", see CombinedMargin.
     """
 
     def __init__(
@@ -84,7 +97,13 @@ class ArcFace(CombinedMargin):
 
 
 class CosFace(CombinedMargin):
-    """Target logit scale·(cos(theta) - margin). Wang et al. 2018 (arXiv:1801.09414), equation 4."""
+    """Target logit scale·(cos(theta) - margin). Wang et al. 2018 (arXiv:1801.09414), equation 4.
+
+    Args:
+        scale (float): Above 0. Default 64.
+        margin (float): What is taken from the cosine, in [0, 2). Default 0.35.
+        margin_gradient (str): "exact" (default) or "straight_through"; their derivative is the same here.
+    """
 
     def __init__(self, *, scale: float = 64.0, margin: float = 0.35, margin_gradient: str = EXACT) -> None:
         margin = at_least("margin", margin, 0.0, below=2.0)
@@ -92,7 +111,12 @@ class CosFace(CombinedMargin):
 
 
 class NormalizedSoftmax(CombinedMargin):
-    """No margin: target logit scale·cos(theta). NormFace, Wang et al. 2017 (arXiv:1704.06369)."""
+    """No margin: target logit scale·cos(theta). NormFace, Wang et al. 2017 (arXiv:1704.06369).
+
+    Args:
+        scale (float): Above 0. Default 64.
+        margin_gradient (str): "exact" (default) or "straight_through"; their derivative is the same here.
+    """
 
     def __init__(self, *, scale: float = 64.0, margin_gradient: str = EXACT) -> None:
         super().__init__(1.0, 0.0, 0.0, scale=scale, margin_gradient=margin_gradient)

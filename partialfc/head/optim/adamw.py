@@ -16,6 +16,22 @@ class RowAdamW(RowOptimizer):
 
     Moments, weight decay and bias correction count a row's own steps only: each row follows
     torch.optim.AdamW on the sequence of its own gradients. Loshchilov and Hutter 2019 (arXiv:1711.05101).
+
+    Args:
+        head (PartialFC): The head whose centres it moves. Other parameters need an optimizer of their own.
+        lr (float): Learning rate, at least 0.
+        betas (tuple[float, float]): How much of the gradient's and of its square's running average a step
+            keeps, each in [0, 1). Default (0.9, 0.999).
+        eps (float): What is added to the denominator, at least 0. Default 1e-8.
+        weight_decay (float): Decoupled weight decay, at least 0: a step also takes lr · weight_decay of a row
+            from it. Default 0.01.
+        stream (torch.cuda.Stream | None): Where steps run; None (default) for the current stream. A step on a
+            stream of its own begins where the head's own backward ended, beside the backbone's backward if
+            that is still running. Whatever reads the rows next waits for it.
+
+    Raises:
+        ValueError: for an argument of another type or out of its range, or a head that has a row optimizer
+            already or was built with sparse_grad=True.
     """
 
     def __init__(

@@ -17,11 +17,19 @@ State = dict[str, Any]
 
 
 class RowOptimizer(torch.optim.Optimizer):
-    """What RowSGD and RowAdamW share: one head, pass 2 of its softmax inside `step`.
+    """An optimizer of the centres of one head, which runs pass 2 of its softmax inside `step`.
 
     `step` consumes the gradients it applies, so they are applied once; `zero_grad` drops those not applied.
-    With a CUDA `stream` the step runs there, from where the head's own backward ended: beside the backbone's
-    backward, if that is still running. Whatever reads the rows next waits for it.
+
+    Args:
+        head (PartialFC): The head whose centres it moves.
+        defaults (dict): The settings of the parameter group, by name.
+        stream (torch.cuda.Stream | None): Where steps run; None for the current stream. A step on a stream of
+            its own begins where the head's own backward ended, beside the backbone's backward if that is
+            still running. Whatever reads the rows next waits for it.
+
+    Raises:
+        ValueError: if head is no PartialFC, has a row optimizer already or was built with sparse_grad=True.
     """
 
     def __init__(

@@ -23,13 +23,25 @@ MOMENTUM_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.int8)
 class RowSGD(RowOptimizer):
     """SGD with momentum and weight decay, as torch.optim.SGD, at the cost of the rows that took part.
 
-    unsampled="dense": every row moves as torch.optim.SGD would move it on the dense gradient, zero for rows
-    that did not take part. Their steps are owed and paid in closed form when they are next touched, or by
-    `flush`. unsampled="frozen": rows (and their momentum) move only in steps they take part in.
+    Args:
+        head (PartialFC): The head whose centres it moves. Other parameters need an optimizer of their own.
+        lr (float): Learning rate, at least 0.
+        momentum (float): How much of a row's last change a step keeps, in [0, 1). Default 0.
+        weight_decay (float): What is added to a row's gradient, times the row; at least 0. Default 0.
+        unsampled (str): What becomes of rows that do not take part. "dense" (default): every row moves as
+            torch.optim.SGD would move it on the dense gradient, which is zero for those rows. They owe these
+            steps, and pay them in closed form when they are next touched, or at `flush`. "frozen": rows and
+            their momentum move only in steps that they take part in.
+        momentum_dtype (torch.dtype | None): How the momentum is stored: None (default) for the head's
+            math_dtype, float64, float32, bfloat16, or int8, which is a byte for each element and a float32
+            scale for up to 512 of them. bfloat16 and int8 round without bias, see head/kernels/storage.py.
+        stream (torch.cuda.Stream | None): Where steps run; None (default) for the current stream. A step on a
+            stream of its own begins where the head's own backward ended, beside the backbone's backward if
+            that is still running. Whatever reads the rows next waits for it.
 
-    momentum_dtype: how the momentum is stored: the head's math dtype unless given; bfloat16; or int8, a byte
-    an element and a float32 scale for up to 512 of them. Both round without bias, see
-    head/kernels/storage.py.
+    Raises:
+        ValueError: for an argument of another type or out of its range, or a head that has a row optimizer
+            already or was built with sparse_grad=True.
     """
 
     def __init__(
