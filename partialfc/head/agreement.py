@@ -11,7 +11,7 @@ from partialfc.errors import DistributedError, LabelError
 IGNORE = -1
 EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 
-# One row a rank of what is exchanged.
+# The columns of the table that is exchanged, one row for each rank.
 VALID, FAILED, BAD_SAMPLE, BAD_LABEL, CALL, HEAD = range(6)
 MUST_BE_THE_SAME = {
     CALL: "call the head otherwise than rank 0: train or eval mode, the embeddings' dtype and whether "
@@ -31,12 +31,13 @@ def agree_on_batch(
     mode: int,
     head_digest: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[int]]:
-    """Check this rank's embeddings [B, D] and labels [B], and that every rank has good ones; collective.
+    """Check this rank's embeddings [B, D] and labels [B], and hear of the other ranks' checks; collective.
 
-    Returns the labels on the host [B], the valid samples' places [V], and each rank's V [W]. Raises, on
-    every rank together, ValueError for this rank's own argument, LabelError for anyone's label, and
-    DistributedError for another rank's argument or where mode or head_digest, small numbers of the caller's,
-    differ.
+    mode and head_digest, small integers, must be the same on every rank.
+
+    Returns the labels on the host [B], the indices of the valid samples [V], and the V of every rank [W].
+    Raises, on every rank together: ValueError where this rank's own argument is wrong, LabelError where a
+    label of any rank is out of range, DistributedError where another rank's argument is, or ranks differ.
     """
     problem = _problem(embeddings, labels, embedding_size, device)
     host = np.empty(0, np.int64)
@@ -70,6 +71,7 @@ def agree_on_batch(
 def _problem(
     embeddings: Tensor, labels: Tensor, embedding_size: int, device: torch.device
 ) -> ValueError | None:
+    """What is wrong with this rank's arguments, labels' values apart; None where nothing is."""
     for name, value in (("embeddings", embeddings), ("labels", labels)):
         if not isinstance(value, Tensor):
             return ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor")

@@ -44,7 +44,7 @@ def one_of(name: str, value: T, allowed: Sequence[T]) -> T:
 
 
 def _number(value: object) -> float:
-    """NaN for what is none."""
+    """`value` as a float, NaN where it is not a number."""
     return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
 
 

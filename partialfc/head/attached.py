@@ -1,4 +1,4 @@
-"""A loss that was computed without autograd, and the gradients it already knows."""
+"""A loss that was computed without autograd, put into its graph with gradients that are known already."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +16,10 @@ def attach_gradient(
     embedding_gradient: Tensor,
     weight_gradient: Callable[[Tensor], Tensor | None],
 ) -> Tensor:
-    """The scalar loss, as a function of the embeddings [B, D] and the weight [C_l, D] in autograd's graph.
+    """The scalar loss, in autograd's graph, as a function of the embeddings [B, D] and the weight [C_l, D].
 
-    Backward, with the gradient `scale` by the loss: embedding_gradient [B, D] times it for the embeddings,
-    in their dtype, and weight_gradient(scale) for the weight, None where that leaves no gradient there.
+    Backward is given the gradient by the loss, `scale`. It gives the embeddings embedding_gradient [B, D]
+    times scale, in their dtype, and the weight what weight_gradient(scale) returns, None for no gradient.
     """
     attached: Tensor = _AttachGradient.apply(  # type: ignore[no-untyped-call]
         embeddings, weight, loss, embedding_gradient, weight_gradient

@@ -1,4 +1,4 @@
-"""A batch of all ranks, and what one rank's shard has to do with it."""
+"""A batch of all ranks, and one rank's view of it."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ class GlobalBatch:
     labels: npt.NDArray[np.int64]  # [N] global class ids
     embeddings: Tensor  # [N, D] in the dtype of the head's arithmetic
     unit: Tensor  # [N, D] the embeddings, of norm 1
-    norm: Tensor  # [N] their norms before
+    norm: Tensor  # [N] the embeddings' norms
     counts: list[int]  # [W] how many of the N each rank has
-    own: slice  # this rank's among the N
-    valid: npt.NDArray[np.int64]  # [V] the same among this rank's own B samples, ignored ones included
+    own: slice  # which of the N are this rank's
+    valid: npt.NDArray[np.int64]  # [V] which of this rank's B samples are valid
     local_size: int  # B
 
     @property

@@ -34,8 +34,8 @@ class RowSource(Protocol):
 class ShardedCentres(nn.Module):
     """One rank's centres `weight` [C_l, D], and the gradients that wait for the optimizer to apply them.
 
-    The weight may be behind: rows owe steps until the optimizer pays them. `rows` gives them as they are now,
-    and a state_dict, a copy or a pickle is taken after a flush.
+    Rows of the weight may owe steps to the optimizer. `rows` gives them as they are once these are paid; a
+    state_dict, a copy or a pickle is taken after a flush, which pays them all.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class ShardedCentres(nn.Module):
             gradient.hand_to(stream)
 
     def has_row_gradients(self) -> bool:
+        """Whether the gradient of a batch waits for the optimizer's step."""
         return bool(self._gradients)
 
     def kept_bytes(self) -> int:
@@ -126,11 +127,13 @@ class ShardedCentres(nn.Module):
         return sum(gradient.kept.values.nbytes for gradient in self._gradients)
 
     def discard_row_gradients(self) -> None:
+        """Drop the gradients that wait, and the exponentials that they keep."""
         for gradient in self._gradients:
             gradient.kept.release()
         self._gradients.clear()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch.nn.Module's; drops the gradients that wait, too."""
         super().zero_grad(set_to_none)
         self.discard_row_gradients()
 

@@ -20,9 +20,10 @@ from partialfc.head.softmax import Kept, Softmax, cosines
 
 
 class BatchGradient:
-    """Pass 2 for one batch, of the gradient `scale` by its loss.
+    """Pass 2 for one batch; scale: the gradient by its loss, a scalar tensor.
 
-    A target enters the GEMM as an exponential of its own would: as its weight over the negatives' weight.
+    A target goes through the same GEMM as the negatives, which multiplies all of a sample's column by its
+    weight on negatives. The target's entry is therefore its own weight divided by that one.
     """
 
     def __init__(
@@ -38,18 +39,18 @@ class BatchGradient:
         self.kept = kept
         dtype = softmax.compute_dtype
         limit = torch.finfo(torch.float32 if dtype == torch.bfloat16 else dtype).max
-        self._target_share = (weights.target / weights.negatives).clamp_(-limit, limit).to(dtype)
+        self._target_ratio = (weights.target / weights.negatives).clamp_(-limit, limit).to(dtype)
         self._unit_t: Tensor | None = None
         self._pushed = (batch.unit * (weights.negatives * scale)[:, None]).to(dtype)
         self._put_targets(kept.values, 0)
         self._ready = torch.cuda.current_stream().record_event() if batch.unit.is_cuda else None
 
     def hand_to(self, stream: torch.cuda.Stream) -> None:
-        """Let a stream wait until pass 2 can be computed, and keep its memory until the stream is done."""
+        """Let a stream wait until pass 2 can be computed, and keep its tensors until the stream is done."""
         if self._ready is not None:
             stream.wait_event(self._ready)
         batch = self.batch
-        for tensor in (self.kept.values, self._pushed, self._target_share, batch.unit, batch.target_cos):
+        for tensor in (self.kept.values, self._pushed, self._target_ratio, batch.unit, batch.target_cos):
             tensor.record_stream(stream)
         for tensor in (batch.target_samples, batch.target_column):
             tensor.record_stream(stream)
@@ -61,11 +62,12 @@ class BatchGradient:
     def by_centres(self, start: int, stop: int, centres: Tensor | None, *, out: Tensor) -> Tensor:
         """out [k, D]: the gradient by the unit centres [k, D] of columns start..stop-1.
 
-        centres are those unit centres in the GEMMs' dtype; None will do where `keeps(stop)`.
+        centres are those unit centres in the GEMMs' dtype; where `keeps(stop)` they are not needed: None.
         """
         return torch.mm(self._weights(start, stop, centres), self._pushed, out=out)
 
     def _weights(self, start: int, stop: int, centres: Tensor | None) -> Tensor:
+        """The exponentials of columns start..stop-1 [k, N], targets put in; kept ones or computed again."""
         if self.keeps(stop):
             return self.kept.values[start:stop]
         assert centres is not None
@@ -78,14 +80,14 @@ class BatchGradient:
 
     def _put_targets(self, values: Tensor, start: int) -> None:
         columns, samples = self.batch.targets_in(start, start + len(values))
-        values[columns, samples] = self._target_share[samples]
+        values[columns, samples] = self._target_ratio[samples]
 
 
 def row_gradients(gradients: list[BatchGradient], rows: Rows) -> Iterator[tuple[Chunk, Tensor]]:
     """Pass 2 over the union of the batches' rows: yields (rows, gradient by their unit centres [k, D]).
 
-    Each row comes once, so its centre may be overwritten before the next chunk is asked for. The gradient's
-    memory is used again for the next chunk.
+    Each row comes once, so its centre may be overwritten as soon as it has come. The gradient is good until
+    the next chunk is asked for, which is computed in the same memory.
     """
     softmax, batch = gradients[0].softmax, gradients[0].batch
     step = min(each.softmax.chunk_rows(each.batch, rows.count) for each in gradients)
@@ -93,9 +95,9 @@ def row_gradients(gradients: list[BatchGradient], rows: Rows) -> Iterator[tuple[
     gradient_buffer = softmax.pool.take(shape, dtype, device)
     centres_buffer = None
     for chunk in rows.chunks(step):
-        places = [_place(each.batch, chunk, rows.count) for each in gradients]
+        columns = [_columns_in(each.batch, chunk, rows.count) for each in gradients]
         centres = None
-        if not all(each.keeps(place.stop) for each, place in zip(gradients, places, strict=True)):
+        if not all(each.keeps(own.stop) for each, own in zip(gradients, columns, strict=True)):
             if centres_buffer is None:
                 centres_buffer = softmax.pool.take(shape, dtype, device)
             centres = chunk.unit_centres(centres_buffer, compiled=softmax.compiled)
@@ -104,13 +106,12 @@ def row_gradients(gradients: list[BatchGradient], rows: Rows) -> Iterator[tuple[
             yield chunk, gradients[0].by_centres(chunk.start, chunk.stop, centres, out=total)
             continue
         total = torch.zeros_like(total, dtype=batch.unit.dtype)
-        for each, place in zip(gradients, places, strict=True):
-            among = None if place.among is None else on_device(torch.from_numpy(place.among), device)
-            own = centres if centres is None or among is None else centres[among]
-            part = each.by_centres(
-                place.start, place.stop, own, out=gradient_buffer[: place.stop - place.start]
-            ).to(total.dtype)
-            total = total.add_(part) if among is None else total.index_add_(0, among, part)
+        for each, own in zip(gradients, columns, strict=True):
+            among = None if own.among is None else on_device(torch.from_numpy(own.among), device)
+            needed = centres if centres is None or among is None else centres[among]
+            out = gradient_buffer[: own.stop - own.start]
+            of_batch = each.by_centres(own.start, own.stop, needed, out=out).to(total.dtype)
+            total = total.add_(of_batch) if among is None else total.index_add_(0, among, of_batch)
         yield chunk, total
 
 
@@ -125,17 +126,17 @@ def union_of_rows(gradients: list[BatchGradient]) -> npt.NDArray[np.int64] | Non
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Which of a batch's columns lie in a chunk, and where among its rows (None: all of them, in order)."""
+class _Columns:
+    """The columns of a batch that lie in a chunk; among: which of the chunk's rows they are, None for all."""
 
     start: int
     stop: int
     among: npt.NDArray[np.int64] | None
 
 
-def _place(batch: LocalBatch, chunk: Chunk, num_rows: int) -> _Place:
+def _columns_in(batch: LocalBatch, chunk: Chunk, num_rows: int) -> _Columns:
     if batch.rows is None or batch.num_rows == num_rows:
-        return _Place(chunk.start, chunk.stop, None)
+        return _Columns(chunk.start, chunk.stop, None)
     chunk_rows = chunk.host_rows()
     low, high = np.searchsorted(batch.rows, (chunk_rows[0], chunk_rows[-1] + 1)).tolist()
-    return _Place(low, high, np.searchsorted(chunk_rows, batch.rows[low:high]))
+    return _Columns(low, high, np.searchsorted(chunk_rows, batch.rows[low:high]))

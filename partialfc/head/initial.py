@@ -1,4 +1,4 @@
-"""The centres' initial values: the same for every class whatever the world size and the threads."""
+"""The centres' initial values: those of a class do not depend on the world size or the number of threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -9,14 +9,15 @@ from torch import Tensor
 
 BLOCK_ROWS = 1024
 STANDARD_DEVIATION = 0.01  # as InsightFace starts; only the direction matters to the logits
-PIECE = 32768  # numbers at once: they stay in cache, and torch starts no threads of its own for so few
+PIECE = 32768  # numbers drawn at once: few enough to stay in cache, and for torch to start no threads
 
 
 def normal_rows(start: int, stop: int, size: int, *, seed: int, dtype: torch.dtype) -> Tensor:
-    """Classes start..stop-1 -> their centres [stop - start, size], normal, keyed by (seed, block of classes).
+    """Classes start..stop-1 -> their centres [stop - start, size], drawn from a normal distribution.
 
-    Drawn in float32 whatever the dtype, and written piece by piece into storage of the final dtype by
-    torch.get_num_threads() threads, each of which holds one piece: the peak is the result.
+    The key of the random numbers is (seed, block of classes). They are drawn in float32 whatever the dtype,
+    by torch.get_num_threads() threads, and written piece by piece into the result. Each thread holds one
+    piece, so the most memory ever held is hardly more than the result.
     """
     rows = torch.empty(stop - start, size, dtype=dtype)
     fill = partial(_fill, rows, start, seed)
@@ -26,9 +27,9 @@ def normal_rows(start: int, stop: int, size: int, *, seed: int, dtype: torch.dty
     return rows
 
 
-@torch.inference_mode()  # is each thread's own; rows made under it may be written under it alone
+@torch.inference_mode()  # each thread needs it: rows made in this mode can only be written in it
 def _fill(rows: Tensor, start: int, seed: int, block: int) -> None:
-    """Draw one block of classes from its beginning, and write those that rows, which begin at start, hold."""
+    """Draw a block of classes, and write those of them that are in `rows`, which begins at class `start`."""
     key = np.random.SeedSequence((seed, block)).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(key) >> 1)
     step = max(1, min(BLOCK_ROWS, PIECE // rows.shape[1]))

@@ -1,12 +1,12 @@
-"""The loss of N samples and the weights of its gradient, in closed form: numbers of each sample in and out.
+"""The loss of N samples and the weights of its gradient, in closed form, from a few numbers of each sample.
 
-With S the sum of a sample's negative exponentials and t its target's logit, the loss is log(1 + S / exp(t)),
-and 1 - p = S / (S + exp(t)), which never cancels.
+Let S be the sum of a sample's negative exponentials, t its target's logit and p the target's probability. The
+loss is log(1 + S / exp(t)), and 1 - p = S / (S + exp(t)): nothing is subtracted, so no digits are lost.
 
-Every exponent is less a constant shift, so there is no running maximum. Logits lie in [-bound, bound]; for
-bounds up to 70 in float32 (620 in float64) every exponential is a normal number. Above that, those more than
-147 (1300) below the bound round to 0, and from `largest_bound` on even a logit of 0 would, so such margins
-are refused.
+From every exponent a constant is subtracted, the shift, so there is no running maximum. Logits lie in
+[-bound, bound]; for bounds up to 70 in float32 (620 in float64) every exponential is a normal number. Above
+that, those more than 147 (1300) below the bound round to 0. Above `largest_bound` even a logit of 0 would, so
+margins with such a bound are refused.
 """
 
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ def check_bound(margin: Margin, dtype: torch.dtype) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a margin says of N targets, each [N]."""
+    """What a margin makes of N targets, each [N]."""
 
-    logit: Tensor  # less the shift
+    logit: Tensor  # minus the shift
     by_cos: Tensor  # dlogit/dcos
     by_norm: Tensor  # dlogit/dnorm
     penalty: Tensor  # the regulariser, 0 where the margin has none
@@ -52,7 +52,7 @@ class Weights:
     """The gradient of the mean loss, each [N]."""
 
     target: Tensor  # by the target's cosine
-    negatives: Tensor  # by a negative's cosine, as a factor on E · dlogit/dcos over the slope
+    negatives: Tensor  # by a negative's cosine, once multiplied by its E · dlogit/dcos / slope
     norm: Tensor  # by the embedding's norm
 
 
@@ -80,9 +80,9 @@ def sample_losses(targets: Targets, log_sums: Tensor) -> Tensor:
 def weights_of(
     targets: Targets, log_sums: Tensor, by_target: Tensor | None, *, share: float, slope: float
 ) -> Weights:
-    """log S [N] and the sum of E · dlogit/dtarget_cos [N], None for 0 -> the gradient's weights.
+    """log S [N] and by_target [N], the sum of E · dlogit/dtarget_cos or None for 0 -> the gradient's weights.
 
-    share: a sample's part of the mean; slope: the constant dlogit/dcos of the negatives.
+    share: a sample's part of the mean, 1 / N; slope: the constant dlogit/dcos of the negatives.
     """
     missing = torch.sigmoid(log_sums - targets.logit)  # 1 - p
     lowest = -headroom(log_sums.dtype) - 20.0  # keeps exp finite where every term was rounded to 0

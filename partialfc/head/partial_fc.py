@@ -26,7 +26,8 @@ from partialfc.head.surroundings import check_surroundings
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 GATHER_DTYPES = (None, torch.bfloat16)
-# From so many elements of participating centres on, compiling (some 40 s) pays within a few hundred steps.
+# Where the participating centres are at least so many numbers, compiling (some 40 s) saves more than it takes
+# within a few hundred steps.
 WORTH_COMPILING = 1 << 24
 
 
@@ -171,7 +172,7 @@ class PartialFC(ShardedCentres):
         wants_gradient = torch.is_grad_enabled() and (
             self.weight.requires_grad or getattr(embeddings, "requires_grad", False)
         )
-        # Autocast would run the head's own GEMMs in another dtype than it was told to.
+        # Autocast would run the head's own GEMMs in another dtype than compute_dtype.
         with torch.no_grad(), torch.autocast(self.weight.device.type, enabled=False):
             loss, gradient = self._compute(embeddings, labels, wants_gradient)
         if gradient is None:

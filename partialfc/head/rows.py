@@ -15,15 +15,15 @@ from partialfc.head.kernels.storage import Stored
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows start..stop-1 of those that take part: what the kernels are given of them."""
+    """Rows start..stop-1 of the K that take part, as the kernels want them."""
 
     start: int
     stop: int
     weight: Stored  # the whole shard's, or the chunk's alone where index is None
     velocity: Stored | None
-    owed: Tensor | None  # [k, 4]
+    owed: Tensor | None  # [k, 4] what they owe
     index: Tensor | None  # [k] local rows
-    rows: npt.NDArray[np.int64] | None
+    rows: npt.NDArray[np.int64] | None  # [k] the same on the host
     dtype: torch.dtype  # of the arithmetic
 
     def unit_centres(self, buffer: Tensor, *, compiled: bool) -> Tensor:
@@ -39,21 +39,22 @@ class Chunk:
         return elementwise.now(self.weight, self.velocity, self.owed, self.index, self.dtype)[0]
 
     def host_rows(self) -> npt.NDArray[np.int64]:
+        """The chunk's local rows [k]."""
         return np.arange(self.start, self.stop) if self.rows is None else self.rows
 
     @property
-    def place(self) -> Tensor | slice:
-        """Where the chunk's rows lie in a tensor of the shard."""
+    def selector(self) -> Tensor | slice:
+        """Selects the chunk's rows in any tensor of the shard."""
         return slice(self.start, self.stop) if self.index is None else self.index
 
     def of(self, stored: Stored) -> Stored:
-        """Another tensor of the shard as the kernels want it for this chunk."""
+        """Another tensor of the shard, as the kernels want it for this chunk."""
         return stored if self.index is not None else part(stored, self.start, self.stop)
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """K rows of a shard. owed: what each owes [K, 4], or None; velocity goes with it."""
+    """K rows of a shard. owed: what each owes [K, 4], or None; velocity: the momentum that this needs."""
 
     weight: Stored
     velocity: Stored | None
@@ -64,13 +65,16 @@ class Rows:
 
     @property
     def count(self) -> int:
+        """K."""
         return len(self.weight.values) if self.rows is None else len(self.rows)
 
     def chunks(self, step: int) -> Iterator[Chunk]:
+        """All K rows, `step` at a time."""
         for start in range(0, self.count, step):
             yield self.chunk(start, min(start + step, self.count))
 
     def chunk(self, start: int, stop: int) -> Chunk:
+        """Rows start..stop-1 of the K."""
         owed = None if self.owed is None else self.owed[start:stop]
         if self.index is None or self.rows is None:
             velocity = None if self.velocity is None else part(self.velocity, start, stop)
@@ -85,9 +89,11 @@ class Rows:
 
 
 def part(stored: Stored, start: int, stop: int) -> Stored:
+    """Rows start..stop-1 of a stored tensor, in the same memory."""
     scales = None if stored.scales is None else stored.scales[start:stop]
     return Stored(stored.values[start:stop], scales)
 
 
 def index_of(rows: npt.NDArray[np.int64] | None, device: torch.device) -> Tensor | None:
+    """Host rows [K] -> the same on the device; None: all."""
     return None if rows is None else on_device(torch.from_numpy(rows), device)

@@ -7,15 +7,15 @@ nothing here has the length of the shard. Partial FC, An et al. 2022 (arXiv:2203
 import numpy as np
 import numpy.typing as npt
 
-Rows = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 
 def sample_size(num_rows: int, sample_rate: float) -> int:
-    """How many of a shard's rows take part unless the positives need more: round(r·C_l), at least one."""
+    """How many of a shard's rows take part, if its positives are not more: round(r·C_l), at least one."""
     return min(num_rows, max(1, round(sample_rate * num_rows)))
 
 
-def sample_rows(positives: Rows, num_rows: int, size: int, *, seed: int, step: int, rank: int) -> Rows:
+def sample_rows(positives: Indices, num_rows: int, size: int, *, seed: int, step: int, rank: int) -> Indices:
     """Every positive, and negatives uniform without replacement among the other rows, up to `size` in all.
 
     positives [T] local rows, repeats allowed -> sorted distinct rows [K], K = max(size, distinct positives).
@@ -29,25 +29,25 @@ def sample_rows(positives: Rows, num_rows: int, size: int, *, seed: int, step: i
     return np.sort(np.concatenate([positives, _skip(negatives, positives)]))
 
 
-def sample_without_replacement(population: int, size: int, generator: np.random.Generator) -> Rows:
+def sample_without_replacement(population: int, size: int, generator: np.random.Generator) -> Indices:
     """A uniform `size`-subset of 0..population-1, sorted; O(size) memory for any population."""
-    if 2 * size > population:  # then the complement is the smaller set to draw
+    if 2 * size > population:  # fewer are left out than drawn, so draw those
         dropped = sample_without_replacement(population, population - size, generator)
         return _skip(np.arange(size), dropped)
     drawn = np.empty(0, np.int64)
     while len(drawn) < size:
-        # This many draws with replacement hit `missing` new values on average; 4 % and a few more make
-        # a second round rare, and the loop makes it harmless.
+        # So many draws with replacement bring `missing` new values on average. 4 % and 16 more make a second
+        # round rare; where it is needed, the loop goes on.
         free, missing = population - len(drawn), size - len(drawn)
         draws = int(-population * np.log1p(-missing / free) * 1.04) + 16
         drawn = _sorted_distinct(np.concatenate([drawn, generator.integers(population, size=draws)]))
-    # Given how many distinct values came up, every set of that many is equally likely, and so is every
-    # subset after a uniform choice of the ones to leave out.
+    # Every set of so many distinct values was equally likely to be drawn, and which of them are left out is
+    # uniform too, so every set of `size` is equally likely.
     surplus = generator.choice(len(drawn), size=len(drawn) - size, replace=False, shuffle=False)
     return np.delete(drawn, surplus)
 
 
-def _sorted_distinct(values: Rows) -> Rows:
+def _sorted_distinct(values: Indices) -> Indices:
     values = np.sort(values)
     keep = np.empty(len(values), np.bool_)
     keep[:1] = True
@@ -55,6 +55,6 @@ def _sorted_distinct(values: Rows) -> Rows:
     return values[keep]
 
 
-def _skip(ranks: Rows, excluded: Rows) -> Rows:
-    """The ranks-th of the integers 0, 1, 2, ... that are not in `excluded` (sorted, distinct)."""
-    return ranks + np.searchsorted(excluded - np.arange(len(excluded)), ranks, side="right")
+def _skip(positions: Indices, excluded: Indices) -> Indices:
+    """What stands at `positions` of 0, 1, 2, ... without `excluded` (sorted, distinct); they count from 0."""
+    return positions + np.searchsorted(excluded - np.arange(len(excluded)), positions, side="right")

@@ -1,8 +1,8 @@
 """Pass 1 over one rank's participating centres, in chunks.
 
-It sums the negatives' exponentials E = exp(logit - shift) and their pull on the embeddings, and keeps as many
-of the exponentials as the budget allows for pass 2, head/gradient.py. Chunks are class-major, [k, N]: centres
-come as rows and gradients leave as rows, and the GEMMs run fastest that way.
+It sums the negatives' exponentials E = exp(logit - shift) and their pull on the embeddings. It keeps as many
+of the exponentials for pass 2 (head/gradient.py) as the budget of head/kernels/chunks.py allows. A chunk's
+cosines are [k, N], a row for each class: centres and their gradients are rows too, and GEMMs are fastest so.
 
 The target is left out of E and enters in closed form, and the shift is a constant: see head/loss.py.
 """
@@ -23,9 +23,9 @@ from partialfc.head.rows import Rows
 
 @dataclass(slots=True)
 class Kept:
-    """The exponentials that wait for pass 2: [R, N] of the first R columns, times dlogit/dcos.
+    """The exponentials that wait for pass 2: E · dlogit/dcos / slope of the first R columns, [R, N].
 
-    Whoever holds the loss holds this too, so it is emptied once pass 2 is done. A second backward through a
+    Who holds the loss holds this too, so it is emptied as soon as pass 2 is done. A second backward through a
     retained graph then computes them again.
     """
 
@@ -40,8 +40,8 @@ class PassOne:
     """What pass 1 leaves, over this rank's negatives of each sample."""
 
     sums: Tensor  # [N] sum of E
-    pull: Tensor  # [N, D] sum of E · dlogit/dcos · unit centre, less the factor `Softmax.slope`
-    by_target: Tensor | None  # [N] sum of E · dlogit/dtarget_cos; None where negatives are left alone
+    pull: Tensor  # [N, D] sum of E · dlogit/dcos / slope · unit centre
+    by_target: Tensor | None  # [N] sum of E · dlogit/dtarget_cos; None for plain negatives
     kept: Kept
 
 
@@ -55,21 +55,23 @@ class Softmax:
     pool: Pool
 
     def shift(self, dtype: torch.dtype) -> float:
+        """What is subtracted from every logit before exp, for sums in dtype."""
         return self.margin.logit_bound - headroom(dtype)
 
     @property
     def slope(self) -> float:
-        """The constant dlogit/dcos of plain negatives; 1 where the sums hold the margin's own derivative."""
+        """The constant dlogit/dcos of plain negatives; 1 where the margin re-weights them."""
         return 1.0 if self.margin.reweights_negatives else self.margin.scale
 
     def chunk_rows(self, batch: LocalBatch, num_rows: int) -> int:
+        """How many of num_rows rows a chunk has."""
         samples, size = batch.unit.shape
         itemsize = self.compute_dtype.itemsize
         cache = last_level_cache(batch.unit.device)
         return chunk_rows(num_rows, samples=samples, size=size, itemsize=itemsize, cache=cache)
 
     def negative_sums(self, batch: LocalBatch, rows: Rows, *, keep: bool, taken: int) -> PassOne:
-        """Pass 1. keep: whether pass 2 will follow; taken: the bytes that earlier batches keep already."""
+        """Pass 1. keep: whether pass 2 will follow; taken: the bytes of exponentials that wait already."""
         (samples, size), device = batch.unit.shape, batch.unit.device
         step = self.chunk_rows(batch, batch.num_rows)
         kept_count = 0
@@ -109,9 +111,9 @@ class Softmax:
     def exponentials(
         self, cos: Tensor, batch: LocalBatch, start: int, *, out: Tensor, sums: Tensor | None = None
     ) -> Tensor | None:
-        """cos [k, N] of columns start.. -> out [k, N] = E · dlogit/dcos over `slope`, the targets at 0.
+        """cos [k, N] of columns start.. -> out [k, N] = E · dlogit/dcos / slope, and 0 for targets.
 
-        Adds the sum of E to `sums` [N]. Returns the sum of E · dlogit/dtarget_cos [N] where there is one.
+        Adds the sum of E to `sums` [N]. Returns the sum of E · dlogit/dtarget_cos [N], or None if it is 0.
         """
         dtype = batch.unit.dtype
         target_column = batch.target_column - start
@@ -120,7 +122,7 @@ class Softmax:
                 cos, target_column, self.margin.scale, self.shift(dtype), dtype, out, compiled=self.compiled
             )
             if sums is not None:
-                # Of what pass 2 will use, so that the probabilities of a sample sum to 1 in any dtype.
+                # The sum of `out`, rounded as it is for pass 2, so that a sample's probabilities sum to 1.
                 sums += out.sum(dim=0, dtype=dtype)
             return None
         cos, target_cos = cos.T.to(dtype).requires_grad_(), batch.target_cos.detach().requires_grad_()
@@ -139,7 +141,7 @@ class Softmax:
 
 
 def cosines(centres: Tensor, unit_t: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Unit centres [k, D] and turned unit embeddings [D, N] -> cosines [k, N], in `out` if given."""
+    """Unit centres [k, D] and transposed unit embeddings [D, N] -> cosines [k, N], in `out` if given."""
     return torch.mm(centres, unit_t, out=out)
 
 

@@ -9,22 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from partialfc.distributed.world import World
-from partialfc.head import sampling
 from partialfc.head.batch import GlobalBatch, LocalBatch
 from partialfc.head.gradient import BatchGradient
 from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.buffers import on_device
 from partialfc.head.loss import Weights, sample_losses, targets_of, weights_of
 from partialfc.head.rows import Rows
+from partialfc.head.sampling import Indices, sample_rows, sample_size
 from partialfc.head.shard import ClassShard
 from partialfc.head.softmax import PassOne, Softmax
-
-Indices = npt.NDArray[np.int64]
 
 
 def gather(
@@ -73,10 +70,10 @@ def participating_rows(
     positives: Indices, num_rows: int, *, sample_rate: float, seed: int, step: int, rank: int
 ) -> Indices | None:
     """The targets' local rows [T], of a shard of num_rows -> the rows [K] of a training step; None: all."""
-    size = sampling.sample_size(num_rows, sample_rate)
+    size = sample_size(num_rows, sample_rate)
     if size == num_rows:
         return None
-    return sampling.sample_rows(positives, num_rows, size, seed=seed, step=step, rank=rank)
+    return sample_rows(positives, num_rows, size, seed=seed, step=step, rank=rank)
 
 
 def target_centres(targets: Rows) -> Tensor:
@@ -117,10 +114,10 @@ def local_batch(
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """The gradient of a batch's loss: by the embeddings, and what yields that by the centres."""
+    """The gradient of a batch's loss by the embeddings, and how to get the one by the centres."""
 
     by_embeddings: Tensor  # [B, D] of this rank's samples, times W
-    by_centres: Callable[[Tensor], BatchGradient]  # pass 2, of the gradient by the loss itself
+    by_centres: Callable[[Tensor], BatchGradient]  # the gradient by the loss -> pass 2
 
 
 def forward(
@@ -166,12 +163,12 @@ def embedding_gradient(
 
     Collective. Times W, for the averaging of DistributedDataParallel; 0 for ignored samples.
     """
-    pull *= weights.negatives[:, None]
+    by_unit = pull.mul_(weights.negatives[:, None])
     samples = batch.target_samples
-    pull.index_add_(0, samples, centres * weights.target[samples, None])
-    pull = world.reduce_scatter_rows(pull, gathered.counts)
+    by_unit.index_add_(0, samples, centres * weights.target[samples, None])
+    by_unit = world.reduce_scatter_rows(by_unit, gathered.counts)
     own = gathered.own
-    gradient = elementwise.through_normalisation(pull, gathered.embeddings[own])
+    gradient = elementwise.through_normalisation(by_unit, gathered.embeddings[own])
     gradient = (gradient + gathered.unit[own] * weights.norm[own, None]) * world.size
     if len(gradient) == gathered.local_size:
         return gradient

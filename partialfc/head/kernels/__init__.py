@@ -1,4 +1,4 @@
-"""The element-wise parts of a step, compiled; how rows lie in memory, in chunks, and what they owe.
+"""The element-wise parts of a step, compiled; how rows are stored, cut into chunks, and what they owe.
 
 May import `errors` alone, and never a module of `head` outside this folder.
 """

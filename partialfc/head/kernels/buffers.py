@@ -1,4 +1,4 @@
-"""Where a step's tensors live: buffers used again and again, and copies to the device that nobody awaits."""
+"""Memory of a step's tensors: buffers that the next step uses again, and copies that do not block."""
 
 import weakref
 
@@ -14,22 +14,22 @@ def on_device(host: Tensor, device: torch.device) -> Tensor:
 
 
 class Pool:
-    """Large host buffers that come back when their tensor is dropped.
+    """Large host buffers that return to the pool when their tensor is freed.
 
-    Fresh memory costs a page fault every 4 KiB when first written: for the exponentials of a step 15 ms per
-    50 MB, as much as a fast GEMM. On a GPU the caching allocator does the same by itself.
+    The first write to new memory costs a page fault every 4 KiB: for the exponentials of a step 15 ms per
+    50 MB, as much as a fast GEMM. On a GPU torch's caching allocator does the same.
     """
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """An uninitialised tensor. Whoever holds it keeps its buffer; slices of it alone do not."""
+        """An uninitialised tensor. It keeps its buffer as long as it is held; slices of it alone do not."""
         if device.type == "cuda":
             return torch.empty(shape, dtype=dtype, device=device)
         count = torch.Size(shape).numel()
         size = count * dtype.itemsize
-        # Not one that is far too large: the next to ask may need all of it.
+        # Not one that is far too large: the next call may need all of it.
         fits = [buffer for buffer in self._free if size <= len(buffer) <= 4 * size]
         if fits:
             buffer = min(fits, key=len)

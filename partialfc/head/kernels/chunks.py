@@ -1,7 +1,7 @@
 """How many rows a chunk has, and how many chunks' exponentials are kept between the passes.
 
-Both follow from measured machines (benchmarks/head.py): a chunk's operands should stay in the last-level
-cache between the kernels that hand them on, and keeping the exponentials saves one GEMM of four.
+Both follow from measurements (benchmarks/head.py): what one kernel of a chunk writes should still be in the
+last-level cache when the next one reads it, and keeping the exponentials saves one GEMM of four.
 """
 
 from functools import cache
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-MOST_CACHE = 0.5  # of the last-level cache, which other cores and the streamed rows want too
+MOST_CACHE = 0.5  # of the last-level cache; other cores and the rows that pass through need some too
 FEWEST_ROWS, MOST_ROWS = 256, 16384
 ROUND_TO = 64  # rows; whole tiles of the GEMMs
 UNKNOWN_CACHE = 16 << 20
@@ -18,12 +18,12 @@ LEAST_BUDGET = 256 << 20
 SHARE_OF_CENTRES = 8
 # Keeping an exponential costs a write and a read; recomputing it costs 2·D floating-point operations. At the
 # rates of the floors in benchmarks/head.csv (164 and 614 GFLOP/s, copies of 18.4 GB/s) the two cost the same
-# at D = 36 in float32 and 67 in bfloat16; more where products are faster against copies.
+# at D = 36 in float32 and 67 in bfloat16, and at a larger D where GEMMs are faster in relation to copies.
 SMALLEST_EMBEDDING_TO_KEEP = 128
 
 
 def chunk_rows(num_rows: int, *, samples: int, size: int, itemsize: int, cache: int) -> int:
-    """Rows per chunk for K = num_rows: chunks of equal size whose operands fit a cache of so many bytes.
+    """Rows per chunk for K = num_rows: chunks of equal size that fit a cache of `cache` bytes.
 
     A chunk of k holds centres and their gradient [k, D], cosines and exponentials [k, N].
     """
@@ -40,9 +40,9 @@ def kept_rows(
 ) -> int:
     """How many of K rows keep their exponentials [., N] until pass 2; the others recompute them.
 
-    As many chunks of `step` rows as fit the budget, an eighth of the bytes of the shard's centres but at
-    least 256 MiB, less what earlier batches have `taken`; none for embeddings so small that recomputing is
-    cheaper.
+    As many chunks of `step` rows as fit the budget: an eighth of the bytes of the shard's centres, at least
+    256 MiB, minus the bytes that earlier batches have `taken`. None for embeddings so small that recomputing
+    is cheaper.
     """
     if size < SMALLEST_EMBEDDING_TO_KEEP:
         return 0
@@ -52,7 +52,7 @@ def kept_rows(
 
 
 def last_level_cache(device: torch.device) -> int:
-    """Its size in bytes; a guess of 16 MiB where the system does not say."""
+    """The size of the device's last-level cache in bytes; 16 MiB where the system does not say."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).L2_cache_size)
     return _host_cache()

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-# Rows are distinct and in range by construction, so the kernels need not look at every index.
+# Rows are distinct and in range by construction, so the kernels need not check every index.
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"assert_indirect_indexing": False}
 
-_trouble: list[str] = []  # why this process runs without a compiler, once it has found out
+_trouble: list[str] = []  # why this process runs without a compiler, from the first failure on
 
 
 class Kernel:
@@ -28,7 +28,7 @@ class Kernel:
     def __call__(self, *arguments: Any, compiled: bool) -> None:
         if not compiled or _trouble:
             return self._function(*arguments)
-        # The imports take a second or two, which a head that stays eager need not pay.
+        # These imports take a second or two; a head that stays eager does without.
         from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
         from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
@@ -38,7 +38,7 @@ class Kernel:
             try:
                 return self._compiled(*arguments)
             except FailOnRecompileLimitHit:
-                # Many heads of other types in one process; each type needs its own code.
+                # Many heads of different dtypes in one process; each combination needs code of its own.
                 with torch._dynamo.config.patch(recompile_limit=1 << 20):
                     return self._compiled(*arguments)
         except (TorchDynamoException, FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler) as error:

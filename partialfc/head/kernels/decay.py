@@ -5,9 +5,9 @@ momentum v by the same 2x2 matrix as every other such row:
 
     [w', v'] = [[1 - lr·wd, -lr·mu], [wd, mu]] [w, v]
 
-A row that was last touched at step s is brought to step t by the product of the matrices of s+1..t. The
-products for every s are kept as a table; a step multiplies all of them by its matrix, which costs O(t - s)
-small numbers, not O(C·D).
+A row that was last touched at step s owes the steps s+1..t, and the product of their matrices pays for them.
+A table keeps the product for every s. A step multiplies all of these by its own matrix, which costs O(t - s)
+operations, not O(C·D).
 """
 
 import torch
@@ -31,7 +31,7 @@ class DecayTable:
         return len(self.products)
 
     def advance(self, *, lr: float, momentum: float, weight_decay: float) -> None:
-        """One more step without a gradient for all rows that are not touched in it."""
+        """One more step, which every row owes that is not touched in it."""
         if momentum == 0.0:
             step = [[1.0 - lr * weight_decay, 0.0], [0.0, 1.0]]  # torch leaves the momentum as it was
         else:

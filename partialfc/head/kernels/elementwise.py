@@ -1,4 +1,4 @@
-"""The element-wise parts of a step: small functions of a chunk, compiled so that each touches memory once.
+"""The element-wise parts of a step: functions of a chunk, compiled so that each reads and writes memory once.
 
 Everything here is per row or per element: k rows of a chunk, never a matrix product. A chunk's rows are
 given as (weight, velocity, owed, index): the stored rows [C_l, D] and momentum, what the chunk's rows owe
@@ -17,7 +17,7 @@ EPSILON = 1e-12  # the smallest norm to divide by, as in torch.nn.functional.nor
 def now(
     weight: Stored, velocity: Stored | None, owed: Tensor | None, index: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor | None]:
-    """The rows [k, D] and their momentum [k, D] after the steps they are owed, see head/kernels/decay.py."""
+    """The rows [k, D] and their momentum [k, D] after the steps they owe, see head/kernels/decay.py."""
     rows = read(weight, index, dtype)
     moving = None if velocity is None else read(velocity, index, dtype)
     if owed is None:
@@ -81,9 +81,8 @@ def sgd(
 ) -> None:
     """A step of torch.optim.SGD on rows whose unit rows have the given gradient [k, D].
 
-    settings: lr, momentum, weight decay. velocity_out is where the momentum goes, at velocity_index.
-    weight_out and velocity_out may be second handles on the memory of weight and velocity, see
-    head/optim/handles.py.
+    settings: lr, momentum, weight decay. The momentum is written to velocity_out, at velocity_index.
+    weight_out and velocity_out may be second handles of weight and velocity, see head/optim/handles.py.
     """
     rows, moving = now(weight, velocity, owed, index, dtype)
     lr, momentum, decay = settings.to(dtype).unbind()
@@ -106,7 +105,7 @@ def pay(
     dtype: torch.dtype,
     noise: Noise | None,
 ) -> None:
-    """Write rows and momentum as they are after the steps they are owed."""
+    """Write rows and momentum as they are after the steps they owe."""
     rows, moving = now(weight, velocity, owed, None, dtype)
     for_weight, for_velocity = uniform(noise)
     write(weight_out, None, rows, for_weight)
@@ -116,7 +115,7 @@ def pay(
 
 @Kernel
 def store(stored: Stored, index: Tensor | None, rows: Tensor, noise: Noise) -> None:
-    """Write momentum [k, D] to its place: 8 bits need a pass of their own, for the scale of a whole block."""
+    """Write momentum [k, D] in 8 bits, once all of it is computed: a scale needs its whole block first."""
     write(stored, index, rows, uniform(noise)[1])
 
 

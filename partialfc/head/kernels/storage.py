@@ -1,10 +1,10 @@
 """How rows lie in memory: as floats, in bfloat16, or in 8 bits with a scale for each block of a row.
 
-Pure functions of tensors, which run eagerly and trace inside torch.compile, fused with their neighbours.
+Pure functions of tensors, which run eagerly, or inside torch.compile as part of the kernel that calls them.
 bfloat16 and int8 round stochastically: up or down with the odds that keep the value right on average, so
-that many small updates are not lost. The noise is a hash of (key, row, column): the same in any chunking, at
-any world size, eager or compiled. Stochastic rounding: Gupta et al. 2015 (arXiv:1502.02551); block-wise 8-bit
-optimizer state: Dettmers et al. 2022 (arXiv:2110.02861).
+that many small updates are not lost. The noise is a hash of (key, class, column): the same however rows are
+chunked, at any world size, eager or compiled. Stochastic rounding: Gupta et al. 2015 (arXiv:1502.02551);
+block-wise 8-bit optimizer state: Dettmers et al. 2022 (arXiv:2110.02861).
 """
 
 from typing import NamedTuple
@@ -17,12 +17,12 @@ SMALLEST_BLOCK = 32
 LARGEST = 127
 # Far below any momentum; keeps the inverse of a scale finite.
 SMALLEST_SCALE = 2.0**-100
-# Where float32 gives way to infinity, noise must not.
+# Larger numbers are rounded without noise, which could carry them past the largest float32, to infinity.
 LARGEST_ROUNDED = 2.0**100
 
 
 class Stored(NamedTuple):
-    """values [C_l, D]; scales [C_l, D / block] float32 for int8 values, else None."""
+    """Rows as they lie in memory: values [C_l, D]; scales [C_l, D / block] float32 for int8, else None."""
 
     values: Tensor
     scales: Tensor | None = None
@@ -52,7 +52,7 @@ def read(stored: Stored, index: Tensor | None, dtype: torch.dtype) -> Tensor:
 
 
 def write(stored: Stored, index: Tensor | None, rows: Tensor, noise: Tensor | None) -> None:
-    """Store rows [k, D] at the distinct places index [k] (None: all of them).
+    """Store rows [k, D] as rows index [k], each given once (None: all of them).
 
     noise: int32 [k, D], uniform in -32768..32767, for bfloat16 and int8.
     """
@@ -80,11 +80,11 @@ def to_bfloat16(rows: Tensor, noise: Tensor) -> Tensor:
     bfloat16 that the sum is then rounded to.
     """
     if rows.device.type == "cpu":
-        # The compiler does not vectorise a view of floats as integers, but it does these sums and products,
-        # of which none are fused on a CPU. The first two find the distance to the next float32.
+        # The compiler does not vectorise a view of floats as integers, but it does vectorise these sums and
+        # products, and on a CPU fuses none of them. The first two find the distance to the next float32.
         above = rows * (1.0 + 2.0**-23)
         last_place = above - above * (1.0 - 2.0**-24)
-        # Numbers near `far` have places as large as the rows' own in bfloat16.
+        # Around `far` the float32 numbers are as far apart as bfloat16 numbers are around the row's value.
         far = last_place * (1.5 * 2.0**39)
         moved = (rows + (noise | 1).to(torch.float32) * last_place + far) - far
         return torch.where(rows.abs() < LARGEST_ROUNDED, moved, rows).to(torch.bfloat16)
@@ -107,17 +107,17 @@ def to_int8(rows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Noise(NamedTuple):
-    """The seeds of the noise of a chunk: one a row [k] and one a column [D], int32."""
+    """The seeds of the noise of a chunk, int32: one for each row [k] and one for each column [D]."""
 
     rows: Tensor
     columns: Tensor
 
 
-def seeds(names: Tensor, size: int, key: int) -> Noise:
-    """key: another one for every step. names [k]: the rows' global class ids."""
+def seeds(classes: Tensor, size: int, key: int) -> Noise:
+    """The seeds of rows of D = size. classes [k]: their global class ids; key: another one in every step."""
     key = (key + (1 << 31)) % (1 << 32) - (1 << 31)
-    columns = torch.arange(size, dtype=torch.int32, device=names.device)
-    return Noise(_mix(names.to(torch.int32) + key), _mix(columns * -0x61C88647 + ~key))
+    columns = torch.arange(size, dtype=torch.int32, device=classes.device)
+    return Noise(_mix(classes.to(torch.int32) + key), _mix(columns * -0x61C88647 + ~key))
 
 
 def uniform(noise: Noise | None) -> tuple[Tensor | None, Tensor | None]:
@@ -138,7 +138,7 @@ def _mix(bits: Tensor) -> Tensor:
 
 
 def _spread(scales: Tensor, size: int) -> Tensor:
-    """One value a block [k, D / block] -> one an element [k, D]."""
+    """One value for each block [k, D / block] -> one for each element [k, D]."""
     num_rows, num_blocks = scales.shape
     return scales[:, :, None].expand(num_rows, num_blocks, size // num_blocks).reshape(num_rows, size)
 

@@ -7,7 +7,7 @@ from partialfc.head.arguments import at_least
 from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.storage import Stored
 from partialfc.head.optim.base import RowOptimizer, State
-from partialfc.head.optim.handles import Handle
+from partialfc.head.optim.handles import ToHandle
 from partialfc.head.partial_fc import PartialFC
 
 
@@ -60,7 +60,7 @@ class RowAdamW(RowOptimizer):
             "square": self._new_row_state(per_element=True, dtype=head.math_dtype),
             "count": self._new_row_state(per_element=False, dtype=torch.int32),
         }
-        self._handle = self._handle_for_update()
+        self._to_handle = self._choose_handle()
 
     def _update(self, group: State) -> None:
         head = self.head
@@ -68,14 +68,14 @@ class RowAdamW(RowOptimizer):
         settings = self._vector(group["lr"], *group["betas"], group["eps"], group["weight_decay"])
         key = self._key(0)
         mean, square = Stored(state["mean"]), Stored(state["square"])
-        weight_out, mean_out, square_out = map(self._handle, (head.stored, mean, square))
+        weight_out, mean_out, square_out = map(self._to_handle, (head.stored, mean, square))
         for chunk, gradient in head.row_gradients():
-            state["count"][chunk.place] += 1
+            state["count"][chunk.selector] += 1
             elementwise.adamw(
                 chunk.weight,
                 chunk.of(mean),
                 chunk.of(square),
-                state["count"][chunk.place],
+                state["count"][chunk.selector],
                 chunk.index,
                 chunk.of(weight_out),
                 chunk.of(mean_out),
@@ -83,17 +83,17 @@ class RowAdamW(RowOptimizer):
                 gradient,
                 settings,
                 head.math_dtype,
-                self._noise(key, chunk.place, head.stored),
+                self._noise(key, chunk.selector, head.stored),
                 compiled=head.compiled,
             )
 
-    def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
+    def _small_step(self, to_handle: ToHandle, compiled: bool) -> list[Tensor]:
         dtype = self.head.math_dtype
         small = self._small_shard()
         weight, index, gradient = small.weight, small.index, small.gradient
         values = weight.values.to(dtype)
         mean, square = Stored(0.1 * values), Stored(0.1 * values.square())
-        outs = [handle(each) for each in (weight, mean, square)]
+        outs = [to_handle(each) for each in (weight, mean, square)]
         settings = self._vector(0.5, 0.9, 0.99, 1e-8, 0.01)
         noise = self._noise(0, index, weight)
         for count in (3, 4):

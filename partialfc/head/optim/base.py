@@ -1,4 +1,4 @@
-"""What the optimizers share that compute the centres' gradient chunk by chunk and move it at once."""
+"""What RowSGD and RowAdamW share: they compute the centres' gradient chunk by chunk and apply it at once."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from partialfc.head.kernels.buffers import on_device
 from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
-from partialfc.head.optim.handles import Handle, SmallShard, handle_for
+from partialfc.head.optim.handles import SmallShard, ToHandle, choose_handle
 from partialfc.head.partial_fc import PartialFC
 
 State = dict[str, Any]
@@ -52,20 +52,21 @@ class RowOptimizer(torch.optim.Optimizer):
 
     @property
     def row_state(self) -> State:
-        """The optimizer's tensors with one row a local class, by name (for checkpoints and resharding)."""
+        """The tensors with one row for each local class, by name, for checkpoints and resharding."""
         self.join()
         return {k: v for k, v in self.state[self.head.weight].items() if isinstance(v, Tensor)}
 
     @property
     def shared_state(self) -> State:
-        """What is the same on every rank: plain numbers and small tensors (for checkpoints)."""
+        """The numbers and small tensors that are the same on every rank, by name, for checkpoints."""
         return {}
 
     def load_shared_state(self, state: State) -> None:
+        """Go on from the `shared_state` of another optimizer of this kind."""
         assert not state
 
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
-        """What rows owe: their momentum and coefficients [K, 4] (see DecayTable), or (None, None)."""
+        """What rows index [K] owe: their momentum and coefficients [K, 4], see DecayTable; or two None."""
         self.join()
         return None, None
 
@@ -74,15 +75,15 @@ class RowOptimizer(torch.optim.Optimizer):
         self.join()
 
     def join(self) -> None:
-        """Let the current CUDA stream wait for the last step, where that runs on a stream of its own."""
+        """Let the current CUDA stream wait for the last step, if that runs on a stream of its own."""
         if self._moved is not None:
             self._moved.wait()
 
     def rows_were_replaced(self) -> None:
-        """The head has loaded other rows, which owe nothing; the optimizer's own state comes after."""
+        """The head has loaded other rows, which owe nothing; the optimizer's own state is loaded later."""
 
     def check_whole(self) -> None:
-        """Raises RuntimeError where a step ended in the middle, some rows moved and others not."""
+        """Raises RuntimeError if a step ended in the middle, so that some rows have moved and others not."""
         if self._in_step:
             raise RuntimeError(
                 "an optimizer step on this head failed half way, so some rows have moved and others not; "
@@ -91,6 +92,7 @@ class RowOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move the rows by the gradients of all backwards since the last step. Returns the closure's loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -108,6 +110,7 @@ class RowOptimizer(torch.optim.Optimizer):
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients that wait for a step."""
         super().zero_grad(set_to_none)
         self.head.discard_row_gradients()
 
@@ -117,7 +120,7 @@ class RowOptimizer(torch.optim.Optimizer):
         super().add_param_group(param_group)
 
     def state_dict(self) -> State:
-        """Flushes first, so that it fits the head's state_dict whichever is taken first."""
+        """As torch.optim.Optimizer's. It flushes first, so it fits the head's, whichever is taken first."""
         self.flush()
         state = super().state_dict()
         state["shared"] = self.shared_state
@@ -143,7 +146,7 @@ class RowOptimizer(torch.optim.Optimizer):
         )
 
     def _read(self, state_dict: State) -> tuple[State, dict[str, Tensor]]:
-        """The shared state and the row state in what `state_dict` gave, checked against this optimizer's."""
+        """The shared state and the row state of a state_dict, checked against this optimizer's own."""
         kind = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= {*state_dict}:
             raise ValueError(f"state_dict is {_short(state_dict)}; it must be what {kind}.state_dict() gave")
@@ -164,12 +167,12 @@ class RowOptimizer(torch.optim.Optimizer):
                 )
         return shared, tensors
 
-    def _handle_for_update(self) -> Handle:
-        """How the update reaches the rows it writes, see head/optim/handles.py. This compiles it."""
-        return handle_for(self._small_step, compiled=self.head.compiled)
+    def _choose_handle(self) -> ToHandle:
+        """How updates reach the rows they write, see head/optim/handles.py. This compiles the update."""
+        return choose_handle(self._small_step, compiled=self.head.compiled)
 
-    def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
-        """Two steps of a SmallShard like the head's, stored as here -> its rows and state after them."""
+    def _small_step(self, to_handle: ToHandle, compiled: bool) -> list[Tensor]:
+        """Take two steps on a SmallShard whose rows are stored like the head's -> its rows and state then."""
         raise NotImplementedError
 
     def _small_shard(self) -> SmallShard:
@@ -181,10 +184,10 @@ class RowOptimizer(torch.optim.Optimizer):
         raise NotImplementedError
 
     def _begin_step(self, group: State) -> None:
-        pass
+        """What comes before the rows move."""
 
     def _finish_step(self, group: State) -> None:
-        pass
+        """What comes once all of them have moved."""
 
     @contextmanager
     def _on_stream(self) -> Iterator[None]:
@@ -197,16 +200,16 @@ class RowOptimizer(torch.optim.Optimizer):
             self._moved = self._stream.record_event()
 
     def _vector(self, *values: float) -> Tensor:
-        """Settings of a step as a tensor, so that a kernel serves all of their values."""
+        """Settings of a step as a tensor, so that one compiled kernel serves all values of them."""
         return on_device(torch.tensor(values, dtype=torch.float64), self.head.weight.device)
 
     def _key(self, purpose: int) -> int:
-        """The key of the step's rounding noise: the same on every rank, another one at every step."""
+        """The key of rounding noise: the same on every rank, another one for every step and purpose."""
         words = np.random.SeedSequence((self.head.seed, self.head.step, purpose)).generate_state(1, np.uint32)
         return int(words[0])
 
     def _noise(self, key: int, rows: Tensor | slice, *stored: Stored | None) -> Noise | None:
-        """The noise of local rows where any of `stored` is rounded; a class has its own at any world size."""
+        """The noise of local rows if any of `stored` is rounded: that of a class, whatever the world size."""
         if not any(map(is_rounded, stored)):
             return None
         if isinstance(rows, slice):
@@ -214,13 +217,14 @@ class RowOptimizer(torch.optim.Optimizer):
         return seeds(rows + self.head.shard.start, self.head.embedding_size, key)
 
     def _new_row_state(self, *, per_element: bool, dtype: torch.dtype) -> Tensor:
+        """Zeros like the weight [C_l, D] if per_element, otherwise one for each row [C_l]."""
         weight = self.head.weight
         shape = weight.shape if per_element else weight.shape[:1]
         return torch.zeros(shape, dtype=dtype, device=weight.device)
 
 
 def _short(value: object) -> str:
-    """Its type, and what of its value fits a message."""
+    """A value as a message shows it: shortened where it is long."""
     shown = repr(value).splitlines()[0]
     return f"{shown[:60]}... ({type(value).__name__})" if len(shown) > 60 else shown
 

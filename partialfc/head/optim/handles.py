@@ -1,9 +1,9 @@
-"""Second handles on a tensor's memory, and the check that an update through them is right.
+"""Second handles: other tensors on the same memory, and the check that an update through them is right.
 
 An update reads a row, computes, and writes it back. Told that the tensor written is another one than the
 tensor read, the compiler does all three in one loop: half the traffic of gathering, updating and scattering.
-It may then order reads and writes of different rows as it likes, which is fine, for rows are distinct; but it
-must not write a row and read it again after. It has no reason to, and `handle_for` makes sure on a few rows.
+It may then order reads and writes of different rows as it likes, which is fine, since rows are distinct; but
+it must not write a row and read it afterwards. It has no reason to, and `choose_handle` tries a few rows.
 """
 
 import warnings
@@ -16,8 +16,8 @@ from torch.utils.dlpack import from_dlpack
 
 from partialfc.head.kernels.storage import Stored
 
-Handle = Callable[[Stored], Stored]
-SmallStep = Callable[[Handle, bool], list[Tensor]]
+ToHandle = Callable[[Stored], Stored]  # `same` or `second_handle`
+SmallStep = Callable[[ToHandle, bool], list[Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class SmallShard:
 
 
 def same(stored: Stored) -> Stored:
+    """No second handle: the tensors themselves."""
     return stored
 
 
@@ -50,11 +51,11 @@ def second_handle(stored: Stored) -> Stored:
     return Stored(from_dlpack(stored.values), scales)
 
 
-def handle_for(step: SmallStep, *, compiled: bool) -> Handle:
-    """`second_handle` where the compiled step(handle, compiled) moves a few rows as the eager one does.
+def choose_handle(step: SmallStep, *, compiled: bool) -> ToHandle:
+    """`second_handle` if step(to_handle, compiled) moves a few rows as the eager step does, otherwise `same`.
 
-    This compiles the step, early and beside little else in memory. Eager code gains nothing from second
-    handles, and a compiler that got it wrong is told the truth, with a warning.
+    This compiles the step, early, while little else is in memory. Eager code gains nothing from second
+    handles. Where the compiled update through them comes out wrong, `same` comes with a warning.
     """
     if not compiled:
         return same
@@ -62,8 +63,8 @@ def handle_for(step: SmallStep, *, compiled: bool) -> Handle:
     if all(_close(fast, plain) for plain, fast in pairs):
         return second_handle
     warnings.warn(
-        "this version of torch.compile orders an update's reads and writes so that it must not be told that "
-        "they are apart: the head is right, but slower; please report it",
+        "this version of torch.compile updates rows wrongly when they are written through a second handle, "
+        "so the head does without: its results are right, but it is slower; please report it",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -71,6 +72,6 @@ def handle_for(step: SmallStep, *, compiled: bool) -> Handle:
 
 
 def _close(value: Tensor, true: Tensor) -> bool:
-    """Up to two steps of the coarsest grid that rows are rounded to."""
+    """Whether they differ by no more than two steps of the coarsest grid that rows are rounded to."""
     value, true = value.to(torch.float64), true.to(torch.float64)
     return bool((value - true).abs().max() <= 0.03 * true.abs().max())

@@ -1,4 +1,4 @@
-"""SGD with momentum, lazily dense: a row that does not take part owes its steps until it is next touched."""
+"""SGD with momentum on every row: one that does not take part owes its steps until it is next touched."""
 
 import torch
 from torch import Tensor
@@ -8,12 +8,12 @@ from partialfc.head.kernels import elementwise, storage
 from partialfc.head.kernels.decay import DecayTable
 from partialfc.head.kernels.storage import Noise, Stored
 from partialfc.head.optim.base import RowOptimizer, State
-from partialfc.head.optim.handles import Handle
+from partialfc.head.optim.handles import ToHandle
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.rows import part
 
-# Beyond this many steps every row is brought up to date at once, so the decay table stays small.
-# One sweep over the shard in so many steps is what a dense optimizer does in each.
+# After this many steps every row pays what it owes, so the decay table stays small. That is one sweep over
+# the shard; a dense optimizer makes one in every step.
 MOST_PENDING_STEPS = 4096
 FLUSH_ROWS = 16384
 
@@ -69,7 +69,7 @@ class RowSGD(RowOptimizer):
             self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
         self._owed = DecayTable.fresh(0, head.weight.device)
         self._begin_step(self.param_groups[0])
-        self._handle = self._handle_for_update()
+        self._to_handle = self._choose_handle()
 
     @property
     def shared_state(self) -> State:
@@ -99,12 +99,12 @@ class RowSGD(RowOptimizer):
             noise = self._noise(key, rows, head.stored, velocity)
             weight = part(head.stored, rows.start, rows.stop)
             moving = None if velocity is None else part(velocity, rows.start, rows.stop)
-            place, _ = _momentum_place(moving, None, weight.values.shape, head)
+            out, _ = _momentum_out(moving, None, weight.values.shape, head)
             elementwise.pay(
-                *(weight, moving, owed, weight, place, head.math_dtype, noise), compiled=head.compiled
+                *(weight, moving, owed, weight, out, head.math_dtype, noise), compiled=head.compiled
             )
-            _finish_momentum(moving, None, place, noise, compiled=head.compiled)
-            del place
+            _finish_momentum(moving, None, out, noise, compiled=head.compiled)
+            del out
         row_step.fill_(self._now)
         self._owed = DecayTable.fresh(self._now, self._owed.products.device)
 
@@ -115,7 +115,7 @@ class RowSGD(RowOptimizer):
         self._in_step = False
 
     def _begin_step(self, group: State) -> None:
-        """A scheduler may raise the momentum from 0 at any step; the buffer starts at zero, as torch's."""
+        """Make the momentum, zeros as torch's, when it is first needed: a scheduler may raise it from 0."""
         if group["momentum"] > 0.0 and "momentum" not in self.row_state:
             weight = self.head.weight
             fresh = storage.zeros(len(weight), weight.shape[1], self.momentum_dtype, weight.device)
@@ -127,24 +127,24 @@ class RowSGD(RowOptimizer):
         head, velocity = self.head, self._velocity()
         settings = self._vector(group["lr"], group["momentum"], group["weight_decay"])
         key = self._key(0)
-        weight_out = self._handle(head.stored)
-        velocity_out = None if velocity is None else self._handle(velocity)
+        weight_out = self._to_handle(head.stored)
+        velocity_out = None if velocity is None else self._to_handle(velocity)
         for chunk, gradient in head.row_gradients():
             moving = None if velocity is None else chunk.of(velocity)
             moving_out = None if velocity_out is None else chunk.of(velocity_out)
-            place, place_index = _momentum_place(moving_out, chunk.index, gradient.shape, head)
-            noise = self._noise(key, chunk.place, head.stored, velocity)
+            out, out_index = _momentum_out(moving_out, chunk.index, gradient.shape, head)
+            noise = self._noise(key, chunk.selector, head.stored, velocity)
             elementwise.sgd(
                 *(chunk.weight, moving, chunk.owed, chunk.index),
-                *(chunk.of(weight_out), place, place_index, gradient, settings),
+                *(chunk.of(weight_out), out, out_index, gradient, settings),
                 *(group["momentum"] > 0.0, head.math_dtype, noise),
                 compiled=head.compiled,
             )
-            _finish_momentum(moving_out, chunk.index, place, noise, compiled=head.compiled)
-            del place  # its buffer serves the next chunk
+            _finish_momentum(moving_out, chunk.index, out, noise, compiled=head.compiled)
+            del out  # its buffer serves the next chunk
             if self.unsampled == "dense":
-                # The rows' step is the one that _finish_step is about to enter.
-                self.row_state["row_step"][chunk.place] = self._now + 1
+                # The rows are at the step that _finish_step enters into the table.
+                self.row_state["row_step"][chunk.selector] = self._now + 1
 
     def _finish_step(self, group: State) -> None:
         if self.unsampled == "frozen":
@@ -155,7 +155,7 @@ class RowSGD(RowOptimizer):
         if len(self._owed) > MOST_PENDING_STEPS:
             self.flush()
 
-    def _small_step(self, handle: Handle, compiled: bool) -> list[Tensor]:
+    def _small_step(self, to_handle: ToHandle, compiled: bool) -> list[Tensor]:
         head, dtype = self.head, self.head.math_dtype
         small = self._small_shard()
         weight, index, gradient = small.weight, small.index, small.gradient
@@ -165,32 +165,34 @@ class RowSGD(RowOptimizer):
         if self.unsampled == "dense":
             owed = weight.values.new_tensor([0.9, -0.1, 0.1, 0.9], dtype=dtype).repeat(len(index), 1)
         settings = self._vector(0.5, 0.9, 0.01)
-        weight_out, velocity_out = handle(weight), handle(velocity)
+        weight_out, velocity_out = to_handle(weight), to_handle(velocity)
         for _ in range(2):
-            place, place_index = _momentum_place(velocity_out, index, gradient.shape, head)
+            out, out_index = _momentum_out(velocity_out, index, gradient.shape, head)
             elementwise.sgd(
-                *(weight, velocity, owed, index, weight_out, place, place_index),
+                *(weight, velocity, owed, index, weight_out, out, out_index),
                 *(gradient, settings, True, dtype, noise),
                 compiled=compiled,
             )
-            _finish_momentum(velocity_out, index, place, noise, compiled=compiled)
+            _finish_momentum(velocity_out, index, out, noise, compiled=compiled)
         return [weight.values, storage.read(velocity, None, dtype)]
 
     @property
     def _now(self) -> int:
+        """How many steps there were."""
         return self._owed.start + len(self._owed) - 1
 
     def _velocity(self) -> Stored | None:
+        """The momentum of every row; None as long as there is none."""
         state = self.row_state
         return Stored(state["momentum"], state.get("momentum_scale")) if "momentum" in state else None
 
 
-def _momentum_place(
+def _momentum_out(
     moving: Stored | None, index: Tensor | None, shape: torch.Size, head: PartialFC
 ) -> tuple[Stored | None, Tensor | None]:
-    """Where a kernel puts a chunk's momentum, and at which rows of it.
+    """What a kernel writes a chunk's momentum to, and at which rows of it: where it is stored.
 
-    In its place; or as floats in a buffer where it has 8 bits, which need the largest element first.
+    Momentum of 8 bits goes through a buffer of floats, because its scales need the largest elements first.
     """
     if moving is None or moving.scales is None:
         return moving, index
@@ -198,8 +200,9 @@ def _momentum_place(
 
 
 def _finish_momentum(
-    moving: Stored | None, index: Tensor | None, place: Stored | None, noise: Noise | None, *, compiled: bool
+    moving: Stored | None, index: Tensor | None, out: Stored | None, noise: Noise | None, *, compiled: bool
 ) -> None:
-    if moving is not None and place is not None and place is not moving:
+    """Store momentum that a kernel wrote to a buffer."""
+    if moving is not None and out is not None and out is not moving:
         assert noise is not None
-        elementwise.store(moving, index, place.values, noise, compiled=compiled)
+        elementwise.store(moving, index, out.values, noise, compiled=compiled)

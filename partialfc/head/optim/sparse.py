@@ -1,4 +1,4 @@
-"""The centres' gradient as a sparse tensor, for an optimizer that is not one of ours."""
+"""The centres' gradient as a sparse tensor, for optimizers other than RowSGD and RowAdamW."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from partialfc.head.rows import Rows
 
 
 def sparse_gradient(gradient: BatchGradient, rows: Rows, weight: Tensor) -> Tensor:
-    """Pass 2 of a batch over its K rows -> the gradient by weight [C_l, D], K rows of a sparse COO tensor."""
+    """Pass 2 of a batch over its K rows -> the gradient by weight [C_l, D]: a sparse COO tensor of K rows."""
     values = [
         elementwise.through_normalisation(by_unit.to(rows.dtype), chunk.centres())
         for chunk, by_unit in row_gradients([gradient], rows)
