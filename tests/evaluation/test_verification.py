@@ -1,73 +1,17 @@
-import itertools
+"""Verification beside its definitions, where floats bite, and on bad input."""
+
 import json
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partialfc.evaluation.verification import Verification, pair_scores, roc, verify
+from partialfc.evaluation.verification import Verification, roc, verify
+from tests.evaluation.definitions import slow_auc, slow_eer, slow_folds, slow_tar
 
 FARS = (0.5, 0.25, 0.1, 0.01)
-
-
-# Slow twins, straight from the definitions
-
-
-def slow_best_threshold(scores: list[float], same: list[bool]) -> float:
-    distinct = sorted(set(scores))
-    cuts = [distinct[0]]
-    cuts += [(low + high) / 2 for low, high in itertools.pairwise(distinct)]
-    cuts += [math.nextafter(distinct[-1], math.inf)]
-    right = [sum((s >= cut) == flag for s, flag in zip(scores, same, strict=True)) for cut in cuts]
-    return max(cut for cut, count in zip(cuts, right, strict=True) if count == max(right))
-
-
-def slow_folds(scores: list[float], same: list[bool], folds: int) -> tuple[list[float], list[float]]:
-    accuracies, thresholds, start = [], [], 0
-    for fold in range(folds):
-        stop = start + len(scores) // folds + (fold < len(scores) % folds)
-        threshold = slow_best_threshold(scores[:start] + scores[stop:], same[:start] + same[stop:])
-        held_out = list(zip(scores[start:stop], same[start:stop], strict=True))
-        accuracies.append(sum((s >= threshold) == flag for s, flag in held_out) / len(held_out))
-        thresholds.append(threshold)
-        start = stop
-    return accuracies, thresholds
-
-
-def slow_tar(scores: list[float], same: list[bool], far: float) -> float | None:
-    genuine = [s for s, flag in zip(scores, same, strict=True) if flag]
-    impostors = [s for s, flag in zip(scores, same, strict=True) if not flag]
-    allowed = math.floor(Fraction(str(far)) * len(impostors))
-    if allowed < 1:
-        return None
-    cuts = [*scores, math.nextafter(max(scores), math.inf)]
-    fair = [cut for cut in cuts if sum(s >= cut for s in impostors) <= allowed]
-    return sum(s >= min(fair) for s in genuine) / len(genuine)
-
-
-def slow_auc(scores: list[float], same: list[bool]) -> float:
-    genuine = [s for s, flag in zip(scores, same, strict=True) if flag]
-    impostors = [s for s, flag in zip(scores, same, strict=True) if not flag]
-    wins = sum((g > i) + 0.5 * (g == i) for g in genuine for i in impostors)
-    return wins / (len(genuine) * len(impostors))
-
-
-def slow_eer(scores: list[float], same: list[bool]) -> float:
-    """Walk the ROC's segments until the false accepts reach the false rejects."""
-    genuine = [s for s, flag in zip(scores, same, strict=True) if flag]
-    impostors = [s for s, flag in zip(scores, same, strict=True) if not flag]
-    previous = (0.0, 1.0)
-    for cut in sorted(set(scores), reverse=True):
-        far = sum(s >= cut for s in impostors) / len(impostors)
-        frr = sum(s < cut for s in genuine) / len(genuine)
-        if far >= frr:
-            step = (previous[1] - previous[0]) / ((far - previous[0]) + (previous[1] - frr))
-            return previous[0] + step * (far - previous[0])
-        previous = (far, frr)
-    raise AssertionError("the last cut accepts everything")
 
 
 @st.composite
@@ -258,47 +202,6 @@ def test_input_is_not_changed() -> None:
     verify(scores, same, folds=2)
     np.testing.assert_array_equal(scores, kept[0])
     np.testing.assert_array_equal(same, kept[1])
-
-
-# Scores of embeddings
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_pair_scores_are_cosines(dtype: type) -> None:
-    rows = np.random.default_rng(0).normal(size=(10, 7)).astype(dtype)
-    expected = [
-        float(np.dot(a, b) / math.sqrt(np.dot(a, a) * np.dot(b, b)))
-        for a, b in rows.astype(np.float64).reshape(5, 2, 7)
-    ]
-    scores = pair_scores(rows)
-    assert scores.dtype == np.float64
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-14)
-
-
-def test_pair_scores_of_tiny_and_large_rows() -> None:
-    scores = pair_scores(np.array([[1e-38, 0], [3e38, 3e38]], dtype=np.float32))
-    assert scores == pytest.approx([math.sqrt(0.5)])
-
-
-@pytest.mark.parametrize(
-    ("row", "value", "match"),
-    [
-        (3, 0.0, r"embedding 3 \(pair 1\) is zero"),
-        (2, np.nan, "embedding 2 .* not finite"),
-        (5, np.inf, "5 .*not"),
-    ],
-)
-def test_rows_without_direction(row: int, value: float, match: str) -> None:
-    rows = np.ones((6, 4))
-    rows[row] = value
-    with pytest.raises(ValueError, match=match):
-        pair_scores(rows)
-
-
-@pytest.mark.parametrize("shape", [(3, 4), (4,), (2, 2, 2)])
-def test_pair_scores_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="two rows a pair"):
-        pair_scores(np.ones(shape))
 
 
 # What people and programs read

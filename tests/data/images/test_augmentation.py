@@ -7,7 +7,7 @@ import pytest
 
 from partialfc.data.images.augmentation import LUMA, Augment, augment, draw
 from partialfc.data.images.codec import Pixels
-from tests.data.images.test_codec import scene
+from tests.data.images.scene import scene
 
 MOVES = Augment(flip=True, shift=0.1, scale=0.1, rotate=15)
 EVERYTHING = Augment(

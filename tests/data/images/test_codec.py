@@ -15,13 +15,7 @@ from PIL import Image
 
 from partialfc.data.images.codec import Pixels, check, decode, encode_jpeg, encode_png, resize
 from partialfc.errors import ImageError
-
-
-def scene(channels: int = 3, size: int = 48) -> Pixels:
-    """A smooth picture that differs in every direction and channel."""
-    y, x = np.mgrid[:size, :size] / size
-    planes = [200 * x, 200 * y, 60 + 100 * x * y][:channels]
-    return np.stack(planes, axis=2).astype(np.uint8)
+from tests.data.images.scene import scene
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

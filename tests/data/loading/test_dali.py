@@ -5,10 +5,8 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,7 @@ from partialfc.training.loop import train
 from partialfc.training.objects import build_loader_from
 from partialfc.training.progress import read_metrics
 from tests import train_cases
-from tests.data.loading.test_loader import Pictures, Trouble, joined, noise, quick_workers
+from tests.data.loading.cases import Pictures, Trouble, joined, take
 from tests.paths import MXNET, ROOT
 from tests.train_cases import small_config
 
@@ -40,18 +38,13 @@ needs_dali = pytest.mark.skipif(
     reason="NVIDIA DALI is not installed: pip install 'partialfc[dali]'",
 )
 
-__all__ = ["quick_workers"]  # the fixture that lets workers start at once
+pytestmark = pytest.mark.usefixtures("quick_workers")
 
 
 @pytest.fixture(scope="module")
 def faces() -> RecordSource:
     """128 JPEGs of 112 x 112, 16 classes, as MXNet packs them."""
     return RecordSource(FIXTURE)
-
-
-@pytest.fixture(scope="module")
-def pictures() -> Pictures:
-    return Pictures(noise(11))
 
 
 def options(**changes: Any) -> dict[str, Any]:
@@ -66,10 +59,6 @@ def small(**changes: Any) -> dict[str, Any]:
 
 def dali(source: Source, device: torch.device = CPU, **changes: Any) -> Loader:
     return build_dali_loader(source, device=device, **options(**changes))
-
-
-def take(loader: Iterator[Batch], count: int) -> list[Batch]:
-    return list(islice(loader, count))
 
 
 def difference(left: Batch, right: Batch) -> torch.Tensor:

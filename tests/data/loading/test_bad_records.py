@@ -1,0 +1,103 @@
+"""Samples that cannot be read: each is named by the error of its kind, some may be replaced."""
+
+import re
+from itertools import islice
+
+import pytest
+import torch
+
+from partialfc.data.loading.sampler import BatchSampler
+from partialfc.errors import DataError, ImageError, LabelError, RecordError
+from tests.data.loading.cases import (
+    Pictures,
+    Trouble,
+    build,
+    joined,
+    read_until_error,
+    take,
+)
+
+pytestmark = [
+    pytest.mark.usefixtures("quick_workers"),
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
+]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("kind", "expected", "message"),
+    [
+        ("image", ImageError, "^pictures/6.png: "),
+        ("record", RecordError, "^pictures/6.png: train.rec record 6: bad magic$"),
+        ("os", DataError, "^pictures/6.png: OSError: device gone$"),
+    ],
+)
+def test_a_bad_sample_is_named_by_the_error_of_its_kind(pictures, workers, kind, expected, message):
+    error, loader = read_until_error(Trouble(pictures.images, bad=6, kind=kind), workers)
+    assert type(error) is expected
+    assert re.search(message, str(error))
+    position = loader.position
+    pairs = next(iter(BatchSampler(11, global_batch=4, seed=1, position=position)))
+    assert 6 in [index for index, _ in pairs], "the position is that of the batch that failed"
+    with pytest.raises(expected):
+        next(loader)
+    assert loader.position == position
+
+
+def test_an_error_that_is_not_ours_keeps_its_traceback(pictures):
+    error, _ = read_until_error(Trouble(pictures.images, bad=6, kind="os"), 1)
+    assert 'raise OSError("device gone")' in error.__notes__[0]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_records_are_replaced_by_the_next_good_one_counted_and_named(pictures, caplog, workers):
+    images = list(pictures.images)
+    images[6] = images[7] = b"not an image"
+    with build(Pictures(images), workers=workers, max_bad_records=2) as loader:
+        batches = take(loader, 9)  # three epochs
+        assert loader.bad_records == 2
+    good = joined(take(build(pictures), 9))
+    pairs = [pair for batch in islice(BatchSampler(11, global_batch=4, seed=1), 9) for pair in batch]
+    for place, (index, _) in enumerate(pairs):
+        taken = 8 if index in (6, 7) else index
+        assert batches[place // 4][1][place % 4] == taken % 5
+        if taken == index:
+            assert torch.equal(batches[place // 4][0][place % 4], good[0][place])
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == 2, "each once, however often it comes up"
+    for index in (6, 7):
+        assert any(f"replaced: pictures/{index}.png: neither JPEG nor PNG" in line for line in warned)
+
+
+@pytest.mark.parametrize("kind", ["image", "record"])
+def test_one_bad_record_more_than_allowed_ends_the_run(pictures, kind):
+    source = Trouble(pictures.images, bad=6, kind=kind)
+    source.images = list(source.images)
+    source.images[8] = b"not an image"
+    error, loader = read_until_error(source, 0, max_bad_records=1)
+    assert isinstance(error, ImageError | RecordError)
+    assert re.search(r"pictures/[68]\.png: .*; max_bad_records is 1, and that many were skipped", str(error))
+    assert loader.bad_records == 1
+
+
+def test_a_replacement_is_looked_for_no_further_than_the_limit():
+    error, _ = read_until_error(Pictures([b"not an image"] * 11), 0, max_bad_records=3)
+    assert type(error) is ImageError
+    assert "max_bad_records is 3" in str(error)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("label", LabelError), ("os", DataError)])
+def test_a_wrong_label_or_a_failing_disk_is_never_skipped(pictures, kind, expected):
+    error, loader = read_until_error(
+        Trouble(pictures.images, bad=6, kind=kind, label=7), 0, max_bad_records=5
+    )
+    assert type(error) is expected
+    assert loader.bad_records == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("label", [-1, 5, 2**40])
+def test_a_label_out_of_range_is_named(pictures, workers, label):
+    error, _ = read_until_error(Trouble(pictures.images, bad=3, kind="label", label=label), workers)
+    assert type(error) is LabelError
+    assert str(error) == f"label {label} at pictures/3.png: num_classes is 5, so labels must be 0..4"

@@ -1,0 +1,127 @@
+"""Worker processes: none is left behind, and one that dies or hangs is named."""
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from partialfc.errors import DataError
+from tests.data.loading.cases import (
+    Trouble,
+    Unloadable,
+    build,
+    read_until_error,
+    take,
+)
+from tests.paths import ROOT
+
+pytestmark = [
+    pytest.mark.usefixtures("quick_workers"),
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
+]
+
+
+def test_close_leaves_no_process_behind(pictures):
+    before = set(multiprocessing.active_children())
+    loader = build(pictures, workers=2)
+    next(loader)
+    workers = set(multiprocessing.active_children()) - before
+    assert len(workers) == 2
+    loader.close()
+    assert set(multiprocessing.active_children()) <= before
+    loader.close()
+
+
+def test_batches_that_workers_have_ready_are_counted(pictures):
+    loader = build(pictures)
+    next(loader)
+    assert loader.queued == 0, "without workers nothing is read ahead"
+    with build(pictures, workers=2) as loader:
+        assert loader.queued == 0
+        next(loader)
+        deadline = time.monotonic() + 60
+        while loader.queued < 4:  # torch keeps two batches a worker under way
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        next(loader)
+        assert loader.queued >= 3
+        loader.close()
+        assert loader.queued == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (
+            "kill",
+            r"a loader worker died: pid \d+ was killed by SIGKILL \(out of memory\?\) while reading pict.*/6",
+        ),
+        ("exit", r"a loader worker died: pid \d+ exited with code 3 while reading pictures/6.png"),
+        (
+            "hang",
+            r"no batch came within timeout_seconds = 1: .*pid \d+ while reading pictures/6.png.*raise time",
+        ),
+    ],
+)
+def test_a_worker_that_dies_or_hangs_ends_in_an_error_that_names_the_sample(pictures, kind, message):
+    error, _ = read_until_error(Trouble(pictures.images, bad=6, kind=kind), 2, timeout_seconds=1)
+    assert type(error) is DataError
+    assert re.search(message, str(error))
+
+
+def test_a_worker_killed_from_outside_is_noticed(pictures):
+    before = set(multiprocessing.active_children())
+    with build(pictures, workers=1) as loader:
+        next(loader)
+        (worker,) = set(multiprocessing.active_children()) - before
+        worker.kill()
+        worker.join()
+        with pytest.raises(DataError, match=r"was killed by SIGKILL .*while"):
+            take(loader, 10)
+
+
+def test_workers_that_cannot_open_the_source_are_reported(pictures):
+    error, _ = read_until_error(Unloadable(pictures.images), 2)
+    assert type(error) is DataError
+    assert "the loader's workers did not start" in str(error)
+    assert "FileNotFoundError: train.rec" in str(error)
+
+
+def test_workers_leave_ctrl_c_to_the_main_process(pictures):
+    before = set(multiprocessing.active_children())
+    with build(pictures, workers=2) as loader:
+        next(loader)
+        for worker in set(multiprocessing.active_children()) - before:
+            os.kill(worker.pid, signal.SIGINT)
+        assert len(take(loader, 10)) == 10
+
+
+KILLED = """
+import os, signal
+from tests.data.loading.cases import Pictures, build, noise
+
+if __name__ == "__main__":
+    loader = build(Pictures(noise(5)), workers=2)
+    next(loader)
+    print("running", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_main_process_takes_its_workers_along(tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    # Workers inherit the output pipe: reading it to its end waits for the last of them.
+    done = subprocess.run(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+    assert done.stdout == b"running\n"
+    assert done.returncode == -signal.SIGKILL

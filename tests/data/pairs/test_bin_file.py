@@ -1,0 +1,119 @@
+"""InsightFace's `.bin` files: what real ones hold is read."""
+
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partialfc.data.pairs.files import read_pairs
+from tests.data.pairs.cases import PROTOCOLS, A, B, C, D, refused, write
+from tests.paths import MXNET
+
+FIXTURE = MXNET / "glyphs_pairs.bin"
+
+
+def test_reads_the_file_that_mxnet_users_have() -> None:
+    pairs = read_pairs(FIXTURE)
+    assert len(pairs.images) == 120
+    assert pairs.same.dtype == np.bool_
+    assert pairs.same.shape == (60,)
+    assert pairs.same.sum() == 30
+    assert all(image.startswith(b"\xff\xd8") and image.endswith(b"\xff\xd9") for image in pairs.images)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [True, False],
+        (1, 0),
+        [np.bool_(True), np.bool_(False)],
+        [np.int64(1), np.int64(0)],
+        [np.uint8(1), np.int32(0)],
+        np.array([True, False]),
+        np.array([1, 0]),
+        np.array([1, 0], dtype=">i4"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("numpy_images", [False, True])
+def test_reads_every_protocol_and_kind_of_flag(
+    tmp_path: Path, protocol: int, flags: object, numpy_images: bool
+) -> None:
+    images: list[object] = [A, B, C, D]
+    if numpy_images:  # one that owns its data, read-only ones, and a view with a stride
+        views = [np.frombuffer(image, np.uint8) for image in (A, B, C)]
+        images = [views[0].copy(), views[1], views[2], np.repeat(np.frombuffer(D, np.uint8), 2)[::2]]
+    pairs = read_pairs(write(tmp_path, pickle.dumps((images, flags), protocol=protocol)))
+    assert pairs.images == [A, B, C, D]
+    assert pairs.same.tolist() == [True, False]
+
+
+def test_reads_bytearrays_and_text_that_stands_for_bytes(tmp_path: Path) -> None:
+    images = [bytearray(A), B.decode("latin-1")]
+    assert read_pairs(write(tmp_path, pickle.dumps((images, [1]), protocol=5))).images == [A, B]
+
+
+# What Python 2.7's pickle and cPickle write, opcode by opcode; there is no Python 2 to ask any more.
+def _python2_protocol_2(images: bytes, flags: bytes) -> bytes:
+    return b"\x80\x02]q\x01(" + images + b"e]q\x05(" + flags + b"e\x86q\x06."
+
+
+def _short_binstring(data: bytes, memo: int) -> bytes:
+    return b"U" + bytes([len(data)]) + data + b"q" + bytes([memo])
+
+
+def test_reads_python_2_protocol_0(tmp_path: Path) -> None:
+    strings = b"".join(b"S%s\np%d\na" % (repr(image)[1:].encode(), i + 3) for i, image in enumerate((A, B)))
+    data = b"((lp1\n" + strings + b"(lp9\nI01\natp10\n."
+    pairs = read_pairs(write(tmp_path, data))
+    assert pairs.images == [A, B]
+    assert pairs.same.tolist() == [True]
+
+
+def test_reads_python_2_strings(tmp_path: Path) -> None:
+    long = b"T" + struct.pack("<i", len(B)) + B + b"q\x03"
+    data = _python2_protocol_2(_short_binstring(A, 2) + long + b"h\x02h\x03", b"\x88K\x00")
+    pairs = read_pairs(write(tmp_path, data))
+    assert pairs.images == [A, B, A, B]
+    assert pairs.same.tolist() == [True, False]
+
+
+def test_reads_python_2_numpy(tmp_path: Path) -> None:
+    dtype = b"cnumpy\ndtype\n(U\x02%sK\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
+        b"(K\x01(K%ct" % len(A) + dtype % b"u1" + b"\x89U" + bytes([len(A)]) + A + b"tb"
+    )
+    scalar = b"cnumpy.core.multiarray\nscalar\n(" + dtype % b"b1" + b"U\x01\x01tR"
+    pairs = read_pairs(write(tmp_path, _python2_protocol_2(array + _short_binstring(B, 9), scalar)))
+    assert pairs.images == [A, B]
+    assert pairs.same.tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (([A, B, C], [True]), "3 images for 1 flags"),
+        (([A, B], [True, False]), "2 images for 2 flags"),
+        (([], []), "no pairs"),
+        ([A, B], "list of 2"),
+        (([A, B], [True], []), "tuple of 3"),
+        (([A, B], True), "tuple of 2"),
+        (A, "type bytes"),
+        (None, "NoneType"),
+        (([A, 7], [True]), "image 1 is of type int"),
+        (([A, [B]], [True]), "image 1 is a list of 1"),
+        (([A, "\u2603"], [True]), "image 1 is text"),
+        (([A, np.arange(3)], [True]), "image 1 is a NumPy array"),
+        (([A, np.ones((2, 2), np.uint8)], [True]), "one-dimensional|shape"),
+        (([A, B], [2]), "flag 0 is 2"),
+        (([A, B], [None]), "flag 0 is of type NoneType"),
+        (([A, B], np.array([-1])), "flag 0 is -1"),
+    ],
+    ids=repr,
+)
+def test_wrong_structure(tmp_path: Path, content: object, match: str) -> None:
+    refused(tmp_path, pickle.dumps(content), match)
