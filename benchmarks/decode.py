@@ -29,7 +29,8 @@ import torch
 from partialfc.data.images.augmentation import Augment, augment
 from partialfc.data.images.codec import decode, encode_png, resize
 from partialfc.data.loading.dali import build_dali_loader
-from partialfc.data.loading.plain import Loader, build_loader
+from partialfc.data.loading.loader import Loader
+from partialfc.data.loading.plain import build_loader
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.errors import MissingExtraError
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partialfc.backbones.shared import check_counts, check_images, check_positive, halved
+from partialfc.backbones.sizes import check_counts, check_images, check_positive, halved
 
 FLAT = 1e-5  # far below the variance of any picture: an image of one colour becomes zeros, not noise
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from partialfc.backbones.shared import check_images, check_positive, halved
+from partialfc.backbones.sizes import check_images, check_positive, halved
 from partialfc.errors import ConfigError
 
 STAGE_CHANNELS = (64, 128, 256, 512)

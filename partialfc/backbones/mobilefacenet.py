@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from partialfc.backbones.shared import check_counts, check_images, check_positive, halved
+from partialfc.backbones.sizes import check_counts, check_images, check_positive, halved
 
 LAST_CHANNELS = 512
 STAGES = 4

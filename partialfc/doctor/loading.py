@@ -3,7 +3,7 @@
 import math
 import time
 
-from partialfc.data.loading.plain import Loader
+from partialfc.data.loading.loader import Loader
 from partialfc.doctor.check import Check, Level, green, red, yellow
 from partialfc.doctor.cost import Waiting
 

@@ -15,7 +15,8 @@ from partialfc.backbones import build_backbone
 from partialfc.config import Config
 from partialfc.data.images.augmentation import Augment
 from partialfc.data.loading.dali import build_dali_loader
-from partialfc.data.loading.plain import Loader, build_loader
+from partialfc.data.loading.loader import Loader
+from partialfc.data.loading.plain import build_loader
 from partialfc.data.pairs.files import read_pairs
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.source import Source, open_source

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from partialfc.data.glyphs.classes import Progress, choose_classes, survey
+from partialfc.data.glyphs.classes import ShowProgress, choose_classes, survey
 from partialfc.data.glyphs.fonts import Face, Pen, find_fonts, load_faces, matplotlib_fonts
 from partialfc.data.glyphs.pictures import paint, place, random_pose
 from partialfc.data.images.codec import encode_png
@@ -60,7 +60,7 @@ def build_glyphs(
     colour: bool = False,
     jitter: float = 0.0,
     seed: int = 0,
-    progress: Progress = lambda stage, done, total: None,
+    progress: ShowProgress = lambda stage, done, total: None,
 ) -> GlyphReport:
     """Draw every character that at least `min_faces` font faces draw differently, one image per face.
 
@@ -160,7 +160,7 @@ class Painter:
         return encode_png(paint(coverage, generator, jitter=self._jitter, channels=self._channels))
 
     def samples(
-        self, classes: dict[int, list[int]], stage: str, progress: Progress
+        self, classes: dict[int, list[int]], stage: str, progress: ShowProgress
     ) -> Iterator[tuple[bytes, int]]:
         """Code point -> faces, as (image, position of the code point), class by class."""
         for label, (code, faces) in enumerate(classes.items()):

@@ -21,7 +21,7 @@ SIDE = 4 * SIGNATURE_SIDE
 BLOCK = 256  # signatures that are compared with their neighbours at once
 PLACEHOLDER_CHARACTERS = 32  # a picture that more characters of a face share says nothing about any of them
 
-Progress = Callable[[str, int, int], None]
+ShowProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Survey:
     dropped: Counter[str]
 
 
-def survey(faces: Sequence[Face], *, min_faces: int, progress: Progress) -> Survey:
+def survey(faces: Sequence[Face], *, min_faces: int, progress: ShowProgress) -> Survey:
     """Draw each character that enough faces map; drop blanks, and boxes that stand for a missing glyph."""
     mapped = Counter(code for face in faces for code in face.glyphs)
     numbers: dict[bytes, int] = {}  # signature -> picture number

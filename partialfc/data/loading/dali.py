@@ -16,8 +16,7 @@ from torch.utils.dlpack import from_dlpack
 
 from partialfc.data.images.augmentation import Augment
 from partialfc.data.loading.dali_graph import build_pipeline
-from partialfc.data.loading.loader import BatchLoader
-from partialfc.data.loading.plain import Batch, Loader
+from partialfc.data.loading.loader import Batch, BatchLoader, Loader
 from partialfc.data.loading.transforms import EncodedImages, ToEncoded
 from partialfc.data.loading.workers import WorkerLoader
 from partialfc.data.sources.source import Source

@@ -58,3 +58,7 @@ class BatchLoader(ABC, Generic[Content]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+Batch = tuple[torch.Tensor, torch.Tensor]  # images uint8 [B, C, H, W], labels int64 [B]
+Loader = BatchLoader[torch.Tensor]  # what training reads from: the plain loader, or DALI's

@@ -1,15 +1,10 @@
-"""What training reads from, and the loader that decodes on the CPU."""
-
-import torch
+"""The plain loader: worker processes decode and augment on the CPU."""
 
 from partialfc.data.images.augmentation import Augment
-from partialfc.data.loading.loader import BatchLoader
+from partialfc.data.loading.loader import Loader
 from partialfc.data.loading.transforms import ToPixels
 from partialfc.data.loading.workers import WorkerLoader
 from partialfc.data.sources.source import Source
-
-Batch = tuple[torch.Tensor, torch.Tensor]  # images uint8 [B, C, H, W], labels int64 [B]
-Loader = BatchLoader[torch.Tensor]  # of `build_loader` or partialfc.data.loading.dali.build_dali_loader
 
 
 def build_loader(

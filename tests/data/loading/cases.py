@@ -15,7 +15,8 @@ import torch
 
 from partialfc.data.images.augmentation import Augment
 from partialfc.data.images.codec import encode_png
-from partialfc.data.loading.plain import Batch, Loader, build_loader
+from partialfc.data.loading.loader import Batch, Loader
+from partialfc.data.loading.plain import build_loader
 from partialfc.errors import RecordError
 
 PLAIN = Augment(flip=False, shift=0.0, scale=0.0, rotate=0.0, fill=0)

@@ -5,7 +5,7 @@ import multiprocessing.forkserver
 
 import pytest
 
-from partialfc.data.loading.plain import Batch
+from partialfc.data.loading.loader import Batch
 from tests.data.loading import cases
 from tests.data.loading.cases import VARIED, Pictures, build, noise, take
 

@@ -16,7 +16,8 @@ import torch
 from partialfc.data.images.augmentation import Augment
 from partialfc.data.images.codec import encode_png
 from partialfc.data.loading.dali import DaliLoader, build_dali_loader
-from partialfc.data.loading.plain import Batch, Loader, build_loader
+from partialfc.data.loading.loader import Batch, Loader
+from partialfc.data.loading.plain import build_loader
 from partialfc.data.loading.workers import WorkerLoader
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Source

@@ -1,4 +1,4 @@
-"""What every backbone checks about its arguments and its input."""
+"""The sizes of a backbone: what is checked of its arguments and its input, and how sides shrink."""
 
 from collections.abc import Sequence
 
