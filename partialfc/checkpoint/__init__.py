@@ -1,6 +1,6 @@
 """Checkpoints that any number of ranks can read: save, load, reshard, and what is kept.
 
-May import `distributed`, `files` and `errors`.
+May import `distributed`, `files`, `unpickling` and `errors`.
 """
 
 from partialfc.checkpoint.folder import (

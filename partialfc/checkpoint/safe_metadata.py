@@ -1,47 +1,48 @@
 """Reading a distributed checkpoint's metadata without trusting its pickle."""
 
-import io
-import pickle
+from collections import OrderedDict
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint import filesystem, metadata
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata, StorageMeta
+from torch.serialization import _get_layout
 
 from partialfc.errors import CheckpointError
-
-ALLOWED = {
-    ("torch", "Size"),
-    ("torch.serialization", "_get_layout"),
-    ("torch.distributed.checkpoint.metadata", "Metadata"),
-    ("torch.distributed.checkpoint.metadata", "MetadataIndex"),
-    ("torch.distributed.checkpoint.metadata", "TensorStorageMetadata"),
-    ("torch.distributed.checkpoint.metadata", "TensorProperties"),
-    ("torch.distributed.checkpoint.metadata", "ChunkStorageMetadata"),
-    ("torch.distributed.checkpoint.metadata", "StorageMeta"),
-    ("torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING"),
-    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
-    ("collections", "OrderedDict"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "WindowsPath"),
-}
+from partialfc.unpickling import load_allowed
 
 
 def _member(kind: object, name: str) -> _MEM_FORMAT_ENCODING:
     """A member of an enum, which Python 3.11.0 to 3.11.3 (Debian 12's is one) pickle as a call of getattr."""
     if kind is not _MEM_FORMAT_ENCODING or name not in _MEM_FORMAT_ENCODING.__members__:
-        raise CheckpointError(f"its metadata asks for {name} of {kind}, which no checkpoint of ours holds")
+        raise CheckpointError(f"the pickle asks for {name} of {kind}, which no checkpoint of ours holds")
     return _MEM_FORMAT_ENCODING[name]
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("builtins", "getattr"):
-            return _member
-        is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-        if is_dtype or (module, name) in ALLOWED:
-            return super().find_class(module, name)
-        raise CheckpointError(f"its metadata asks for {module}.{name}, which no checkpoint of ours holds")
+ALLOWED: dict[tuple[str, str], object] = {
+    ("builtins", "getattr"): _member,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("pathlib", "PosixPath"): PurePosixPath,  # where it was written: kept, never opened
+    ("pathlib", "WindowsPath"): PureWindowsPath,
+    ("torch", "Size"): torch.Size,
+    ("torch.serialization", "_get_layout"): _get_layout,
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): filesystem._StorageInfo,
+}
+ALLOWED |= {
+    ("torch.distributed.checkpoint.metadata", name): getattr(metadata, name)
+    for name in (
+        "Metadata",
+        "MetadataIndex",
+        "TensorStorageMetadata",
+        "TensorProperties",
+        "ChunkStorageMetadata",
+        "StorageMeta",
+        "_MEM_FORMAT_ENCODING",
+    )
+}
+ALLOWED |= {("torch", name): dtype for name, dtype in vars(torch).items() if isinstance(dtype, torch.dtype)}
 
 
 class SafeReader(FileSystemReader):
@@ -55,11 +56,11 @@ class SafeReader(FileSystemReader):
         with self.fs.create_stream(path, "rb") as stream:
             content = stream.read()
         try:
-            metadata = _Unpickler(io.BytesIO(content)).load()
-        except (pickle.UnpicklingError, EOFError, AttributeError, IndexError) as error:
+            found = load_allowed(content, ALLOWED, error=CheckpointError)
+        except CheckpointError as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
-        if not isinstance(metadata, Metadata):
-            raise CheckpointError(f"{path} is damaged: it holds {type(metadata).__name__}")
-        metadata.storage_meta = metadata.storage_meta or StorageMeta()
-        metadata.storage_meta.load_id = self.load_id
-        return metadata
+        if not isinstance(found, Metadata):
+            raise CheckpointError(f"{path} is damaged: it holds {type(found).__name__}")
+        found.storage_meta = found.storage_meta or StorageMeta()
+        found.storage_meta.load_id = self.load_id
+        return found

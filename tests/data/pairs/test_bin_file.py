@@ -106,7 +106,7 @@ def test_reads_python_2_numpy(tmp_path: Path) -> None:
         (None, "NoneType"),
         (([A, 7], [True]), "image 1 is of type int"),
         (([A, [B]], [True]), "image 1 is a list of 1"),
-        (([A, "\u2603"], [True]), "image 1 is text"),
+        (([A, "\u2603"], [True]), "image 1 is of type str"),
         (([A, np.arange(3)], [True]), "image 1 is a NumPy array"),
         (([A, np.ones((2, 2), np.uint8)], [True]), "one-dimensional|shape"),
         (([A, B], [2]), "flag 0 is 2"),

@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,18 @@ from tests.data.pairs.cases import PROTOCOLS, A, B, refused, write
 
 
 class Reduces:
-    """Pickles as a call: `function(*arguments)`."""
+    """Pickles as a call, `function(*arguments)`, and a state that is set on what it returns."""
 
-    def __init__(self, function: object, *arguments: object) -> None:
-        self.call = (function, arguments)
+    def __init__(self, function: object, *arguments: object, state: object = None) -> None:
+        self.call = (function, arguments, state)
 
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+    def __reduce__(self) -> tuple[object, ...]:
         return self.call
+
+
+def in_a_pair(pickled: bytes) -> bytes:
+    """The same as the first of two images."""
+    return b"((l" + pickled.removesuffix(b".") + b"aS'b'\na(lI01\nat."
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -66,32 +72,149 @@ def test_a_refused_call_has_not_run(tmp_path: Path) -> None:
         (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x06exit 1\x85R.", "asks for os.system"),
         (b"\x80\x04\x8c\x05numpy\x8c\x0fdtype.__class__\x93.", r"asks for numpy.dtype.__class__"),
         (b"\x80\x02csubprocess\nPopen\n)\x81.", "asks for subprocess.Popen"),
-        (b"\x80\x02cnumpy\ndtype\n)\x81.", "damaged pickle|class"),
-        (b"cnumpy\nndarray\n(I9\ntR.", "calling its class"),
-        (b"cnumpy.core.multiarray\nscalar\n(tR.", "NumPy scalar"),
-        (b"cnumpy.core.numeric\n_frombuffer\n(tR.", "NumPy array"),
-        (b"cnumpy\ndtype\n(tR.", "NumPy dtype"),
-        (b"cnumpy\ndtype\n(S'O'\ntR.", "of type b'O'"),
-        (b"cnumpy\ndtype\n(S'u1'\ntR(I3\nS'?'\ntb.", "NumPy dtype"),
-        (b"cnumpy\ndtype\n(tb.", "state for a function"),
-        (b"cnumpy.core.multiarray\n_reconstruct\n(tR(tb.", "NumPy array"),
-        (b"c_codecs\nencode\n(Vabc\nVrot13\ntR.", "encoding"),
-        (b"Pid\n.", "PERSID"),
-        (b"Nq\x00Q.", "BINPERSID|memo"),
-        (b"\x80\x02\x82\x01.", "EXT1"),
-        (b"\x80\x05\x97.", "NEXT_BUFFER"),
-        (b"\x80\x02}.", "EMPTY_DICT"),
-        (b"\x80\x04\x8f.", "EMPTY_SET"),
-        (b"G\x3f\xf0\x00\x00\x00\x00\x00\x00.", "BINFLOAT"),
-        (b"Nr\xff\xff\xff\x7f.", "memo index"),
-        (b"N" + b"p2147483647\n.", "memo index"),
-        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".", "truncated"),
-        (b"\x80\x63N.", "damaged|protocol"),
+        (b"cnumpy\ndtype\n(tb.", "sets the state of a type"),
+        (b"Pid\n.", "persistent id"),
+        (b"Nq\x00Q.", "persistent id"),
+        (b"\x80\x02\x82\x01.", "number 1 of the extension registry"),
+        (b"\x80\x05\x97.", "out-of-band"),
+        (b"\x80\x63N.", "damaged .*protocol"),
     ],
     ids=repr,
 )
 def test_refuses_hand_made_pickles(tmp_path: Path, pickled: bytes, match: str) -> None:
     refused(tmp_path, pickled, match)
+    refused(tmp_path, in_a_pair(pickled), match)
+
+
+@pytest.mark.parametrize(
+    ("pickled", "kind", "match"),
+    [
+        (b"cnumpy\ndtype\n.", "of type type", "image 0 is of type type"),
+        (b"\x80\x02cnumpy\ndtype\n)\x81.", "NumPy's", "neither a number nor an array"),
+        (b"cnumpy\nndarray\n(I9\ntR.", "NumPy's", "neither a number nor an array"),
+        (b"cnumpy.core.multiarray\nscalar\n(tR.", "NumPy's", "neither a number nor an array"),
+        (b"cnumpy.core.numeric\n_frombuffer\n(tR.", "NumPy's", "neither a number nor an array"),
+        (b"cnumpy\ndtype\n(tR.", "NumPy's", "neither a number nor an array"),
+        (b"cnumpy\ndtype\n(S'O'\ntR.", "NumPy's", "neither a number nor an array"),
+        (b"cnumpy\ndtype\n(S'u1'\ntR(I3\nS'?'\ntb.", "NumPy's", "neither a number nor an array"),
+        (b"cnumpy.core.multiarray\n_reconstruct\n(tR(tb.", "NumPy's", "neither a number nor an array"),
+        (b"c_codecs\nencode\n(Vabc\nVrot13\ntR.", "NumPy's", "neither a number nor an array"),
+        (b"c_codecs\nencode\n(Vab\\u2603\nVlatin1\ntR.", "NumPy's", "image 0 is of type NoneType"),
+        (b"\x80\x02}.", "of type dict", "image 0 is of type dict"),
+        (b"\x80\x04\x8f.", "of type set", "image 0 is of type set"),
+        (b"G\x3f\xf0\x00\x00\x00\x00\x00\x00.", "of type float", "image 0 is of type float"),
+        (b"L" + b"9" * 4000 + b"L\n.", "of type int", "image 0 is of type int"),
+    ],
+    ids=lambda value: repr(value[:40]),
+)
+def test_takes_only_plain_data(tmp_path: Path, pickled: bytes, kind: str, match: str) -> None:
+    refused(tmp_path, pickled, f"the pickle is .*{kind}.*: it must be two lists")
+    refused(tmp_path, in_a_pair(pickled), match)
+
+
+_OBJECT_FIELD = Reduces(
+    np.dtype, "V8", False, True, state=(3, "|", None, ("f",), {"f": (np.dtype("O"), 0)}, 8, 1, 0)
+)
+_UNSIGNED = Reduces(np.dtype, "u1", False, True, state=(3, "|", None, None, None, -1, -1, 0))
+_OBJECT = Reduces(np.dtype, "O", False, True, state=(3, "|", None, None, None, -1, -1, 63))
+_scalar, _reconstruct = np._core.multiarray.scalar, np._core.multiarray._reconstruct
+_frombuffer = np._core.numeric._frombuffer
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("payload", "match"),
+    [
+        pytest.param(
+            Reduces(_frombuffer, b"A" * 8, _OBJECT_FIELD, (1,), "C"),
+            r"type b'\|V8'",
+            id="array at address 0x4141414141414141",
+        ),
+        pytest.param(
+            Reduces(_scalar, _OBJECT_FIELD, b"A" * 8),
+            r"type b'\|V8'",
+            id="object at address 0x4141414141414141",
+        ),
+        pytest.param(Reduces(_scalar, _OBJECT, [A]), r"type b'\|O'", id="any object"),
+        pytest.param(
+            Reduces(_reconstruct, np.ndarray, (0,), b"b", state=(1, (1,), _OBJECT, False, [A])),
+            r"type b'\|O'",
+            id="array of any objects",
+        ),
+        pytest.param(
+            Reduces(_reconstruct, np.ndarray, (1 << 33,), b"b"), "neither a number nor an array", id="8 GB"
+        ),
+        pytest.param(Reduces(np.ndarray, (1 << 29,), "O"), "neither a number nor an array", id="4 GB"),
+        pytest.param(
+            Reduces(_reconstruct, np.ndarray, (0,), b"b", state=(1, (1 << 40,), _UNSIGNED, False, A)),
+            r"shape \(1099511627776,\) with 4 elements",
+            id="array that lies about its shape",
+        ),
+        pytest.param(Reduces(_frombuffer, A, _UNSIGNED, 4, "C"), "shape 4 with 4 elements", id="no shape"),
+        pytest.param(
+            Reduces(_reconstruct, np.ndarray, (0,), b"b", state=(1, (4,), _UNSIGNED, False, 1 << 40)),
+            "is of type int: it must be bytes",
+            id="array of no bytes",
+        ),
+        pytest.param(
+            Reduces(_scalar, _UNSIGNED, 1 << 40), "is of type int: it must be bytes", id="scalar of no bytes"
+        ),
+    ],
+)
+def test_numpys_own_functions_are_not_called(
+    tmp_path: Path, payload: Reduces, match: str, protocol: int
+) -> None:
+    """The names are what those would make of it."""
+    for pair in (([payload, B], [True]), ([A, B], payload), ([A, B], [payload])):
+        refused(tmp_path, pickle.dumps(pair, protocol), match)
+
+
+def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
+    state = (1, (10**5000,), _UNSIGNED, False, A)
+    huge = Reduces(_reconstruct, np.ndarray, (0,), b"b", state=state)
+    refused(tmp_path, pickle.dumps(([huge, B], [True])), "damaged pickle: Exceeds the limit")
+    refused(tmp_path, pickle.dumps(([A, B], [10**5000])), "damaged pickle: Exceeds the limit")
+    refused(tmp_path, in_a_pair(b"(" * 50_000 + b"t" * 50_000 + b"."), "image 0 is a tuple of 1")
+
+
+def test_an_array_whose_data_is_itself_is_refused(tmp_path: Path) -> None:
+    dtype = b"cnumpy\ndtype\n(S'u1'\ntR(I3\nS'|'\ntb"
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(tRp1\n(I1\n(I1\nt" + dtype + b"I00\ng1\ntb"
+    refused(tmp_path, in_a_pair(array + b"."), "damaged pickle: maximum recursion")
+
+
+# Eight bytes of file that make a careless reader reserve gigabytes, or images made again and again
+_TEXT = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20)
+_ENCODED = b"c_codecs\nencode\nq\x010" + _TEXT + b"q\x020X\x06\x00\x00\x00latin1q\x030"
+
+
+@pytest.mark.parametrize(
+    ("pickled", "match"),
+    [
+        (b"Nr\xff\xff\xff\x0f.", "of type NoneType"),
+        (b"Nr\xff\xff\xff\x7f.", "of type NoneType"),
+        (b"Np2147483647\n.", "of type NoneType"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".", "truncated"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 63) + b".", "truncated"),
+        (b"\x80\x05\x96" + struct.pack("<Q", 1 << 33) + b".", "truncated"),
+        (b"\x80\x04\x8d" + struct.pack("<Q", 1 << 33) + b".", "truncated"),
+        (b"\x80\x04\x95" + struct.pack("<Q", 1 << 33) + b".", "truncated"),
+        (b"\x8b" + struct.pack("<i", (1 << 31) - 1) + b".", "truncated"),
+        (b"(](" + _TEXT + b"q\x01" + b"h\x01" * 4000 + b"e](I01\nI00\net.", "4001 images for 2 flags"),
+        (
+            _ENCODED + b"(](" + b"h\x01h\x02h\x03\x86R" * 200 + b"e](I01\nI00\net.",
+            r"images 0\.\.\d take more bytes than the file",
+        ),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_small_files_take_little_memory(tmp_path: Path, pickled: bytes, match: str) -> None:
+    tracemalloc.start()
+    try:
+        refused(tmp_path, pickled, match)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_array_that_lies_about_its_shape(tmp_path: Path) -> None:

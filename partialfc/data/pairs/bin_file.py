@@ -1,0 +1,161 @@
+"""InsightFace's `.bin` file: a pickle of (2P encoded images, P flags), by Python 2 or 3 and NumPy 1 or 2.
+
+NumPy's own functions are not among what the pickle gets: with a dtype whose state lies, they take bytes of
+the file for addresses in memory. What it asks of NumPy is noted while it is read, and looked at afterwards.
+"""
+
+import contextlib
+import pickle
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from partialfc.errors import PairsError
+from partialfc.unpickling import load_allowed
+
+_PLAIN_DTYPE = re.compile(rb"[<>=|](b1|[iu][1248])")  # byte order, kind and size of bools and integers
+
+
+class _Noted:
+    """A call that the pickle asks for, not made: its arguments, and the state to set on what it returns."""
+
+    arguments: tuple[object, ...] = ()
+    state: object = None
+
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+
+_ALLOWED = dict.fromkeys(
+    (
+        ("_codecs", "encode"),
+        ("numpy", "dtype"),
+        ("numpy", "ndarray"),
+        *(
+            (f"{core}.{module}", name)
+            for core in ("numpy.core", "numpy._core")  # before and since NumPy 2
+            for module, name in (
+                ("multiarray", "_reconstruct"),
+                ("multiarray", "scalar"),
+                ("numeric", "_frombuffer"),
+            )
+        ),
+    ),
+    _Noted,
+)
+
+
+def parse_bin(data: bytes) -> tuple[list[bytes], list[bool]]:
+    """A file's content -> 2P encoded images, and P flags: True for the same identity. Raises PairsError."""
+    stored = load_allowed(data, _ALLOWED, error=PairsError)
+    try:
+        match stored:
+            case (list() | tuple() as images, list() | tuple() | _Noted() as flags):
+                return _images(images, room=len(data)), _flags(flags)
+            case _:
+                raise PairsError(
+                    f"the pickle is {_kind(stored)}: it must be two lists, of encoded images and of flags"
+                )
+    except PairsError:
+        raise
+    except Exception as error:  # a number too large to be shown, a nesting too deep: the file's fault too
+        raise PairsError(f"damaged pickle: {error}") from error
+
+
+def format_bin(images: Sequence[bytes], same: Sequence[bool]) -> bytes:
+    """The content of a file that other trainers read as well; equal pairs give equal bytes."""
+    # Pickle stores an object once however often it is listed, by identity: make that go by content.
+    unique: dict[bytes, bytes] = {}
+    stored = [unique.setdefault(image, image) for image in map(bytes, images)]
+    return pickle.dumps((stored, list(same)), protocol=4)
+
+
+def _images(stored: Sequence[object], *, room: int) -> list[bytes]:
+    """Each object that is listed becomes an image once; together they take no more than the file's `room`."""
+    made: dict[int, bytes] = {}  # by identity
+    for index, value in enumerate(stored):
+        if id(value) not in made:
+            made[id(value)] = _image(_plain(value), index)
+            room -= len(made[id(value)])
+            if room < 0:
+                raise PairsError(f"images 0..{index} take more bytes than the file has")
+    return [made[id(value)] for value in stored]
+
+
+def _image(value: object, index: int) -> bytes:
+    match value:
+        case bytes() | str() if (encoded := _bytes(value)) is not None:
+            return encoded
+        case np.ndarray() if value.dtype.itemsize == 1 and value.dtype != np.bool_:
+            return value.tobytes()
+    raise PairsError(f"image {index} is {_kind(value)}: it must be an encoded image's bytes")
+
+
+def _flags(stored: object) -> list[bool]:
+    values = _plain(stored)
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    if not isinstance(listed, list | tuple):
+        raise PairsError(f"the flags are {_kind(listed)}: they must be a list")
+    return [_flag(_plain(value), index) for index, value in enumerate(listed)]
+
+
+def _flag(value: object, index: int) -> bool:
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    shown = value if isinstance(value, int) else _kind(value)
+    raise PairsError(f"flag {index} is {shown}: it must be a bool, or 0 or 1")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, np.ndarray | _Noted):
+        return "a NumPy array" if isinstance(value, np.ndarray) else "something of NumPy's"
+    return f"of type {type(value).__name__}"
+
+
+def _plain(value: object) -> object:
+    """What was noted as bytes, a bool, an int or an array [n]; anything else as it is."""
+    match value:
+        case _Noted(arguments=(str() as text, "latin1" | b"latin1")):  # bytes, in protocols 0 to 2
+            return _bytes(text)
+        case _Noted(arguments=(_Noted() as dtype, data)):  # scalar
+            return _array(dtype, (1,), data)[0].item()
+        case _Noted(arguments=(data, _Noted() as dtype, shape, _)):  # _frombuffer
+            return _array(dtype, shape, data)
+        case _Noted(state=(_, shape, _Noted() as dtype, _, data)):  # _reconstruct
+            return _array(dtype, shape, data)
+        case _Noted():
+            raise PairsError("the pickle holds something of NumPy's that is neither a number nor an array")
+    return value
+
+
+def _array(dtype: _Noted, shape: object, data: object) -> np.ndarray:
+    match dtype:
+        case _Noted(arguments=(code, *_), state=(_, order, *_)):
+            name = (_bytes(order) or b"") + (_bytes(code) or b"")
+        case _:
+            name = b""
+    if not _PLAIN_DTYPE.fullmatch(name):
+        raise PairsError(
+            f"the pickle holds NumPy data of type {name[:20]!r}: only bools and integers are read"
+        )
+    raw = _bytes(_plain(data))
+    if raw is None:
+        raise PairsError(f"the pickle holds NumPy data that is {_kind(data)}: it must be bytes")
+    values = np.frombuffer(raw, name.decode())
+    if shape != values.shape:
+        raise PairsError(f"the pickle holds a NumPy array of shape {shape} with {len(values)} elements")
+    return values
+
+
+def _bytes(value: object) -> bytes | None:
+    """Bytes; or text that stands for them, as Python 3 reads what Python 2 wrote; else None."""
+    if isinstance(value, str):
+        with contextlib.suppress(UnicodeEncodeError):
+            return value.encode("latin-1")
+    return value if isinstance(value, bytes) else None

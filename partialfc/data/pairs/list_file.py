@@ -1,0 +1,58 @@
+"""Lists of one's own images: a line `path_a path_b 1` for the same identity, or `path_a path_b 0` for two."""
+
+import csv
+from pathlib import Path
+
+from partialfc.errors import PairsError
+
+
+def parse_list(data: bytes, folder: Path) -> tuple[list[bytes], list[bool]]:
+    """A list's content -> 2P encoded images, read from `folder`, and P flags: True for the same identity.
+
+    Raises PairsError, which names the line.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        bad_line = data.count(b"\n", 0, error.start) + 1
+        raise PairsError(f"line {bad_line}: not UTF-8 text; save the list as UTF-8") from error
+    images: list[bytes] = []
+    same: list[bool] = []
+    read: dict[str, bytes] = {}  # an image is usually part of several pairs
+    for number, line in enumerate(map(str.strip, text.split("\n")), start=1):
+        if not line or line.startswith("#"):
+            continue
+        first, second, flag = _fields(line, number)
+        for name in (first, second):
+            if name not in read:
+                read[name] = _read(folder / name, number)
+            images.append(read[name])
+        same.append(flag == "1")
+    return images, same
+
+
+def _read(path: Path, number: int) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PairsError(f"line {number}: cannot read {path}: {error.strerror}") from error
+
+
+def _fields(line: str, number: int) -> tuple[str, str, str]:
+    for separator in ("\t", ",", None):
+        match [field.strip() for field in _split(line, separator)]:
+            case [first, second, "0" | "1" as flag] if first and second:
+                return first, second, flag
+    raise PairsError(
+        f"line {number}: {line!r} must be path_a, path_b and 1 (same) or 0 (not), separated by tabs, commas "
+        "or blanks"
+    )
+
+
+def _split(line: str, separator: str | None) -> list[str]:
+    if separator is None:
+        return line.split()
+    try:
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True))
+    except csv.Error:  # an odd quote: not this separator
+        return []
