@@ -1,4 +1,4 @@
 """How good embeddings are: images to embeddings, pairs to scores, scores to figures.
 
-May import `data`, `distributed` and `errors`.
+May import `data`, `distributed`, `files` and `errors`.
 """

@@ -11,6 +11,7 @@ from partialfc.data.pairs.files import PairSet
 from partialfc.distributed.world import World
 from partialfc.evaluation.evaluate import evaluate_pairs
 from partialfc.evaluation.verification import Verification
+from partialfc.files import replacing
 
 
 class VerificationSets:
@@ -36,5 +37,6 @@ class VerificationSets:
             if self._world.rank == 0:
                 self._folder.mkdir(exist_ok=True)
                 file = self._folder / f"{name}.{'latest' if step else 'untrained'}.npz"
-                np.savez(file, scores=scores, same=pairs.same, step=step)  # for the ROC
+                with replacing(file) as beside, beside.open("wb") as npz:
+                    np.savez(npz, scores=scores, same=pairs.same, step=step)  # for the ROC
             yield name, result

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +19,7 @@ from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.insightface import write_source
 from partialfc.errors import ConfigError, DataError
+from partialfc.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -113,19 +112,18 @@ def build_glyphs(
     settings = {"size": size, "min_faces": min_faces, "colour": colour, "jitter": jitter, "seed": seed}
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    partial.mkdir()
-    try:
+    with replacing(out) as beside:
+        beside.mkdir()
         source = _Held(list(painter.samples(held_out, "drawing pairs", progress)), len(held_out))
-        write_pairs(partial / "pairs.bin", make_pairs(source, pairs=pairs, seed=seed))
+        write_pairs(beside / "pairs.bin", make_pairs(source, pairs=pairs, seed=seed))
         images = write_source(
-            partial / "train.rec",
+            beside / "train.rec",
             painter.samples(training, "drawing images", progress),
             num_classes=len(training),
             image_size=(size, size),
         )
         lines = (f"{label}\tU+{code:04X}\t{chr(code)}\n" for label, code in enumerate(training))
-        (partial / "classes.txt").write_text("".join(lines), encoding="utf-8", newline="\n")
+        (beside / "classes.txt").write_text("".join(lines), encoding="utf-8", newline="\n")
         report = GlyphReport(
             faces=len({face for drawn_by in classes.values() for face in drawn_by}),
             characters=len(training),
@@ -135,10 +133,8 @@ def build_glyphs(
             dropped=dict(sorted((dropped + dropped_glyphs).items())),
             seconds=time.monotonic() - started,
         )
-        _write_report(partial / REPORT, report, settings)
-        _replace(out, partial)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _write_report(beside / REPORT, report, settings)
+        _check_replaceable(out)  # again: drawing may have taken minutes
     return report
 
 
@@ -235,15 +231,3 @@ def _is_glyph_report(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("kind") == KIND
-
-
-def _replace(out: Path, partial: Path) -> None:
-    """Put `partial` in the place of `out`, which is checked again: the build may have taken minutes."""
-    _check_replaceable(out)
-    if out.exists():
-        old = partial.with_suffix(".old")
-        out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old)
-    else:
-        partial.rename(out)

@@ -1,6 +1,5 @@
 """Verification pairs: InsightFace's `.bin` files, and plain lists of one's own images."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from partialfc.data.pairs.bin_file import format_bin, parse_bin
 from partialfc.data.pairs.list_file import parse_list
 from partialfc.errors import PairsError
+from partialfc.files import replacing
 
 LIST_SUFFIXES = (".txt", ".csv", ".tsv")
 
@@ -66,12 +66,5 @@ def write_pairs(path: str | Path, pairs: PairSet) -> None:
     """Write InsightFace's `.bin` layout; equal pairs give equal bytes, and `path` is replaced at once."""
     path = Path(path)
     data = format_bin(pairs.images, pairs.same.tolist())
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as beside:
+        beside.write_bytes(data)

@@ -16,6 +16,7 @@ import numpy as np
 
 from partialfc.data.sources.recordio import Header, RecordReader, RecordWriter, pack, unpack
 from partialfc.errors import DataError, LabelError, RecordError
+from partialfc.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -148,14 +149,9 @@ def write_source(
             "write to a folder of its own"
         )
 
-    partial = listing.with_name("property.partial")
-    try:
-        with RecordWriter(path) as writer:
-            count = _write_records(writer, samples, num_classes)
-            partial.write_text(f"{num_classes},{image_size[0]},{image_size[1]}\n")
-        partial.replace(listing)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(listing) as beside, RecordWriter(path) as writer:
+        count = _write_records(writer, samples, num_classes)
+        beside.write_text(f"{num_classes},{image_size[0]},{image_size[1]}\n")
     return count
 
 

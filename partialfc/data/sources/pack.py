@@ -9,6 +9,7 @@ from partialfc.data.images.codec import decode
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import write_source
 from partialfc.errors import DataError, ImageError
+from partialfc.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ def pack_folder(folder: str | Path, out_dir: str | Path, *, classes: Sequence[st
     images = write_source(path, _checked(source, size), num_classes=source.num_classes, image_size=size)
     # A file name that is not UTF-8 comes back as the bytes it was.
     text = "".join(f"{name}\n" for name in source.classes)
-    (out_dir / "classes.txt").write_text(text, encoding="utf-8", errors="surrogateescape")
+    with replacing(out_dir / "classes.txt") as beside:
+        beside.write_text(text, encoding="utf-8", errors="surrogateescape")
     return Packed(path, images, source.num_classes)
 
 

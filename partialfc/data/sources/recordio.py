@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 from array import array
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from partialfc.data.sources.recordio_index import read_index
 from partialfc.errors import RecordError
+from partialfc.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -196,20 +198,24 @@ class RecordReader:
 class RecordWriter:
     """Writes `path` (.rec) and its .idx: `with RecordWriter(path) as writer: writer.write(key, payload)`.
 
-    Both are written beside as *.partial and renamed when the block ends well; an error leaves nothing behind.
+    Both are written beside and renamed when the block ends well; an error leaves nothing behind.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if self.path.suffix != ".rec":
             raise ValueError(f"path {str(path)!r} must end in .rec")
-        self._index_path = self.path.with_suffix(".idx")
         self._last_key = -1
         self._end = 0
 
     def __enter__(self) -> Self:
-        self._records = _partial(self.path).open("wb")
-        self._index = _partial(self._index_path).open("wb")
+        with ExitStack() as stack:
+            # The .rec first, so that it is put in place last: where it is, all of it is.
+            records = stack.enter_context(replacing(self.path))
+            index = stack.enter_context(replacing(self.path.with_suffix(".idx")))
+            self._records = stack.enter_context(records.open("wb"))
+            self._index = stack.enter_context(index.open("wb"))
+            self._open = stack.pop_all()
         return self
 
     def write(self, key: int, payload: bytes) -> int:
@@ -233,20 +239,7 @@ class RecordWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        paths = (self._index_path, self.path)  # the .rec last: where it is, all of it is
-        try:
-            self._index.close()
-            self._records.close()
-            if error is None:
-                for path in paths:
-                    _partial(path).replace(path)
-        finally:
-            for path in paths:
-                _partial(path).unlink(missing_ok=True)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
+        self._open.__exit__(kind, error, trace)
 
 
 def _frames(payload: bytes) -> bytes:
