@@ -106,7 +106,7 @@ def report(
     output: Annotated[Path | None, typer.Option(help="PNG file; default: report.png in the run.")] = None,
 ) -> None:
     """Sum up a run, and draw its loss, its target angles and the ROC of each verification set."""
-    from partialfc.report.picture_file import check_picture
+    from partialfc.report.figure import check_picture
     from partialfc.report.run_picture import draw_report, summarise
 
     check_picture("--output", output)

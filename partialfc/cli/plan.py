@@ -51,7 +51,7 @@ def plan(
     from partialfc.plan import Speed, units
     from partialfc.plan import plan as make_plan
     from partialfc.plan.describe import describe, to_dict
-    from partialfc.report.picture_file import check_picture
+    from partialfc.report.figure import check_picture
 
     problems: list[str] = []
     with _noting(problems):

@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
 from partialfc.plan import Plan, Setting, floor_of, memory_of
 from partialfc.plan.units import show_bytes, show_seconds
-from partialfc.report.picture_file import save_picture
+from partialfc.report.figure import new_figure, save_picture
 
 POINTS = 60
 DECADES = 1.5  # on either side of the plan's own number of classes
@@ -20,11 +19,11 @@ USUAL_GPUS = (1, 8, 64)
 
 
 def draw_plan(plan: Plan, output: Path) -> Path:
-    """Write the PNG `output`, which is returned. ConfigError where it cannot be written."""
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    """Write the PNG `output`, which is returned.
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    Raises ConfigError where it cannot be written, MissingExtraError without matplotlib.
+    """
+    figure, (left, right) = new_figure(2, width=12, height=5)
     classes = _classes(plan.setting.classes)
     for colour, gpus in zip(("C0", "C1", "C2"), gpu_counts(plan.setting.gpus), strict=True):
         batch = -(-plan.setting.samples // gpus)
@@ -52,10 +51,7 @@ def draw_plan(plan: Plan, output: Path) -> Path:
     right.set(title=f"Floor of the head's step, {plan.setting.samples:,} samples")
     right.yaxis.set_major_formatter(lambda value, _: show_seconds(value).replace(".00", "").replace(".0", ""))
     figure.suptitle(_caption(plan), fontsize="medium")
-    try:
-        return save_picture(figure, output)
-    finally:
-        plt.close(figure)
+    return save_picture(figure, output)
 
 
 def gpu_counts(gpus: int) -> tuple[int, int, int]:

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
 from partialfc.errors import DataError
 from partialfc.evaluation.verification import roc, verify
-from partialfc.report.picture_file import save_picture
+from partialfc.report.figure import new_figure, save_picture
 from partialfc.training.progress import METRICS, read_metrics
 
 LOWEST_FAR = 1e-4
@@ -17,20 +16,15 @@ LOWEST_FAR = 1e-4
 def draw_report(run_dir: Path, output: Path) -> Path:
     """Draw `run_dir`'s metrics.jsonl and verification scores into the PNG `output`, which is returned.
 
-    Raises DataError where there is nothing to draw, ConfigError where it cannot be written.
+    Raises DataError where there is nothing to draw, ConfigError where it cannot be written, and
+    MissingExtraError without matplotlib.
     """
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     records = _records(run_dir, "train")
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+    figure, (left, middle, right) = new_figure(3, width=15, height=4.5)
     _draw_loss(left, records)
     _draw_angles(middle, records)
     _draw_roc(right, sorted((run_dir / "verification").glob("*.npz")))
-    try:
-        return save_picture(figure, output)
-    finally:
-        plt.close(figure)
+    return save_picture(figure, output)
 
 
 def summarise(run_dir: Path) -> str:

@@ -65,8 +65,10 @@ def make_base(buildah: Buildah) -> None:
 
 def download_wheels(folder: Path, torch: str) -> None:
     """What the image's pip is to install, fetched by this machine's pip as it is configured."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    needed = [torch, *project["project"]["dependencies"], *project["build-system"]["requires"]]
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, extras = content["project"], content["project"]["optional-dependencies"]
+    needed = [torch, *project["dependencies"], *extras["plot"], *extras["glyphs"]]
+    needed += content["build-system"]["requires"]
     subprocess.run(
         [
             sys.executable,

@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
-from fontTools import agl
-from fontTools.ttLib import TTFont
-from matplotlib.ft2font import FT2Font, LoadFlags
 from numpy.typing import NDArray
 
-from partialfc.errors import DataError
+from partialfc.errors import DataError, MissingExtraError
+
+try:
+    import matplotlib
+    from fontTools import agl
+    from fontTools.ttLib import TTFont
+    from matplotlib.ft2font import FT2Font, LoadFlags
+except ImportError as error:
+    raise MissingExtraError(
+        "glyphs are drawn with matplotlib and fonttools, of which one is not installed: "
+        "pip install 'partialfc[glyphs]'"
+    ) from error
 
 SUFFIXES = (".ttf", ".otf", ".ttc")
 OUTLINE_TABLES = ("CFF ", "CFF2", "glyf")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from partialfc.cli import app as cli
 from partialfc.errors import ConfigError
-from partialfc.report.picture_file import check_picture, save_picture
+from partialfc.report.figure import check_picture, save_picture
 from partialfc.training.progress import METRICS
 
 

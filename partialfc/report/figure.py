@@ -1,0 +1,46 @@
+"""Figures: drawn with matplotlib, which the extra `plot` installs, and written as PNG files."""
+
+from pathlib import Path
+from typing import Any
+
+from partialfc.errors import ConfigError, MissingExtraError
+
+
+def check_picture(option: str, output: Path | None) -> None:
+    """Before any work is done: `output` is None, or a .png file in a folder that exists and can be drawn.
+
+    Raises ConfigError, or MissingExtraError without matplotlib.
+    """
+    if output is None:
+        return
+    if output.suffix != ".png" or not output.parent.is_dir():
+        raise ConfigError(f"{option} is {str(output)!r}; it must be a .png file in a folder that exists")
+    _figure_class()
+
+
+def new_figure(columns: int, *, width: float, height: float) -> tuple[Any, Any]:
+    """A figure of that size in inches, and its axes [columns]. MissingExtraError without matplotlib."""
+    figure = _figure_class()(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, columns)
+
+
+def save_picture(figure: Any, output: Path) -> Path:
+    """Write a figure to the PNG `output`, which is returned. ConfigError where it cannot be written."""
+    try:
+        figure.savefig(output, dpi=110)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(
+            f"cannot write the picture {output}: {reason}; name a .png file in a folder that you may write"
+        ) from error
+    return output
+
+
+def _figure_class() -> Any:
+    try:
+        from matplotlib.figure import Figure  # not pyplot, which keeps every figure until it is closed
+    except ImportError as error:
+        raise MissingExtraError(
+            "pictures are drawn with matplotlib, which is not installed: pip install 'partialfc[plot]'"
+        ) from error
+    return Figure

@@ -1,0 +1,85 @@
+"""Without an extra, what needs it says so in one line, and nothing else needs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import train_cases
+from tests.paths import ROOT
+
+# The command in a process where these packages cannot be imported.
+WITHOUT = """
+import sys
+for name in {missing}:
+    sys.modules[name] = None
+from partialfc.cli.app import main
+main()
+"""
+PLAN = ("plan", "--classes", "10M", "--embedding", "512", "--memory", "80GB", "--batch", "128")
+
+
+def call(folder: Path, missing: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(missing=missing), *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A folder with a run of one recorded step, `run`."""
+    record = {"event": "train", "step": 1, "loss": 2.0, "seconds": 0.5, "target_angle_histogram": [0, 1]}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        (["matplotlib"], ("report", "run"), "plot"),
+        (["matplotlib"], ("report", "run", "--output", "a.png"), "plot"),
+        (["matplotlib"], (*PLAN, "--plot", "a.png"), "plot"),
+        (["matplotlib"], ("data", "glyphs", "out"), "glyphs"),
+        (["fontTools"], ("data", "glyphs", "out"), "glyphs"),
+    ],
+)
+def test_a_command_names_the_extra_that_it_needs(
+    run: Path, missing: list[str], arguments: tuple[str, ...], extra: str
+) -> None:
+    done = call(run, missing, *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("partialfc: MissingExtraError: ")
+    assert f"pip install 'partialfc[{extra}]'" in done.stderr
+    assert sorted(path.name for path in run.iterdir()) == ["run"]
+    assert [path.name for path in (run / "run").iterdir()] == ["metrics.jsonl"]
+
+
+def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
+    """Trained, verified, packed and planned in a plain installation."""
+    missing = ["matplotlib", "fontTools", "tensorboard", "nvidia"]
+    train_cases.write_data(tmp_path)
+    config = train_cases.small_config(
+        tmp_path,
+        backbone={"name": "convnet", "embedding_size": 16},
+        verification={"sets": {"seen": "pairs.bin"}, "every_steps": 2, "folds": 2},
+    )
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
+    for arguments in (
+        ("data", "pairs", "train.rec", "pairs.bin", "--pairs", "20"),
+        ("train", "config.yaml", "train.steps=3"),
+        ("evaluate", "run", "--pairs", "pairs.bin", "--folds", "2"),
+        PLAN,
+    ):
+        done = call(tmp_path, missing, *arguments)
+        assert done.returncode == 0, done.stderr
