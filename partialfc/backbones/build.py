@@ -29,7 +29,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 def build_backbone(
     name: str, *, embedding_size: int, image_size: int = 112, channels: int = 3, **options: Any
 ) -> nn.Module:
-    """The backbone of that name, or what `"module:callable"` returns for the same keyword arguments.
+    """The backbone of that name, or what the callable of `"module:callable"` returns for these arguments.
 
     Raises ConfigError for an unknown name, an option that the backbone does not have or a value that it
     refuses, and for a callable that cannot be imported or returns no nn.Module.
@@ -52,7 +52,7 @@ def _import(name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # the module runs here, and may raise anything
+    except Exception as error:  # importing runs the module, which may raise anything
         raise ConfigError(
             f"backbone {name!r}: cannot import module {module_name!r} ({type(error).__name__}: {error});"
             " is its folder on PYTHONPATH?"
@@ -72,7 +72,7 @@ def _import(name: str) -> Callable[..., Any]:
 def _check_signature(
     name: str, build: Callable[..., Any], arguments: Mapping[str, Any], options: Mapping[str, Any]
 ) -> None:
-    """Before the call, so that a TypeError from inside the backbone stays one."""
+    """Before the call, so that a TypeError inside the backbone is not taken for a bad argument."""
     try:
         signature = inspect.signature(build)
     except ValueError as error:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from partialfc.backbones.sizes import check_counts, check_images, check_positive, halved
 
-FLAT = 1e-5  # far below the variance of any picture: an image of one colour becomes zeros, not noise
+FLAT = 1e-5  # far below the variance of any picture, so that an image of one colour becomes zeros
 
 
 class ResidualBlock(nn.Module):
@@ -29,11 +29,11 @@ class ResidualBlock(nn.Module):
 class ConvNet(nn.Module):
     """images [B, channels, image_size, image_size] -> embeddings [B, D], not normalised.
 
-    Each image is brought to mean 0 and deviation 1 first, so that its brightness and contrast do not
-    matter. Every stage halves it and then adds its residual blocks: `widths` gives the channels of each
-    stage, `blocks` its number of residual blocks. The first stage halves too, as full resolution costs a
-    CPU more than it gains; the last feature map is flattened, not pooled, as place tells characters apart.
-    The embedding layer runs in its weights' own dtype under autocast.
+    Each image is shifted and scaled to mean 0 and deviation 1 first, so that its brightness and contrast do
+    not matter. Every stage halves it and then runs its residual blocks: `widths` gives the channels of each
+    stage, `blocks` its number of residual blocks. The first stage halves too, as full resolution costs more
+    time on a CPU than it gains; the last feature map is flattened, not pooled, as characters differ in where
+    their strokes are. Under autocast the embedding layer runs in the dtype of its weights.
 
     The defaults train fastest on a CPU with 24x24 images, channels_last and bf16 autocast.
     """

@@ -43,7 +43,7 @@ class IResNet(nn.Module):
     ArcFace, Deng et al. 2019 (arXiv:1801.07698), section 3.1: a residual network that keeps its first
     resolution for the stem, and flattens the last feature map into the embedding instead of pooling it.
     `blocks` counts the units of the four stages, each of which halves the image; `dropout` acts on the
-    flattened features. The embedding layer runs in its weights' own dtype under autocast.
+    flattened features. Under autocast the embedding layer runs in the dtype of its weights.
     """
 
     def __init__(

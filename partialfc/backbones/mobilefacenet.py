@@ -72,7 +72,7 @@ class Stage(nn.Module):
 
 
 class Embedding(nn.Module):
-    """One weight per channel and place, then a projection: [B, 512, side, side] -> [B, D]."""
+    """One weight per channel and position, then a projection: [B, 512, side, side] -> [B, D]."""
 
     def __init__(self, side: int, embedding_size: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class MobileFaceNet(nn.Module):
     Chen et al. 2018 (arXiv:1804.07573), in InsightFace's widened form: `scale` multiplies the channels
     and `blocks` counts the units of the four stages; a single unit in the first one is a grouped
     convolution, more are bottlenecks. scale=4, blocks=(2, 8, 12, 4) is InsightFace's "mbf_large".
-    The last convolutions and the embedding layer run in their weights' own dtype under autocast.
+    Under autocast the last convolutions and the embedding layer run in the dtype of their weights.
     """
 
     def __init__(

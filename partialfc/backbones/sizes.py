@@ -39,6 +39,6 @@ def check_images(images: Tensor, *, channels: int, image_size: int) -> None:
 
 
 def halved(size: int, times: int) -> int:
-    """The side that is left of `size` after `times` convolutions of stride 2, each rounding up."""
+    """The side of an image of side `size` after `times` convolutions of stride 2, each of which rounds up."""
     step: int = 2**times
     return -(-size // step)

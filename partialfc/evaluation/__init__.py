@@ -1,4 +1,4 @@
-"""How good embeddings are: images to embeddings, pairs to scores, scores to figures.
+"""How good embeddings are: images become embeddings, pairs become scores, scores become figures.
 
 May import `data`, `distributed`, `files` and `errors`.
 """

@@ -27,9 +27,9 @@ def embed(
     """n encoded images -> embeddings [n, D], float32 on the CPU, not normalised.
 
     Each image is decoded, resized to `image_size` and put into [-1, 1]; the backbone, which must be on
-    `device`, runs in evaluation mode (each module's training flag is put back afterwards) and without
+    `device`, runs in evaluation mode (each module's training flag is restored afterwards) and without
     gradients, under autocast to `amp` if given. `flip` adds the embedding of the mirrored image: the sum of
-    the two as the backbone gives them, as InsightFace does; who compares by cosine then normalises the sum.
+    the two as the backbone gives them, as InsightFace does. For a cosine, normalise the sum.
 
     Raises ImageError, which names the index of an image that cannot be decoded, and ValueError for no images.
     """
@@ -61,7 +61,7 @@ def embed(
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each submodule's own mode, as some are frozen on purpose."""
+    """Evaluation mode inside; afterwards the mode that each submodule had, as some are frozen on purpose."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

@@ -15,7 +15,7 @@ from partialfc.files import replacing
 
 
 class VerificationSets:
-    """Sets of pairs by name; rank 0 keeps the scores of the first and the latest verification in `folder`.
+    """Sets of pairs by name; rank 0 writes the scores of the first and the latest verification to `folder`.
 
     how: the further arguments of `evaluate_pairs`.
     """
@@ -30,7 +30,7 @@ class VerificationSets:
         return len(self._pairs)
 
     def verify(self, backbone: nn.Module, step: int) -> Iterator[tuple[str, Verification]]:
-        """Set by set its name and result, the same on every rank; collective."""
+        """Each set's name and result, one after another, the same on every rank; collective."""
         self._world.broadcast_buffers(backbone)
         for name, pairs in self._pairs.items():
             result, scores = evaluate_pairs(backbone, pairs, self._world, **self._how)

@@ -32,7 +32,7 @@ class Verification:
         }
 
     def describe(self) -> str:
-        """One line for people."""
+        """All figures in one line, to be read by people."""
         tars = "".join(
             f", TAR@FAR={_scientific(far)} "
             + ("n/a, too few impostor pairs" if tar is None else f"{tar:.2%}")
@@ -68,17 +68,17 @@ def pair_scores(embeddings: np.ndarray) -> np.ndarray:
 def verify(
     scores: np.ndarray, same: np.ndarray, *, folds: int = 10, fars: Sequence[float] = (1e-3, 1e-4)
 ) -> Verification:
-    """scores [P] (higher: more alike), same [P] -> accuracy by the LFW protocol, TAR at each FAR, AUC, EER.
+    """scores [P] (higher: more similar), same [P] -> accuracy by the LFW protocol, TAR at each FAR, AUC, EER.
 
     Accuracy: the folds are consecutive blocks, the first P % folds of them one pair longer. For each, the
-    threshold that is most accurate on the other folds is applied to it. Every cut between neighbouring scores
-    is tried, halfway; of equally accurate ones the highest wins (fewest false accepts).
+    threshold that is most accurate on the other folds is applied to it. A threshold halfway between each two
+    neighbouring scores is tried; of equally accurate ones the highest is taken (fewest false accepts).
 
     TAR at FAR: with n impostor pairs, floor(far * n) may be accepted; the TAR is the share of genuine pairs
-    above the lowest threshold that keeps to it. Scores tied across that threshold are all rejected. Below one
-    allowed accept (far * n < 1) the set cannot resolve the FAR, and the TAR is None.
+    above the lowest threshold that accepts no more. Pairs whose score equals the threshold's are all
+    rejected. If not even one may be accepted (far * n < 1), the set is too small for that FAR: TAR is None.
 
-    EER: where false accept and false reject rate cross, on the ROC joined by straight lines.
+    EER: the rate at which false accepts and false rejects are equal, on the ROC joined by straight lines.
 
     Raises ValueError for scores that are not finite, lengths that differ, a single class of pairs, fewer than
     two folds or fewer pairs than folds, and a FAR outside (0, 1).
@@ -105,8 +105,8 @@ def verify(
 def roc(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """scores [P], same [P] -> far [T], tar [T], thresholds [T]: the rates when scores >= threshold pass.
 
-    Thresholds fall from infinity (nothing passes) through every distinct score; so both rates rise from 0
-    to 1. Raises ValueError like `verify`.
+    Thresholds fall from infinity (nothing passes) through every distinct score, so that both rates rise from
+    0 to 1. Raises ValueError as `verify` does.
     """
     scores, same = _check(scores, same)
     order = np.argsort(-scores, kind="stable")
@@ -156,7 +156,7 @@ def _cross_validate(scores: np.ndarray, same: np.ndarray, folds: int) -> tuple[n
 
 def _best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
     """Rising scores [T], same [T] -> the highest of the thresholds that get most pairs right."""
-    # Cut k rejects the k lowest: right are the impostors among them and the genuine pairs above.
+    # Cut k rejects the k lowest: the impostors among them and the genuine pairs above are right.
     right = np.append(0, np.cumsum(~same)) + np.append(np.cumsum(same[::-1])[::-1], 0)
     splits_a_tie = np.append(np.append(False, scores[:-1] == scores[1:]), False)
     right[splits_a_tie] = -1
@@ -167,7 +167,7 @@ def _best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
     if cut == len(scores):
         return float(np.nextafter(below, np.inf))
     halfway = (below + scores[cut]) / 2
-    return float(halfway if halfway > below else scores[cut])  # neighbouring floats have nothing between
+    return float(halfway if halfway > below else scores[cut])  # no float lies between neighbouring floats
 
 
 def _tar_at(scores: np.ndarray, same: np.ndarray, far: float) -> float | None:

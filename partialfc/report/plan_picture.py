@@ -1,6 +1,6 @@
-"""A plan drawn: memory and the floor of a step against the number of classes, for a few numbers of ranks.
+"""The picture of a plan: memory and floor of a step by number of classes, a line for each number of ranks.
 
-The ranks share the plan's own global batch, so that a line says what the same training needs on more of them.
+The ranks share the plan's own global batch, so that the lines compare the same training on more of them.
 """
 
 from dataclasses import replace
@@ -43,7 +43,7 @@ def draw_plan(plan: Plan, output: Path) -> Path:
             shown, (plan.setting.classes, value), xytext=(8, -14), textcoords="offset points", weight="bold"
         )
         axes.set_xlabel("classes")
-        axes.xaxis.set_major_formatter(_people)
+        axes.xaxis.set_major_formatter(_short)
         axes.grid(which="major", alpha=0.3)
         axes.legend(loc="lower right")
     left.set(title=f"Memory of the head, per {_rank(plan.setting)}")
@@ -79,7 +79,7 @@ def _draw_limit(axes: Any, plan: Plan) -> None:
     )  # fmt: skip
 
 
-def _people(value: float, _: object) -> str:
+def _short(value: float, _: object) -> str:
     for factor, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= factor:
             return f"{value / factor:g}{unit}"

@@ -64,24 +64,25 @@ def build_glyphs(
     """Draw every character that at least `min_faces` font faces draw differently, one image per face.
 
     Writes to the folder `out`, which appears when it is complete: `train.rec`, `train.idx` and `property` in
-    InsightFace's layout, PNG images; `classes.txt`, a line "class id, code point, character" per class,
-    separated by tabs; `pairs.bin`, verification pairs of characters that are not in training; `report.json`.
-    The same arguments, fonts and library versions give the same bytes. An earlier set at `out` is replaced.
+    InsightFace's layout, with PNG images; `classes.txt`, a line "class id, code point, character" for each
+    class, separated by tabs; `pairs.bin`, verification pairs of characters that are not in training;
+    `report.json`. The same arguments, fonts and library versions give the same bytes. An earlier set at `out`
+    is replaced.
 
-    A class is a letter, number, punctuation mark or symbol. Blanks, boxes for missing characters and faces
-    of nothing but placeholders are dropped, so is a picture that an earlier face already gave, and so are
-    characters that look like one with a lower code point in most of the faces that have both.
+    A class is a letter, number, punctuation mark or symbol. Left out are blanks, boxes for missing
+    characters, faces that draw only placeholders, a picture that an earlier face already gave, and characters
+    that look like one with a lower code point in most of the faces that have both.
 
     fonts: folders, searched recursively for .ttf, .otf and .ttc files; none means those of matplotlib,
         about 2,100 characters. A file that cannot be read is logged and counted.
-    size: of the square images, in pixels, 8..512.
-    min_faces: different pictures that a character needs to become a class, at least 2.
-    holdout: characters kept out of training for the pairs, at least 2.
-    pairs: verification pairs, even; half show two faces of one character, half two characters.
+    size: height and width of the images in pixels, 8..512.
+    min_faces: how many different pictures a character needs to become a class, at least 2.
+    holdout: how many characters are kept out of training, for the pairs, at least 2.
+    pairs: how many verification pairs, even; half show two faces of one character, half two characters.
     colour: RGB images instead of grey ones.
-    jitter: 0..1, how much size, place, tilt (up to 15 degrees) and the levels of ink and paper vary.
+    jitter: 0..1, how much size, position, angle (up to 15 degrees) and the levels of ink and paper vary.
         0: black on white, centred, the larger side of the ink 0.8 of the image.
-    seed: of all that is random, at least 0. An image depends on seed, code point and face only.
+    seed: for everything random, at least 0. An image depends on seed, code point and face only.
     progress: called as progress(stage, done, total).
 
     Raises ConfigError for an argument out of range or more than the fonts give, DataError for fonts that
@@ -114,7 +115,7 @@ def build_glyphs(
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as beside:
         beside.mkdir()
-        source = _Held(list(painter.samples(held_out, "drawing pairs", progress)), len(held_out))
+        source = _InMemory(list(painter.samples(held_out, "drawing pairs", progress)), len(held_out))
         write_pairs(beside / "pairs.bin", make_pairs(source, pairs=pairs, seed=seed))
         images = write_source(
             beside / "train.rec",
@@ -165,7 +166,7 @@ class Painter:
             progress(stage, label + 1, len(classes))
 
 
-class _Held:
+class _InMemory:
     """Images in memory, as a Source."""
 
     def __init__(self, samples: list[tuple[bytes, int]], num_classes: int) -> None:
@@ -190,7 +191,7 @@ def _check_range(field: str, value: float, low: int, high: int | None) -> None:
 
 
 def _usable_faces(folders: Sequence[Path]) -> tuple[list[Face], Counter[str]]:
-    """The faces of all fonts whose character map can be believed; counts of the others by reason."""
+    """The faces of all fonts, without those whose character map is wrong; counts of the others by reason."""
     dropped: Counter[str] = Counter({"unreadable files": 0, "misnamed faces": 0})
     faces: list[Face] = []
     for path in find_fonts(folders):
@@ -209,7 +210,7 @@ def _usable_faces(folders: Sequence[Path]) -> tuple[list[Face], Counter[str]]:
 
 
 def _write_report(path: Path, report: GlyphReport, settings: dict[str, float]) -> None:
-    """Without the seconds, so that equal builds are equal files."""
+    """Everything but the seconds, so that equal sets are equal files."""
     content = {"kind": KIND, "settings": settings, **asdict(report)}
     del content["seconds"]
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ from partialfc.data.glyphs.pictures import (
 
 SIDE = 4 * SIGNATURE_SIDE
 BLOCK = 256  # signatures that are compared with their neighbours at once
-PLACEHOLDER_CHARACTERS = 32  # a picture that more characters of a face share says nothing about any of them
+PLACEHOLDER_CHARACTERS = 32  # a picture that more characters of a face share stands for none of them
 
 ShowProgress = Callable[[str, int, int], None]
 
@@ -144,16 +144,16 @@ def _doubles(characters: dict[int, dict[int, int]], signatures: NDArray[np.uint8
 def same_pairs(signatures: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """signatures [N, F] -> every pair of rows that are the same picture, once.
 
-    A small mean difference bounds the difference of the means, so rows sorted by their mean need comparing
-    with a few neighbours only; together with the largest difference it bounds the squared distance, which is
-    a matrix product.
+    Rows of the same picture have nearly the same mean, so that rows sorted by their mean are compared with a
+    few neighbours only. The two limits of `same_picture` also bound the squared distance of such rows, and
+    a matrix product gives that for many at once.
     """
     means = signatures.mean(1, dtype=np.float64)
     order = np.argsort(means, kind="stable")
     stops = np.searchsorted(means[order], means[order] + MEAN_DIFFERENCE, side="right")
     rows = signatures[order].astype(np.float32)
     squares = (rows * rows).sum(1)
-    bound = 1.01 * MAX_DIFFERENCE * MEAN_DIFFERENCE * rows.shape[1]  # and a little for float32
+    bound = 1.01 * MAX_DIFFERENCE * MEAN_DIFFERENCE * rows.shape[1]  # 1.01: float32 rounds
     for start in range(0, len(rows), BLOCK):
         stop = min(start + BLOCK, len(rows))
         end = stops[stop - 1]

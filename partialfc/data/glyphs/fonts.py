@@ -39,8 +39,8 @@ class Face:
 
     glyphs: code point -> glyph number, for every letter, number, punctuation mark and symbol that it maps.
     outlines: where in the file the outlines are; faces of one collection may share them.
-    misnamed: its glyph names contradict its character map, as in old TeX and symbol fonts that file an
-        alphabet of their own under ASCII, so that "A" draws an arrow.
+    misnamed: its glyph names contradict its character map, as in old TeX and symbol fonts that have an
+        alphabet of their own in the place of ASCII, so that "A" draws an arrow.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Face:
 
     @property
     def name(self) -> str:
-        """The same for the same file in any folder, so what is keyed by it does not depend on the folder."""
+        """The same wherever the file lies, so that images whose random numbers depend on it are so too."""
         return f"{self.path.name}#{self.index}"
 
 
@@ -86,7 +86,7 @@ def load_faces(path: Path) -> list[Face]:
             with TTFont(path, fontNumber=index, lazy=True) as font:
                 faces.append(_face(path, index, font))
             Pen(faces[-1]).ink(MISSING, side=16)  # FreeType has to accept it too
-    except Exception as error:  # a damaged table raises whatever its parser tripped over
+    except Exception as error:  # a damaged table makes its parser raise errors of many kinds
         raise DataError(f"{path} cannot be read as a font: {type(error).__name__}: {error}") from error
     return faces
 
@@ -107,7 +107,7 @@ def _face(path: Path, index: int, font: TTFont) -> Face:
 
 
 def _misnamed(names: dict[int, str]) -> bool:
-    """The Adobe glyph list knows what most names mean; a few mistakes are normal in a good font."""
+    """Compared with Adobe's glyph list, which has most names; a few mistakes are normal in a good font."""
     meaning = {name: _canonical(agl.toUnicode(name)) for name in set(names.values())}
     known = [(chr(code), meaning[name]) for code, name in names.items() if meaning[name]]
     wrong = sum(_canonical(character) != meant for character, meant in known)
@@ -119,7 +119,7 @@ def _canonical(text: str) -> str:
 
 
 class Pen:
-    """Draws the glyphs of one face with FreeType, unhinted: hints bend equal outlines apart."""
+    """Draws the glyphs of one face with FreeType, without hints, which make equal outlines differ."""
 
     def __init__(self, face: Face) -> None:
         self._font = FT2Font(str(face.path), face_index=face.index)
@@ -127,12 +127,12 @@ class Pen:
     def ink(self, glyph: int, *, side: int) -> NDArray[np.uint8] | None:
         """Coverage [h, w], 0..255, of the glyph as large as fits a square of `side` pixels; None if blank.
 
-        One pixel more where the ink does not start on the pixel grid.
+        h and w may be side + 1, where the ink does not start on the pixel grid.
         """
         larger = max(self._load(glyph, em=side)[1:])
         if larger == 0:
             return None
-        # The bound is for specks, which would need an em beyond what FreeType can scale to.
+        # The bound is for tiny dots, which would need a larger em than FreeType can draw.
         outline, *_ = self._load(glyph, em=min(side * side / larger, LARGEST_EM * side))
         left, bottom, right, top = outline.bbox
         start, stop = floor(left / 64), ceil(right / 64)

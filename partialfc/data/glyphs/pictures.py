@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 FILL = 0.8  # the larger side of the ink as a share of the square's side
 SIGNATURE_SIDE = 16
 
-# Two signatures within both are the same picture; in grey levels of 255. Rasterisation alone changes a cell
-# by less, and the closest two Han characters of a face by 30.
+# Two signatures that differ by no more than both limits, in grey levels of 255, are the same picture. Drawing
+# the same outline at another place changes a cell by less; the closest two Han characters of a face differ by
+# 30 in one.
 MAX_DIFFERENCE = 20
 MEAN_DIFFERENCE = 2.0
 
@@ -66,7 +67,7 @@ def place(ink: NDArray[np.uint8], size: int, pose: Pose) -> NDArray[np.uint8]:
 
 
 def _reduce(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """[h, w] -> [ceil(h / factor), ceil(w / factor)], the mean of each square; beyond the edge is nothing."""
+    """[h, w] -> [ceil(h / factor), ceil(w / factor)], the mean of each square; beyond the edge all is 0."""
     height, width = picture.shape
     whole = cv2.copyMakeBorder(picture, 0, -height % factor, 0, -width % factor, cv2.BORDER_CONSTANT)
     step = 1 / factor
@@ -74,9 +75,9 @@ def _reduce(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
 
 def _extent(ink: NDArray[np.uint8]) -> tuple[float, float, float, float]:
-    """left, top, right, bottom of the ink [h, w]: a half covered edge counts half.
+    """left, top, right, bottom of the ink [h, w]: an edge that is half covered counts half.
 
-    So the same outline gives the same picture wherever it fell on the pixel grid.
+    So the same outline gives the same picture wherever it lies on the pixel grid.
     """
     height, width = ink.shape
     left, right = 1 - ink[:, 0].max() / 255, width - 1 + ink[:, -1].max() / 255
@@ -87,9 +88,9 @@ def _extent(ink: NDArray[np.uint8]) -> tuple[float, float, float, float]:
 def paint(
     coverage: NDArray[np.uint8], generator: np.random.Generator, *, jitter: float, channels: int
 ) -> NDArray[np.uint8]:
-    """coverage [S, S] -> uint8 [S, S, channels]: black on white at jitter 0, more varied as it grows.
+    """coverage [S, S] -> uint8 [S, S, channels]: black on white at jitter 0, more varied with more jitter.
 
-    At jitter 1 half of the pictures are light on dark; ink and paper stay apart in every channel.
+    At jitter 1 half of the pictures are light on dark. Ink and paper differ clearly in every channel.
     """
     dark = jitter * LEVELS * generator.random(channels)
     light = 255.0 - jitter * LEVELS * generator.random(channels)
@@ -104,6 +105,6 @@ def signature(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def same_picture(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """signatures [..., F] and [..., F] -> [...]: equal but for what rasterisation changes."""
+    """signatures [..., F] and [..., F] -> [...]: whether they differ no more than drawing may change them."""
     difference = np.abs(first.astype(np.int16) - second)
     return np.asarray((difference.max(-1) <= MAX_DIFFERENCE) & (difference.mean(-1) <= MEAN_DIFFERENCE))

@@ -1,7 +1,7 @@
-"""What is drawn for one training image, and its doing to pixels: moved, coarsened, recoloured.
+"""Augmentation: what is drawn at random for one training image, and how that changes its pixels.
 
-Drawing and doing are apart, so that another implementation (partialfc.data.loading.dali) does what was
-drawn here.
+Drawing and changing are two functions, so that another implementation (partialfc.data.loading.dali) can
+change pixels by what was drawn here.
 """
 
 import functools
@@ -23,11 +23,11 @@ LUMA = (0.299, 0.587, 0.114)  # red, green, blue in the grey of ITU-R BT.601
 class Augment:
     """How far `augment` may go; the defaults change nothing."""
 
-    flip: bool = False  # left to right, every other time
+    flip: bool = False  # left to right, half of the time
     shift: float = 0.0  # up to this share of height and width, either way
     scale: float = 0.0  # size times 1 - scale .. 1 + scale
     rotate: float = 0.0  # up to this many degrees, either way
-    fill: int | None = None  # what comes in from outside; None: the mean of the border pixels
+    fill: int | None = None  # the value of pixels from outside; None: the mean of the border pixels
     brightness: float = 0.0  # values times 1 - brightness .. 1 + brightness
     contrast: float = 0.0  # distance from mid-grey times 1 - contrast .. 1 + contrast
     saturation: float = 0.0  # distance from the pixel's own grey times 1 - saturation .. 1 + saturation
@@ -69,7 +69,7 @@ class Drawn(NamedTuple):
     """What was drawn for one image; every field is set, also where the option that it belongs to is off.
 
     matrix [2, 3]: from a pixel's (x, y, 1) to where it goes, pixel centres at whole numbers.
-    size: (height, width) to shrink to before enlarging again; the image's own: leave it alone.
+    size: (height, width) to shrink to before enlarging again; the image's own size if it is not coarsened.
     """
 
     matrix: npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ class Drawn(NamedTuple):
 
 
 def draw(rng: np.random.Generator, options: Augment, *, height: int, width: int) -> Drawn:
-    """A pure function of the generator's state: five numbers, five more where those are asked for."""
+    """A pure function of the generator's state: it takes five numbers, ten if `options` ask for more."""
     flip, right, down, zoom, turn = rng.random(5).tolist()
     more = rng.random(5).tolist() if options.coarsens or options.recolours else [0.5] * 5
     bright, contrast, vivid, coarse, share = more
@@ -110,7 +110,7 @@ def augment(pixels: Pixels, rng: np.random.Generator, options: Augment) -> Pixel
 
 
 def border_mask(height: int, width: int) -> npt.NDArray[np.bool_]:
-    """[H, W], True on the outermost pixels, whose mean comes in from outside."""
+    """[H, W], True on the outermost pixels; their mean is the value of pixels from outside."""
     border = np.ones((height, width), np.bool_)
     border[1:-1, 1:-1] = False
     return border
@@ -127,7 +127,7 @@ def _affine(
     zoom: float,
     turn: float,
 ) -> npt.NDArray[np.float64]:
-    """About the centre: mirror, then turn and zoom, then shift; each draw is in [0, 1)."""
+    """About the centre: mirror, then turn and zoom, then shift. Each number drawn is in [0, 1)."""
     mirror = -1.0 if options.flip and flip < 0.5 else 1.0
     factor = 1 + options.scale * (2 * zoom - 1)
     angle = math.radians(options.rotate * (2 * turn - 1))

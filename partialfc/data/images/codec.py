@@ -38,20 +38,20 @@ def decode(data: bytes, *, channels: int = 3) -> Pixels:
 
 
 def check(data: bytes) -> None:
-    """ImageError where `decode` would raise it, for about half of its time.
+    """Raise ImageError where `decode` would, in about half the time.
 
     A JPEG's stream is read to its end, but only one pixel in 64 is computed; of a PNG the checksums are
-    compared. What fails is decoded, so that the verdict and its words are those of `decode`.
+    compared. What fails here is decoded, so that `decode` has the last word and writes the message.
     """
     try:
         if data.startswith(_JPEG):
             simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_height=1, min_width=1, strict=True)
             return
-        if data.startswith(_PNG) and _PNG_END in data:  # whose checksum Pillow leaves out
+        if data.startswith(_PNG) and _PNG_END in data:  # Pillow does not check this last part
             with Image.open(io.BytesIO(data)) as image:
                 image.verify()
             return
-    except Exception:  # Pillow raises whatever its parser tripped over
+    except Exception:  # a damaged file makes Pillow raise errors of many kinds
         pass
     decode(data)
 
@@ -92,7 +92,7 @@ def _decode_jpeg(data: bytes, channels: int) -> Pixels:
         return pixels
     except ValueError as error:
         damage = error
-    try:  # print shops' CMYK: simplejpeg checks it but only OpenCV converts it
+    try:  # CMYK, as used for print: simplejpeg can check it, but only OpenCV can convert it
         simplejpeg.decode_jpeg(data, "CMYK", strict=True)
     except ValueError:
         raise ImageError(f"damaged JPEG of {len(data)} bytes: {damage}") from damage

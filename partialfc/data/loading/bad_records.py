@@ -1,4 +1,4 @@
-"""How many records of a rank may be undecodable."""
+"""The records of a rank that cannot be decoded: counted, named, and limited in number."""
 
 import logging
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ Skipped = tuple[int, PartialFCError]  # the record's index, and the error that n
 
 
 class BadRecords:
-    """The undecodable records that one rank has met, each counted and named in a warning once."""
+    """The records that one rank could not decode, each counted and named in a warning once."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -20,8 +20,8 @@ class BadRecords:
     def __len__(self) -> int:
         return len(self._indices)
 
-    def meet(self, skipped: Iterable[Skipped]) -> None:
-        """Count those that are new; one beyond the limit is raised instead."""
+    def add(self, skipped: Iterable[Skipped]) -> None:
+        """Count those that are new; the error of the first one beyond the limit is raised instead."""
         for index, error in skipped:
             if index in self._indices:
                 continue
@@ -37,5 +37,5 @@ def one_too_many(error: PartialFCError, limit: int) -> PartialFCError:
         return error
     return type(error)(
         f"{error}; max_bad_records is {limit}, and that many were skipped before it: "
-        "raise max_bad_records, or mend the data"
+        "raise max_bad_records, or fix the data"
     )

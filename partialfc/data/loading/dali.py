@@ -1,6 +1,6 @@
-"""The loader whose images NVIDIA DALI decodes and augments: on a GPU, or without one on CPU threads.
+"""The loader that decodes and augments with NVIDIA DALI: on a GPU, or without one on CPU threads.
 
-Reading, checking, order and every random draw are those of the plain loader's workers; DALI gets encoded
+Reading, checking, order and everything random are those of the plain loader's workers; DALI gets encoded
 images and what was drawn for each, and keeps no state that a resume would need. docs/data.md says more.
 """
 
@@ -22,7 +22,7 @@ from partialfc.data.loading.workers import WorkerLoader
 from partialfc.data.sources.source import Source
 from partialfc.errors import ImageError, MissingExtraError, PartialFCError
 
-DEPTH = 2  # batches in DALI's hands: one is decoded while training computes on the one before
+DEPTH = 2  # batches given to DALI: one is decoded while training uses the one before
 
 
 def build_dali_loader(
@@ -44,7 +44,7 @@ def build_dali_loader(
     """As partialfc.data.loading.plain.build_loader, with images on `device`, a CUDA device or the CPU.
 
     `workers` processes read and check, and as many of DALI's threads, at least one, decode. Labels stay on
-    the CPU. Raises MissingExtraError where DALI is not installed, and else what build_loader does.
+    the CPU. Raises what build_loader raises, and MissingExtraError where DALI is not installed.
     """
     dali = _import_dali()
     encoded = WorkerLoader(
@@ -77,8 +77,8 @@ def build_dali_loader(
 class DaliLoader(BatchLoader[torch.Tensor]):
     """An endless iterator of (images uint8 [B, C, H, W] on the device, labels int64 [B]).
 
-    Workers and DALI start with the first batch and stay until `close()` or the end of a `with` block. An
-    error comes when its batch would.
+    Workers and DALI start with the first batch and run until `close()` or the end of a `with` block. An
+    error is raised when its batch is due.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class DaliLoader(BatchLoader[torch.Tensor]):
         self._workers = workers
         self._device = device
         self._pipeline: Any = None
-        self._labels: deque[torch.Tensor] = deque()  # of the batches in DALI's hands
-        self._failure: PartialFCError | None = None  # of the batch behind those
+        self._labels: deque[torch.Tensor] = deque()  # of the batches that DALI has
+        self._failure: PartialFCError | None = None  # of the batch that follows them
 
     @property
     def queued(self) -> int:
@@ -127,7 +127,7 @@ class DaliLoader(BatchLoader[torch.Tensor]):
         self._failure = None
 
     def _fill(self) -> None:
-        """Hand DALI the next batches: one at least, more if that takes no waiting."""
+        """Give DALI the next batches: at least one, and more if the workers have them ready."""
         if self._pipeline is None:
             self._pipeline = self._build_pipeline(self._feed)
         while self._failure is None and len(self._labels) < DEPTH:
@@ -141,13 +141,13 @@ class DaliLoader(BatchLoader[torch.Tensor]):
             raise self._failure
 
     def _feed(self) -> EncodedImages:
-        """What DALI's external source takes."""
+        """The next batch for DALI, which calls this."""
         batch, labels = next(self._encoded)
         self._labels.append(labels)
         return batch
 
     def _decoded(self) -> torch.Tensor:
-        """The oldest batch in DALI's hands; on a GPU not copied, and ready in the current stream's order."""
+        """The oldest batch that DALI has. On a GPU it is not copied, and the current stream waits for it."""
         stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
         try:
             (images,) = self._pipeline.outputs(cuda_stream=stream)
@@ -156,7 +156,7 @@ class DaliLoader(BatchLoader[torch.Tensor]):
         return from_dlpack(images.as_tensor())
 
     def _explain(self, error: RuntimeError) -> Exception:
-        """The image that DALI refused, by name; any other failure as it is."""
+        """An error that names the image which DALI refused; any other error as it is."""
         refused = re.search(r"Failed to decode sample #(\d+)", str(error))
         if refused is None:
             return error

@@ -58,7 +58,7 @@ def build_pipeline(
 
 
 def _used_inputs(options: Augment) -> list[str]:
-    """DALI warns of others."""
+    """Only the inputs that the graph uses, as DALI warns about others."""
     optional = {"matrices": options.moves, "coarse": options.coarsens, "colours": options.recolours}
     return ["images", *(name for name, used in optional.items() if used)]
 
@@ -102,7 +102,7 @@ def _move(
 
     if fill is not None:
         return warp(images, fill)
-    # The fill is one value for all channels and images: here the zero of what is left above the mean.
+    # DALI fills with one value for all channels and images: 0, as each one's mean is subtracted before.
     mask = np.repeat(border_mask(size, size)[:, :, None], channels, axis=2).astype(np.float32)
     weights = dali.types.Constant(mask / mask[:, :, 0].sum(), device="gpu" if on_gpu else "cpu")
     border = dali.fn.cast(images, dtype=dali.types.FLOAT) * weights
@@ -124,7 +124,7 @@ def _recolour(dali: Any, images: Any, colours: Any, channels: int) -> Any:
 
 
 def _on_corners(matrices: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """[B, 2, 3] between pixel centres at whole numbers -> at halves, as DALI has them."""
+    """Matrices [B, 2, 3] for pixel centres at whole numbers -> for centres at halves, which DALI uses."""
     moved = matrices.copy()
     moved[:, :, 2] += 0.5 - matrices[:, :, :2].sum(axis=2) / 2
     return moved

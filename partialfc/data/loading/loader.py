@@ -1,4 +1,4 @@
-"""What every loader of batches has in common: a position that is its whole state, and an end."""
+"""What all loaders of batches have in common: a position, which is their whole state, and closing."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Content = TypeVar("Content")
 class BatchLoader(ABC, Generic[Content]):
     """An endless iterator of (content, labels int64 [B]): this rank's part of each global batch.
 
-    After an error it is closed and its position unchanged, so that reading on tries the same batch again.
+    After an error it is closed, and its position is unchanged: the next call tries the same batch again.
     """
 
     def __init__(self, position: int) -> None:
@@ -28,12 +28,12 @@ class BatchLoader(ABC, Generic[Content]):
     @property
     @abstractmethod
     def queued(self) -> int:
-        """Batches that are read ahead and wait to be taken."""
+        """Batches that were read ahead and not yet taken."""
 
     @property
     @abstractmethod
     def bad_records(self) -> int:
-        """Different records that this rank has met since it was built and could not decode."""
+        """How many different records this rank could not decode since the loader was built."""
 
     def state_dict(self) -> dict[str, int]:
         return {"position": self._position}
@@ -51,7 +51,7 @@ class BatchLoader(ABC, Generic[Content]):
 
     @abstractmethod
     def close(self) -> None:
-        """Stop reading ahead. Reading on afterwards starts again at the current position."""
+        """Stop reading ahead. The next batch is read from the current position again."""
 
     def __enter__(self) -> Self:
         return self

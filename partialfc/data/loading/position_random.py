@@ -1,4 +1,4 @@
-"""A random generator for each stream position, so that a sample is augmented alike wherever it is read."""
+"""A random generator for each stream position, so that a sample is augmented the same wherever it is read."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What runs in a loader's worker: a list of samples is read and becomes one batch."""
+"""What runs in a loader's worker: it reads a list of samples and makes one batch of them."""
 
 import multiprocessing
 import os
@@ -41,13 +41,13 @@ class BatchReader(Dataset[Any], Generic[Content]):
         self._row: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(4, np.int64)
 
     def expect_workers(self, count: int) -> None:
-        """Sets up the board: the only trace of a worker that hangs or was killed, it pins that on a file."""
-        # A new one each time, for workers that are still ending go on reading theirs.
+        """Set up the board, which alone tells what a worker was reading that hangs or was killed."""
+        # A new one each time, as workers that are still ending use the old one.
         self._board = torch.tensor([[0, NOTHING, 0, 0]] * count)
         self._board.share_memory_()  # type: ignore[no-untyped-call]
 
     def stop_workers(self) -> None:
-        """Workers leave their batch after the image they are at."""
+        """Let workers stop after the image that they are reading."""
         self._board[:, STOP] = 1
 
     def __getstate__(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class BatchReader(Dataset[Any], Generic[Content]):
         skipped: list[Skipped] = []
         for place, (index, position) in enumerate(pairs):
             if self._row[STOP]:
-                return PartialFCError("the loader was closed")  # nobody will look at it
+                return PartialFCError("the loader was closed")  # nobody takes it
             try:
                 sample, labels[place] = self._sample(index, position, skipped)
             except PartialFCError as error:
@@ -96,7 +96,7 @@ class BatchReader(Dataset[Any], Generic[Content]):
         return content, labels, skipped
 
     def _sample(self, index: int, position: int, skipped: list[Skipped]) -> tuple[Any, int]:
-        """The transformed image and its label; of a record behind `index` where that cannot be decoded."""
+        """The transformed image and its label; those of a later record where `index` cannot be decoded."""
         failed = 0
         while True:
             taken = (index + failed) % len(self._source)
@@ -146,10 +146,10 @@ def enter_worker(worker: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed main process takes its workers along.
+    """End this worker when the main process has ended, even if that was killed.
 
-    torch's workers watch the process that forked them, which here is the fork server, and that in turn lives
-    as long as any worker does: without this they would keep each other for ever.
+    torch's workers watch the process that forked them, which here is the fork server, and that lives as long
+    as any worker does: without this they would keep each other alive for ever.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,8 +1,8 @@
 """Which sample goes where: one global stream of samples, and the slice of each batch that a rank reads.
 
 Epoch e is a permutation of all samples, a pure function of (seed, e). The stream is the concatenation of
-the epochs, without end, and the batch at position p is `stream[p : p + N]`. It may straddle two epochs, so
-no sample is dropped or padded, and a position is one global sample count: it means the same for any world
+the epochs, without end, and the batch at position p is `stream[p : p + N]`. It may span two epochs, so
+no sample is dropped or added, and a position is one global sample count: it means the same for any world
 size, any batch size and any number of workers.
 """
 
@@ -21,7 +21,7 @@ def epoch_order(num_samples: int, seed: int, epoch: int) -> Order:
     """The order of one epoch: [num_samples], a permutation of 0..num_samples-1.
 
     One array of 4 bytes a sample (8 beyond 2**32 samples), shuffled in place. NumPy fixes the algorithm
-    within a release, not for ever: a test pins it, so that a change cannot go unseen.
+    within a release, not for ever: a test knows the numbers, so that a change is noticed.
     """
     fits = num_samples <= 2**32
     order: Order = np.arange(num_samples, dtype=np.uint32) if fits else np.arange(num_samples, dtype=np.int64)

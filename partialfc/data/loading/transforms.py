@@ -1,4 +1,4 @@
-"""What a loader's worker makes of an encoded image, and of a batch of them: decoded pixels, or not yet."""
+"""What a loader's worker makes of encoded images: pixels, or checked images that are decoded elsewhere."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeVar
@@ -16,7 +16,7 @@ Content = TypeVar("Content", covariant=True)
 
 
 class Transform(Protocol[Sample, Content]):
-    """Picklable; the same on every worker."""
+    """What is done to each image, and how a batch is made of the results. Picklable, for the workers."""
 
     def __call__(self, data: bytes, position: int) -> Sample:
         """An encoded image at a stream position; ImageError where it is damaged."""
@@ -28,7 +28,7 @@ class Transform(Protocol[Sample, Content]):
 
 
 class ToPixels:
-    """Decoded, resized and augmented: a batch is uint8 [B, C, image_size, image_size]."""
+    """Decodes, resizes and augments: a batch is uint8 [B, C, image_size, image_size]."""
 
     def __init__(self, *, image_size: int, channels: int, augment: Augment, seed: int) -> None:
         check_shape(image_size, channels)
@@ -61,7 +61,7 @@ class EncodedImages(NamedTuple):
 
 
 class ToEncoded:
-    """Checked as strictly as ToPixels does, and drawn alike, for a decoder elsewhere."""
+    """Checks as strictly as ToPixels and draws the same, but leaves decoding and augmenting to others."""
 
     def __init__(self, *, image_size: int, channels: int, augment: Augment, seed: int) -> None:
         check_shape(image_size, channels)

@@ -25,9 +25,9 @@ from partialfc.errors import ConfigError, DataError, PartialFCError
 class WorkerLoader(BatchLoader[Content]):
     """An endless iterator of (content, labels int64 [B]): this rank's part of each global batch of `source`.
 
-    `workers` processes read ahead; 0 reads in the calling process. They start with the first batch and stay
-    until `close()` or the end of a `with` block. What comes is the same for any number of workers and, put
-    together, for any world size.
+    `workers` processes read ahead; 0 reads in the calling process. They start with the first batch and run
+    until `close()` or the end of a `with` block. The batches are the same for any number of workers; the
+    parts of all ranks together are the same for any world size.
 
     Up to `max_bad_records` records that cannot be decoded are each replaced by the next one that can.
     `timeout_seconds` bounds the wait for a batch of a worker that hangs or is killed. Raises ConfigError for
@@ -105,16 +105,16 @@ class WorkerLoader(BatchLoader[Content]):
             if isinstance(batch, PartialFCError):
                 raise batch
             content, labels, skipped = batch
-            self._bad_records.meet(skipped)
+            self._bad_records.add(skipped)
         except BaseException:
-            self.close()  # torch's iterator may have lost a batch; a new one starts where this one left off
+            self.close()  # torch's iterator may have lost a batch; a new one starts at the current position
             raise
         self._taken += 1
         self._position += self._global_batch
         return content, labels
 
     def close(self) -> None:
-        # Not by killing them: one that dies holding a lock of torch's queues would block us for ever.
+        # Not by killing the workers: one that dies with a lock of torch's queues would block us for ever.
         self._reader.stop_workers()
         self._processes = []
         self._batches = None  # the last reference: torch's iterator joins its workers and threads
@@ -133,7 +133,7 @@ class WorkerLoader(BatchLoader[Content]):
                 if failure is None:
                     raise
                 error.__traceback__ = None  # torch leaves a cycle through it that keeps its iterator alive
-        # Out of the except block nothing else refers to torch's iterator, so closing takes it down.
+        # Outside the except block nothing else refers to torch's iterator, so that closing ends it.
         for process in self._processes:
             if self._reader.reading(process.pid) != NOTHING:
                 process.kill()  # it hangs; inside a read it holds none of torch's locks
@@ -169,7 +169,7 @@ class WorkerLoader(BatchLoader[Content]):
         return batches
 
     def _explain(self, error: Exception, *, timed_out: bool) -> DataError | None:
-        """What to tell the user when no batch came; None if the workers are not to blame."""
+        """The error to raise when no batch came; None if the workers are not its cause."""
         if self._workers == 0:
             return None
         if not self._processes:

@@ -1,4 +1,4 @@
-"""Draw verification pairs from labelled images."""
+"""Drawing verification pairs from labelled images."""
 
 import numpy as np
 
@@ -11,9 +11,9 @@ def make_pairs(source: Source, *, pairs: int, seed: int) -> PairSet:
     """Half genuine and half impostor pairs, none twice; a function of the source, `pairs` and `seed` only.
 
     Genuine pairs are spread over the classes as evenly as their images allow, so that a few large classes do
-    not decide the result; impostor pairs are uniform over all of them. They come in random order, yet each
-    two neighbours are one of either kind, so that consecutive folds are balanced. Every image of the source
-    is read once for its label; only the chosen ones are kept.
+    not decide the result; impostor pairs are uniform over all that there are. The order is random, but pairs
+    2i and 2i + 1 are one genuine and one impostor pair, so that consecutive folds are balanced. Every image
+    of the source is read once for its label; only the chosen ones are kept.
 
     Raises PairsError when `pairs` is odd or less than 2, or more than the source holds.
     """
@@ -26,7 +26,7 @@ def make_pairs(source: Source, *, pairs: int, seed: int) -> PairSet:
     _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
     genuine = _genuine(starts, sizes, half, rng)
     impostor = _impostor(starts, sizes, half, rng)
-    # [half, kind, 2]: shuffle each kind, then toss which of the two comes first.
+    # [half, kind, 2]: shuffle each kind, then draw which of the two comes first.
     couples = np.stack([rng.permutation(genuine), rng.permutation(impostor)], axis=1)
     genuine_first = rng.random(half) < 0.5
     couples[~genuine_first] = couples[~genuine_first, ::-1]
@@ -37,7 +37,7 @@ def make_pairs(source: Source, *, pairs: int, seed: int) -> PairSet:
 
 
 def _genuine(starts: np.ndarray, sizes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Distinct pairs [count, 2] of positions in the same class; class c is `starts[c]` and the next."""
+    """Distinct pairs [count, 2] of positions in one class; class c has `sizes[c]` from `starts[c]` on."""
     available = sizes * (sizes - 1) // 2
     if available.sum() < count:
         raise PairsError(
@@ -65,7 +65,7 @@ def _impostor(starts: np.ndarray, sizes: np.ndarray, count: int, rng: np.random.
 
 
 def _even_shares(available: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """How many of `count` each class gives: as equal as `available` [C] allows; the odd ones go by lot."""
+    """How many of `count` each class gives: as equal as `available` [C] allows, the rest at random."""
     shares = np.zeros_like(available)
     while left := count - int(shares.sum()):
         open_classes = np.flatnonzero(shares < available)
@@ -85,7 +85,7 @@ def _draw(total: int, count: int, rng: np.random.Generator) -> np.ndarray:
 def _unrank(ranks: np.ndarray, partners: np.ndarray, first_partner: np.ndarray) -> np.ndarray:
     """Ranks [n] over all (image, partner) pairs -> pairs [n, 2], when image i has `partners[i]` partners.
 
-    They are consecutive, from `first_partner[i]` on.
+    The partners of image i are consecutive, from `first_partner[i]` on.
     """
     stops = np.cumsum(partners)
     image = np.searchsorted(stops, ranks, side="right")

@@ -37,10 +37,10 @@ class PairSet:
 def read_pairs(path: str | Path) -> PairSet:
     """The pairs of a `.bin` (InsightFace's layout) or of a `.txt`, `.csv` or `.tsv` list.
 
-    `.bin`: a pickle of `(2P encoded images, P flags)`, written by Python 2 or 3; it is read without running
-    anything that it holds. List: a line `path_a path_b 1` for the same identity or `path_a path_b 0` for two;
-    separated by tabs or commas (as in CSV, so names may hold spaces) or else by blanks; paths relative to the
-    list's folder; empty lines and lines that start with `#` are skipped.
+    `.bin`: a pickle of `(2P encoded images, P flags)`, written by Python 2 or 3; nothing in it is run.
+    List: a line `path_a path_b 1` for the same identity or `path_a path_b 0` for two, separated by tabs or
+    commas (as in CSV, so that names may hold spaces) or else by blanks. Paths are relative to the list's
+    folder; empty lines and lines that start with `#` are skipped.
 
     Raises PairsError, which names the file and, in a list, the line.
     """
@@ -63,7 +63,7 @@ def read_pairs(path: str | Path) -> PairSet:
 
 
 def write_pairs(path: str | Path, pairs: PairSet) -> None:
-    """Write InsightFace's `.bin` layout; equal pairs give equal bytes, and `path` is replaced at once."""
+    """Write InsightFace's `.bin` layout, whole or not at all. Equal pairs give equal bytes."""
     path = Path(path)
     data = format_bin(pairs.images, pairs.same.tolist())
     with replacing(path) as beside:

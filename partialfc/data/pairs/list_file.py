@@ -1,4 +1,4 @@
-"""Lists of one's own images: a line `path_a path_b 1` for the same identity, or `path_a path_b 0` for two."""
+"""Lists of image files: a line `path_a path_b 1` for the same identity, or `path_a path_b 0` for two."""
 
 import csv
 from pathlib import Path
@@ -54,5 +54,5 @@ def _split(line: str, separator: str | None) -> list[str]:
         return line.split()
     try:
         return next(csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True))
-    except csv.Error:  # an odd quote: not this separator
+    except csv.Error:  # a quote without its other half: not this separator
         return []

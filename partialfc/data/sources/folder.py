@@ -18,10 +18,10 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 class FolderSource:
     """`path/class name/image.jpg` (jpg, jpeg, png in any case); ids follow the sorted folder names.
 
-    `classes`, as `FolderSource(...).classes` of an earlier run gave it, keeps the ids that run learnt; a
-    folder it lacks is an error. An image beside the class folders, or a folder within one, is an error too;
-    other files and classes without images are counted in a warning. File names stay in memory: beyond some
-    millions of images, pack the folder to RecordIO (partialfc.data.sources.pack).
+    `classes`, which an earlier run had as `FolderSource(...).classes`, keeps that run's ids; a folder that it
+    does not list is an error. An image beside the class folders, or a folder within one, is an error too;
+    other files and classes without images are counted in a warning. File names are kept in memory: beyond
+    some millions of images, pack the folder to RecordIO (partialfc.data.sources.pack).
     """
 
     classes: list[str]  # names in the order of their ids
@@ -115,6 +115,6 @@ def _known(classes: Sequence[str], folders: list[str], path: Path) -> list[str]:
     if unknown:
         raise DataError(
             f"{path / unknown[0]}: not among the {len(known)} known classes ({len(unknown)} such folders); "
-            "what was trained knows only those, so move it away, or train anew in another run.dir"
+            "the trained network knows only those, so move it away, or train anew in another run.dir"
         )
     return list(classes)

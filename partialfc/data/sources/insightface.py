@@ -27,8 +27,8 @@ class RecordSource:
     """The labelled images of a `.rec` file.
 
     `num_classes` is what `property` beside the file says, else the number of class records, else one past the
-    largest label. That last resort reads every record's header: one page of the file each, minutes for tens
-    of millions.
+    largest label. To find that, every record's header is read: one page of the file each, which takes minutes
+    for tens of millions.
     """
 
     num_classes: int
@@ -114,7 +114,7 @@ class RecordSource:
             )
         if first < _EXACT:
             return int(first)
-        # Rounded to float32: the true one is the first record without an image around there.
+        # The number was rounded to float32: the true one is the first record near it that has no image.
         spacing = int(np.spacing(np.float32(first)))
         low, high = np.searchsorted(keys, [first - spacing, first + spacing], side="right")
         for key in keys[low:high].tolist():
@@ -122,7 +122,7 @@ class RecordSource:
                 return int(key)
         if high == len(keys):
             return int(keys[-1]) + 1
-        raise RecordError(f"{self.path} record 0: label {first:g}: no class record lies around there")
+        raise RecordError(f"{self.path} record 0: label {first:g}: no class record lies near it")
 
     def _scan_labels(self) -> int:
         log.info("%s: neither `property` nor class records, scanning %d labels", self.path, len(self))
@@ -136,7 +136,7 @@ def write_source(
 
     `samples` are (encoded image, class id) in ascending order of id, taken one by one; ids may be missing.
     `image_size` is (height, width), for `property` only. Everything is written beside and renamed at the end.
-    `property` serves all .rec files of its folder, so a DataError guards one that another .rec relies on.
+    `property` belongs to all .rec files of its folder: DataError where another one has another num_classes.
     """
     path = Path(path)
     if num_classes < 1 or min(image_size) < 1:

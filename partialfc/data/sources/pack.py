@@ -1,4 +1,4 @@
-"""An image folder to RecordIO, for the trainer that reads millions of images from one file."""
+"""Packing an image folder into RecordIO, so that millions of images are read from one file."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ def pack_folder(folder: str | Path, out_dir: str | Path, *, classes: Sequence[st
     path = out_dir / "train.rec"
     size = _checked_size(source, 0, source.read(0)[0])
     images = write_source(path, _checked(source, size), num_classes=source.num_classes, image_size=size)
-    # A file name that is not UTF-8 comes back as the bytes it was.
+    # A folder name that is not UTF-8 is written as the bytes that it is on the disk.
     text = "".join(f"{name}\n" for name in source.classes)
     with replacing(out_dir / "classes.txt") as beside:
         beside.write_text(text, encoding="utf-8", errors="surrogateescape")

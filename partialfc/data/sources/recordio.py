@@ -1,8 +1,8 @@
 """dmlc RecordIO, the `.rec` and `.idx` files of MXNet, byte for byte and without MXNet.
 
 A record is one or more frames: magic word, length word (3 bits continuation flag, 29 bits length), payload,
-zero padding to 4 bytes. A payload that holds the magic word at a 4-byte aligned place is cut there into
-several frames and the word is left out, so it only ever marks a frame's start; readers put it back.
+zero padding to 4 bytes. A payload that holds the magic word at a multiple of 4 bytes is cut there into
+several frames, without the word, which so marks only the start of frames; readers put it back.
 Format: dmlc-core `recordio.h`; `IRHeader`: MXNet `python/mxnet/recordio.py`.
 """
 
@@ -142,7 +142,7 @@ class RecordReader:
         return self._mapped
 
     def _offset(self, key: int) -> int:
-        # Keys nearly always count up without gaps: look there before searching.
+        # Keys nearly always count up without gaps: try that place before searching.
         guess = key - int(self.keys[0])
         if not (0 <= guess < len(self.keys) and self.keys[guess] == key):
             guess = int(np.searchsorted(self.keys, key))

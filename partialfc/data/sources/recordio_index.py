@@ -18,7 +18,8 @@ LINE = re.compile(rb"\d{1,18}\t\d{1,18}\n")
 def read_index(path: Path, *, last_offset: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Keys in ascending order and their offsets; none may lie beyond `last_offset`.
 
-    Block-wise, so that tens of millions of lines take seconds and little beyond the result (16 bytes a line).
+    It is read in blocks, so that tens of millions of lines take seconds, and little more memory than the
+    result (16 bytes a line).
     """
     with path.open("rb") as file:
         lines = sum(block.count(b"\n") for block in _line_blocks(file))

@@ -1,4 +1,4 @@
-"""Where labelled images come from: one protocol, and the choice by path."""
+"""Where labelled images come from: what every source can do, and which one reads a path."""
 
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +25,7 @@ class Source(Protocol):
 
 
 def open_source(path: str | Path) -> Source:
-    """A `.rec` file as RecordSource, a folder of class folders as FolderSource; else DataError."""
+    """RecordSource for a `.rec` file, FolderSource for a folder of class folders; else DataError."""
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: does not exist")

@@ -63,7 +63,7 @@ def test_known_classes_keep_their_ids(tmp_path: Path) -> None:
 def test_an_unknown_folder_is_named_with_what_to_do(tmp_path: Path) -> None:
     put(tmp_path, "cat/1.png", "dog/1.png", "eel/1.png")
     with pytest.raises(
-        DataError, match=r"dog: not among the 1 known classes \(2 such folders\); what was trained"
+        DataError, match=r"dog: not among the 1 known classes \(2 such folders\); the trained network"
     ):
         FolderSource(tmp_path, classes=["cat"])
     with pytest.raises(ValueError, match="classes names 'dog' twice"):
