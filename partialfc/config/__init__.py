@@ -3,6 +3,10 @@
 May import `plan` and `errors`. Only `cli`, `training` and `doctor` import it: the rest takes plain arguments.
 """
 
+from partialfc.config.backbone import BackboneConfig
+from partialfc.config.checkpoint import CheckpointConfig
+from partialfc.config.data import AugmentConfig, DataConfig
+from partialfc.config.head import HeadConfig
 from partialfc.config.load import config_schema, dump_config, load_config, parse_config
 from partialfc.config.margin import (
     ArcFaceConfig,
@@ -12,21 +16,12 @@ from partialfc.config.margin import (
     NormalizedSoftmaxConfig,
 )
 from partialfc.config.metrics import MetricsConfig
-from partialfc.config.sections import (
-    AdamWConfig,
-    AugmentConfig,
-    BackboneConfig,
-    CheckpointConfig,
-    Config,
-    DataConfig,
-    HeadConfig,
-    OptimizerConfig,
-    RunConfig,
-    ScheduleConfig,
-    SGDConfig,
-    TrainConfig,
-    VerificationConfig,
-)
+from partialfc.config.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
+from partialfc.config.root import Config
+from partialfc.config.run import RunConfig
+from partialfc.config.schedule import ScheduleConfig
+from partialfc.config.train import TrainConfig
+from partialfc.config.verification import VerificationConfig
 
 __all__ = [
     "AdamWConfig",

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from partialfc.config import yaml12
 from partialfc.config.messages import explain
 from partialfc.config.overrides import Override, source
-from partialfc.config.sections import Config
+from partialfc.config.root import Config
 from partialfc.errors import ConfigError
 
 

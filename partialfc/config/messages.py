@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from partialfc.config.sections import Config
+from partialfc.config.root import Config
 from partialfc.config.yaml12 import shown
 
 

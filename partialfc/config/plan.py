@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from partialfc.config.sections import Config
+from partialfc.config.root import Config
 from partialfc.errors import ConfigError
 from partialfc.plan import Setting
 

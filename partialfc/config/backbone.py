@@ -1,0 +1,19 @@
+"""The section backbone."""
+
+from pydantic import Field, JsonValue
+
+from partialfc.config.section import ConfigPath, Section
+
+
+class BackboneConfig(Section):
+    """The network that turns images into embeddings."""
+
+    name: str = Field(
+        pattern=r"^([\w-]+|[\w.]+:[\w.]+)$",
+        description="A backbone that partialfc knows, or 'module:callable' for your own.",
+    )
+    embedding_size: int = Field(512, ge=1, description="Size D of the embedding.")
+    options: dict[str, JsonValue] = Field({}, description="Further keyword arguments of the backbone.")
+    compile: bool = Field(False, description="Run the backbone through torch.compile.")
+    channels_last: bool = Field(False, description="Keep images in channels-last memory order.")
+    weights: ConfigPath | None = Field(None, description="State dict that the backbone starts from.")

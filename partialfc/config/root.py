@@ -1,0 +1,57 @@
+"""The whole config: its sections, and the rules between them."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from partialfc.config.backbone import BackboneConfig
+from partialfc.config.checkpoint import CheckpointConfig
+from partialfc.config.data import DataConfig
+from partialfc.config.head import HeadConfig
+from partialfc.config.metrics import MetricsConfig
+from partialfc.config.optimizer import OptimizerConfig
+from partialfc.config.run import RunConfig
+from partialfc.config.schedule import ScheduleConfig
+from partialfc.config.section import Section
+from partialfc.config.train import TrainConfig
+from partialfc.config.verification import VerificationConfig
+
+
+class Config(Section):
+    """Everything that decides a run."""
+
+    run: RunConfig
+    data: DataConfig
+    backbone: BackboneConfig
+    head: HeadConfig = HeadConfig()
+    optimizer: OptimizerConfig = Field(description="How the weights move.")
+    schedule: ScheduleConfig = ScheduleConfig()
+    train: TrainConfig
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    verification: VerificationConfig = VerificationConfig()
+    metrics: MetricsConfig = MetricsConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.optimizer.name == "adamw" and self.head.unsampled == "dense":
+            raise ValueError(
+                "head.unsampled: must be frozen with optimizer.name: adamw, got 'dense'; "
+                "leave it out, or take optimizer.name: sgd"
+            )
+        if self.optimizer.name == "adamw" and self.head.momentum_dtype is not None:
+            raise ValueError(
+                f"head.momentum_dtype: must be null with optimizer.name: adamw, got "
+                f"{self.head.momentum_dtype!r}; leave it out, or take optimizer.name: sgd"
+            )
+        for unit in ("steps", "epochs"):
+            warmup, length = getattr(self.schedule, f"warmup_{unit}"), getattr(self.train, unit)
+            if warmup is not None and length is not None and warmup >= length:
+                raise ValueError(
+                    f"schedule.warmup_{unit}: must be less than train.{unit}, {length}, got {warmup}"
+                )
+        return self
+
+    @property
+    def unsampled(self) -> Literal["dense", "frozen"]:
+        """head.unsampled, with null resolved by the optimizer."""
+        return self.head.unsampled or ("frozen" if self.optimizer.name == "adamw" else "dense")

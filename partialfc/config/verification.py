@@ -1,0 +1,32 @@
+"""The section verification."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from partialfc.config.periodic import Periodic
+from partialfc.config.section import ConfigPath
+
+
+class VerificationConfig(Periodic):
+    """Pair verification during training, besides once at the end."""
+
+    at_start: bool = Field(False, description="Verify once before training, too: the untrained figures.")
+    sets: dict[str, ConfigPath] = Field({}, description="Pair files (.bin) by the name to report them under.")
+    folds: int = Field(10, ge=2, description="Folds of the cross-validated threshold.")
+    flip: bool = Field(False, description="Add the embedding of the mirrored image.")
+    batch_size: int = Field(256, ge=1, description="Images per forward pass on a rank.")
+    best: str | None = Field(
+        None, description="The set whose score decides which checkpoint is best; null: the first."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.best is not None and self.best not in self.sets:
+            raise ValueError(f"best is {self.best!r}, but sets has {', '.join(self.sets) or 'no entry'}")
+        return self
+
+    @property
+    def best_set(self) -> str | None:
+        """The name of the set that decides which checkpoint is best; None without sets."""
+        return next(iter(self.sets), None) if self.best is None else self.best
