@@ -1,0 +1,107 @@
+"""The whole config: defaults, every section, and the rules between sections."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from partialfc.config import AdamWConfig, ArcFaceConfig, CombinedConfig, Config, SGDConfig
+from tests.config.cases import FULL, SMALL, failure, load, small
+
+
+def test_a_small_file_gets_the_defaults(tmp_path: Path) -> None:
+    config = load(tmp_path, SMALL)
+    assert config.run.dir == Path("runs/one")
+    assert config.run.seed == 0
+    assert config.data.num_classes is None
+    assert config.data.augment.model_dump() == {
+        "flip": False,
+        "shift": 0.0,
+        "scale": 0.0,
+        "rotate": 0.0,
+        "fill": None,
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "saturation": 0.0,
+        "low_resolution": 0.0,
+        "low_resolution_size": 0.25,
+    }
+    assert config.data.loader == "auto"
+    assert config.data.max_bad_records == 0
+    assert config.head.margin == ArcFaceConfig(scale=64.0, margin=0.5)
+    assert config.head.sample_rate == 1.0
+    assert config.optimizer == SGDConfig(lr=0.1, momentum=0.9, weight_decay=5e-4)
+    assert config.schedule.name == "polynomial"
+    assert config.schedule.warmup_steps is config.schedule.warmup_epochs is None
+    assert config.train.clip_norm == 5.0
+    assert config.checkpoint.resume == "auto"
+    assert config.verification.sets == {}
+    assert config.verification.at_start is False
+    assert config.verification.best_set is None
+
+
+def test_every_section_is_read_as_written(tmp_path: Path) -> None:
+    config = load(tmp_path, FULL)
+    assert config.run.seed == 31
+    assert config.data.num_classes == 10_000_000
+    assert config.data.augment.rotate == 15.0
+    assert config.backbone.options == {
+        "depth": [3, 4, 14, 3],
+        "dropout": 0.4,
+        "fp16": None,
+        "stem": {"kernel": 3},
+    }
+    assert config.head.margin == CombinedConfig(
+        name="combined", m1=1.0, m2=0.3, m3=0.2, scale=48.0, margin_gradient="straight_through"
+    )
+    assert isinstance(config.optimizer, AdamWConfig)
+    assert config.optimizer.betas == (0.9, 0.98)
+    assert config.optimizer.eps == 1e-6
+    assert config.optimizer.head_lr == 2e-3
+    assert config.train.batch_size == 1024
+    assert config.verification.sets == {"lfw": Path("lfw.bin"), "agedb_30": Path("agedb_30.bin")}
+    assert config.verification.at_start is True
+    assert config.verification.best_set == "agedb_30"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], "dense"),
+        (["head.unsampled=dense"], "dense"),
+        (["head.unsampled=frozen"], "frozen"),
+        (["optimizer.name=adamw"], "frozen"),
+        (["optimizer.name=adamw", "head.unsampled=frozen"], "frozen"),
+    ],
+)
+def test_unsampled_centres_follow_the_optimizer_unless_told(overrides: list[str], expected: str) -> None:
+    assert small(*overrides).unsampled == expected
+
+
+def test_adamw_cannot_move_unsampled_centres() -> None:
+    text = failure("optimizer.name=adamw", "head.unsampled=dense")
+    assert text == (
+        "small.yaml: head.unsampled: must be frozen with optimizer.name: adamw, got 'dense'; "
+        "leave it out, or take optimizer.name: sgd"
+    )
+
+
+def test_a_warm_up_in_steps_ends_before_the_run() -> None:
+    steps = ("train.epochs=null", "train.steps=10")
+    assert small(*steps, "schedule.warmup_steps=9").schedule.warmup_steps == 9
+    assert "schedule.warmup_steps: must be less than train.steps, 10, got 10" in failure(
+        *steps, "schedule.warmup_steps=10"
+    )
+
+
+def test_a_warm_up_in_epochs_ends_before_the_run() -> None:
+    message = r"schedule\.warmup_epochs: must be less than train\.epochs, 3.0, got 3.0"
+    assert re.search(message, failure("schedule.warmup_epochs=3"))
+
+
+@pytest.mark.parametrize("name", Config.model_fields)
+def test_a_section_is_found_in_the_file_of_its_name(name: str) -> None:
+    field = Config.model_fields[name]
+    sections = get_args(field.annotation) or (field.annotation,)
+    assert {section.__module__ for section in sections} == {f"partialfc.config.{name}"}
