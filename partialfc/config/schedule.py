@@ -1,17 +1,18 @@
 """The section schedule."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from partialfc.config.section import Section
-from partialfc.training.schedule import Shape
 
 
 class ScheduleConfig(Section):
     """The learning rate over the run, as a fraction of its peak."""
 
-    name: Shape = Field("polynomial", description="The shape of the decay after the warm-up.")
+    name: Literal["polynomial", "cosine", "constant"] = Field(
+        "polynomial", description="The shape of the decay after the warm-up."
+    )
     warmup_steps: int | None = Field(None, ge=0, description="Length of the linear warm-up in steps.")
     warmup_epochs: float | None = Field(
         None, ge=0, description="Length of the warm-up in epochs, in place of warmup_steps; neither: none."
