@@ -8,19 +8,19 @@ from typing import Annotated
 
 import typer
 
+from partialfc.cli.arguments import AsJson, Overrides
+
 
 def doctor(
     config: Annotated[
         Path | None, typer.Argument(help="YAML file of the job to come.", show_default=False)
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.key=value, any number.", show_default=False)
-    ] = None,
+    overrides: Overrides = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Compile and time nothing; only sample the data.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for other ranks.")] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check this machine, and the job of CONFIG, before a day is lost: exit status 1 if anything is red.
 

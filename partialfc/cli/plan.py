@@ -10,14 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from partialfc.cli.arguments import AsJson, Overrides
 from partialfc.errors import ConfigError
 
 
 def plan(
     config: Annotated[Path | None, typer.Argument(help="YAML file to plan for.", show_default=False)] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.key=value, any number.", show_default=False)
-    ] = None,
+    overrides: Overrides = None,
     classes: Annotated[str | None, typer.Option(help="Number of classes: 10_000_000 or 10M.")] = None,
     embedding: Annotated[str | None, typer.Option(help="Size of the embedding.")] = None,
     gpus: Annotated[str | None, typer.Option(help="How many, one rank each; default 1.")] = None,
@@ -38,7 +37,7 @@ def plan(
     memory_bandwidth: Annotated[str | None, typer.Option(help="Of a GPU's memory: 2TB/s.")] = None,
     bandwidth: Annotated[str | None, typer.Option(help="Out of a GPU: 100GB/s, 400Gbit/s.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw memory and time against classes: a PNG.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What a head will need per GPU: memory, communication, time at best, and what to change if it won't fit.
 

@@ -1,0 +1,25 @@
+"""The `partialfc config` command."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partialfc.cli.arguments import Overrides
+
+
+def config(
+    file: Annotated[Path | None, typer.Argument(help="YAML file to check.", show_default=False)] = None,
+    overrides: Overrides = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema for editors.")] = False,
+) -> None:
+    """Check a config and print it resolved, or print the schema of all configs."""
+    from partialfc.config import config_schema, dump_config, load_config
+
+    if schema:
+        print(json.dumps(config_schema(), indent=2))
+    elif file is None:
+        raise typer.BadParameter("give a config file, or --schema")
+    else:
+        print(dump_config(load_config(file, overrides or [])), end="")

@@ -1,0 +1,49 @@
+"""The `partialfc evaluate` command."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partialfc.cli.arguments import AsJson
+from partialfc.errors import ConfigError, DataError
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A run's folder, or one checkpoint.")],
+    pairs: Annotated[Path, typer.Option(help="Pair file: .bin as InsightFace's, or a text list.")],
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validated threshold.")] = 10,
+    flip: Annotated[bool, typer.Option(help="Add the embedding of the mirrored image.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 256,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Verify pairs of images with the backbone of a checkpoint."""
+    from partialfc.data.pairs.files import read_pairs
+    from partialfc.deploy.trained import load_trained
+    from partialfc.distributed.device import local_device
+    from partialfc.distributed.world import World
+    from partialfc.evaluation.evaluate import evaluate_pairs
+
+    pair_set = read_pairs(pairs)
+    trained = load_trained(checkpoint)
+    target = local_device(device)
+    try:
+        result, _ = evaluate_pairs(
+            trained.backbone.to(target),
+            pair_set,
+            World.of(),
+            embedding_size=trained.embedding_size,
+            image_size=trained.image_size,
+            channels=trained.channels,
+            batch_size=batch_size,
+            device=target,
+            folds=folds,
+            flip=flip,
+        )
+    except DataError as error:
+        raise DataError(f"{pairs}: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{pairs}: {error}") from error
+    print(json.dumps(result.to_dict()) if as_json else result.describe())

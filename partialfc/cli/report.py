@@ -1,0 +1,20 @@
+"""The `partialfc report` command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    output: Annotated[Path | None, typer.Option(help="PNG file; default: report.png in the run.")] = None,
+) -> None:
+    """Sum up a run, and draw its loss, its target angles and the ROC of each verification set."""
+    from partialfc.report.figure import check_picture
+    from partialfc.report.run_picture import draw_report, summarise
+
+    check_picture("--output", output)
+    drawn = draw_report(run, output or run / "report.png")
+    print(summarise(run))
+    print(f"{'picture':<16}{drawn}")

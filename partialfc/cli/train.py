@@ -1,0 +1,17 @@
+"""The `partialfc train` command."""
+
+import typer
+
+from partialfc.cli.arguments import ConfigFile, Overrides
+
+
+def train(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Train what CONFIG describes; run again after an interruption, it resumes.
+
+    One process alone, or one a GPU: torchrun --nproc-per-node N -m partialfc train CONFIG.
+    """
+    from partialfc.config import load_config
+    from partialfc.training.loop import train as run
+
+    if stopped_by := run(load_config(config, overrides or [])):
+        raise typer.Exit(128 + stopped_by)  # as a shell reports it: 143 for SIGTERM, 130 for Ctrl-C
