@@ -3,8 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -68,25 +67,6 @@ class Progress:
         for part in (self._bar, self._tensorboard, self._file):
             if part is not None:
                 part.close()
-
-
-@contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A callback (stage, done, total) that shows each stage as a bar, on a terminal only."""
-    bars: dict[str, Any] = {}
-
-    def show(stage: str, done: int, total: int) -> None:
-        if stage not in bars:
-            for finished in bars.values():
-                finished.close()
-            bars[stage] = tqdm(desc=stage, total=total, dynamic_ncols=True, disable=None)
-        bars[stage].update(done - bars[stage].n)
-
-    try:
-        yield show
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:

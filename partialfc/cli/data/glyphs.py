@@ -18,8 +18,8 @@ def glyphs(
     seed: Annotated[int, typer.Option(help="Same seed and fonts, same bytes.")] = 0,
 ) -> None:
     """Render a many-class data set from fonts: one class a character, one image a font face."""
+    from partialfc.cli.bars import stages
     from partialfc.data.glyphs.build import build_glyphs
-    from partialfc.training.progress import stages
 
     with stages() as progress:
         made = build_glyphs(
