@@ -1,0 +1,160 @@
+"""The command `train`: real processes, real torchrun, signals and exit codes."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from partialfc.training.progress import read_metrics
+from tests.cli.cases import ENVIRONMENT, call, command, losses
+
+
+def test_train_evaluate_report(folder):
+    trained = call("train", folder / "config.yaml", "train.steps=6")
+    assert trained.returncode == 0, trained.stderr
+    assert "20 classes, 120 images" in trained.stdout
+    assert "step 6  epoch 1.20  loss" in trained.stdout
+    assert "finished 6 steps" in trained.stdout
+    pairs = call("data", "pairs", folder / "train.rec", folder / "pairs.bin", "--pairs", "100")
+    assert "100 pairs, 50 genuine" in pairs.stdout
+    evaluated = call("evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert evaluated.stderr == ""
+    assert 0.5 < json.loads(evaluated.stdout)["accuracy"] <= 1
+    drawn = call("report", folder / "run")
+    assert str(folder / "run" / "checkpoints" / "step-00000006") in drawn.stdout
+    assert Path(drawn.stdout.split()[-1]).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_run_killed_under_torchrun_resumes_on_another_number_of_ranks(folder):
+    """Two ranks, one killed with SIGKILL; torchrun ends with an error; three, then one, carry on."""
+    kill = "backbone.name=tests.train_cases:Interrupted"
+    options = ["backbone.options={at: 7, kill: true, rank: 1}", "checkpoint.every_steps=3"]
+    killed = call("train", folder / "config.yaml", kill, *options, ranks=2)
+    assert killed.returncode != 0
+    assert "Signal 9 (SIGKILL)" in killed.stderr
+    never = ["backbone.options={at: 1000000}", "checkpoint.every_steps=3"]
+    resumed = call("train", folder / "config.yaml", kill, *never, "train.steps=9", ranks=3)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resumed at step 6" in resumed.stdout
+    alone = call("train", folder / "config.yaml", kill, *never)
+    assert alone.returncode == 0, alone.stderr
+    assert "resumed at step 9" in alone.stdout
+    steps = [record["step"] for record in read_metrics(folder / "run") if record["event"] == "train"]
+    assert steps == list(range(1, 13))
+
+
+@pytest.mark.slow
+def test_workers_of_a_killed_torchrun_stop_by_themselves(folder):
+    """kill -9 of torchrun alone leaves its workers: they save, stop, and the folder is free again."""
+    process = subprocess.Popen(
+        command("train", folder / "config.yaml", "train.steps=100000", ranks=2),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    for line in process.stdout:
+        if line.startswith("step 10 "):
+            break
+    process.kill()
+    rest = process.stdout.read()  # ends when the last worker does
+    assert "stopped by SIGTERM at step" in rest
+    assert call("train", folder / "config.yaml", f"train.steps={len(losses(folder)) + 1}").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_exit_code_says_which(folder, number):
+    """A cluster preempts, or Ctrl-C: the run stops after the current step, with a checkpoint, and resumes."""
+    process = subprocess.Popen(
+        command("train", folder / "config.yaml", "train.steps=100000"),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    for line in process.stdout:
+        if line.startswith("step 20 "):
+            break
+    process.send_signal(number)
+    rest = process.stdout.read()
+    assert process.wait() == 128 + number
+    assert f"stopped by {number.name} at step" in rest
+    stopped = len(losses(folder))
+    again = call("train", folder / "config.yaml", f"train.steps={stopped + 2}")
+    assert f"resumed at step {stopped}" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_hanging_rank_times_out_and_is_named(folder):
+    """One rank stops answering: the others end with an error that says which, within the timeout."""
+    began = time.monotonic()
+    hung = call(
+        "train",
+        folder / "config.yaml",
+        "backbone.name=tests.train_cases:Hanging",
+        "train.timeout_seconds=5",
+        ranks=2,
+    )
+    assert hung.returncode != 0
+    assert "no answer from rank 1" in hung.stderr
+    assert time.monotonic() - began < 100
+
+
+@pytest.mark.slow
+def test_two_nodes_train_as_one(folder):
+    """Two torchrun agents that meet at a rendezvous, one rank each: what a two-node cluster runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    agents = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
+                *("--node-rank", str(node), "--master-addr", "127.0.0.1", "--master-port", str(port)),
+                *("-m", "partialfc", "train", str(folder / "config.yaml"), "train.steps=4"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        for node in range(2)
+    ]
+    outputs = [agent.communicate() for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], outputs
+    assert "2 ranks on cpu" in outputs[0][0]
+    assert outputs[1][0] == ""
+    assert len(losses(folder)) == 4
+
+
+def test_a_terminal_gets_a_bar(folder):
+    """On a terminal: one line that moves, with loss, learning rate, speed and time left."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+    process = subprocess.Popen(
+        command("train", folder / "config.yaml", "train.steps=5", "schedule.warmup_steps=1"),
+        stdout=theirs,
+        stderr=theirs,
+        env=ENVIRONMENT,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait() == 0
+    bar = shown.decode().replace("\r", "\n").splitlines()
+    assert any("5/5" in line and "loss" in line and "lr" in line and "images/s" in line for line in bar)
