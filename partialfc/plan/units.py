@@ -8,20 +8,21 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+from pydantic import ByteSize, TypeAdapter
+
 from partialfc.errors import ConfigError
 
 T = TypeVar("T")
 
-DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
-BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
-COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
-
 NUMBER = r"(?P<number>(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*"
-BYTES = re.compile(NUMBER + r"(?P<prefix>[kmgtpKMGTP]?i?)[bB]?")
-BYTES_PER_SECOND = re.compile(NUMBER + r"(?P<prefix>[kmgtpKMGTP]?i?)(?P<unit>B|bit|)(?:/s|ps|)")
-FLOPS = re.compile(NUMBER + r"(?P<prefix>[kmgtpKMGTP]?)(?:flops?)?(?:/s)?", re.IGNORECASE)
+PREFIX = r"(?P<prefix>(?:[kmgtpKMGTP]i?)?)"
 COUNT = re.compile(NUMBER + r"(?P<prefix>[kmbKMB]?)")
-PLAIN = re.compile(NUMBER + "(?P<prefix>)(?:/s)?")
+BYTES = re.compile(NUMBER + PREFIX + r"[bB]?")
+BYTES_PER_SECOND = re.compile(NUMBER + PREFIX + r"(?P<unit>B|bit|)(?:/s|ps|)")
+FLOPS = re.compile(NUMBER + r"(?P<prefix>[kmgtp]?)(?:flops?)?(?:/s)?", re.IGNORECASE)
+PLAIN = re.compile(NUMBER + r"(?P<prefix>)(?:/s)?")
+COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+BYTE_SIZE = TypeAdapter(ByteSize)
 MOST = 10**12  # of anything that is counted
 LARGE = 1e6  # from here on, the unit proposed for a number without one is the plain one
 
@@ -32,7 +33,7 @@ def maybe(parse: Callable[[str, str], T], field: str, text: str | None) -> T | N
 
 def whole_number(field: str, text: str) -> int:
     """A count from 1 to `MOST`: 512, 10_000_000, 10,000,000, 10M, 1e7."""
-    value = _value(COUNT.fullmatch(text), COUNTS)
+    value = _value(COUNT.fullmatch(text), lambda prefix: COUNTS[prefix.lower()])
     if value is None or not 1 <= value <= MOST or value != int(value):
         raise _error(field, text, f"a whole number from 1 to {MOST:,}, such as 512, 10_000_000 or 10M")
     return int(value)
@@ -41,7 +42,7 @@ def whole_number(field: str, text: str) -> int:
 def size_in_bytes(field: str, text: str, *, least: int = 1) -> int:
     """A size of at least so many bytes: 80GB (10^9), 80GiB (2^30)."""
     _check_unit(field, text, "B", ("GB", "GiB"))
-    value = _value(BYTES.fullmatch(text), DECIMAL | BINARY)
+    value = _value(BYTES.fullmatch(text), _factor)
     if value is None or value < least:
         raise _error(field, text, f"a size of at least {show_bytes(least)}, such as 80GB or 80GiB")
     return int(value)
@@ -51,7 +52,7 @@ def bytes_per_second(field: str, text: str) -> float:
     """A bandwidth: 100GB/s, 3.35TB/s, 400Gbit/s."""
     _check_unit(field, text, "B/s", ("GB/s", "Gbit/s"))
     match = BYTES_PER_SECOND.fullmatch(text)
-    value = _value(match, DECIMAL | BINARY)
+    value = _value(match, _factor)
     if match is None or value is None or value <= 0:
         raise _error(field, text, "a bandwidth above 0 such as 100GB/s or 400Gbit/s")
     return value / 8 if match["unit"] == "bit" else value
@@ -60,7 +61,7 @@ def bytes_per_second(field: str, text: str) -> float:
 def flops_per_second(field: str, text: str) -> float:
     """A rate of floating-point operations: 400TFLOPS, 0.4PFLOP/s."""
     _check_unit(field, text, "FLOPS", ("GFLOPS", "TFLOPS"))
-    value = _value(FLOPS.fullmatch(text), DECIMAL)
+    value = _value(FLOPS.fullmatch(text), _factor)
     if value is None or value <= 0:
         raise _error(field, text, "a rate above 0 such as 400TFLOPS")
     return value
@@ -68,11 +69,11 @@ def flops_per_second(field: str, text: str) -> float:
 
 def show_bytes(count: float) -> str:
     """Decimal units, three or four figures: 5.12 GB."""
-    return _show(count, 1000, ("B", "kB", "MB", "GB", "TB", "PB"))
+    return _show(count, ("B", "kB", "MB", "GB", "TB", "PB"))
 
 
 def show_flops(rate: float) -> str:
-    return _show(rate, 1000, ("", "k", "M", "G", "T", "P"))
+    return _show(rate, ("", "k", "M", "G", "T", "P"))
 
 
 def show_seconds(seconds: float) -> str:
@@ -82,10 +83,10 @@ def show_seconds(seconds: float) -> str:
     return f"{_figures(seconds * 1e6)} µs"
 
 
-def _show(value: float, step: int, units: tuple[str, ...]) -> str:
+def _show(value: float, units: tuple[str, ...]) -> str:
     index = 0
     while abs(value) >= 999.5 and index < len(units) - 1:
-        value, index = value / step, index + 1
+        value, index = value / 1000, index + 1
     figures = f"{value:.0f}" if index == 0 else _figures(value)
     return f"{figures} {units[index]}".rstrip()
 
@@ -95,23 +96,25 @@ def _figures(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}" if value else "0"
 
 
-def _value(match: re.Match[str] | None, factors: dict[str, int]) -> float | None:
-    """Exact for whole numbers, which may be larger than a float holds exactly."""
+def _factor(prefix: str) -> int:
+    """What a prefix stands for: 10^9 for G, 2^30 for Gi."""
+    return BYTE_SIZE.validate_python(f"1{prefix}B")
+
+
+def _value(match: re.Match[str] | None, factor: Callable[[str], int]) -> float | None:
+    """Exact for whole numbers, which may be larger than a float holds exactly; ByteSize itself is not."""
     if match is None:
         return None
-    factor = factors.get(match["prefix"].lower())
-    if factor is None:
-        return None
-    number = match["number"].replace("_", "").replace(",", "")
-    value = float(number) * factor
+    number = re.sub("[_,]", "", match["number"])
+    value = float(number) * factor(match["prefix"])
     if not math.isfinite(value):
         return None
-    return int(number) * factor if number.isdigit() else value
+    return int(number) * factor(match["prefix"]) if number.isdigit() else value
 
 
 def _check_unit(field: str, text: str, plain: str, usual: tuple[str, ...]) -> None:
     match = PLAIN.fullmatch(text)
-    value = _value(match, {"": 1})
+    value = _value(match, _factor)
     if match and value:
         number = match["number"]
         meant = " or ".join(number + unit for unit in ((plain,) if value >= LARGE else usual))

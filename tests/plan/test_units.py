@@ -9,7 +9,8 @@ from partialfc.plan import units
 @pytest.mark.parametrize(
     ("text", "size"),
     [("80GB", 80 * 10**9), ("80GiB", 80 * 2**30), ("24_000_000_000B", 24 * 10**9), ("1.5 TB", 15 * 10**11),
-     ("16g", 16 * 10**9), ("512 MiB", 2**29), ("7B", 7), ("1,500 GB", 15 * 10**11)],
+     ("16g", 16 * 10**9), ("512 MiB", 2**29), ("7B", 7), ("1,500 GB", 15 * 10**11),
+     ("9_007_199_254_740_993B", 2**53 + 1)],
 )  # fmt: skip
 def test_sizes_as_people_write_them(text, size):
     assert units.size_in_bytes("--memory", text) == size
