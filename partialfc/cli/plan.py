@@ -2,11 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,55 +42,40 @@ def plan(
 
     The exit status is 0 whether it fits or not, as that is the answer; --json has it as "fits".
     """
-    from partialfc.config import load_config
-    from partialfc.config.plan import planned_setting
-    from partialfc.plan import Speed, units
-    from partialfc.plan import plan as make_plan
+    from partialfc.config.plan import plan_from_options
     from partialfc.plan.describe import describe, to_dict
     from partialfc.report.figure import check_picture
 
-    problems: list[str] = []
-    with _noting(problems):
+    problems = []
+    try:
         check_picture("--plot", plot)
-    written: dict[str, tuple[Callable[[str, str], float], str | None]] = {
-        "classes": (units.whole_number, classes),
-        "embedding": (units.whole_number, embedding),
-        "gpus": (units.whole_number, gpus),
-        "batch": (units.whole_number, batch),
-        "memory": (units.size_in_bytes, memory),
-        "reserve": (partial(units.size_in_bytes, least=0), reserve),
-        "gemm_rate": (units.flops_per_second, gemm_rate),
-        "memory_bandwidth": (units.bytes_per_second, memory_bandwidth),
-        "bandwidth": (units.bytes_per_second, bandwidth),
-    }
-    number: dict[str, Any] = {}
-    for name, (parse, text) in written.items():
-        number[name] = None if text is None else 1  # what cannot be read hides nothing else that is wrong
-        with _noting(problems):
-            number[name] = units.maybe(parse, f"--{name.replace('_', '-')}", text)
-    if memory is None:
-        problems.append("--memory is missing; give that of one GPU, such as --memory 80GB")
-    with _noting(problems):
-        setting = planned_setting(
-            None if config is None else load_config(config, overrides or []),
-            **{name: number[name] for name in ("classes", "embedding", "gpus", "batch")},
-            sample_rate=sample_rate,
-            weight_dtype=weight_dtype,
-            compute_dtype=compute_dtype,
-            momentum_dtype=momentum_dtype,
-            gather_dtype=gather_dtype,
-            optimizer=optimizer,
-            unsampled=unsampled,
-            device=device,
-        )
-    if problems:
-        raise ConfigError("\n".join(problems))
-    rates = {name: number[name] for name in ("gemm_rate", "memory_bandwidth", "bandwidth")}
-    made = make_plan(
-        setting,
-        memory=number["memory"],
-        reserve=number["reserve"] or 0,
-        speed=Speed.of(setting, **rates),
+    except ConfigError as error:
+        problems.append(str(error))  # said together with whatever else is wrong
+    made = plan_from_options(
+        config,
+        overrides or [],
+        quantities={
+            "classes": classes,
+            "embedding": embedding,
+            "gpus": gpus,
+            "batch": batch,
+            "memory": memory,
+            "reserve": reserve,
+            "gemm_rate": gemm_rate,
+            "memory_bandwidth": memory_bandwidth,
+            "bandwidth": bandwidth,
+        },
+        choices={
+            "sample_rate": sample_rate,
+            "weight_dtype": weight_dtype,
+            "compute_dtype": compute_dtype,
+            "momentum_dtype": momentum_dtype,
+            "gather_dtype": gather_dtype,
+            "optimizer": optimizer,
+            "unsampled": unsampled,
+            "device": device,
+        },
+        problems=problems,
     )
     if plot is not None:
         from partialfc.report.plan_picture import draw_plan
@@ -102,12 +84,3 @@ def plan(
     print(json.dumps(to_dict(made)) if as_json else describe(made, gpus_given=gpus is not None))
     if plot is not None:
         print(f"\npicture  {plot}", file=sys.stderr if as_json else sys.stdout)
-
-
-@contextmanager
-def _noting(problems: list[str]) -> Iterator[None]:
-    """Lets the rest of a command line be checked too, so that all that is wrong with it is said at once."""
-    try:
-        yield
-    except ConfigError as error:
-        problems.append(str(error))

@@ -1,13 +1,48 @@
-"""The setting that a plan is made for: from a config, from the command's options, or from both."""
+"""A plan from a config, from the options of `partialfc plan`, or from both."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from partialfc.config.load import load_config
 from partialfc.config.root import Config
 from partialfc.errors import ConfigError
-from partialfc.plan import Setting
+from partialfc.plan import Plan, Setting, Speed, plan
+from partialfc.plan.options import read_quantities
 
 REQUIRED = {"classes": "--classes 10_000_000", "embedding": "--embedding 512", "batch": "--batch 128"}
+RATES = ("gemm_rate", "memory_bandwidth", "bandwidth")
+
+
+def plan_from_options(
+    file: Path | None,
+    overrides: Sequence[str],
+    *,
+    quantities: Mapping[str, str | None],
+    choices: Mapping[str, Any],
+    problems: Sequence[str] = (),
+) -> Plan:
+    """The plan of a config file with overrides, or of no file, under the options that were given (not None).
+
+    quantities: text of each option in `plan.options.QUANTITIES`; choices: other fields of a Setting.
+    Raises one ConfigError with a line for everything that is wrong, after the `problems` found before.
+    """
+    number, unreadable = read_quantities(quantities)
+    problems = [*problems, *unreadable]
+    if number["memory"] is None:
+        problems.append("--memory is missing; give that of one GPU, such as --memory 80GB")
+    try:
+        setting = planned_setting(
+            None if file is None else load_config(file, overrides),
+            **{name: number[name] for name in ("classes", "embedding", "gpus", "batch")},
+            **choices,
+        )
+    except ConfigError as error:
+        raise ConfigError("\n".join([*problems, str(error)])) from error
+    if problems:
+        raise ConfigError("\n".join(problems))
+    speed = Speed.of(setting, **{name: number[name] for name in RATES})
+    return plan(setting, memory=number["memory"], reserve=number["reserve"] or 0, speed=speed)
 
 
 def planned_setting(config: Config | None, **given: Any) -> Setting:

@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from partialfc.plan import Plan
+from partialfc.plan.options import option
 from partialfc.plan.units import show_bytes, show_flops, show_seconds
 
 WIDTH = 40
@@ -33,7 +34,7 @@ def describe(plan: Plan, *, gpus_given: bool = True) -> str:
 
 def options(changes: Mapping[str, Any]) -> str:
     """Fields of a setting as the command's options."""
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changes.items())
+    return " ".join(f"{option(name)} {value}" for name, value in changes.items())
 
 
 def _setting(plan: Plan, gpus_given: bool) -> Iterator[str]:

@@ -6,13 +6,10 @@ Sizes and rates need a unit: "80" might be bytes or gigabytes, and a wrong guess
 import math
 import re
 from collections.abc import Callable
-from typing import TypeVar
 
 from pydantic import ByteSize, TypeAdapter
 
 from partialfc.errors import ConfigError
-
-T = TypeVar("T")
 
 NUMBER = r"(?P<number>(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*"
 PREFIX = r"(?P<prefix>(?:[kmgtpKMGTP]i?)?)"
@@ -25,10 +22,6 @@ COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 BYTE_SIZE = TypeAdapter(ByteSize)
 MOST = 10**12  # of anything that is counted
 LARGE = 1e6  # from here on, the unit proposed for a number without one is the plain one
-
-
-def maybe(parse: Callable[[str, str], T], field: str, text: str | None) -> T | None:
-    return None if text is None else parse(field, text)
 
 
 def whole_number(field: str, text: str) -> int:
