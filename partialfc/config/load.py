@@ -10,6 +10,7 @@ from partialfc.config import yaml12
 from partialfc.config.messages import explain
 from partialfc.config.overrides import Override, source
 from partialfc.config.root import Config
+from partialfc.config.shown import shown
 from partialfc.errors import ConfigError
 
 
@@ -30,7 +31,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
 def parse_config(mapping: Mapping[str, Any], overrides: Sequence[str], origin: str) -> Config:
     """The config of a mapping with overrides on top; errors call the mapping `origin`."""
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{origin}: must hold sections, such as 'run:', got {yaml12.shown(mapping)}")
+        raise ConfigError(f"{origin}: must hold sections, such as 'run:', got {shown(mapping)}")
     merged = dict(mapping)
     parsed = [Override.parse(text) for text in overrides]
     for override in parsed:

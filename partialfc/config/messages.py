@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from partialfc.config.root import Config
-from partialfc.config.yaml12 import shown
+from partialfc.config.shown import shown
 
 
 def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:

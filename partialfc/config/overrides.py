@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 from partialfc.config import yaml12
-from partialfc.config.yaml12 import shown
+from partialfc.config.shown import shown
 from partialfc.errors import ConfigError
 
 

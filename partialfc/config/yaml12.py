@@ -4,12 +4,11 @@ PyYAML follows YAML 1.1. One notation goes beyond 1.2: underscores between digit
 """
 
 import re
-import reprlib
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from partialfc.config.shown import shown
 from partialfc.errors import ConfigError
 
 _TAG = "tag:yaml.org,2002:"
@@ -51,16 +50,6 @@ def load(text: str, source: str) -> Any:
 def dump(content: Any) -> str:
     """Text that `load` turns into equal content; mappings keep their order."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-
-
-def shown(value: object) -> str:
-    """The value for a message: null, true and false as in YAML, the rest as Python has it; cut where long."""
-    for python, written in ((None, "null"), (True, "true"), (False, "false")):
-        if value is python:
-            return written
-    cut = reprlib.Repr()
-    cut.maxstring = cut.maxother = 80
-    return cut.repr(str(value) if isinstance(value, Path) else value)
 
 
 class _Loader(yaml.SafeLoader):

@@ -140,18 +140,3 @@ def test_text_is_written_so_that_yaml_1_1_reads_text_too(text: str) -> None:
 
 def test_mappings_keep_their_order_when_written() -> None:
     assert yaml12.dump({"b": 1, "a": "ä"}) == "b: 1\na: ä\n"
-
-
-# Values in messages
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(None, "null"), (True, "true"), (False, "false"), (1, "1"), (1.0, "1.0"), ("1", "'1'"), ([1], "[1]")],
-)
-def test_a_value_is_shown_as_it_was_written(value: object, expected: str) -> None:
-    assert yaml12.shown(value) == expected
-
-
-def test_a_long_value_is_cut() -> None:
-    assert len(yaml12.shown("x" * 5000)) == 80
