@@ -12,24 +12,22 @@ from partialfc.config.shown import shown
 from partialfc.errors import ConfigError
 
 _TAG = "tag:yaml.org,2002:"
-_DIGITS = r"[0-9](?:_?[0-9])*"
-_EXPONENT = r"[eE][-+]?[0-9]+"
-_SCALARS = {  # what a plain word looks like, and the characters that it may begin with
-    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    "int": (r"[-+]?(?:0|[1-9](?:_?[0-9])*|0o[0-7]+|0x[0-9a-fA-F]+)", list("-+0123456789")),
-    "float": (
-        rf"[-+]?(?:(?:{_DIGITS}\.(?:{_DIGITS})?|\.{_DIGITS})(?:{_EXPONENT})?|{_DIGITS}{_EXPONENT}"
-        r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-    "merge": (r"<<", ["<"]),
+_DIGITS = "[0-9](?:_?[0-9])*"
+_EXPONENT = "[eE][-+]?[0-9]+"
+_WORDS = {  # what a plain word of each type looks like; any other is text
+    "null": "~|null|Null|NULL|",
+    "bool": "true|True|TRUE|false|False|FALSE",
+    "int": "[-+]?(?:0|[1-9](?:_?[0-9])*|0o[0-7]+|0x[0-9a-fA-F]+)",
+    "float": rf"[-+]?(?:(?:{_DIGITS}\.(?:{_DIGITS})?|\.{_DIGITS})(?:{_EXPONENT})?|{_DIGITS}{_EXPONENT}"
+    r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
+    "merge": "<<",
 }
 _KINDS = {"bool": "a boolean", "int": "a whole number of at most 64 bits", "float": "a number"}
+_TYPES = ("null", "str", "seq", "map", *_KINDS)
 
 
-def load(text: str, source: str) -> Any:
-    """The one document in the text; ConfigError calls the text `source` and gives line and column.
+def load(text: str, origin: str) -> Any:
+    """The one document in the text; ConfigError calls the text `origin` and gives line and column.
 
     Nothing but null, booleans, numbers, text, lists and mappings, and no key twice in a mapping.
     """
@@ -39,12 +37,12 @@ def load(text: str, source: str) -> Any:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = ", ".join(filter(None, (error.context, error.problem)))
-        raise ConfigError(f"{source}: {place}{problem}") from error
+        raise ConfigError(f"{origin}: {place}{problem}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ConfigError(f"{source}: line {line}: U+{error.character:04X} is not allowed in YAML") from error
+        raise ConfigError(f"{origin}: line {line}: U+{error.character:04X} is not allowed in YAML") from error
     except RecursionError as error:
-        raise ConfigError(f"{source}: nested too deeply") from error
+        raise ConfigError(f"{origin}: nested too deeply") from error
 
 
 def dump(content: Any) -> str:
@@ -53,31 +51,23 @@ def dump(content: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - the declaration is PyYAML's
-    yaml_constructors = {  # noqa: RUF012
-        tag: construct
-        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
-        if tag is None or tag.removeprefix(_TAG) in ("null", "bool", "int", "float", "str", "seq", "map")
-    }
-
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
-        first: dict[tuple[str, str], yaml.Node] = {}
+        first: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                earlier = first.setdefault((key.tag, key.value), key)
-                if earlier is not key:
-                    line = earlier.start_mark.line + 1
-                    problem = f"key {key.value!r} is given twice, first in line {line}"
-                    raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            word = (key.tag, key.value)
+            if word in first:
+                raise _error(f"key {key.value!r} is given twice, first in line {first[word]}", key)
+            first[word] = key.start_mark.line + 1
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep=deep)
-        except (ValueError, KeyError) as error:  # what PyYAML lets through for text such as "!!float x"
-            problem = f"{shown(node.value)} is not {_KINDS[node.tag.removeprefix(_TAG)]}"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
+        except (ValueError, LookupError) as error:  # what PyYAML lets through for text such as "!!float x"
+            raise _error(f"{shown(node.value)} is not {_KINDS[node.tag.removeprefix(_TAG)]}", node) from error
 
     def construct_whole(self, node: yaml.ScalarNode) -> int:
         value = int(str(self.construct_scalar(node)), base=0)
@@ -94,8 +84,18 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar(f"{_TAG}str", text, style=style)
 
 
-_Loader.add_constructor(f"{_TAG}int", _Loader.construct_whole)
+def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+_constructors = yaml.SafeLoader.yaml_constructors
+_Loader.yaml_constructors = {
+    None: _constructors[None],  # says of any other tag that there is no constructor
+    **{f"{_TAG}{name}": _constructors[f"{_TAG}{name}"] for name in _TYPES},
+    f"{_TAG}int": _Loader.construct_whole,
+}
+_Loader.yaml_implicit_resolvers = {}
 _Dumper.add_representer(str, _Dumper.represent_text)
-for _name, (_pattern, _first) in _SCALARS.items():
+for _name, _pattern in _WORDS.items():
     for _side in (_Loader, _Dumper):
-        _side.add_implicit_resolver(f"{_TAG}{_name}", re.compile(rf"^(?:{_pattern})$"), _first)
+        _side.add_implicit_resolver(f"{_TAG}{_name}", re.compile(rf"(?:{_pattern})\Z"), None)

@@ -84,6 +84,7 @@ def test_merge_keys_give_way_to_the_mapping_s_own() -> None:
         ("run: {seed: !!int x}\n", "line 1, column 13: 'x' is not a whole number of at most 64 bits"),
         ("run: {seed: !!int [1]}\n", "line 1, column 13: expected a scalar node, but found sequence"),
         ("run: {seed: !!float x}\n", "line 1, column 13: 'x' is not a number"),
+        ("run: {seed: !!float ''}\n", "line 1, column 13: '' is not a number"),
         ("run: {seed: !!bool x}\n", "line 1, column 13: 'x' is not a boolean"),
         ("run: {seed: 0x10000000000000000}\n", "line 1, column 13: '0x10+' is not a whole number of at most"),
         ("seed: " + "9" * 5000, r"line 1, column 7: '9+\.\.\.9+' is not a whole number of at most 64 bits"),
