@@ -1,4 +1,7 @@
-"""The strict configuration of a run: a YAML file, then `section.key=value` overrides."""
+"""From a YAML file and overrides `section.key=value` to a checked Config, and back to text.
+
+The functions stand in the order in which a value passes through them.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,16 +11,24 @@ from pydantic import ValidationError
 
 from partialfc.config import yaml12
 from partialfc.config.messages import explain
-from partialfc.config.overrides import Override, source
+from partialfc.config.overrides import Override, origin_of
 from partialfc.config.root import Config
 from partialfc.config.shown import shown
 from partialfc.errors import ConfigError
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
-    """The config of a YAML file, or of nothing but overrides; ConfigError names each thing that is wrong."""
+    """The config of a YAML file with overrides on top, or of overrides alone.
+
+    Raises ConfigError, with a line for each thing that is wrong.
+    """
     if path is None:
         return parse_config({}, overrides, "command line")
+    return parse_config(_read(path), overrides, str(path))
+
+
+def _read(path: Path) -> Any:
+    """The content of the file; an empty file has no sections."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -25,24 +36,30 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}") from error
     content = yaml12.load(text, str(path))
-    return parse_config({} if content is None else content, overrides, str(path))
+    return {} if content is None else content
 
 
 def parse_config(mapping: Mapping[str, Any], overrides: Sequence[str], origin: str) -> Config:
-    """The config of a mapping with overrides on top; errors call the mapping `origin`."""
+    """The config of a mapping with overrides on top, in their order; errors call the mapping `origin`."""
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{origin}: must hold sections, such as 'run:', got {shown(mapping)}")
-    merged = dict(mapping)
     parsed = [Override.parse(text) for text in overrides]
+    merged = dict(mapping)
     for override in parsed:
         merged = override.apply(merged, origin)
+    return _validate(merged, parsed, origin)
+
+
+def _validate(merged: dict[str, Any], overrides: Sequence[Override], origin: str) -> Config:
+    """The mapping as a Config; an error names the override that gave the wrong value, or else `origin`."""
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
         lines = []
         for details in error.errors():
             path, problem = explain(details)
-            lines.append(": ".join(filter(None, (source(path, parsed, origin), ".".join(path), problem))))
+            parts = (origin_of(path, overrides, origin), ".".join(path), problem)
+            lines.append(": ".join(filter(None, parts)))
         raise ConfigError("\n".join(lines)) from error
 
 

@@ -9,29 +9,30 @@ from partialfc.errors import ConfigError
 
 
 class Override(NamedTuple):
+    """`head.sample_rate=0.1` as `text`, with its `path` ("head", "sample_rate") and its `value` 0.1."""
+
     text: str
     path: tuple[str, ...]
     value: Any
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """ConfigError for what is not of the form section.key=value."""
-        source = f"override {shown(text)}"
+        """Raises ConfigError where the text is not of the form section.key=value."""
+        origin = f"override {shown(text)}"
         key, equals, value = text.partition("=")
         path = tuple(part.strip() for part in key.split("."))
         if not equals:
-            raise ConfigError(f"{source}: has no '='; write section.key=value")
+            raise ConfigError(f"{origin}: has no '='; write section.key=value")
         if not all(path):
-            raise ConfigError(f"{source}: {key!r} is not a key; write section.key=value")
+            raise ConfigError(f"{origin}: {key!r} is not a key; write section.key=value")
         if not value.strip():
-            raise ConfigError(f"{source}: has no value; write {key}=null for none")
-        return cls(text, path, yaml12.load(value, source))
+            raise ConfigError(f"{origin}: has no value; write {key}=null for none")
+        return cls(text, path, yaml12.load(value, origin))
 
     def apply(self, mapping: dict[str, Any], origin: str) -> dict[str, Any]:
-        """A copy of the mapping with the value at the path; what is not on the path is shared.
+        """A copy of the mapping with the value at the path; what is not on the path is shared with it.
 
-        ConfigError, which calls the mapping `origin`, where the path leads through something else than a
-        section.
+        Raises ConfigError, which calls the mapping `origin`, where a part of the path is not a section.
         """
         copied = dict(mapping)
         node = copied
@@ -46,8 +47,12 @@ class Override(NamedTuple):
         return copied
 
 
-def source(path: tuple[str, ...], overrides: Sequence[Override], origin: str) -> str:
-    """Who gave the value at the path: the last override at or above it, else `origin` and those below it."""
+def origin_of(path: tuple[str, ...], overrides: Sequence[Override], origin: str) -> str:
+    """Where the value at the path was given, for messages.
+
+    The last override of the path or of a section around it; without one, `origin`, together with the
+    overrides of keys below the path.
+    """
     for override in reversed(overrides):
         if path[: len(override.path)] == override.path:
             return f"override {shown(override.text)}"
