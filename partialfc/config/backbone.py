@@ -1,4 +1,4 @@
-"""The section backbone."""
+"""The section backbone: the network below the head."""
 
 from pydantic import Field, JsonValue
 
@@ -6,7 +6,10 @@ from partialfc.config.section import ConfigPath, Section
 
 
 class BackboneConfig(Section):
-    """The network that turns images into embeddings."""
+    """The network that turns images into embeddings.
+
+    Built by training/build/backbone.py, `build_backbone_from`.
+    """
 
     name: str = Field(
         pattern=r"^([\w-]+|[\w.]+:[\w.]+)$",
@@ -15,5 +18,8 @@ class BackboneConfig(Section):
     embedding_size: int = Field(512, ge=1, description="Size D of the embedding.")
     options: dict[str, JsonValue] = Field({}, description="Further keyword arguments of the backbone.")
     compile: bool = Field(False, description="Run the backbone through torch.compile.")
-    channels_last: bool = Field(False, description="Keep images in channels-last memory order.")
-    weights: ConfigPath | None = Field(None, description="State dict that the backbone starts from.")
+    channels_last: bool = Field(False, description="Keep images and weights in channels-last memory order.")
+    weights: ConfigPath | None = Field(
+        None,
+        description="File of a state dict, written by torch.save, that the backbone starts from.",
+    )

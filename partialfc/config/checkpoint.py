@@ -1,4 +1,4 @@
-"""The section checkpoint."""
+"""The section checkpoint: when one is written, which are kept, and which one a run starts from."""
 
 from pydantic import Field
 
@@ -6,13 +6,16 @@ from partialfc.config.periodic import Periodic
 
 
 class CheckpointConfig(Periodic):
-    """When checkpoints are written, besides one at the end, and which are kept."""
+    """When checkpoints are written, and which are kept. One is always written at the end.
+
+    Used by training/saving.py, `RunCheckpoints`.
+    """
 
     keep_last: int = Field(2, ge=1, description="How many of the newest checkpoints to keep.")
-    keep_best: bool = Field(True, description="Keep the one that verifies best as well.")
+    keep_best: bool = Field(True, description="Keep the checkpoint with the best verification as well.")
     resume: str = Field(
         "auto",
         min_length=1,
-        description="auto: from run.dir's latest checkpoint if there is one; never: from scratch; "
-        "else the path of a checkpoint.",
+        description="Where to start. auto: from the latest checkpoint in run.dir, if there is one; never: "
+        "from scratch; anything else is the path of a checkpoint.",
     )

@@ -14,38 +14,60 @@ def _check_channels(value: object) -> object:
 
 
 class AugmentConfig(Section):
-    """Random changes to each training image; all off by default."""
+    """Random changes to each training image; all are off by default.
 
-    flip: bool = Field(False, description="Mirror left to right with probability one half.")
+    Built by training/build/data.py, `build_loader_from`.
+    """
+
+    flip: bool = Field(False, description="Mirror left and right with a probability of one half.")
     shift: float = Field(0.0, ge=0, le=1, description="Largest shift, as a fraction of the image's size.")
-    scale: float = Field(0.0, ge=0, le=0.9, description="Largest relative change of size: 0.1 is 0.9 to 1.1.")
-    rotate: float = Field(0.0, ge=0, le=180, description="Largest rotation, in degrees, either way.")
+    scale: float = Field(
+        0.0,
+        ge=0,
+        le=0.9,
+        description="Largest relative change of size: 0.1 means 0.9 to 1.1 times.",
+    )
+    rotate: float = Field(0.0, ge=0, le=180, description="Largest rotation, in degrees, in either direction.")
     fill: int | None = Field(
-        None, ge=0, le=255, description="Value of uncovered pixels; null: the mean of the image's edges."
+        None,
+        ge=0,
+        le=255,
+        description="Value of pixels that a move uncovers; null: the mean of the image's edges.",
     )
     brightness: float = Field(
-        0.0, ge=0, le=1, description="Largest relative change of all values: 0.2 is 0.8 to 1.2."
+        0.0, ge=0, le=1, description="Largest relative change of all values: 0.2 means 0.8 to 1.2 times."
     )
     contrast: float = Field(
-        0.0, ge=0, le=1, description="Largest relative change of the distance from mid-grey."
+        0.0, ge=0, le=1, description="Largest relative change of each value's distance from mid-grey."
     )
     saturation: float = Field(
         0.0, ge=0, le=1, description="Largest relative change of a colour's distance from its grey."
     )
     low_resolution: float = Field(
-        0.0, ge=0, le=1, description="Probability that an image is shrunk and enlarged again."
+        0.0,
+        ge=0,
+        le=1,
+        description="Probability that an image is shrunk and then enlarged to its size again.",
     )
     low_resolution_size: float = Field(
-        0.25, gt=0, le=1, description="The smallest size that it is shrunk to, as a fraction of image_size."
+        0.25,
+        gt=0,
+        le=1,
+        description="The smallest size that an image is shrunk to, as a fraction of image_size.",
     )
 
 
 class DataConfig(Section):
-    """The training images."""
+    """The training images.
+
+    Built by training/build/data.py, `open_training_source` and `build_loader_from`.
+    """
 
     train: ConfigPath = Field(description="A RecordIO file (.rec), or a folder with a folder per class.")
     num_classes: int | None = Field(
-        None, ge=1, description="Number of classes C, at least the data's; null: the data's."
+        None,
+        ge=1,
+        description="Number of classes C, at least as many as the data has; null: exactly as many.",
     )
     image_size: int = Field(112, ge=1, description="Height and width of the backbone's input, in pixels.")
     channels: Annotated[Literal[1, 3], BeforeValidator(_check_channels)] = Field(
@@ -53,21 +75,25 @@ class DataConfig(Section):
     )
     loader: Literal["auto", "plain", "dali"] = Field(
         "auto",
-        description="dali: NVIDIA DALI decodes, on the GPU where there is one; plain: worker processes do; "
-        "auto: dali where it is installed and the run is on a GPU.",
+        description="What decodes the images. dali: NVIDIA DALI, on the GPU where there is one; plain: the "
+        "worker processes; auto: dali where it is installed and the run is on a GPU, else "
+        "plain.",
     )
     workers: int = Field(
         0,
         ge=0,
-        description="Loader processes per rank, and DALI's threads; 0 reads in the training process itself.",
+        description="Processes per rank that read data, and threads of DALI; 0: the training process reads "
+        "itself.",
     )
     max_bad_records: int = Field(
         0,
         ge=0,
-        description="How many undecodable records a rank may skip, each replaced by the next; one more ends "
-        "the run.",
+        description="How many records that cannot be decoded a rank may skip. Each is replaced by the next "
+        "one. One more ends the run.",
     )
     augment: AugmentConfig = AugmentConfig()
     timeout_seconds: float = Field(
-        120.0, gt=0, description="Seconds to wait for a batch before the loader is called stuck."
+        120.0,
+        gt=0,
+        description="Seconds to wait for a batch; when they are over, the run ends with an error.",
     )

@@ -1,4 +1,7 @@
-"""The section head.margin: one variant per margin."""
+"""The section head.margin: one variant for each margin.
+
+All of them are built by training/build/head.py, `build_head`.
+"""
 
 import math
 from typing import Annotated, Literal
@@ -10,17 +13,19 @@ from partialfc.config.section import Section, default_variant
 
 class _MarginConfig(Section):
     name: str  # declared here to come first in a saved config
-    scale: float = Field(64.0, gt=0, description="Factor s of the cosine: logits lie within -s..s.")
+    scale: float = Field(64.0, gt=0, description="Factor s of the cosine: logits lie between -s and s.")
     margin_gradient: Literal["exact", "straight_through"] = Field(
         "exact",
-        description="exact: the margin's true derivative; straight_through: the plain logit's, as published.",
+        description="Derivative of the target's logit. exact: the true one; straight_through: that of the "
+        "logit without the margin, as in published recipes.",
     )
 
 
 class _AngularConfig(_MarginConfig):
     beyond_pi: Literal["hard", "easy"] = Field(
         "hard",
-        description="Where the angle with its margin passes pi. hard: continue linearly; easy: no margin.",
+        description="What to do where the angle with its margin passes pi. hard: subtract a constant from "
+        "the cosine instead; easy: add no margin to the angle there, nor where the cosine is negative.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words that say the key, the rule, the value, and what was meant."""
+"""What pydantic finds wrong, in messages that name the key, the rule, the value and what was meant."""
 
 import itertools
 import re
@@ -15,7 +15,7 @@ from partialfc.config.shown import shown
 
 
 def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
-    """The key path as the user writes it, empty for the whole config, and what is wrong there."""
+    """The path of the key as the user writes it, empty for the whole config, and what is wrong there."""
     location, kind, value = error["loc"], error["type"], error["input"]
     path, section = _place(location)
     match kind:
@@ -50,7 +50,7 @@ def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
 def _place(location: tuple[int | str, ...]) -> tuple[tuple[str, ...], type[BaseModel]]:
     """pydantic's place of an error -> the keys that lead there, and the section that holds the last of them.
 
-    pydantic puts the variant's name after a section that has variants, "[key]" after a bad key, and the type
+    pydantic adds the variant's name after a section that has variants, "[key]" after a bad key, and the type
     after each level of a free mapping such as backbone.options.
     """
     path: list[str] = []
@@ -83,7 +83,7 @@ def _missing(field: FieldInfo) -> str:
 
 
 def _unknown(path: tuple[str, ...], section: type[BaseModel]) -> str:
-    """Say where the key belongs, else the nearest one that the section has, else all that it has."""
+    """Say where the key belongs, else which key is spelt most like it, else which keys there are."""
     *parents, key = path
     kind = "key" if parents else "section"
     if owners := [_variant(owner) for other, owner in _keys() if other == path]:

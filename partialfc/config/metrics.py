@@ -1,4 +1,4 @@
-"""The section of the config that says where a run's metrics go."""
+"""The section metrics: where the metrics of a run go."""
 
 from typing import Self
 
@@ -6,28 +6,33 @@ from pydantic import Field, model_validator
 
 from partialfc.config.section import ConfigPath, Section
 
-MOST_PORTS = 64  # ranks on one node that a range of ports must hold
+MOST_PORTS = 64  # ranks of one node, each with a port of its own
 
 
 class MetricsConfig(Section):
-    """Prometheus metrics of every rank."""
+    """Prometheus metrics of every rank.
+
+    Built by training/build/metrics.py, `build_metrics` and `publishing`.
+    """
 
     port: int | None = Field(
         9850,
         ge=0,
         le=65535 - MOST_PORTS,
-        description="Rank r of a node serves http://bind:port+r/metrics; 0: any free port, which the log "
-        "and the targets file name; null: nothing is served.",
+        description="Rank r of a node serves http://bind:port+r/metrics; 0: any free port, which is written "
+        "to the log and to the targets file; null: nothing is served.",
     )
     bind: str = Field(
-        "127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for scrapes from other hosts."
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on; 0.0.0.0 lets other hosts read the metrics.",
     )
     run: str | None = Field(
         None, min_length=1, description="Value of the label `run`; null: the name of run.dir."
     )
     targets: ConfigPath | None = Field(
         None,
-        description="File to write every rank's address into, for Prometheus's file_sd_configs (.json).",
+        description="File (.json) that gets the address of every rank, for Prometheus's file_sd_configs.",
     )
     pushgateway: str | None = Field(
         None, min_length=1, description="URL of a Pushgateway that gets the last values when the run ends."

@@ -1,4 +1,4 @@
-"""The section optimizer: one variant per optimizer."""
+"""The section optimizer: one variant for each optimizer."""
 
 from typing import Annotated, Literal
 
@@ -19,9 +19,13 @@ class _OptimizerConfig(Section):
     name: str  # declared here to come first in a saved config
     lr: float = Field(gt=0, description="Peak learning rate.")
     weight_decay: float = Field(5e-4, ge=0, description="Weight decay.")
-    head_lr: float | None = Field(None, gt=0, description="Peak learning rate of the centres; null: lr.")
+    head_lr: float | None = Field(
+        None,
+        gt=0,
+        description="Peak learning rate of the centres; null: the same as lr.",
+    )
     head_weight_decay: float | None = Field(
-        None, ge=0, description="Weight decay of the centres; null: weight_decay."
+        None, ge=0, description="Weight decay of the centres; null: the same as weight_decay."
     )
 
     @property
@@ -34,18 +38,25 @@ class _OptimizerConfig(Section):
 
 
 class SGDConfig(_OptimizerConfig):
-    """SGD with momentum; weight decay is added to the gradient."""
+    """SGD with momentum; weight decay is added to the gradient.
+
+    Built by training/build/optimizers.py, `build_backbone_optimizer` and `build_head_optimizer`.
+    """
 
     name: Literal["sgd"] = Field("sgd", description="Which optimizer.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum.")
 
 
 class AdamWConfig(_OptimizerConfig):
-    """AdamW; weight decay is decoupled from the gradient."""
+    """AdamW; weight decay is decoupled from the gradient.
+
+    Built by training/build/optimizers.py, `build_backbone_optimizer` and `build_head_optimizer`.
+    """
 
     name: Literal["adamw"] = Field(description="Which optimizer.")
     betas: Annotated[tuple[Beta, Beta], Field(strict=False), BeforeValidator(_check_betas)] = Field(
-        (0.9, 0.999), description="Decay of the running averages of the gradient and of its square."
+        (0.9, 0.999),
+        description="Share that the running averages of the gradient and of its square keep in a step.",
     )
     eps: float = Field(1e-8, gt=0, description="Added to the denominator.")
 

@@ -1,4 +1,4 @@
-"""What the sections checkpoint and verification share: how often."""
+"""What the sections checkpoint and verification share: how often it is their turn."""
 
 from typing import Self
 
@@ -11,13 +11,14 @@ class Periodic(Section):
     every_steps: int | None = Field(
         None,
         ge=1,
-        description="Optimizer steps from one to the next; neither every_steps nor every_epochs: "
+        description="Optimizer steps from one to the next. With neither every_steps nor every_epochs: "
         "after each epoch.",
     )
     every_epochs: float | None = Field(
         None,
         gt=0,
-        description="Epochs from one to the next; neither every_steps nor every_epochs: after each epoch.",
+        description="Epochs from one to the next. With neither every_steps nor every_epochs: after each "
+        "epoch.",
     )
 
     @model_validator(mode="after")

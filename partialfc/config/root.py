@@ -1,4 +1,4 @@
-"""The whole config: its sections, and the rules between them."""
+"""The whole config: its sections, and the rules between keys of different sections."""
 
 from typing import Literal, Self
 
@@ -53,5 +53,5 @@ class Config(Section):
 
     @property
     def unsampled(self) -> Literal["dense", "frozen"]:
-        """head.unsampled, with null resolved by the optimizer."""
+        """head.unsampled; where it is null, what goes with the optimizer."""
         return self.head.unsampled or ("frozen" if self.optimizer.name == "adamw" else "dense")

@@ -1,4 +1,4 @@
-"""The section run."""
+"""The section run: where a run is kept, and its seed."""
 
 from pydantic import Field
 
@@ -6,7 +6,10 @@ from partialfc.config.section import ConfigPath, Section
 
 
 class RunConfig(Section):
-    """The run itself."""
+    """The run itself.
+
+    Used by training/run_folder.py, `make_run_dir`, and by everything that draws at random.
+    """
 
     dir: ConfigPath = Field(description="Folder for checkpoints, logs and the resolved config.")
     seed: int = Field(

@@ -1,4 +1,4 @@
-"""The section schedule."""
+"""The section schedule: the learning rate from step to step."""
 
 from typing import Literal, Self
 
@@ -8,17 +8,27 @@ from partialfc.config.section import Section
 
 
 class ScheduleConfig(Section):
-    """The learning rate over the run, as a fraction of its peak."""
+    """The learning rate over the run, as a fraction of its peak.
+
+    Built by training/build/schedule.py, `build_schedule`.
+    """
 
     name: Literal["polynomial", "cosine", "constant"] = Field(
         "polynomial", description="The shape of the decay after the warm-up."
     )
     warmup_steps: int | None = Field(None, ge=0, description="Length of the linear warm-up in steps.")
     warmup_epochs: float | None = Field(
-        None, ge=0, description="Length of the warm-up in epochs, in place of warmup_steps; neither: none."
+        None,
+        ge=0,
+        description="Length of the warm-up in epochs, instead of warmup_steps; without either: no warm-up.",
     )
     power: float = Field(2.0, gt=0, description="Power of the polynomial decay.")
-    final_lr_ratio: float = Field(0.0, ge=0, le=1, description="Where the decay ends, over the peak.")
+    final_lr_ratio: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Learning rate at the end of the decay, as a fraction of the peak.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

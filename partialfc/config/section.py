@@ -1,4 +1,4 @@
-"""What each section of the config is built from."""
+"""What the sections of the config are made of."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,13 +7,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Section(BaseModel):
-    """Frozen, without conversions, unknown keys and non-finite numbers."""
+    """Frozen and strict: no conversions, no unknown keys, no numbers that are not finite."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def default_variant(name: str) -> BeforeValidator:
-    """A mapping that does not name its variant of a section describes the variant `name`."""
+    """In a section that has variants, a mapping without `name` is taken for the variant `name`."""
     return BeforeValidator(lambda value: {"name": name} | value if isinstance(value, dict) else value)
 
 

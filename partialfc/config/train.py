@@ -1,4 +1,4 @@
-"""The section train."""
+"""The section train: how long, on what device and how carefully the loop runs."""
 
 from typing import Literal, Self
 
@@ -8,31 +8,49 @@ from partialfc.config.section import Section
 
 
 class TrainConfig(Section):
-    """The training loop."""
+    """The training loop.
+
+    Used by training/run.py, `train`, and training/loop.py, `Trainer`.
+    """
 
     batch_size: int = Field(ge=1, description="Samples per micro-batch over all ranks together.")
-    epochs: float | None = Field(None, gt=0, description="Length in passes over the data; or give steps.")
-    steps: int | None = Field(None, ge=1, description="Length in optimizer steps; or give epochs.")
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        description="Length of the run in passes over the data. Give either this or steps.",
+    )
+    steps: int | None = Field(
+        None,
+        ge=1,
+        description="Length of the run in optimizer steps. Give either this or epochs.",
+    )
     accumulation: int = Field(1, ge=1, description="Micro-batches per optimizer step.")
     clip_norm: float | None = Field(
-        5.0, gt=0, description="Largest norm of the backbone's gradient; null does not clip."
+        5.0,
+        gt=0,
+        description="Largest norm of the backbone's gradient, which is clipped to it; null: no clipping.",
     )
     amp: Literal["auto", "bfloat16"] | None = Field(
         None,
-        description="Autocast the backbone to this type; auto: to bfloat16 where the device multiplies in it "
-        "natively; null: no autocast.",
+        description="Type that the backbone is autocast to; auto: bfloat16 where the device has "
+        "instructions for it, else no autocast; null: no autocast.",
     )
     threads: int | None = Field(
         None, ge=1, description="Torch CPU threads per process; null: torch's own choice."
     )
     log_every: int = Field(20, ge=1, description="Optimizer steps between log lines.")
     max_nonfinite_steps: int = Field(
-        10, ge=1, description="Steps in a row with a non-finite loss or gradient, skipped, that end the run."
+        10,
+        ge=1,
+        description="A step with a non-finite loss or gradient is skipped; so many in a row end the run.",
     )
     deterministic: bool = Field(False, description="Let torch use deterministic algorithms only.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where to train; auto: cuda where there is a GPU, else cpu.",
+    )
     timeout_seconds: float = Field(
-        600.0, gt=0, description="Seconds that a collective waits for the slowest rank before it fails."
+        600.0, gt=0, description="Seconds that a rank waits for the others before the run fails."
     )
     tensorboard: bool = Field(False, description="Write TensorBoard event files into run.dir.")
 

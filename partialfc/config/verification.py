@@ -1,4 +1,4 @@
-"""The section verification."""
+"""The section verification: on which pairs, when, and which set decides what is best."""
 
 from typing import Self
 
@@ -9,12 +9,21 @@ from partialfc.config.section import ConfigPath
 
 
 class VerificationConfig(Periodic):
-    """Pair verification during training, besides once at the end."""
+    """Verification on pairs of images during training. It also runs once at the end.
 
-    at_start: bool = Field(False, description="Verify once before training, too: the untrained figures.")
-    sets: dict[str, ConfigPath] = Field({}, description="Pair files (.bin) by the name to report them under.")
-    folds: int = Field(10, ge=2, description="Folds of the cross-validated threshold.")
-    flip: bool = Field(False, description="Add the embedding of the mirrored image.")
+    Built by training/build/verification.py, `build_verification`.
+    """
+
+    at_start: bool = Field(
+        False,
+        description="Verify once before training too, for the figures of the untrained backbone.",
+    )
+    sets: dict[str, ConfigPath] = Field(
+        {},
+        description="Pair files (.bin), each under the name that it has in logs and metrics.",
+    )
+    folds: int = Field(10, ge=2, description="Number of folds in which the threshold is cross-validated.")
+    flip: bool = Field(False, description="Add the embedding of the mirrored image to each embedding.")
     batch_size: int = Field(256, ge=1, description="Images per forward pass on a rank.")
     best: str | None = Field(
         None, description="The set whose score decides which checkpoint is best; null: the first."
