@@ -41,7 +41,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and exit.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     pass
@@ -59,7 +60,7 @@ data_app.command()(pairs)
 
 
 def main() -> None:
-    """Runs the command; an error of ours is one line on stderr and exit code 1."""
+    """Run the command; an error of the package's own is one line on stderr, and the exit status is 1."""
     rank = os.environ.get("RANK")
     prefix = "" if rank is None else f"[rank {rank}] "
     logging.basicConfig(level=logging.INFO, format=f"{prefix}%(levelname)s: %(message)s")

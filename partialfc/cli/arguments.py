@@ -7,6 +7,6 @@ import typer
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file.", show_default=False)]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="section.key=value, any number.", show_default=False)
+    list[str] | None, typer.Argument(help="section.key=value, as many as you like.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -12,9 +12,11 @@ from partialfc.cli.arguments import Overrides
 def config(
     file: Annotated[Path | None, typer.Argument(help="YAML file to check.", show_default=False)] = None,
     overrides: Overrides = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema for editors.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of config files instead, for editors.")
+    ] = False,
 ) -> None:
-    """Check a config and print it resolved, or print the schema of all configs."""
+    """Check a config and print every value that a run would use, defaults included."""
     from partialfc.config import config_schema, dump_config, load_config
 
     if schema:

@@ -13,18 +13,18 @@ from partialfc.cli.arguments import AsJson, Overrides
 
 def doctor(
     config: Annotated[
-        Path | None, typer.Argument(help="YAML file of the job to come.", show_default=False)
+        Path | None, typer.Argument(help="YAML file of the job to check.", show_default=False)
     ] = None,
     overrides: Overrides = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Compile and time nothing; only sample the data.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Compile nothing and time nothing.")] = False,
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for other ranks.")] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check this machine, and the job of CONFIG, before a day is lost: exit status 1 if anything is red.
+    """Check that this machine can train, and that the job of CONFIG can run on it.
 
-    Start it as the job will be: torchrun --nproc-per-node N -m partialfc doctor CONFIG.
+    Start it as the job will start: torchrun --nproc-per-node N -m partialfc doctor CONFIG.
+
+    The exit status is 1 if anything is red.
     """
     from partialfc.config import load_config
     from partialfc.doctor import Level, Report, describe, examine, to_dict

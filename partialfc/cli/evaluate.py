@@ -11,15 +11,19 @@ from partialfc.errors import ConfigError, DataError
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A run's folder, or one checkpoint.")],
-    pairs: Annotated[Path, typer.Option(help="Pair file: .bin as InsightFace's, or a text list.")],
-    folds: Annotated[int, typer.Option(help="Folds of the cross-validated threshold.")] = 10,
-    flip: Annotated[bool, typer.Option(help="Add the embedding of the mirrored image.")] = False,
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a run, or of one checkpoint.")],
+    pairs: Annotated[Path, typer.Option(help="Pair file: .bin in InsightFace's format, or a text list.")],
+    folds: Annotated[
+        int, typer.Option(help="Number of folds in which the threshold is cross-validated.")
+    ] = 10,
+    flip: Annotated[
+        bool, typer.Option(help="Add the embedding of the mirrored image to each embedding.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 256,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Verify pairs of images with the backbone of a checkpoint."""
+    """Measure how well a trained backbone says whether two images show the same class."""
     from partialfc.data.pairs.files import read_pairs
     from partialfc.deploy.trained import load_trained
     from partialfc.distributed.device import local_device

@@ -15,32 +15,58 @@ def plan(
     config: Annotated[Path | None, typer.Argument(help="YAML file to plan for.", show_default=False)] = None,
     overrides: Overrides = None,
     classes: Annotated[str | None, typer.Option(help="Number of classes: 10_000_000 or 10M.")] = None,
-    embedding: Annotated[str | None, typer.Option(help="Size of the embedding.")] = None,
-    gpus: Annotated[str | None, typer.Option(help="How many, one rank each; default 1.")] = None,
-    memory: Annotated[str | None, typer.Option(help="Of one GPU: 80GB or 80GiB.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Samples per GPU and micro-batch.")] = None,
-    sample_rate: Annotated[float | None, typer.Option(help="Share of the centres in a step.")] = None,
-    weight_dtype: Annotated[str | None, typer.Option(help="Centres: float32, float64, bfloat16.")] = None,
-    compute_dtype: Annotated[str | None, typer.Option(help="Products: float32, float64, bfloat16.")] = None,
-    momentum_dtype: Annotated[
-        str | None, typer.Option(help="float32, float64, bfloat16, int8, none.")
+    embedding: Annotated[str | None, typer.Option(help="Size D of the embedding.")] = None,
+    gpus: Annotated[
+        str | None, typer.Option(help="Number of GPUs, with one rank on each; default 1.")
     ] = None,
-    gather_dtype: Annotated[str | None, typer.Option(help="Exchange embeddings in bfloat16.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Of the head: sgd or adamw.")] = None,
-    unsampled: Annotated[str | None, typer.Option(help="Centres that sit a step out: dense, frozen.")] = None,
-    device: Annotated[str | None, typer.Option(help="cuda or cpu (then --gpus counts processes).")] = None,
-    reserve: Annotated[str | None, typer.Option(help="Of the memory, what the backbone needs.")] = None,
-    gemm_rate: Annotated[str | None, typer.Option(help="Matrix products a GPU reaches: 400TFLOPS.")] = None,
-    memory_bandwidth: Annotated[str | None, typer.Option(help="Of a GPU's memory: 2TB/s.")] = None,
-    bandwidth: Annotated[str | None, typer.Option(help="Out of a GPU: 100GB/s, 400Gbit/s.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw memory and time against classes: a PNG.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory of one GPU: 80GB or 80GiB.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Samples per GPU and micro-batch.")] = None,
+    sample_rate: Annotated[
+        float | None, typer.Option(help="Fraction of the centres that take part in a step.")
+    ] = None,
+    weight_dtype: Annotated[
+        str | None, typer.Option(help="Type of the centres: float32, float64, bfloat16.")
+    ] = None,
+    compute_dtype: Annotated[
+        str | None, typer.Option(help="Type of matrix products: float32, float64, bfloat16.")
+    ] = None,
+    momentum_dtype: Annotated[
+        str | None, typer.Option(help="Type of sgd's momentum: float32, float64, bfloat16, int8, none.")
+    ] = None,
+    gather_dtype: Annotated[
+        str | None, typer.Option(help="Type in which embeddings are exchanged: bfloat16.")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Optimizer of the centres: sgd or adamw.")] = None,
+    unsampled: Annotated[
+        str | None,
+        typer.Option(
+            help="Centres that are not sampled in a step: dense (moved by momentum and weight "
+            "decay) or frozen."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cuda or cpu; with cpu, --gpus is the number of processes.")
+    ] = None,
+    reserve: Annotated[
+        str | None, typer.Option(help="Part of the memory that the backbone needs: 20GB.")
+    ] = None,
+    gemm_rate: Annotated[
+        str | None, typer.Option(help="Speed of a GPU's matrix products: 400TFLOPS.")
+    ] = None,
+    memory_bandwidth: Annotated[str | None, typer.Option(help="Bandwidth of a GPU's memory: 2TB/s.")] = None,
+    bandwidth: Annotated[
+        str | None, typer.Option(help="Bandwidth from a GPU to the others: 100GB/s, 400Gbit/s.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="PNG file to write: memory and time against the number of classes.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a head will need per GPU: memory, communication, time at best, and what to change if it won't fit.
+    """Say what a head needs on each GPU (memory, communication, time), and what to change if it does not fit.
 
-    Of a CONFIG under options, or of options alone: --classes, --embedding, --batch, --memory.
+    Give --memory, and a CONFIG or --classes, --embedding, --batch. An option replaces what CONFIG says.
 
-    The exit status is 0 whether it fits or not, as that is the answer; --json has it as "fits".
+    The exit status is 0 whether the head fits or not; --json says it as "fits".
     """
     from partialfc.config.plan import plan_from_options
     from partialfc.plan.describe import describe, to_dict

@@ -7,10 +7,12 @@ import typer
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    output: Annotated[Path | None, typer.Option(help="PNG file; default: report.png in the run.")] = None,
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    output: Annotated[
+        Path | None, typer.Option(help="PNG file to write; default: report.png in the run's folder.")
+    ] = None,
 ) -> None:
-    """Sum up a run, and draw its loss, its target angles and the ROC of each verification set."""
+    """Summarise a run, and draw its loss, its target angles and the ROC of each verification set."""
     from partialfc.report.figure import check_picture
     from partialfc.report.run_picture import draw_report, summarise
 

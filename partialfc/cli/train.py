@@ -6,9 +6,9 @@ from partialfc.cli.arguments import ConfigFile, Overrides
 
 
 def train(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Train what CONFIG describes; run again after an interruption, it resumes.
+    """Train what CONFIG describes. Run it again after an interruption, and it resumes.
 
-    One process alone, or one a GPU: torchrun --nproc-per-node N -m partialfc train CONFIG.
+    On N GPUs, start a process for each: torchrun --nproc-per-node N -m partialfc train CONFIG.
     """
     from partialfc.config import load_config
     from partialfc.training.loop import train as run

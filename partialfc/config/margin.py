@@ -1,7 +1,4 @@
-"""The section head.margin: one variant for each margin.
-
-All of them are built by training/build/head.py, `build_head`.
-"""
+"""The section head.margin: one variant for each margin."""
 
 import math
 from typing import Annotated, Literal
@@ -12,6 +9,8 @@ from partialfc.config.section import Section, default_variant
 
 
 class _MarginConfig(Section):
+    """What every margin has. Built by training/build/head.py, `build_head`."""
+
     name: str  # declared here to come first in a saved config
     scale: float = Field(64.0, gt=0, description="Factor s of the cosine: logits lie between -s and s.")
     margin_gradient: Literal["exact", "straight_through"] = Field(

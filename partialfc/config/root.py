@@ -18,7 +18,10 @@ from partialfc.config.verification import VerificationConfig
 
 
 class Config(Section):
-    """Everything that decides a run."""
+    """Everything that decides a run.
+
+    Used by training/run.py, `train`.
+    """
 
     run: RunConfig
     data: DataConfig

@@ -8,16 +8,25 @@ import typer
 
 def glyphs(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    fonts: Annotated[list[Path] | None, typer.Option(help="Folder of fonts; may be repeated.")] = None,
+    fonts: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of fonts; may be given several times. Default: matplotlib's fonts."),
+    ] = None,
     size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 32,
-    min_faces: Annotated[int, typer.Option(help="Font faces that must draw a character.")] = 8,
+    min_faces: Annotated[
+        int, typer.Option(help="A character is used if at least so many font faces draw it.")
+    ] = 8,
     holdout: Annotated[int, typer.Option(help="Characters kept out of training, for verification.")] = 500,
-    pairs: Annotated[int, typer.Option(help="Verification pairs, half of them genuine.")] = 12_000,
-    colour: Annotated[bool, typer.Option(help="RGB with random ink and paper.")] = False,
-    jitter: Annotated[float, typer.Option(help="Random size, place, angle and levels: 0 to 1.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Same seed and fonts, same bytes.")] = 0,
+    pairs: Annotated[
+        int, typer.Option(help="Number of verification pairs; half are of the same character.")
+    ] = 12_000,
+    colour: Annotated[bool, typer.Option(help="RGB images with random colours of ink and paper.")] = False,
+    jitter: Annotated[
+        float, typer.Option(help="How much size, place, angle and brightness vary at random: 0 to 1.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="The same seed and fonts give the same bytes.")] = 0,
 ) -> None:
-    """Render a many-class data set from fonts: one class a character, one image a font face."""
+    """Render a data set of many classes from fonts: a class for each character, an image for each face."""
     from partialfc.cli.bars import stages
     from partialfc.data.glyphs.build import build_glyphs
 

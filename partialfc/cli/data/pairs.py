@@ -9,10 +9,10 @@ import typer
 def pairs(
     source: Annotated[Path, typer.Argument(help="A .rec file or an image folder.")],
     out: Annotated[Path, typer.Argument(help="Pair file to write (.bin).")],
-    pairs: Annotated[int, typer.Option(help="How many, half of them genuine.")] = 6000,
-    seed: Annotated[int, typer.Option(help="Same seed, same pairs.")] = 0,
+    pairs: Annotated[int, typer.Option(help="Number of pairs; half are of the same class.")] = 6000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pairs.")] = 0,
 ) -> None:
-    """Draw verification pairs from labelled images, best of classes that training never sees."""
+    """Draw verification pairs from labelled images. Use classes that training never sees."""
     from partialfc.data.pairs.draw import make_pairs
     from partialfc.data.pairs.files import write_pairs
     from partialfc.data.sources.source import open_source
