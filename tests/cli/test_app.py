@@ -1,8 +1,51 @@
-"""The whole command: what an error looks like."""
+"""The whole command: one after another, its version, what it loads, and what an error looks like."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tests.cli.cases import call
+import partialfc
+from tests.cli.cases import ENVIRONMENT, call
+
+
+def test_train_evaluate_report(folder):
+    trained = call("train", folder / "config.yaml", "train.steps=6")
+    assert trained.returncode == 0, trained.stderr
+    assert "20 classes, 120 images" in trained.stdout
+    assert "step 6  epoch 1.20  loss" in trained.stdout
+    assert "finished 6 steps" in trained.stdout
+    pairs = call("data", "pairs", folder / "train.rec", folder / "pairs.bin", "--pairs", "100")
+    assert "100 pairs, 50 genuine" in pairs.stdout
+    evaluated = call("evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert evaluated.stderr == ""
+    assert 0.5 < json.loads(evaluated.stdout)["accuracy"] <= 1
+    drawn = call("report", folder / "run")
+    assert str(folder / "run" / "checkpoints" / "step-00000006") in drawn.stdout
+    assert Path(drawn.stdout.split()[-1]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_version_is_that_of_the_package():
+    assert call("--version").stdout == f"partialfc {partialfc.__version__}\n"
+
+
+LOADED = """
+import sys, partialfc
+before = set(sys.modules)
+import partialfc.cli.app
+print(*set(sys.modules) - before)
+"""
+
+
+def test_help_does_not_wait_for_what_only_a_command_needs():
+    command = [sys.executable, "-c", LOADED]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    names = set(done.stdout.split())
+    assert all(name.startswith("partialfc.cli") for name in names if name.startswith("partialfc"))
+    assert not names & {"pydantic", "yaml", "matplotlib", "tqdm"}
 
 
 @pytest.mark.parametrize(
