@@ -22,10 +22,10 @@ def plan_from_options(
     choices: Mapping[str, Any],
     problems: Sequence[str] = (),
 ) -> Plan:
-    """The plan of a config file with overrides, or of no file, under the options that were given (not None).
+    """The plan for a config file with overrides, or for options alone; an option that is None was not given.
 
-    quantities: text of each option in `plan.options.QUANTITIES`; choices: other fields of a Setting.
-    Raises one ConfigError with a line for everything that is wrong, after the `problems` found before.
+    quantities: the text of each option in `plan.options.QUANTITIES`. choices: the other fields of a Setting.
+    Raises one ConfigError: the `problems` found before, and a line for everything else that is wrong.
     """
     number, unreadable = read_quantities(quantities)
     problems = [*problems, *unreadable]
@@ -46,12 +46,12 @@ def plan_from_options(
 
 
 def planned_setting(config: Config | None, **given: Any) -> Setting:
-    """The config's head under the options that were given (not None), which win.
+    """The setting of the config's head, with the options that were given (not None) in place of what it says.
 
-    Raises ConfigError, which names everything that neither of them says and a plan needs.
+    Raises ConfigError, which names everything that a plan needs and that neither of them says.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
-    if missing := list(missing_options(config, chosen)):
+    if missing := list(_missing_options(config, chosen)):
         raise ConfigError("\n".join(missing))
     if config is None:
         return Setting(**{"gpus": 1, **chosen})
@@ -65,8 +65,8 @@ def planned_setting(config: Config | None, **given: Any) -> Setting:
     return Setting(**{"gpus": 1, **_of_config(config, gpus, optimizer), **chosen})
 
 
-def missing_options(config: Config | None, given: Collection[str]) -> Iterator[str]:
-    """A line for each option that a plan needs and that neither the config nor the command gives."""
+def _missing_options(config: Config | None, given: Collection[str]) -> Iterator[str]:
+    """A line for each option that a plan needs and that neither the config nor the command line gives."""
     if config is None:
         for name, example in REQUIRED.items():
             if name not in given:
@@ -79,9 +79,10 @@ def missing_options(config: Config | None, given: Collection[str]) -> Iterator[s
 
 
 def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
-    """`train.batch_size` is that of all ranks together, and the fullest rank's share is what must fit.
+    """The fields of a Setting that the config gives, for `gpus` ranks and the optimizer of the plan.
 
-    What the config says for sgd is left out where the plan is for adamw.
+    `train.batch_size` is shared by all ranks, and the largest share is what must fit. What the config says
+    for sgd alone is left out where the plan is for adamw.
     """
     head = config.head
     values = {

@@ -1,4 +1,4 @@
-"""What a head will need before it is built: memory, communication and time a step, by arithmetic alone.
+"""What a head will need, computed before it is built: its memory, and the communication and time of a step.
 
 May import `head` and `errors`.
 """
@@ -30,11 +30,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The answer to a setting.
+    """What the head of a setting needs, and whether it fits.
 
-    limit: bytes of a rank's memory, of which `reserve` are not the head's; checkpoint: bytes of the head and
-    its optimizer over all ranks; most_classes: how many would fit; alternatives: what to change, empty where
-    the setting fits.
+    limit: bytes of a rank's memory. reserve: bytes of it that the head may not use. checkpoint: bytes of the
+    head and its optimizer on all ranks together. most_classes: how many classes would fit. alternatives: what
+    to change, empty where the setting fits.
     """
 
     setting: Setting
@@ -60,7 +60,7 @@ class Plan:
 def plan(setting: Setting, *, memory: int, reserve: int = 0, speed: Speed | None = None) -> Plan:
     """Plan `setting` for ranks of `memory` bytes, `reserve` of them for the backbone and its activations.
 
-    speed: what the machine reaches; None takes the assumptions in speed.py. Raises ConfigError.
+    speed: how fast the machine is; None takes the assumptions of speed.py. Raises ConfigError.
     """
     for name, value, least in (("memory", memory, 1), ("reserve", reserve, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

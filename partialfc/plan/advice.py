@@ -9,7 +9,7 @@ from partialfc.plan.setting import Setting
 
 MOST_CLASSES = 10**12
 MOST_GPUS = 1 << 20
-WORTH_NAMING = 0.02  # of the total: a change that saves less is not proposed
+WORTH_NAMING = 0.02  # a change that saves less than this share of the memory is not proposed
 SAMPLE_RATES = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 SMALLEST_BATCH = 16
 
@@ -18,7 +18,7 @@ Candidates = tuple[str, tuple[Any, ...]]  # a field of Setting, and values to tr
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Fields of the setting to change together, and the head's bytes a rank then."""
+    """Fields of the setting to change together, the bytes on a rank after that, and whether those fit."""
 
     changes: Mapping[str, Any]
     total: int
@@ -26,16 +26,17 @@ class Alternative:
 
 
 def most_classes(setting: Setting, room: int) -> int:
-    """The largest number of classes whose head takes at most `room` bytes a rank; 0 where none does."""
+    """The largest number of classes whose head needs at most `room` bytes on a rank; 0 for none."""
     return _last_true(
         lambda classes: memory_of(replace(setting, classes=classes)).total <= room, MOST_CLASSES
     )
 
 
 def fewest_gpus(setting: Setting, room: int) -> int | None:
-    """The smallest number of ranks that fits, at the same batch per rank; None where more do not help.
+    """The smallest number of ranks that the head fits on, with the same batch on each; None for none.
 
-    More ranks shrink the shard but gather more embeddings, so beyond some number the total grows again.
+    With more ranks the shard is smaller, but more embeddings are gathered, so that the total grows again in
+    the end.
     """
     gpus = setting.gpus
     while not _fits(replace(setting, gpus=gpus), room):
@@ -46,10 +47,11 @@ def fewest_gpus(setting: Setting, room: int) -> int | None:
 
 
 def alternatives(setting: Setting, room: int) -> tuple[Alternative, ...]:
-    """What to change so that the head takes at most `room` bytes a rank, cheapest first; none where it fits.
+    """What to change so that the head needs at most `room` bytes on a rank, cheapest first; empty if it fits.
 
-    Each change alone: narrower storage first, from which a step gains, then what a step adds. Where none of
-    them is enough, one after the other together, until it fits. Last, more ranks.
+    First come single changes: narrower storage, which also makes a step faster, then less work in a step.
+    Where no single change is enough, they are added up in that order until the head fits. More ranks come
+    last.
     """
     if _fits(setting, room):
         return ()
@@ -79,7 +81,7 @@ def _alternative(setting: Setting, changes: Mapping[str, Any], room: int) -> Alt
 
 
 def _best(setting: Setting, field: str, values: Sequence[Any], room: int) -> Any:
-    """The mildest value that fits, else the mildest that saves enough to be worth naming, else None."""
+    """The mildest value that fits, else the mildest one that saves enough to be named, else None."""
     tries = {value: memory_of(replace(setting, **{field: value})).total for value in values}
     enough = (1.0 - WORTH_NAMING) * memory_of(setting).total
     fitting = [value for value, total in tries.items() if total <= room]
@@ -111,7 +113,7 @@ def _fits(setting: Setting, room: int) -> bool:
 
 
 def _last_true(test: Callable[[int], bool], stop: int) -> int:
-    """The last of 1..stop for which a test that turns false once still holds; 0 where it holds for none."""
+    """The last number of 1..stop that passes the test; 0 for none. After one that fails, all must fail."""
     low, high = 0, 1
     while high <= stop and test(high):
         low, high = high, high * 2

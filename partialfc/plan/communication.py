@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from partialfc.plan.setting import Setting
 
 LABEL_BYTES = 8
-INTEGERS = 6 * 8  # of the agreement on a batch, one row a rank
+INTEGERS = 6 * 8  # bytes a rank, for the agreement on a batch
 
 
 @dataclass(frozen=True, slots=True)
 class Collective:
     """One collective of a step, and what it carries.
 
-    payload: the bytes of the larger tensor it takes or gives, as partialfc.distributed.traffic counts them;
-    sent: those that leave each rank.
+    payload: bytes of its input or its output, whichever is larger, as partialfc.distributed.traffic counts
+    them. sent: bytes that leave each rank. All of it is summed over the micro-batches of a step.
     """
 
     kind: str
@@ -25,7 +25,7 @@ class Collective:
 
 @dataclass(frozen=True, slots=True)
 class Communication:
-    """All collectives of a step, one after another."""
+    """All collectives of a step, in their order; none overlaps another."""
 
     collectives: tuple[Collective, ...]
 
@@ -39,9 +39,9 @@ class Communication:
 
 
 def communication_of(setting: Setting, *, bandwidth: float, latency: float) -> Communication:
-    """Ring algorithms at `bandwidth` bytes a second out of each rank, and `latency` seconds a collective.
+    """Ring algorithms, at `bandwidth` bytes a second from each rank and `latency` seconds a collective.
 
-    A ring moves (W - 1) / W of a gather's or a scatter's bytes, twice that of an all-reduce's.
+    A ring moves (W - 1) / W of the bytes of a gather or a scatter, and twice that share of an all-reduce's.
     """
     if setting.gpus == 1:
         return Communication(())

@@ -1,4 +1,4 @@
-"""A plan in words: for people, and as plain values for programs."""
+"""A plan as text for people, or as plain values for programs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
@@ -12,7 +12,7 @@ WIDTH = 40
 
 
 def to_dict(plan: Plan) -> dict[str, Any]:
-    """Everything in the plan, in bytes and seconds, with the sums that its properties give."""
+    """Everything in the plan, in bytes and seconds, sums included."""
     values = asdict(plan)
     values["memory"]["total"] = plan.memory.total
     values["communication"] |= {"sent": plan.communication.sent, "seconds": plan.communication.seconds}
@@ -21,7 +21,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def describe(plan: Plan, *, gpus_given: bool = True) -> str:
-    """The plan as lines of text; it says so where nobody gave the number of GPUs."""
+    """The plan as lines of text. gpus_given=False: say that the number of GPUs is an assumption."""
     sections = (
         _setting(plan, gpus_given),
         _memory(plan),
@@ -33,7 +33,7 @@ def describe(plan: Plan, *, gpus_given: bool = True) -> str:
 
 
 def options(changes: Mapping[str, Any]) -> str:
-    """Fields of a setting as the command's options."""
+    """Fields of a setting, written as options of the command."""
     return " ".join(f"{option(name)} {value}" for name, value in changes.items())
 
 

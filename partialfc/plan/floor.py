@@ -1,4 +1,4 @@
-"""The least time that a step of the head can take: its matrix products, and the bytes that it must move."""
+"""The least time that a step of the head can take, from its matrix products and the bytes that it moves."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from partialfc.plan.setting import Setting
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """flops and bytes of one rank's step, and their times one after the other, without communication."""
+    """Floating-point operations and bytes of one rank's step, and the seconds of each; no communication."""
 
     flops: int
     bytes: int
@@ -21,11 +21,12 @@ class Floor:
 
 
 def floor_of(setting: Setting, *, gemm_rate: float, memory_bandwidth: float) -> Floor:
-    """At `gemm_rate` floating-point operations and `memory_bandwidth` bytes a second.
+    """The floor at `gemm_rate` floating-point operations and `memory_bandwidth` bytes a second.
 
-    Four products of 2·N·K·D each: cosines and pull in pass 1, cosines and the centres' gradient in pass 2;
-    three for rows whose exponentials were kept. Pass 1 reads K rows, with their momentum where they may owe
-    steps; pass 2 reads and writes rows and moments; kept exponentials are written and read once.
+    There are four products of 2·N·K·D operations: cosines and pull in pass 1, cosines and the centres'
+    gradient in pass 2. Rows whose exponentials were kept need only three. Pass 1 reads K rows, together with
+    their momentum where they may owe steps. Pass 2 reads and writes rows and moments. Kept exponentials are
+    written once and read once.
     """
     samples, size = setting.samples, setting.embedding
     kept = kept_rows(setting)

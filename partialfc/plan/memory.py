@@ -15,8 +15,8 @@ SCALE = 4  # float32, of a block of int8 momentum
 OWED = 4  # numbers a row, see head/kernels/decay.py
 DRAWING = 17  # bytes a row that head/sampling.py needs besides the result, measured
 
-# Tensors [k, D] that are alive together where the element-wise parts run uncompiled, and more of them where
-# the result is rounded to bfloat16: counted in a trace of each.
+# How many tensors [k, D] exist at once where the element-wise parts run uncompiled, and how many more where
+# the result is rounded to bfloat16. Counted in a trace of each case.
 UNCOMPILED = {"dense": 6, "frozen": 5, "adamw": 9}
 UNCOMPILED_ROUNDING = 4.5
 
@@ -25,9 +25,9 @@ UNCOMPILED_ROUNDING = 4.5
 class Memory:
     """Bytes on one rank, by what they are for.
 
-    centres [C_l, D] and momentum [C_l, D] (AdamW: both moments) and row_state [C_l] stay; workspace is what a
-    chunk of k rows is computed in; kept_exponentials [K, N] wait for pass 2; step_rows [K] is the sample and
-    what its rows owe; gathered_embeddings is every [N, D].
+    From step to step stay centres [C_l, D], momentum [C_l, D] (AdamW: both moments) and row_state [C_l].
+    Of a step are workspace, which a chunk of k rows is computed in; kept_exponentials [K, N], which wait for
+    pass 2; step_rows [K], the sample and what its rows owe; and gathered_embeddings, every tensor [N, D].
     """
 
     centres: int
@@ -44,10 +44,10 @@ class Memory:
 
 
 def memory_of(setting: Setting) -> Memory:
-    """The peak of a training step, one rank of the largest shard.
+    """The peak of a training step, on a rank with the largest shard.
 
-    Left out is what an allocator keeps of freed memory: some 10 to 50 MB with glibc's malloc as it comes, and
-    up to 100 MB where the head runs uncompiled. So is a GPU's own context.
+    Not counted is freed memory that the allocator keeps (10 to 50 MB with the defaults of glibc's malloc, up
+    to 100 MB where the head runs uncompiled), and a GPU's own context.
     """
     return Memory(
         centres=_centres(setting),
@@ -61,13 +61,13 @@ def memory_of(setting: Setting) -> Memory:
 
 
 def stored_bytes(setting: Setting, rows: int) -> int:
-    """What stays of so many rows from step to step, and goes into a checkpoint."""
+    """Bytes of `rows` rows that stay from step to step, and that a checkpoint holds."""
     row = setting.embedding * setting.weight_bytes
     return rows * row + moment_bytes(setting, rows) + row_state_bytes(setting, rows)
 
 
 def moment_bytes(setting: Setting, rows: int) -> int:
-    """Of the momentum [rows, D] with its scales, or of AdamW's two moments."""
+    """Bytes of the momentum [rows, D] with its scales, or of AdamW's two moments [rows, D]."""
     size = setting.embedding
     if setting.optimizer == "adamw":
         return 2 * rows * size * setting.math_bytes
@@ -76,13 +76,13 @@ def moment_bytes(setting: Setting, rows: int) -> int:
 
 
 def row_state_bytes(setting: Setting, rows: int) -> int:
-    """RowSGD knows each row's step so that it can move it later; RowAdamW counts each row's steps."""
+    """Bytes of RowSGD's step of each row, from which it knows what the row owes, or of RowAdamW's count."""
     counted = setting.lazy or setting.optimizer == "adamw"
     return rows * STEP_COUNTER if counted else 0
 
 
 def kept_rows(setting: Setting) -> int:
-    """How many of the K rows of all micro-batches keep their exponentials until pass 2."""
+    """How many rows keep their exponentials until pass 2, counted over all micro-batches."""
     total = 0
     for _ in range(setting.accumulation):
         more = chunks.kept_rows(
@@ -101,7 +101,7 @@ def kept_rows(setting: Setting) -> int:
 
 
 def chunk_rows(setting: Setting) -> int:
-    """Rows of a chunk, as the head cuts them on a GPU with `GPU_CACHE`, or on this machine's CPU."""
+    """Rows k of a chunk: what the head takes on a GPU with `GPU_CACHE`, or on this machine's CPU."""
     cache = GPU_CACHE if setting.device == "cuda" else chunks.last_level_cache(torch.device("cpu"))
     size, samples, itemsize = setting.embedding, setting.samples, setting.compute_bytes
     return chunks.chunk_rows(setting.rows, samples=samples, size=size, itemsize=itemsize, cache=cache)
@@ -112,19 +112,19 @@ def _centres(setting: Setting) -> int:
 
 
 def _workspace(setting: Setting) -> int:
-    """Of a chunk of k rows, by row: what the passes multiply, and the temporaries between their products.
+    """Bytes for a chunk of k rows: the operands of the matrix products, and the temporaries between them.
 
-    Pass 1 needs centres [k, D] and cosines [k, N], and pass 2 takes the same memory for gradients. Where
-    exponentials are not all kept, pass 1 has theirs, and pass 2 centres and exponentials of its own.
+    Pass 1 needs centres [k, D] and cosines [k, N], and pass 2 uses the same memory for gradients. Where not
+    all exponentials are kept, pass 1 needs memory for them, and pass 2 for centres and exponentials again.
     """
     samples, size, item, wide = setting.samples, setting.embedding, setting.compute_bytes, setting.math_bytes
     everything = kept_rows(setting) == setting.accumulation * setting.rows
     operands = (size + samples if everything else 2 * size + 3 * samples) * item
-    if setting.accumulation > 1:  # the sum of the batches' gradients, and that of the chunk before
+    if setting.accumulation > 1:  # the sum of the micro-batches' gradients, and the sum of the chunk before
         operands += 2 * size * wide
     if setting.optimizer == "sgd" and setting.stored_momentum == "int8":
-        operands += size * wide  # momentum that waits for its scale
-    # A sum of bfloat16 exponentials makes them float32 first.
+        operands += size * wide  # momentum in float32, until its scale is known
+    # Exponentials in bfloat16 are made float32 before they are summed.
     temporaries = samples * wide if item < wide else 0
     if not setting.compiled:
         tensors: float = UNCOMPILED[_moved_as(setting)]
@@ -139,9 +139,9 @@ def _moved_as(setting: Setting) -> str:
 
 
 def _step_rows(setting: Setting) -> int:
-    """The index of the sample, and the larger of what drawing it and what reading the rows' steps takes.
+    """Bytes of the sample's index, and either of drawing it or of reading the rows' steps, whichever is more.
 
-    A GPU's sample is drawn in the host's memory. Steps are read as int32 and looked up as int64.
+    The sample of a GPU is drawn in the host's memory. Steps are stored as int32 and looked up as int64.
     """
     index = INDEX if setting.sampled else 0
     drawing = DRAWING if setting.sampled and setting.device == "cpu" else 0
@@ -152,9 +152,10 @@ def _step_rows(setting: Setting) -> int:
 
 
 def _gathered(setting: Setting) -> int:
-    """Embeddings and unit embeddings; then the targets' centres are read, or pass 1 sums its pull.
+    """Bytes of embeddings and unit embeddings, and of what comes with them.
 
-    A rank owns one target in W. A batch that waits for the optimizer keeps what pass 2 reads.
+    That is either reading the centres of the targets, of which a rank owns one in W, or the pull that pass 1
+    sums, whichever is more. A micro-batch that waits for the optimizer keeps what pass 2 reads.
     """
     size, wide, item = setting.embedding, setting.math_bytes, setting.compute_bytes
     every = setting.samples * size

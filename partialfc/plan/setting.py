@@ -1,4 +1,4 @@
-"""What a plan is asked: a head, its batch and its ranks."""
+"""What a plan is for: a head, its batch and its ranks."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -26,13 +26,15 @@ LARGEST = 10**15  # nothing overflows up to here, even where a picture looks fur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A head on `gpus` ranks (processes where device is "cpu"), `batch` samples each, in a step of
-    `accumulation` such micro-batches.
+    """A head on `gpus` ranks (processes where device is "cpu"), and a step of `accumulation` micro-batches,
+    each with `batch` samples per rank.
 
-    None is the config's null: momentum in the head's own arithmetic ("none" is SGD without momentum),
-    embeddings gathered as the backbone gives them (float32), "dense" for sgd, and compilation as the head
-    decides by the size of a step. AdamW has moments of its own and is always "frozen". Raises ConfigError,
-    which names everything that is wrong.
+    None means what null means in the config. momentum_dtype: float32, or float64 where compute_dtype is
+    float64 ("none" is SGD without momentum). gather_dtype: float32, as the backbone gives embeddings.
+    unsampled: "dense" with sgd. compile: as the head decides from the size of a step. AdamW has two moments
+    in place of the momentum, and its unsampled rows are always "frozen".
+
+    Raises ConfigError, which names everything that is wrong.
     """
 
     classes: int
@@ -89,14 +91,17 @@ class Setting:
 
     @property
     def rows(self) -> int:
-        """K: the sample, or the shard's positives where they are more (as many as N uniform labels hit)."""
+        """K: the rows of the sample, or the shard's positives where those are more.
+
+        The number of positives is what N labels, drawn uniformly, hit on average.
+        """
         missed = (1.0 - 1.0 / self.classes) ** self.samples if self.classes > 1 else 0.0
         positives = math.ceil(self.local_classes * (1.0 - missed))
         return max(sample_size(self.local_classes, self.sample_rate), positives)
 
     @property
     def step_rows(self) -> int:
-        """The union of the micro-batches' K rows, which are drawn independently."""
+        """Rows that a step touches: each micro-batch draws K of them, so some are drawn more than once."""
         return round(self.local_classes * (1.0 - (1.0 - self.rows / self.local_classes) ** self.accumulation))
 
     @property
@@ -105,7 +110,7 @@ class Setting:
 
     @property
     def lazy(self) -> bool:
-        """Whether rows that sit a step out owe it, as RowSGD's unsampled="dense" has it."""
+        """Whether rows that are not sampled in a step owe its movement, as with RowSGD(unsampled="dense")."""
         return self.optimizer == "sgd" and self.unsampled != "frozen"
 
     @property
@@ -125,7 +130,7 @@ class Setting:
 
     @property
     def math_bytes(self) -> int:
-        """Of what norms, sums and the loss are kept in."""
+        """Bytes of a number in norms, sums and the loss."""
         return 8 if self.compute_dtype == "float64" else 4
 
     @property

@@ -1,17 +1,17 @@
-"""What a machine reaches: given by the user, else assumed, and then said so."""
+"""How fast a machine is: as the user says, else by assumptions, which are named as such."""
 
 from dataclasses import dataclass
 
 from partialfc.errors import ConfigError
 from partialfc.plan.setting import Setting
 
-# In practice, not on the data sheet: large matrix products and long copies on an H100-class GPU.
+# Reached in practice, not on the data sheet: large matrix products and long copies on a GPU like an H100.
 GPU_GEMM = {"bfloat16": 300e12, "float32": 40e12, "float64": 40e12}
 GPU_MEMORY = 2.5e12
-GPU_LINK = 100e9  # bytes a second out of a GPU; a network of 400 Gbit/s a GPU would give half
+GPU_LINK = 100e9  # bytes a second from a GPU to others; a network of 400 Gbit/s per GPU gives half of it
 GPU_LATENCY = 20e-6
-# About what the floors of benchmarks/head.csv reach on 2 cores of a Xeon with AMX, copies included; float64
-# is taken as half of float32, and link and latency are round figures for a loopback.
+# About what the floors of benchmarks/head.csv reach on 2 cores of a Xeon with AMX, copies included. float64
+# is taken as half of float32; link and latency are round figures for ranks on one machine.
 CPU_GEMM = {"bfloat16": 0.6e12, "float32": 0.16e12, "float64": 0.08e12}
 CPU_MEMORY = 18e9
 CPU_LINK = 1e9
@@ -20,8 +20,12 @@ CPU_LATENCY = 100e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Per rank: GEMMs in floating-point operations a second, memory and link in bytes a second, and the
-    seconds that a collective takes whatever its size. `assumed` names those that nobody gave."""
+    """The speed of a rank.
+
+    gemm_rate: floating-point operations a second in matrix products. memory_bandwidth, bandwidth: bytes a
+    second from memory, and to other ranks. latency: seconds that any collective takes, whatever its size.
+    assumed: the names of those that nobody gave.
+    """
 
     gemm_rate: float
     memory_bandwidth: float
@@ -38,7 +42,7 @@ class Speed:
 
     @staticmethod
     def of(setting: Setting, **given: float | None) -> "Speed":
-        """What was given (by field name), and assumptions for the rest."""
+        """What was given, by the name of the field; assumptions for whatever is None or missing."""
         gpu = setting.device == "cuda"
         usual = {
             "gemm_rate": (GPU_GEMM if gpu else CPU_GEMM)[setting.compute_dtype],

@@ -20,8 +20,8 @@ FLOPS = re.compile(NUMBER + r"(?P<prefix>[kmgtp]?)(?:flops?)?(?:/s)?", re.IGNORE
 PLAIN = re.compile(NUMBER + r"(?P<prefix>)(?:/s)?")
 COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 BYTE_SIZE = TypeAdapter(ByteSize)
-MOST = 10**12  # of anything that is counted
-LARGE = 1e6  # from here on, the unit proposed for a number without one is the plain one
+MOST = 10**12  # the largest count
+LARGE = 1e6  # a number without a unit: from here on, bytes are proposed, below that GB
 
 
 def whole_number(field: str, text: str) -> int:
@@ -61,7 +61,7 @@ def flops_per_second(field: str, text: str) -> float:
 
 
 def show_bytes(count: float) -> str:
-    """Decimal units, three or four figures: 5.12 GB."""
+    """In decimal units, with three or four figures: 5.12 GB."""
     return _show(count, ("B", "kB", "MB", "GB", "TB", "PB"))
 
 
