@@ -3,6 +3,7 @@
 May import `errors` alone.
 """
 
-from partialfc.distributed.world import World, joined_group, process_group
+from partialfc.distributed.group import joined_group, process_group
+from partialfc.distributed.world import World
 
 __all__ = ["World", "joined_group", "process_group"]

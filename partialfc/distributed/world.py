@@ -5,11 +5,9 @@ collective does forward and which one carries the gradient back. Without a proce
 is the identity of one rank.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,35 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from partialfc.distributed.torchrun import launched_by_torchrun
+from partialfc.distributed.failures import naming_silent_ranks
 from partialfc.distributed.traffic import Traffic
-from partialfc.errors import DistributedError
-
-REPORT_SECONDS = 5
-
-
-@contextmanager
-def process_group(device: torch.device, *, timeout: timedelta) -> Iterator[None]:
-    """Under torchrun: in its group; alone: do nothing."""
-    if not launched_by_torchrun():
-        yield
-        return
-    with joined_group(device, timeout=timeout):
-        yield
-
-
-@contextmanager
-def joined_group(device: torch.device, *, timeout: timedelta, **rendezvous: Any) -> Iterator[None]:
-    """In the default process group: gloo for host tensors, NCCL for CUDA ones.
-
-    rendezvous: store, rank and world_size as for init_process_group, where not the environment gives them.
-    """
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timeout, **rendezvous)
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,51 +128,8 @@ class World:
         on_cpu = "cpu" in dist.get_backend_config(self.group)
         return torch.device("cpu") if on_cpu else torch.device("cuda", torch.cuda.current_device())
 
-    @contextmanager
-    def naming_failures(self, what: str) -> Iterator[None]:
-        """Like the collectives here, for code that hides some: only what looks like one failing is caught."""
-        try:
-            yield
-        except RuntimeError as error:
-            if isinstance(error, DistributedError) or not _is_of_a_collective(error):
-                raise
-            with self._naming(what):
-                raise
-
-    @contextmanager
-    def _naming(self, what: str) -> Iterator[None]:
-        """Turn a collective's failure into a DistributedError that names the ranks that fell silent."""
-        try:
-            yield
-        except RuntimeError as error:
-            silent = self._silent_ranks()
-            blame = (
-                f"no answer from rank {', '.join(map(str, silent))}" if silent else "every rank still answers"
-            )
-            raise DistributedError(
-                f"{what} failed on rank {self.rank} of {self.size}: {blame}; "
-                f"look for the first error in the silent rank's log ({str(error).splitlines()[0]})"
-            ) from error
-
-    def _silent_ranks(self) -> list[int]:
-        """The ranks that have not reported the same failure after a few seconds."""
-        store = dist.distributed_c10d._get_default_store()
-        silent = []
-        try:
-            store.set(f"partialfc/failed/{self.rank}", "1")
-            for rank in range(self.size):
-                try:
-                    store.wait([f"partialfc/failed/{rank}"], timedelta(seconds=REPORT_SECONDS))
-                except RuntimeError:
-                    silent.append(rank)
-        except RuntimeError:  # the store went down with the rank that kept it
-            return [rank for rank in range(self.size) if rank != self.rank]
-        return silent
-
-
-def _is_of_a_collective(error: RuntimeError) -> bool:
-    named = any(word in str(error) for word in ("gloo", "NCCL", "Connection closed by peer"))
-    return named or isinstance(error, dist.DistError)
+    def _naming(self, what: str) -> AbstractContextManager[None]:
+        return naming_silent_ranks(what, rank=self.rank, size=self.size)
 
 
 def _padded(rows: Tensor, count: int) -> Tensor:

@@ -13,8 +13,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
+from partialfc.distributed.group import joined_group
 from partialfc.distributed.torchrun import LAUNCHED
-from partialfc.distributed.world import World, joined_group
+from partialfc.distributed.world import World
 from partialfc.errors import DistributedError
 
 LEAVING = 10.0  # seconds

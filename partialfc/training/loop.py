@@ -20,8 +20,10 @@ from partialfc.checkpoint.folder import STATE, CheckpointFolder, find_checkpoint
 from partialfc.config import Config, dump_config
 from partialfc.data.images.tensors import normalise
 from partialfc.distributed.device import local_device
+from partialfc.distributed.failures import naming_failures
+from partialfc.distributed.group import process_group
 from partialfc.distributed.torchrun import end_with_launcher, launched_by_torchrun
-from partialfc.distributed.world import World, process_group
+from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
 from partialfc.metrics.head import target_angles
 from partialfc.metrics.run import RunMetrics
@@ -64,7 +66,8 @@ def train(config: Config) -> int:
     timeout = timedelta(seconds=config.train.timeout_seconds)
     with process_group(device, timeout=timeout), run_lock(config.run.dir, World.of()):
         trainer = Trainer(config, device)
-        with trainer.running(), trainer.world.naming_failures("a training step"):
+        world = trainer.world
+        with trainer.running(), naming_failures("a training step", rank=world.rank, size=world.size):
             trainer.run()
         return trainer.stopped_by
 
