@@ -5,7 +5,9 @@ from pathlib import Path
 
 from torch import nn
 
-from partialfc.checkpoint.folder import find_checkpoint, load_replicated, read_state
+from partialfc.checkpoint.folder import find_checkpoint
+from partialfc.checkpoint.state import read_state
+from partialfc.checkpoint.store import load_replicated
 from partialfc.config import parse_config
 from partialfc.errors import CheckpointError
 from partialfc.training.objects import build_backbone_from

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partialfc.checkpoint.folder import CheckpointFolder, find_checkpoint, read_state
+from partialfc.checkpoint.folder import CheckpointFolder, find_checkpoint
+from partialfc.checkpoint.state import read_state
 from partialfc.distributed.world import World
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.training.run_folder import differences

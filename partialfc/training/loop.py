@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from partialfc import __version__
-from partialfc.checkpoint.folder import STATE, CheckpointFolder, find_checkpoint
+from partialfc.checkpoint.folder import CheckpointFolder, find_checkpoint
+from partialfc.checkpoint.state import STATE
 from partialfc.config import Config, dump_config
 from partialfc.data.images.tensors import normalise
 from partialfc.distributed.device import local_device

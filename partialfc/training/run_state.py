@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from partialfc.checkpoint.folder import Tensors
+from partialfc.checkpoint.tensors import Tensors
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.registry import Totals

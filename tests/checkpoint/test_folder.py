@@ -329,19 +329,19 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.checkpoint.test_folder import save
-import partialfc.checkpoint as checkpoint
+from partialfc.checkpoint import folder, store
 save({path!r}, 1)
 when = {when!r}
 die = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 if when == "tensors":
-    checkpoint.SummedWriter.write_data = die
+    store.SummedWriter.write_data = die
 elif when == "state":
-    checkpoint._sealed = die
+    store.sealed = die
 elif when == "rename":
     Path.rename = die
 elif when == "latest":
-    write = checkpoint.write_whole
-    checkpoint.write_whole = lambda path, text: die() if path.name == "latest" else write(path, text)
+    write = folder.write_whole
+    folder.write_whole = lambda path, text: die() if path.name == "latest" else write(path, text)
 save({path!r}, 2)
 """
 

@@ -1,0 +1,50 @@
+"""Whether a checkpoint's files are as they were written."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+from partialfc.checkpoint.reading import open_through
+from partialfc.checkpoint.state import read_state
+from partialfc.distributed.world import World
+from partialfc.errors import CheckpointError
+
+BLOCK = 1 << 20  # stays in cache between being read and summed
+
+
+def verify(checkpoint: Path, world: World) -> dict[str, Any]:
+    """Collective: the checkpoint's state, once every file has its size and checksum; else CheckpointError."""
+    problem, state = "", {}
+    try:
+        state = read_state(checkpoint)
+        for index, (name, (size, checksum)) in enumerate(sorted(state["files"].items())):
+            if index % world.size == world.rank:
+                _check_file(checkpoint / name, size, checksum)
+    except CheckpointError as error:
+        problem = str(error)
+    for rank, text in enumerate(world.gather_texts(problem)):
+        if text:
+            raise CheckpointError(text if rank == world.rank else f"{text} (found by rank {rank})")
+    return state
+
+
+def checksum(path: Path) -> tuple[int, int]:
+    """A file's size in bytes and CRC-32."""
+    size = crc = 0
+    block = memoryview(bytearray(BLOCK))
+    with open_through(path) as file:
+        while count := file.readinto(block):
+            size += count
+            crc = zlib.crc32(block[:count], crc)
+    return size, crc
+
+
+def _check_file(path: Path, size: int, crc: int) -> None:
+    try:
+        found = path.stat().st_size
+        if found != size:
+            raise CheckpointError(f"{path} is damaged: it has {found} bytes, {size} were written")
+        if checksum(path) != (size, crc):
+            raise CheckpointError(f"{path} is damaged: its checksum is not that of the bytes written")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error

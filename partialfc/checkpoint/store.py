@@ -1,0 +1,131 @@
+"""One checkpoint's folder, written and read by all ranks together.
+
+    __0_0.distcp ... .metadata   torch.distributed.checkpoint: every tensor
+    state.json                   everything else, and each file's checksum
+
+Nothing here unpickles freely.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load as load_tensors
+from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
+
+from partialfc.checkpoint.reading import InPlaceReader
+from partialfc.checkpoint.safe_metadata import SafeReader
+from partialfc.checkpoint.state import FORMAT, STATE, read_state, sealed
+from partialfc.checkpoint.tensors import Tensors, check_kind, named_views
+from partialfc.checkpoint.writing import PiecePlanner, SummedWriter, without_sums_of_torch
+from partialfc.distributed.world import World
+from partialfc.errors import CheckpointError
+from partialfc.files import write_whole
+
+
+def write(
+    folder: Path, tensors: Tensors, state: Mapping[str, Any], world: World, *, num_classes: int
+) -> None:
+    """Collective: fill an empty folder; state.json comes last."""
+    writer = SummedWriter(folder)
+    with _named(f"{folder} cannot be written"), without_sums_of_torch():
+        save_tensors(
+            named_views(tensors, num_classes, world),
+            storage_writer=writer,
+            planner=PiecePlanner(),
+            process_group=world.group,
+            no_dist=world.size == 1,
+        )
+    checksums = _gather_checksums(writer.sums, world)
+    if world.rank == 0:
+        document = {"format": FORMAT, "num_classes": num_classes, **state, "files": checksums}
+        write_whole(folder / STATE, sealed(document))
+
+
+def read(
+    checkpoint: Path, tensors: Tensors, world: World, *, num_classes: int
+) -> tuple[dict[str, Any], Tensors]:
+    """Collective: read a verified checkpoint into the sharded tensors given, in place.
+
+    Returns its state, and the replicated and (at the same world size) private tensors as they were saved.
+    Raises CheckpointError for another num_classes or shape.
+    """
+    state = read_state(checkpoint)
+    if state["num_classes"] != num_classes:
+        raise CheckpointError(
+            f"{checkpoint} has num_classes {state['num_classes']}, this run has {num_classes}: "
+            "a checkpoint resumes only with the classes it was trained on"
+        )
+    with _named(f"{checkpoint} cannot be read"):
+        saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
+    wanted = named_views(Tensors(tensors.sharded, {}, {}), num_classes, world)
+    for name, tensor in wanted.items():
+        check_kind(checkpoint, name, tensor, saved.get(name))
+    same_world = state["world_size"] == world.size
+    for name, entry in saved.items():
+        kind, _, key = name.partition("/")
+        mine = kind == "private" and same_world and key.startswith(f"{world.rank}/")
+        if (kind == "replicated" or mine) and isinstance(entry, TensorStorageMetadata):
+            wanted[name] = torch.empty(entry.size, dtype=entry.properties.dtype)
+    with _named(f"{checkpoint} cannot be read"):
+        load_tensors(
+            wanted,
+            storage_reader=InPlaceReader(checkpoint),
+            process_group=world.group,
+            no_dist=world.size == 1,
+        )
+    private = f"private/{world.rank}/"
+    return state, Tensors(
+        tensors.sharded,
+        {k.removeprefix("replicated/"): v for k, v in wanted.items() if k.startswith("replicated/")},
+        {k.removeprefix(private): v for k, v in wanted.items() if k.startswith(private)},
+    )
+
+
+def load_replicated(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
+    """The replicated tensors whose name starts with `prefix`, without it, on one process alone."""
+    start = f"replicated/{prefix}"
+    with _named(f"{checkpoint} cannot be read"):
+        saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
+        wanted = {
+            name: torch.empty(entry.size, dtype=entry.properties.dtype)
+            for name, entry in saved.items()
+            if name.startswith(start) and isinstance(entry, TensorStorageMetadata)
+        }
+        load_tensors(wanted, storage_reader=InPlaceReader(checkpoint), no_dist=True)
+    return {name.removeprefix(start): tensor for name, tensor in wanted.items()}
+
+
+def _gather_checksums(mine: Mapping[str, tuple[int, int]], world: World) -> dict[str, tuple[int, int]]:
+    """Every file's size and checksum, from the ranks that wrote them."""
+    merged: dict[str, tuple[int, int]] = {}
+    for text in world.gather_texts(json.dumps(mine)):
+        merged |= json.loads(text)
+    return merged
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's warning that one process alone is one process."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or")
+        yield
+
+
+@contextmanager
+def _named(problem: str) -> Iterator[None]:
+    """Turn what torch raises for a failed file, which includes a BaseException, into a CheckpointError."""
+    try:
+        with _quiet():
+            yield
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, CheckpointException) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{problem}: {error}") from error

@@ -1,0 +1,61 @@
+"""What a checkpoint holds in tensors: their names in it, and their views as DTensors.
+
+Sharded tensors are saved as DTensors (Shard(0), the ranges of torch.chunk), so they load at another world
+size without anyone gathering the whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Shard
+
+from partialfc.distributed.world import World
+from partialfc.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What a checkpoint holds in tensors, by name.
+
+    sharded: this rank's rows [C_l, ...] of matrices with one row a class; replicated: equal on every rank;
+    private: this rank's own (random generators), which another world size does not read.
+    """
+
+    sharded: Mapping[str, Tensor]
+    replicated: Mapping[str, Tensor]
+    private: Mapping[str, Tensor]
+
+
+def named_views(tensors: Tensors, num_classes: int, world: World) -> dict[str, Tensor]:
+    flat = {f"replicated/{name}": tensor for name, tensor in tensors.replicated.items()}
+    flat |= {f"private/{world.rank}/{name}": tensor for name, tensor in tensors.private.items()}
+    mesh = None
+    for name, rows in tensors.sharded.items():
+        if world.group is None:
+            flat[f"sharded/{name}"] = rows
+            continue
+        mesh = mesh or DeviceMesh.from_group(world.group, rows.device.type)
+        shape = torch.Size((num_classes, *rows.shape[1:]))
+        stride = torch.empty(shape, device="meta").stride()
+        flat[f"sharded/{name}"] = DTensor.from_local(rows, mesh, [Shard(0)], shape=shape, stride=stride)
+    return flat
+
+
+def check_kind(checkpoint: Path, name: str, tensor: Tensor, saved: object) -> None:
+    if not isinstance(saved, TensorStorageMetadata):
+        raise CheckpointError(f"{checkpoint} holds no {name}: it was written with another head or optimizer")
+    if saved.size != tensor.shape:
+        raise CheckpointError(
+            f"{checkpoint} holds {name} of shape {tuple(saved.size)}, this run's is {tuple(tensor.shape)}"
+        )
+    dtype = saved.properties.dtype
+    both_float = dtype.is_floating_point and tensor.dtype.is_floating_point
+    if dtype != tensor.dtype and not both_float:  # which are converted
+        raise CheckpointError(
+            f"{checkpoint} holds {name} in {dtype}, this run's is {tensor.dtype}, which means other numbers"
+        )
