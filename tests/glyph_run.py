@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from partialfc.data.glyphs.build import build_glyphs
-from partialfc.training.progress import read_metrics
+from partialfc.metrics.run_log import read_metrics
 from tests.data.glyphs.fontmaker import pattern, save_font
 
 FOREVER = 10**6  # steps; the tests stop such a run

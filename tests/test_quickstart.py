@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from partialfc.data.glyphs.build import build_glyphs
-from partialfc.training.progress import read_metrics
+from partialfc.metrics.run_log import read_metrics
 from tests.paths import ROOT
 
 

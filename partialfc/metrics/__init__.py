@@ -1,4 +1,5 @@
-"""What a run tells while it runs: Prometheus metrics, and the means to export them from any training loop.
+"""What a run tells of itself: Prometheus metrics, which any training loop can export, and its log,
+metrics.jsonl.
 
 May import `head`, `evaluation`, `distributed`, `files` and `errors`.
 """

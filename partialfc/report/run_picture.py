@@ -7,8 +7,8 @@ import numpy as np
 
 from partialfc.errors import DataError
 from partialfc.evaluation.verification import roc, verify
+from partialfc.metrics.run_log import METRICS, read_metrics
 from partialfc.report.figure import new_figure, save_picture
-from partialfc.training.progress import METRICS, read_metrics
 
 LOWEST_FAR = 1e-4
 

@@ -28,6 +28,7 @@ from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
 from partialfc.metrics.head import target_angles
 from partialfc.metrics.run import RunMetrics
+from partialfc.metrics.run_log import RunLog
 from partialfc.training.interval import Interval
 from partialfc.training.nonfinite import NonFiniteSteps
 from partialfc.training.objects import (
@@ -123,13 +124,11 @@ class Trainer:
             world_size=self.world.size,
             position=self.state.samples,
         )
-        self.progress = Progress(
-            config.run.dir,
-            active=self.world.rank == 0,
-            total_steps=self.total_steps,
-            start_step=self.state.step,
-            tensorboard=config.train.tensorboard,
+        first_rank, start_step = self.world.rank == 0, self.state.step
+        self.run_log = RunLog(
+            config.run.dir, active=first_rank, start_step=start_step, tensorboard=config.train.tensorboard
         )
+        self.progress = Progress(active=first_rank, total_steps=self.total_steps, start_step=start_step)
         self.interval = Interval(self.state.samples)
         self._saved_step = self.state.step or None
         self._stop = StopSignal()
@@ -150,6 +149,7 @@ class Trainer:
         finally:
             self.loader.close()
             self.progress.close()
+            self.run_log.close()
 
     def run(self) -> bool:
         """To the last step; False if a signal stopped it, after a checkpoint."""
@@ -230,7 +230,7 @@ class Trainer:
             state.nonfinite_steps += 1
             cause = self.nonfinite.undo(state.step, embeddings, loss)
             self.progress.say(f"skipped {cause}")
-            self.progress.record("nonfinite", state.step, {"cause": cause, "total": state.nonfinite_steps})
+            self.run_log.record("nonfinite", state.step, {"cause": cause, "total": state.nonfinite_steps})
         state.optimizer.zero_grad()
         state.head_optimizer.zero_grad()
         return int(table[:, 1].max())
@@ -262,7 +262,7 @@ class Trainer:
             "target_angle_histogram": torch.histc(angles, ANGLE_BINS, 0, 180).int().tolist(),
             "nonfinite_steps": state.nonfinite_steps,
         }
-        self.progress.record("train", state.step, values)
+        self.run_log.record("train", state.step, values)
         optimizers = {"backbone": state.optimizer, "head": state.head_optimizer}
         rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
         self.metrics.logged(values, rates)
@@ -284,7 +284,7 @@ class Trainer:
             for name, result in self.verification.verify(self.state.backbone, step):
                 accuracy[name] = result.accuracy
                 self.metrics.verified(name, result)
-                self.progress.record("verification", step, {"set": name, **result.to_dict()})
+                self.run_log.record("verification", step, {"set": name, **result.to_dict()})
                 self.progress.say(f"verification at step {step}: {name}: {result.describe()}")
         if step and (best_set := self.config.verification.best_set) is not None:
             self._consider_best(accuracy[best_set])
@@ -317,7 +317,7 @@ class Trainer:
             self._saved_step = state.step
         seconds = time.perf_counter() - started
         self.metrics.saved(path)
-        self.progress.record("checkpoint", state.step, {"path": str(path), "seconds": round(seconds, 3)})
+        self.run_log.record("checkpoint", state.step, {"path": str(path), "seconds": round(seconds, 3)})
         return path
 
     def _resume(self) -> None:

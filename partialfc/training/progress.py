@@ -1,56 +1,28 @@
-"""What a run tells: metrics.jsonl for programs, a bar or plain lines for people, TensorBoard if asked."""
+"""What a run shows people while it trains: a bar on a terminal, else plain lines."""
 
-import json
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
-from partialfc.errors import MissingExtraError
-
-METRICS = "metrics.jsonl"
 BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 class Progress:
-    """One run's records, written by rank 0 alone; on other ranks every call does nothing."""
+    """Shown by rank 0 alone; on other ranks every call does nothing."""
 
-    def __init__(
-        self, run_dir: Path, *, active: bool, total_steps: int, start_step: int, tensorboard: bool
-    ) -> None:
-        self._file: TextIO | None = None
+    def __init__(self, *, active: bool, total_steps: int, start_step: int) -> None:
+        self._active = active
         self._bar: Any = None
-        self._tensorboard: Any = None
-        if not active:
-            return
-        path = run_dir / METRICS
-        _drop_after(path, start_step)
-        self._file = path.open("a")
-        if sys.stderr.isatty():
+        if active and sys.stderr.isatty():
             self._bar = tqdm(total=total_steps, initial=start_step, bar_format=BAR, dynamic_ncols=True)
-        if tensorboard:
-            self._tensorboard = _tensorboard_writer(run_dir, start_step)
-
-    def record(self, event: str, step: int, values: Mapping[str, Any]) -> None:
-        """One line of metrics.jsonl: {"event", "step", "time" (Unix seconds), **values}."""
-        if self._file is None:
-            return
-        self._file.write(json.dumps({"event": event, "step": step, "time": round(time.time(), 3), **values}))
-        self._file.write("\n")
-        self._file.flush()
-        if self._tensorboard is not None:
-            for name, value in values.items():
-                if isinstance(value, float):
-                    self._tensorboard.add_scalar(f"{event}/{name}", value, step)
 
     def say(self, text: str) -> None:
         """A line for people, above the bar if there is one."""
         if self._bar is not None:
             self._bar.write(text)
-        elif self._file is not None:
+        elif self._active:
             print(text, flush=True)
 
     def advance(self, step: int, summary: str, seconds_left: float) -> None:
@@ -58,45 +30,11 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(summary, refresh=False)
             self._bar.update(step - self._bar.n)
-        elif self._file is not None:
+        elif self._active:
             left = time.strftime("%H:%M:%S", time.gmtime(seconds_left))
             days = f"{int(seconds_left // 86400)}d " if seconds_left >= 86400 else ""
             print(f"step {step}  {summary}  left {days}{left}", flush=True)
 
     def close(self) -> None:
-        for part in (self._bar, self._tensorboard, self._file):
-            if part is not None:
-                part.close()
-
-
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The records of a run, in order; a line that is none, cut short by a crash, is left out."""
-    records = []
-    for line in (run_dir / METRICS).read_text(errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and {"event", "step"} <= record.keys():
-            records.append(record)
-    return records
-
-
-def _drop_after(path: Path, step: int) -> None:
-    """Take back what a run that is resumed at `step` had recorded beyond it."""
-    if not path.exists():
-        return
-    kept = [record for record in read_metrics(path.parent) if record["step"] <= step]
-    beside = path.with_suffix(".new")
-    beside.write_text("".join(json.dumps(record) + "\n" for record in kept))
-    beside.replace(path)
-
-
-def _tensorboard_writer(run_dir: Path, start_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError(
-            "train.tensorboard needs the tensorboard extra: pip install 'partialfc[tensorboard]'"
-        ) from error
-    return SummaryWriter(run_dir / "tensorboard", purge_step=start_step + 1)
+        if self._bar is not None:
+            self._bar.close()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from partialfc.training.progress import read_metrics
+from partialfc.metrics.run_log import read_metrics
 from tests.paths import ROOT
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

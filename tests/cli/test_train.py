@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from partialfc.training.progress import read_metrics
+from partialfc.metrics.run_log import read_metrics
 from tests.cli.cases import ENVIRONMENT, call, command, losses
 
 

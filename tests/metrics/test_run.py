@@ -17,8 +17,8 @@ from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.metrics.families import PHASES, STEP_PHASES
+from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
-from partialfc.training.progress import read_metrics
 from partialfc.training.run_state import RunState
 from tests import train_cases
 from tests.metrics.cases import fetch, free_port, prometheus, query, samples, server, wait_for

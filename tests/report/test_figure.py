@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from partialfc.cli import app as cli
 from partialfc.errors import ConfigError
+from partialfc.metrics.run_log import METRICS
 from partialfc.report.figure import check_picture, save_picture
-from partialfc.training.progress import METRICS
 
 
 def test_a_picture_is_written(tmp_path):
