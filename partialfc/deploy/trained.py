@@ -10,7 +10,7 @@ from partialfc.checkpoint.state import read_state
 from partialfc.checkpoint.store import load_replicated
 from partialfc.config import parse_config
 from partialfc.errors import CheckpointError
-from partialfc.training.objects import build_backbone_from
+from partialfc.training.build.backbone import build_backbone_from
 
 
 @dataclass(frozen=True)

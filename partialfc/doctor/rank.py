@@ -18,12 +18,9 @@ from partialfc.doctor.pairs import check_pairs
 from partialfc.doctor.resume import check_resume, check_run_folder
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
-from partialfc.training.objects import (
-    build_loader_from,
-    read_training_source,
-    require_sample_each,
-    total_steps,
-)
+from partialfc.training.build.data import build_loader_from, read_training_source
+from partialfc.training.build.schedule import total_steps
+from partialfc.training.requirements import require_sample_each
 
 SECONDS = 3.0  # of each measurement
 STEP, LOADING = "step", "loading"  # what the ranks begin together

@@ -13,7 +13,9 @@ from partialfc.doctor.step import BackboneTime, time_backbone, time_head
 from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
-from partialfc.training.objects import autocast_dtype, build_backbone_from, build_head, build_optimizers
+from partialfc.training.build.backbone import autocast_dtype, build_backbone_from
+from partialfc.training.build.head import build_head
+from partialfc.training.build.optimizers import build_optimizers
 
 SECONDS = 6.0  # for the backbone, half of it for the head
 ELEMENTS = 1 << 25  # of the participating centres that a measured head has at most,

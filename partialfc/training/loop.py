@@ -29,25 +29,18 @@ from partialfc.errors import ConfigError
 from partialfc.metrics.head import target_angles
 from partialfc.metrics.run import RunMetrics
 from partialfc.metrics.run_log import RunLog
+from partialfc.training.build.backbone import autocast_dtype, build_backbone_from
+from partialfc.training.build.data import build_loader_from, open_training_source, resolve_num_classes
+from partialfc.training.build.head import build_head
+from partialfc.training.build.metrics import publishing
+from partialfc.training.build.optimizers import build_optimizers
+from partialfc.training.build.schedule import build_schedule, total_steps
+from partialfc.training.build.verification import build_verification
 from partialfc.training.interval import Interval
 from partialfc.training.nonfinite import NonFiniteSteps
-from partialfc.training.objects import (
-    autocast_dtype,
-    build_backbone_from,
-    build_head,
-    build_loader_from,
-    build_optimizers,
-    build_schedule,
-    build_verification,
-    open_training_source,
-    publishing,
-    require_sample_each,
-    require_samples_to_normalise,
-    resolve_num_classes,
-    total_steps,
-)
 from partialfc.training.progress import Progress
 from partialfc.training.replicas import replicate
+from partialfc.training.requirements import require_sample_each, require_samples_to_normalise
 from partialfc.training.run_folder import differences, make_run_dir, run_lock
 from partialfc.training.run_state import RunState
 from partialfc.training.stopping import StopSignal
