@@ -1,31 +1,19 @@
-"""Training: builds the objects a config describes, and runs the loop."""
+"""The training loop: its steps, and what happens between them."""
 
 import contextlib
-import logging
 import math
 import signal
 import time
 from collections.abc import Iterator
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from partialfc import __version__
-from partialfc.checkpoint.folder import CheckpointFolder, find_checkpoint
-from partialfc.checkpoint.state import STATE
-from partialfc.config import Config, dump_config
+from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_config
 from partialfc.data.images.tensors import normalise
-from partialfc.distributed.device import local_device
-from partialfc.distributed.failures import naming_failures
-from partialfc.distributed.group import process_group
-from partialfc.distributed.torchrun import end_with_launcher, launched_by_torchrun
 from partialfc.distributed.world import World
-from partialfc.errors import ConfigError
 from partialfc.metrics.head import target_angles
 from partialfc.metrics.run import RunMetrics
 from partialfc.metrics.run_log import RunLog
@@ -36,35 +24,18 @@ from partialfc.training.build.metrics import publishing
 from partialfc.training.build.optimizers import build_optimizers
 from partialfc.training.build.schedule import build_schedule, total_steps
 from partialfc.training.build.verification import build_verification
+from partialfc.training.due import is_due
 from partialfc.training.interval import Interval
 from partialfc.training.nonfinite import NonFiniteSteps
 from partialfc.training.progress import Progress
 from partialfc.training.replicas import replicate
 from partialfc.training.requirements import require_sample_each, require_samples_to_normalise
-from partialfc.training.run_folder import differences, make_run_dir, run_lock
+from partialfc.training.run_folder import make_run_dir
 from partialfc.training.run_state import RunState
+from partialfc.training.saving import RunCheckpoints
 from partialfc.training.stopping import StopSignal
 
-log = logging.getLogger(__name__)
-
 ANGLE_BINS = 36  # of 5 degrees
-
-
-def train(config: Config) -> int:
-    """Run, or resume, what the config describes; 0 when it finished, else the signal that stopped it."""
-    device = local_device(config.train.device)
-    if config.train.threads is not None:
-        torch.set_num_threads(config.train.threads)
-    torch.use_deterministic_algorithms(config.train.deterministic)
-    if launched_by_torchrun():
-        end_with_launcher()
-    timeout = timedelta(seconds=config.train.timeout_seconds)
-    with process_group(device, timeout=timeout), run_lock(config.run.dir, World.of()):
-        trainer = Trainer(config, device)
-        world = trainer.world
-        with trainer.running(), naming_failures("a training step", rank=world.rank, size=world.size):
-            trainer.run()
-        return trainer.stopped_by
 
 
 class Trainer:
@@ -106,9 +77,11 @@ class Trainer:
         self.nonfinite = NonFiniteSteps(
             backbone, self.head, self.world, limit=config.train.max_nonfinite_steps
         )
-        self.checkpoints = CheckpointFolder(config.run.dir / "checkpoints", self.world)
+        self.checkpoints = RunCheckpoints(
+            config, self.world, self.state, self.metrics, num_classes=self.num_classes
+        )
         self._seed_rank()
-        self._resume()
+        self.checkpoints.resume()
         self.loader = build_loader_from(
             config,
             self.source,
@@ -123,7 +96,6 @@ class Trainer:
         )
         self.progress = Progress(active=first_rank, total_steps=self.total_steps, start_step=start_step)
         self.interval = Interval(self.state.samples)
-        self._saved_step = self.state.step or None
         self._stop = StopSignal()
         self.stopped_by = 0  # the signal that ended `run` early, of whichever rank got it
         if self.world.rank == 0:
@@ -287,56 +259,21 @@ class Trainer:
             return
         self.state.best = score
         if self.config.checkpoint.keep_best:
-            self.checkpoints.mark_best(self._save())
+            self._save()
+            self.checkpoints.mark_best()
 
-    def _save(self) -> Path:
+    def _save(self) -> None:
         """This step's checkpoint, written once however many reasons there are for it."""
-        state = self.state
-        if self._saved_step == state.step:
-            return self.checkpoints.path_of(state.step)
+        if self.checkpoints.is_saved():
+            return
         started = time.perf_counter()
         with self.interval.paused(), self.clock.phase("checkpoint"):
-            state.totals = self.metrics.totals()
-            self.world.broadcast_buffers(state.backbone)
-            about = {
-                "world_size": self.world.size,
-                "config": self.config.model_dump(mode="json"),
-                "versions": {"partialfc": __version__, "torch": torch.__version__},
-            }
-            path = self.checkpoints.save(
-                state.step, state.tensors(), about | state.values(), num_classes=self.num_classes
-            )
-            self.checkpoints.prune(self.config.checkpoint.keep_last)
-            self._saved_step = state.step
+            self.checkpoints.save()
         seconds = time.perf_counter() - started
+        path = self.checkpoints.path
         self.metrics.saved(path)
-        self.run_log.record("checkpoint", state.step, {"path": str(path), "seconds": round(seconds, 3)})
-        return path
-
-    def _resume(self) -> None:
-        """Continue from the checkpoint the config asks for, if there is one."""
-        how = self.config.checkpoint.resume
-        newest = self.checkpoints.newest_whole()
-        if how == "never":
-            if newest is not None:
-                raise ConfigError(
-                    f"checkpoint.resume is never, but {self.checkpoints.path} holds checkpoints of another "
-                    "run: choose another run.dir, or delete them"
-                )
-            return
-        checkpoint = newest if how == "auto" else find_checkpoint(Path(how))
-        if checkpoint is None:
-            return
-        values, tensors = self.checkpoints.load(
-            checkpoint, self.state.tensors(), num_classes=self.num_classes
-        )
-        self.state.restore(values, tensors)
-        self.metrics.restore(self.state.totals, (checkpoint / STATE).stat().st_mtime)
-        if self.world.rank == 0:
-            log.info("resumed from %s, written with a world size of %d", checkpoint, values["world_size"])
-            changed = differences(values["config"], self.config.model_dump(mode="json"))
-            if changed:
-                log.warning("resumed with other settings than it was saved with: %s", "; ".join(changed))
+        values = {"path": str(path), "seconds": round(seconds, 3)}
+        self.run_log.record("checkpoint", self.state.step, values)
 
     def _seed_rank(self) -> None:
         """Dropout and the like differ between ranks; a checkpoint of the same world size brings its own."""
@@ -349,13 +286,15 @@ class Trainer:
             return self.forward_backbone.no_sync()
         return contextlib.nullcontext()
 
-    def _due(self, period: Any) -> bool:
-        """Whether this step passed a multiple of the period; without a period, the end of an epoch."""
-        if period.every_steps is not None:
-            return bool(self.state.step % period.every_steps == 0)
-        every = (period.every_epochs or 1.0) * len(self.source)
-        before = self.state.samples - self.config.train.samples_per_step
-        return math.floor(self.state.samples / every) > math.floor(before / every)
+    def _due(self, period: CheckpointConfig | VerificationConfig) -> bool:
+        return is_due(
+            every_steps=period.every_steps,
+            every_epochs=period.every_epochs,
+            step=self.state.step,
+            samples=self.state.samples,
+            samples_per_step=self.config.train.samples_per_step,
+            samples_per_epoch=len(self.source),
+        )
 
     def _introduce(self) -> None:
         parameters = sum(p.numel() for p in self.state.backbone.parameters())

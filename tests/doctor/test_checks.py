@@ -39,7 +39,7 @@ from partialfc.doctor.loading import judge_loading
 from partialfc.doctor.memory_fit import NO_LIMIT, cgroup_room, judge_memory
 from partialfc.doctor.software import judge_versions
 from partialfc.plan import Setting, memory_of
-from partialfc.training.loop import train
+from partialfc.training.run import train
 from tests import train_cases
 from tests.paths import ROOT
 

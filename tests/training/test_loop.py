@@ -21,7 +21,8 @@ from partialfc.deploy.trained import load_trained
 from partialfc.distributed import World
 from partialfc.distributed.device import local_device
 from partialfc.metrics.run_log import read_metrics
-from partialfc.training.loop import Trainer, train
+from partialfc.training.loop import Trainer
+from partialfc.training.run import train
 from partialfc.training.run_folder import run_lock
 from tests import train_cases
 from tests.train_cases import small_config

@@ -1,0 +1,31 @@
+"""A whole run: in its process group, its folder held by it alone, to its end or the signal that stops it."""
+
+from datetime import timedelta
+
+import torch
+
+from partialfc.config import Config
+from partialfc.distributed.device import local_device
+from partialfc.distributed.failures import naming_failures
+from partialfc.distributed.group import process_group
+from partialfc.distributed.torchrun import end_with_launcher, launched_by_torchrun
+from partialfc.distributed.world import World
+from partialfc.training.loop import Trainer
+from partialfc.training.run_folder import run_lock
+
+
+def train(config: Config) -> int:
+    """Run, or resume, what the config describes; 0 when it finished, else the signal that stopped it."""
+    device = local_device(config.train.device)
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    torch.use_deterministic_algorithms(config.train.deterministic)
+    if launched_by_torchrun():
+        end_with_launcher()
+    timeout = timedelta(seconds=config.train.timeout_seconds)
+    with process_group(device, timeout=timeout), run_lock(config.run.dir, World.of()):
+        trainer = Trainer(config, device)
+        world = trainer.world
+        with trainer.running(), naming_failures("a training step", rank=world.rank, size=world.size):
+            trainer.run()
+        return trainer.stopped_by
