@@ -73,7 +73,8 @@ def examine_rank(config: Config | None, meeting: Meeting, *, quick: bool) -> Fou
 def _examine_job(
     config: Config, found: Found, device: torch.device, meeting: Meeting, *, quick: bool
 ) -> Found:
-    check, source = data.check_source(config.data.train, lambda: read_training_source(config))
+    path, run_dir = config.data.train, config.run.dir
+    check, source = data.check_source(path, lambda: read_training_source(path, run_dir))
     found = _with(found, check)
     try:
         found = _measure(config, found, source, device, meeting, quick=quick)
@@ -101,7 +102,7 @@ def _measure(
     if classes is None:
         return found
     try:
-        require_sample_each(config, meeting.size)
+        require_sample_each(config.train.batch_size, meeting.size)
         setting = planned_setting(config, classes=classes, gpus=meeting.size, device=device.type)
     except ConfigError as error:
         return _with(found, failed("config", error))
@@ -110,7 +111,7 @@ def _measure(
     if not quick:
         meeting.wait_for_all(STEP)
     checks, training = examine_training(config, setting, device, quick=quick)
-    steps = None if source is None else total_steps(config, len(source))
+    steps = None if source is None else total_steps(config.train, len(source))
     found = replace(_with(found, *checks), classes=classes, steps=steps, training=training)
     if training is None or training.compute is None or source is None or steps is None:
         return found
@@ -181,7 +182,16 @@ def _labels(source: Source, classes: int) -> Iterator[Check]:
 def _loading(
     config: Config, source: Source, meeting: Meeting, device: torch.device, compute: float, steps: int
 ) -> Check:
-    loader = build_loader_from(config, source, device, rank=meeting.rank, world_size=meeting.size, position=0)
+    loader = build_loader_from(
+        config.data,
+        source,
+        device,
+        batch_size=config.train.batch_size,
+        seed=config.run.seed,
+        rank=meeting.rank,
+        world_size=meeting.size,
+        position=0,
+    )
     return loading.judge_loading(
         loading.loading_rate(loader, seconds=SECONDS),
         workers=config.data.workers,

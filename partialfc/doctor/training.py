@@ -10,17 +10,18 @@ from partialfc.doctor import memory_fit
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
 from partialfc.doctor.step import BackboneTime, time_backbone, time_head
+from partialfc.head.partial_fc import PartialFC
 from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
 from partialfc.training.build.backbone import autocast_dtype, build_backbone_from
 from partialfc.training.build.head import build_head
-from partialfc.training.build.optimizers import build_optimizers
+from partialfc.training.build.optimizers import build_backbone_optimizer, build_head_optimizer
 
 SECONDS = 6.0  # for the backbone, half of it for the head
 ELEMENTS = 1 << 25  # of the participating centres that a measured head has at most,
 STORED = 1 << 28  # and of all its centres; its time is scaled to the job's
-SMALL = 16  # classes of the head that comes with the backbone's optimizer
+SMALL = 16  # classes of a head that is only built
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,14 @@ def examine_training(
     """Builds the backbone, and where memory allows measures steps on random images; needs no other rank."""
     try:
         room = memory_fit.available(device, ranks=1 if device.type == "cuda" else local_ranks())
-        backbone = build_backbone_from(config).to(device)
+        backbone = build_backbone_from(
+            config.backbone, image_size=config.data.image_size, channels=config.data.channels, device=device
+        )
     except Exception as error:
         return [failed("backbone", error)], None
     try:
-        optimizer = build_optimizers(config, backbone, build_head(config, SMALL))[0]
+        optimizer = build_backbone_optimizer(config.optimizer, backbone)
+        build_head_optimizer(config, _build_head(config, SMALL))  # a small one, to see that it can be built
     except Exception as error:
         return [failed("head", error)], None
     parameters = sum(p.nbytes for p in backbone.parameters())
@@ -83,15 +87,13 @@ def _backbone(
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> BackboneTime:
-    if config.backbone.channels_last:
-        backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return time_backbone(
         backbone,
         optimizer,
         shape=(config.data.channels, config.data.image_size, config.data.image_size),
         batch=setting.batch,
         device=device,
-        amp=autocast_dtype(config, device),
+        amp=autocast_dtype(config.train.amp, device),
         seconds=SECONDS,
     )
 
@@ -100,7 +102,12 @@ def _head(config: Config, setting: Setting, device: torch.device) -> float:
     """Seconds of a micro-batch's step, of one rank's shard."""
     size = setting.embedding
     classes = min(setting.local_classes, int(ELEMENTS / size / setting.sample_rate), STORED // size)
-    head = build_head(config, max(1, classes)).to(device)
-    optimizer = build_optimizers(config, nn.Linear(1, 1), head)[1]
+    head = _build_head(config, max(1, classes)).to(device)
+    optimizer = build_head_optimizer(config, head)
     seconds, rows = time_head(head, optimizer, samples=setting.samples, seconds=SECONDS / 2)
     return seconds * setting.rows / rows
+
+
+def _build_head(config: Config, num_classes: int) -> PartialFC:
+    size = config.backbone.embedding_size
+    return build_head(config.head, embedding_size=size, num_classes=num_classes, seed=config.run.seed)

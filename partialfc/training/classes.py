@@ -1,4 +1,4 @@
-"""classes.json: which class id a run has given to each folder of an image folder, so that it keeps them."""
+"""classes.json: the class id that a run gave to each folder of an image folder, so that it keeps them."""
 
 import json
 from collections.abc import Sequence
@@ -10,8 +10,12 @@ from partialfc.files import write_whole
 CLASSES = "classes.json"
 
 
-def known_classes(index: Path) -> list[str] | None:
-    """The class names that the run has saved, in the order of their ids; None before it has."""
+def known_classes(run_dir: Path) -> list[str] | None:
+    """The class names that the run has saved, in the order of their ids; None before it has saved any.
+
+    Raises CheckpointError where the file is damaged.
+    """
+    index = run_dir / CLASSES
     if not index.exists():
         return None
     try:
@@ -25,5 +29,8 @@ def known_classes(index: Path) -> list[str] | None:
     return names
 
 
-def save_classes(index: Path, names: Sequence[str]) -> None:
-    write_whole(index, json.dumps(names, indent=0, ensure_ascii=False))
+def save_classes(run_dir: Path, names: Sequence[str]) -> None:
+    """Save the class names in the order of their ids, unless the run has saved its own before."""
+    index = run_dir / CLASSES
+    if not index.exists():
+        write_whole(index, json.dumps(names, indent=0, ensure_ascii=False))

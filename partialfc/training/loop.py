@@ -15,23 +15,20 @@ from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_
 from partialfc.data.images.tensors import normalise
 from partialfc.distributed.world import World
 from partialfc.metrics.head import target_angles
-from partialfc.metrics.run import RunMetrics
 from partialfc.metrics.run_log import RunLog
-from partialfc.training.build.backbone import autocast_dtype, build_backbone_from
+from partialfc.training.build.backbone import autocast_dtype
 from partialfc.training.build.data import build_loader_from, open_training_source, resolve_num_classes
-from partialfc.training.build.head import build_head
-from partialfc.training.build.metrics import publishing
-from partialfc.training.build.optimizers import build_optimizers
+from partialfc.training.build.metrics import build_metrics, publishing
 from partialfc.training.build.schedule import build_schedule, total_steps
+from partialfc.training.build.state import build_state
 from partialfc.training.build.verification import build_verification
 from partialfc.training.due import is_due
 from partialfc.training.interval import Interval
 from partialfc.training.nonfinite import NonFiniteSteps
 from partialfc.training.progress import Progress
 from partialfc.training.replicas import replicate
-from partialfc.training.requirements import require_sample_each, require_samples_to_normalise
+from partialfc.training.requirements import require_sample_each
 from partialfc.training.run_folder import make_run_dir
-from partialfc.training.run_state import RunState
 from partialfc.training.saving import RunCheckpoints
 from partialfc.training.stopping import StopSignal
 
@@ -45,37 +42,31 @@ class Trainer:
         self.config = config
         self.device = device
         self.world = World.of()
-        self.amp = autocast_dtype(config, device)
+        self.amp = autocast_dtype(config.train.amp, device)
         make_run_dir(config.run.dir, self.world)
-        require_sample_each(config, self.world.size)
-        self.source = open_training_source(config, self.world)
-        self.num_classes = resolve_num_classes(config, self.source)
+        require_sample_each(config.train.batch_size, self.world.size)
+        self.source = open_training_source(config.data.train, config.run.dir, self.world)
+        self.num_classes = resolve_num_classes(config.data, self.source)
         self.verification = build_verification(config, self.world, device, self.amp)
         epoch_steps = len(self.source) / config.train.samples_per_step
-        self.total_steps = total_steps(config, len(self.source))
-        self.schedule = build_schedule(config, self.total_steps, epoch_steps)
-
-        torch.manual_seed(config.run.seed)  # the same initial backbone on every rank, at any world size
-        backbone = build_backbone_from(config).to(device)
-        require_samples_to_normalise(config, backbone, self.world.size)
-        if config.backbone.channels_last:
-            backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.total_steps = total_steps(config.train, len(self.source))
+        self.schedule = build_schedule(config.schedule, total_steps=self.total_steps, epoch_steps=epoch_steps)
+        self.state = build_state(config, num_classes=self.num_classes, ranks=self.world.size, device=device)
+        self.head = self.state.head
         size = config.data.image_size
         self.forward_backbone = replicate(
-            backbone,
+            self.state.backbone,
             self.world,
             torch.zeros(1, config.data.channels, size, size, device=device),
             compile=config.backbone.compile,
             amp=self.amp,
         )
-        self.head = build_head(config, self.num_classes).to(device)
-        optimizer, head_optimizer = build_optimizers(config, backbone, self.head)
-        self.state = RunState(backbone, optimizer, self.head, head_optimizer, device)
-        name = config.metrics.run or config.run.dir.resolve().name
-        self.metrics = RunMetrics(run=name, world=self.world, head=self.head, device=device)
+        self.metrics = build_metrics(
+            config.metrics, config.run.dir, world=self.world, head=self.head, device=device
+        )
         self.clock = self.metrics.clock
         self.nonfinite = NonFiniteSteps(
-            backbone, self.head, self.world, limit=config.train.max_nonfinite_steps
+            self.state.backbone, self.head, self.world, limit=config.train.max_nonfinite_steps
         )
         self.checkpoints = RunCheckpoints(
             config, self.world, self.state, self.metrics, num_classes=self.num_classes
@@ -83,9 +74,11 @@ class Trainer:
         self._seed_rank()
         self.checkpoints.resume()
         self.loader = build_loader_from(
-            config,
+            config.data,
             self.source,
             device,
+            batch_size=config.train.batch_size,
+            seed=config.run.seed,
             rank=self.world.rank,
             world_size=self.world.size,
             position=self.state.samples,
@@ -107,7 +100,7 @@ class Trainer:
         try:
             with (
                 self._stop.caught(),
-                publishing(self.config, self.metrics.registry, self.world),
+                publishing(self.config.metrics, self.metrics.registry, self.world),
                 self.metrics.running(self.state.step, self.total_steps, self.forward_backbone),
             ):
                 yield

@@ -1,25 +1,54 @@
-"""What a config asks for that the ranks cannot do: told before training begins."""
+"""What a config needs of its data and its ranks: a ConfigError says so before training begins."""
+
+from collections.abc import Mapping
+from pathlib import Path
 
 from torch import nn
 
-from partialfc.config import Config
 from partialfc.errors import ConfigError
 
 
-def require_sample_each(config: Config, ranks: int) -> None:
-    """ConfigError where a batch has fewer samples than there are ranks."""
-    if config.train.batch_size < ranks:
+def require_sample_each(batch_size: int, ranks: int) -> None:
+    """Every rank needs a sample of each batch."""
+    if batch_size < ranks:
         raise ConfigError(
-            f"train.batch_size is {config.train.batch_size}, but there are {ranks} ranks: "
+            f"train.batch_size is {batch_size}, but there are {ranks} ranks: "
             "every rank needs at least one sample, so raise it or start fewer processes"
         )
 
 
-def require_samples_to_normalise(config: Config, backbone: nn.Module, ranks: int) -> None:
-    """ConfigError where a rank would normalise the embedding of one sample over the batch."""
-    share = config.train.batch_size // ranks
-    if share == 1 and any(isinstance(module, nn.BatchNorm1d) for module in backbone.modules()):
+def require_samples_to_normalise(backbone: nn.Module, name: str, *, batch_size: int, ranks: int) -> None:
+    """A backbone that normalises embeddings over the batch needs two samples on every rank."""
+    if batch_size // ranks == 1 and any(isinstance(module, nn.BatchNorm1d) for module in backbone.modules()):
         raise ConfigError(
-            f"train.batch_size is {config.train.batch_size} on {ranks} ranks, so one sample on some rank, "
-            f"but {config.backbone.name} normalises over the batch: at least {2 * ranks} are needed"
+            f"train.batch_size is {batch_size} on {ranks} ranks, so one sample on some rank, "
+            f"but {name} normalises over the batch: at least {2 * ranks} are needed"
         )
+
+
+def require_classes_of_data(asked: int, found: int, path: Path) -> None:
+    """`data.num_classes` must cover the classes of the data."""
+    if asked < found:
+        raise ConfigError(
+            f"data.num_classes is {asked}, but {path} has {found} classes; "
+            "leave it out, or make it at least that"
+        )
+
+
+def require_steps_for_warmup(warmup: int, total: int) -> None:
+    """The warm-up must end before the run does."""
+    if warmup > total:
+        raise ConfigError(
+            f"the warm-up has {warmup} steps, but the run only {total}: "
+            "shorten schedule.warmup_epochs or warmup_steps, or train longer"
+        )
+
+
+def require_pair_for_each_fold(pairs: Mapping[str, int], folds: int) -> None:
+    """Every verification set, by name its number of pairs, needs a pair for each fold."""
+    for name, count in pairs.items():
+        if count < folds:
+            raise ConfigError(
+                f"verification.folds is {folds}, but the set {name!r} has {count:,} pairs: "
+                "every fold needs at least one"
+            )

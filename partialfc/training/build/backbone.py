@@ -6,34 +6,44 @@ import torch
 from torch import nn
 
 from partialfc.backbones import build_backbone
-from partialfc.config import Config
+from partialfc.config import BackboneConfig
 from partialfc.distributed.device import has_bfloat16
 from partialfc.errors import CheckpointError
 
 
-def autocast_dtype(config: Config, device: torch.device) -> torch.dtype | None:
-    """What `train.amp` makes of the backbone's products on the device; None: they stay float32."""
-    wanted = config.train.amp == "bfloat16" or (config.train.amp == "auto" and has_bfloat16(device))
+def autocast_dtype(amp: str | None, device: torch.device) -> torch.dtype | None:
+    """What the backbone's products run in on `device` under `train.amp`; None: float32."""
+    wanted = amp == "bfloat16" or (amp == "auto" and has_bfloat16(device))
     return torch.bfloat16 if wanted else None
 
 
-def build_backbone_from(config: Config, *, with_weights: bool = True) -> nn.Module:
-    """The config's backbone; with_weights=False leaves out `backbone.weights`, for who has better ones."""
-    section = config.backbone
+def build_backbone_from(
+    section: BackboneConfig, *, image_size: int, channels: int, device: torch.device
+) -> nn.Module:
+    """The network on `device`, with the weights of `backbone.weights` or random ones.
+
+    It takes images [B, channels, image_size, image_size].
+    """
     backbone = build_backbone(
         section.name,
         embedding_size=section.embedding_size,
-        image_size=config.data.image_size,
-        channels=config.data.channels,
+        image_size=image_size,
+        channels=channels,
         **section.options,
     )
-    if with_weights and section.weights is not None:
+    if section.weights is not None:
         load_weights(backbone, section.weights)
+    backbone.to(device)
+    if section.channels_last:
+        backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return backbone
 
 
 def load_weights(backbone: nn.Module, path: Path) -> None:
-    """A state dict file (torch.save) into the backbone, read without running its pickle."""
+    """Load a state dict that torch.save wrote into the backbone, without running code from its pickle.
+
+    Raises CheckpointError where the file cannot be read or does not fit.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         backbone.load_state_dict(state)

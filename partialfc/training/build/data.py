@@ -2,11 +2,12 @@
 
 import logging
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from partialfc.config import Config
+from partialfc.config import DataConfig
 from partialfc.data.images.augmentation import Augment
 from partialfc.data.loading.dali import build_dali_loader
 from partialfc.data.loading.loader import Loader
@@ -15,54 +16,64 @@ from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.source import Source, open_source
 from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
-from partialfc.training.classes import CLASSES, known_classes, save_classes
+from partialfc.training.classes import known_classes, save_classes
+from partialfc.training.requirements import require_classes_of_data
 
 log = logging.getLogger(__name__)
 
 
-def open_training_source(config: Config, world: World) -> Source:
-    """Collective: the training data; an image folder's class ids are saved, for the run to keep them."""
-    source, index = read_training_source(config), config.run.dir / CLASSES
+def open_training_source(path: Path, run_dir: Path, world: World) -> Source:
+    """Collective: the training data `data.train`; rank 0 saves an image folder's class ids in the run.
+
+    Raises ConfigError where there is none, CheckpointError where the run's class ids are damaged.
+    """
+    source = read_training_source(path, run_dir)
     if isinstance(source, FolderSource):
-        world.barrier()  # every rank has looked for the index before one writes it
-        if world.rank == 0 and not index.exists():
-            save_classes(index, source.classes)
+        world.barrier()  # every rank has looked for saved class ids before rank 0 saves these
+        if world.rank == 0:
+            save_classes(run_dir, source.classes)
     return source
 
 
-def read_training_source(config: Config) -> Source:
-    """The training data; an image folder has the class ids that this run has given before. Writes nothing."""
-    path = config.data.train
+def read_training_source(path: Path, run_dir: Path) -> Source:
+    """The training data; an image folder gets the class ids that the run gave it before. Writes nothing."""
     if not path.exists():
         raise ConfigError(f"data.train is {path}; it must be a .rec file or a folder of class folders")
-    known = known_classes(config.run.dir / CLASSES) if path.is_dir() else None
+    known = known_classes(run_dir) if path.is_dir() else None
     return open_source(path) if known is None else FolderSource(path, known)
 
 
-def resolve_num_classes(config: Config, source: Source) -> int:
-    asked = config.data.num_classes
-    if source.num_classes == 1:
-        log.warning("%s has a single class, so there is nothing to learn", config.data.train)
-    if asked is None:
-        return source.num_classes
-    if asked < source.num_classes:
-        raise ConfigError(
-            f"data.num_classes is {asked}, but {config.data.train} has {source.num_classes} classes; "
-            "leave it out, or make it at least that"
-        )
-    return asked
+def resolve_num_classes(section: DataConfig, source: Source) -> int:
+    """`data.num_classes`, or without it the number of classes of the data."""
+    found = source.num_classes
+    if found == 1:
+        log.warning("%s has a single class, so there is nothing to learn", section.train)
+    if section.num_classes is None:
+        return found
+    require_classes_of_data(section.num_classes, found, section.train)
+    return section.num_classes
 
 
 def build_loader_from(
-    config: Config, source: Source, device: torch.device, *, rank: int, world_size: int, position: int
+    section: DataConfig,
+    source: Source,
+    device: torch.device,
+    *,
+    batch_size: int,
+    seed: int,
+    rank: int,
+    world_size: int,
+    position: int,
 ) -> Loader:
-    """The loader that data.loader asks for, of batches bound for `device`, where DALI's decodes them."""
-    section = config.data
+    """The loader that `data.loader` asks for; DALI's puts its batches on `device`, the other on the CPU.
+
+    batch_size: samples of a batch over all ranks. position: how many samples of the run came before.
+    """
     options: dict[str, Any] = {
-        "global_batch": config.train.batch_size,
+        "global_batch": batch_size,
         "rank": rank,
         "world_size": world_size,
-        "seed": config.run.seed,
+        "seed": seed,
         "position": position,
         "image_size": section.image_size,
         "channels": section.channels,

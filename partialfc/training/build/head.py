@@ -2,7 +2,7 @@
 
 import torch
 
-from partialfc.config import Config
+from partialfc.config import HeadConfig
 from partialfc.errors import ConfigError
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
@@ -16,27 +16,26 @@ MARGINS: dict[str, type[Margin]] = {
 }
 
 
-def build_head(config: Config, num_classes: int) -> PartialFC:
-    """Raises ConfigError where its centres do not fit the memory."""
-    gather = config.head.gather_dtype
-    margin = config.head.margin.model_dump(exclude={"name"})
+def build_head(section: HeadConfig, *, embedding_size: int, num_classes: int, seed: int) -> PartialFC:
+    """The head on the CPU. Raises ConfigError where its centres do not fit the memory."""
+    gather = section.gather_dtype
+    margin = section.margin.model_dump(exclude={"name"})
     try:
         return PartialFC(
-            config.backbone.embedding_size,
+            embedding_size,
             num_classes,
-            margin=MARGINS[config.head.margin.name](**margin),
-            sample_rate=config.head.sample_rate,
-            weight_dtype=getattr(torch, config.head.weight_dtype),
-            compute_dtype=getattr(torch, config.head.compute_dtype),
+            margin=MARGINS[section.margin.name](**margin),
+            sample_rate=section.sample_rate,
+            weight_dtype=getattr(torch, section.weight_dtype),
+            compute_dtype=getattr(torch, section.compute_dtype),
             gather_dtype=None if gather is None else getattr(torch, gather),
-            compile=config.head.compile,
-            seed=config.run.seed,
+            compile=section.compile,
+            seed=seed,
         )
     except RuntimeError as error:  # the CPU's allocator has no error of its own
         if "allocate memory" not in str(error):
             raise
         raise ConfigError(
-            f"data.num_classes is {num_classes:,}: centres of backbone.embedding_size "
-            f"{config.backbone.embedding_size} do not fit this rank's memory; `partialfc plan CONFIG` says "
-            "what would"
+            f"data.num_classes is {num_classes:,}: centres of backbone.embedding_size {embedding_size} "
+            "do not fit this rank's memory; `partialfc plan CONFIG` says what would"
         ) from error

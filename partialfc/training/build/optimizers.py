@@ -1,49 +1,34 @@
-"""The optimizers of the backbone and of the centres."""
+"""The optimizers of the backbone and of the centres; the loop sets their learning rates at each step."""
 
 import torch
 from torch import nn
 
-from partialfc.config import Config
+from partialfc.config import Config, OptimizerConfig
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.optim.sgd import RowSGD
 from partialfc.head.partial_fc import PartialFC
 
 
-def build_optimizers(
-    config: Config, backbone: nn.Module, head: PartialFC
-) -> tuple[torch.optim.Optimizer, RowOptimizer]:
-    """The backbone's optimizer and the centres'; the loop sets their learning rates."""
+def build_backbone_optimizer(section: OptimizerConfig, backbone: nn.Module) -> torch.optim.Optimizer:
+    parameters, lr, decay = backbone.parameters(), section.lr, section.weight_decay
+    if section.name == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, betas=section.betas, eps=section.eps, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=lr, momentum=section.momentum, weight_decay=decay)
+
+
+def build_head_optimizer(config: Config, head: PartialFC) -> RowOptimizer:
+    """Reads `optimizer`, and of `head` how unsampled rows move and in what the momentum is stored."""
     section = config.optimizer
     lr, decay = section.effective_head_lr, section.effective_head_weight_decay
     if section.name == "adamw":
-        return (
-            torch.optim.AdamW(
-                backbone.parameters(),
-                lr=section.lr,
-                betas=section.betas,
-                eps=section.eps,
-                weight_decay=section.weight_decay,
-            ),
-            RowAdamW(head, lr=lr, betas=section.betas, eps=section.eps, weight_decay=decay),
-        )
-    return (
-        torch.optim.SGD(
-            backbone.parameters(),
-            lr=section.lr,
-            momentum=section.momentum,
-            weight_decay=section.weight_decay,
-        ),
-        RowSGD(
-            head,
-            lr=lr,
-            momentum=section.momentum,
-            weight_decay=decay,
-            unsampled=config.unsampled,
-            momentum_dtype=_dtype(config.head.momentum_dtype),
-        ),
+        return RowAdamW(head, lr=lr, betas=section.betas, eps=section.eps, weight_decay=decay)
+    stored = config.head.momentum_dtype
+    return RowSGD(
+        head,
+        lr=lr,
+        momentum=section.momentum,
+        weight_decay=decay,
+        unsampled=config.unsampled,
+        momentum_dtype=None if stored is None else getattr(torch, stored),
     )
-
-
-def _dtype(name: str | None) -> torch.dtype | None:
-    return None if name is None else getattr(torch, name)

@@ -2,26 +2,24 @@
 
 import math
 
-from partialfc.config import Config
-from partialfc.errors import ConfigError
+from partialfc.config import ScheduleConfig, TrainConfig
+from partialfc.training.requirements import require_steps_for_warmup
 from partialfc.training.schedule import Schedule
 
 
-def total_steps(config: Config, samples: int) -> int:
-    """Steps of the whole run on so many samples."""
-    epoch_steps = samples / config.train.samples_per_step
-    return config.train.steps or math.ceil((config.train.epochs or 0.0) * epoch_steps)
+def total_steps(section: TrainConfig, samples: int) -> int:
+    """Steps of the whole run, where an epoch has `samples` samples."""
+    epoch_steps = samples / section.samples_per_step
+    return section.steps or math.ceil((section.epochs or 0.0) * epoch_steps)
 
 
-def build_schedule(config: Config, total_steps: int, epoch_steps: float) -> Schedule:
-    """The learning rate's factor of its peak by step."""
-    section = config.schedule
+def build_schedule(section: ScheduleConfig, *, total_steps: int, epoch_steps: float) -> Schedule:
+    """By step, the factor that each peak learning rate is multiplied by.
+
+    epoch_steps: steps of an epoch, which need not be a whole number.
+    """
     warmup = section.warmup_steps or math.ceil((section.warmup_epochs or 0.0) * epoch_steps)
-    if warmup > total_steps:
-        raise ConfigError(
-            f"the warm-up has {warmup} steps, but the run only {total_steps}: "
-            "shorten schedule.warmup_epochs or warmup_steps, or train longer"
-        )
+    require_steps_for_warmup(warmup, total_steps)
     return Schedule(
         peak=1.0,
         total_steps=total_steps,

@@ -1,26 +1,24 @@
-"""The verification sets, read whole."""
+"""The verification sets."""
 
 import torch
 
 from partialfc.config import Config
 from partialfc.data.pairs.files import read_pairs
 from partialfc.distributed.world import World
-from partialfc.errors import ConfigError
 from partialfc.evaluation.sets import VerificationSets
+from partialfc.training.requirements import require_pair_for_each_fold
 
 
 def build_verification(
     config: Config, world: World, device: torch.device, amp: torch.dtype | None
 ) -> VerificationSets:
-    """Raises ConfigError where a set has fewer pairs than folds: now, not after the first epoch."""
+    """The sets, read whole before training. amp: what the backbone's products run in; None: float32.
+
+    Raises ConfigError where a set has fewer pairs than there are folds.
+    """
     section = config.verification
     sets = {name: read_pairs(path) for name, path in section.sets.items()}
-    for name, pairs in sets.items():
-        if len(pairs.same) < section.folds:
-            raise ConfigError(
-                f"verification.folds is {section.folds}, but the set {name!r} has {len(pairs.same):,} pairs: "
-                "every fold needs at least one"
-            )
+    require_pair_for_each_fold({name: len(pairs.same) for name, pairs in sets.items()}, section.folds)
     return VerificationSets(
         sets,
         world,

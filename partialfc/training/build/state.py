@@ -1,0 +1,30 @@
+"""What training changes, as it is before the first step: the network, the centres and their optimizers."""
+
+import torch
+
+from partialfc.config import Config
+from partialfc.training.build.backbone import build_backbone_from
+from partialfc.training.build.head import build_head
+from partialfc.training.build.optimizers import build_backbone_optimizer, build_head_optimizer
+from partialfc.training.requirements import require_samples_to_normalise
+from partialfc.training.run_state import RunState
+
+
+def build_state(config: Config, *, num_classes: int, ranks: int, device: torch.device) -> RunState:
+    """The same initial backbone on every rank, at any world size; sets torch's random seed for it."""
+    torch.manual_seed(config.run.seed)
+    data = config.data
+    backbone = build_backbone_from(
+        config.backbone, image_size=data.image_size, channels=data.channels, device=device
+    )
+    require_samples_to_normalise(
+        backbone, config.backbone.name, batch_size=config.train.batch_size, ranks=ranks
+    )
+    head = build_head(
+        config.head,
+        embedding_size=config.backbone.embedding_size,
+        num_classes=num_classes,
+        seed=config.run.seed,
+    ).to(device)
+    optimizer = build_backbone_optimizer(config.optimizer, backbone)
+    return RunState(backbone, optimizer, head, build_head_optimizer(config, head), device)
