@@ -14,7 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_config
 from partialfc.data.images.tensors import normalise
 from partialfc.distributed.world import World
-from partialfc.metrics.head import target_angles
 from partialfc.metrics.run_log import RunLog
 from partialfc.training.build.backbone import autocast_dtype
 from partialfc.training.build.data import build_loader_from, open_training_source, resolve_num_classes
@@ -24,6 +23,7 @@ from partialfc.training.build.state import build_state
 from partialfc.training.build.verification import build_verification
 from partialfc.training.due import is_due
 from partialfc.training.interval import Interval
+from partialfc.training.log_lines import introduction, measured, summary
 from partialfc.training.nonfinite import NonFiniteSteps
 from partialfc.training.progress import Progress
 from partialfc.training.replicas import replicate
@@ -31,8 +31,6 @@ from partialfc.training.requirements import require_sample_each
 from partialfc.training.run_folder import make_run_dir
 from partialfc.training.saving import RunCheckpoints
 from partialfc.training.stopping import StopSignal
-
-ANGLE_BINS = 36  # of 5 degrees
 
 
 class Trainer:
@@ -112,7 +110,17 @@ class Trainer:
     def run(self) -> bool:
         """To the last step; False if a signal stopped it, after a checkpoint."""
         state, config = self.state, self.config
-        self._introduce()
+        self.progress.say(
+            introduction(
+                state,
+                config.backbone.name,
+                classes=self.num_classes,
+                images=len(self.source),
+                ranks=self.world.size,
+                steps=self.total_steps,
+                step_images=config.train.samples_per_step,
+            )
+        )
         if state.step == 0 and config.verification.at_start:
             self._verify()
         while state.step < self.total_steps:
@@ -141,7 +149,8 @@ class Trainer:
         """One optimizer step over all micro-batches; returns the stop signal that any rank got, or 0."""
         config = self.config.train
         self.nonfinite.begin()
-        self._set_learning_rates()
+        factor, peak = self.schedule(self.state.step), self.config.optimizer
+        self.state.set_learning_rates(peak.lr * factor, peak.effective_head_lr * factor)
         loss = torch.zeros((), dtype=self.head.math_dtype, device=self.device)
         embeddings = []
         for micro in range(config.accumulation):
@@ -198,39 +207,15 @@ class Trainer:
         memory = torch.channels_last if self.config.backbone.channels_last else torch.contiguous_format
         return normalise(images.to(self.device, non_blocking=True)).contiguous(memory_format=memory)
 
-    def _set_learning_rates(self) -> None:
-        factor = self.schedule(self.state.step)
-        for optimizer, peak in (
-            (self.state.optimizer, self.config.optimizer.lr),
-            (self.state.head_optimizer, self.config.optimizer.effective_head_lr),
-        ):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * factor
-
     def _log(self) -> None:
+        """What the interval since the last log line came to: to the log, the metrics and the terminal."""
         state = self.state
-        angles = target_angles(self.head)
-        values = self.interval.summary(state.samples) | {
-            "epoch": round(state.samples / len(self.source), 4),
-            "samples": state.samples,
-            "lr": state.optimizer.param_groups[0]["lr"],
-            "centres": len(self.head.last_sample),  # that took part, of rank 0's shard
-            "embedding_norm": float(self.head.last_norm.mean()),
-            "target_angle_degrees": float(angles.mean()),
-            "target_angle_histogram": torch.histc(angles, ANGLE_BINS, 0, 180).int().tolist(),
-            "nonfinite_steps": state.nonfinite_steps,
-        }
+        values = self.interval.summary(state.samples) | measured(state, epoch_samples=len(self.source))
         self.run_log.record("train", state.step, values)
-        optimizers = {"backbone": state.optimizer, "head": state.head_optimizer}
-        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
-        self.metrics.logged(values, rates)
+        self.metrics.logged(values, state.learning_rates)
         left = (self.total_steps - state.step) * self.config.train.samples_per_step
-        self.progress.advance(
-            state.step,
-            f"epoch {values['epoch']:.2f}  loss {values['loss']:.4f}  lr {values['lr']:.3g}  "
-            f"{values['images_per_second']:.0f} images/s",
-            left / max(values["images_per_second"], 1e-9),
-        )
+        seconds_left = left / max(values["images_per_second"], 1e-9)
+        self.progress.advance(state.step, summary(values), seconds_left)
         self.interval = Interval(state.samples)
 
     def _verify(self) -> None:
@@ -287,14 +272,4 @@ class Trainer:
             samples=self.state.samples,
             samples_per_step=self.config.train.samples_per_step,
             samples_per_epoch=len(self.source),
-        )
-
-    def _introduce(self) -> None:
-        parameters = sum(p.numel() for p in self.state.backbone.parameters())
-        done = f", resumed at step {self.state.step:,}" if self.state.step else ""
-        self.progress.say(
-            f"{self.num_classes:,} classes, {len(self.source):,} images; {self.config.backbone.name} with "
-            f"{parameters:,} parameters; {self.world.size} rank{'s' if self.world.size > 1 else ''} on "
-            f"{self.device.type}; {self.total_steps:,} steps of {self.config.train.samples_per_step} "
-            f"images{done}"
         )

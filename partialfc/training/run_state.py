@@ -28,6 +28,18 @@ class RunState:
     nonfinite_steps: int = 0
     totals: list[Totals] = field(default_factory=list)  # every rank's counters, by rank
 
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Those of the last step, by what they move."""
+        optimizers = {"backbone": self.optimizer, "head": self.head_optimizer}
+        return {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
+
+    def set_learning_rates(self, backbone: float, head: float) -> None:
+        """For the next step."""
+        for optimizer, rate in ((self.optimizer, backbone), (self.head_optimizer, head)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
     def tensors(self) -> Tensors:
         replicated = {f"backbone/{name}": t for name, t in self.backbone.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():

@@ -1,0 +1,47 @@
+"""What a run says of itself: the numbers of its log, and the same for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from partialfc.metrics.head import target_angles
+from partialfc.training.run_state import RunState
+
+ANGLE_BINS = 36  # of 5 degrees
+
+
+def measured(state: RunState, *, epoch_samples: int) -> dict[str, Any]:
+    """The numbers of the step just done, on rank 0; reads the device. epoch_samples: of a whole epoch."""
+    angles = target_angles(state.head)
+    return {
+        "epoch": round(state.samples / epoch_samples, 4),
+        "samples": state.samples,
+        "lr": state.optimizer.param_groups[0]["lr"],
+        "centres": len(state.head.last_sample),  # that took part, of rank 0's shard
+        "embedding_norm": float(state.head.last_norm.mean()),
+        "target_angle_degrees": float(angles.mean()),
+        "target_angle_histogram": torch.histc(angles, ANGLE_BINS, 0, 180).int().tolist(),
+        "nonfinite_steps": state.nonfinite_steps,
+    }
+
+
+def summary(values: Mapping[str, Any]) -> str:
+    """The numbers of a log record in a few words."""
+    return (
+        f"epoch {values['epoch']:.2f}  loss {values['loss']:.4f}  lr {values['lr']:.3g}  "
+        f"{values['images_per_second']:.0f} images/s"
+    )
+
+
+def introduction(
+    state: RunState, backbone: str, *, classes: int, images: int, ranks: int, steps: int, step_images: int
+) -> str:
+    """What the run is about to do. steps: of the whole run, of step_images images each."""
+    parameters = sum(p.numel() for p in state.backbone.parameters())
+    done = f", resumed at step {state.step:,}" if state.step else ""
+    return (
+        f"{classes:,} classes, {images:,} images; {backbone} with {parameters:,} parameters; "
+        f"{ranks} rank{'s' if ranks > 1 else ''} on {state.device.type}; "
+        f"{steps:,} steps of {step_images} images{done}"
+    )
