@@ -1,15 +1,13 @@
 """The training loop: its steps, and what happens between them."""
 
-import contextlib
 import math
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_config
 from partialfc.data.images.tensors import normalise
@@ -19,14 +17,14 @@ from partialfc.training.build.backbone import autocast_dtype
 from partialfc.training.build.data import build_loader_from, open_training_source, resolve_num_classes
 from partialfc.training.build.metrics import build_metrics, publishing
 from partialfc.training.build.schedule import build_schedule, total_steps
-from partialfc.training.build.state import build_state
+from partialfc.training.build.state import build_state, seed_rank
 from partialfc.training.build.verification import build_verification
 from partialfc.training.due import is_due
 from partialfc.training.interval import Interval
 from partialfc.training.log_lines import introduction, measured, summary
 from partialfc.training.nonfinite import NonFiniteSteps
 from partialfc.training.progress import Progress
-from partialfc.training.replicas import replicate
+from partialfc.training.replicas import replicate, without_reduction
 from partialfc.training.requirements import require_sample_each
 from partialfc.training.run_folder import make_run_dir
 from partialfc.training.saving import RunCheckpoints
@@ -69,7 +67,7 @@ class Trainer:
         self.checkpoints = RunCheckpoints(
             config, self.world, self.state, self.metrics, num_classes=self.num_classes
         )
-        self._seed_rank()
+        seed_rank(config.run.seed, self.world.rank)
         self.checkpoints.resume()
         self.loader = build_loader_from(
             config.data,
@@ -92,7 +90,7 @@ class Trainer:
         if self.world.rank == 0:
             (config.run.dir / "config.yaml").write_text(dump_config(config))
 
-    @contextlib.contextmanager
+    @contextmanager
     def running(self) -> Iterator[None]:
         """Turns the first SIGTERM or Ctrl-C into a stop after the current step; closes all at the end."""
         try:
@@ -156,7 +154,8 @@ class Trainer:
         for micro in range(config.accumulation):
             with self.clock.phase("data_wait"):
                 images, labels = next(self.loader)
-            with self._gradients_wait() if micro < config.accumulation - 1 else contextlib.nullcontext():
+            last = micro == config.accumulation - 1  # whose reduction takes the other gradients along
+            with nullcontext() if last else without_reduction(self.forward_backbone):
                 with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
                     with self.clock.phase("backbone"):
                         embedded = self.forward_backbone(self._input(images))
@@ -229,14 +228,8 @@ class Trainer:
                 self.metrics.verified(name, result)
                 self.run_log.record("verification", step, {"set": name, **result.to_dict()})
                 self.progress.say(f"verification at step {step}: {name}: {result.describe()}")
-        if step and (best_set := self.config.verification.best_set) is not None:
-            self._consider_best(accuracy[best_set])
-
-    def _consider_best(self, score: float) -> None:
-        if self.state.best is not None and score <= self.state.best:
-            return
-        self.state.best = score
-        if self.config.checkpoint.keep_best:
+        best_set = self.config.verification.best_set
+        if step and best_set is not None and self.checkpoints.is_best(accuracy[best_set]):
             self._save()
             self.checkpoints.mark_best()
 
@@ -252,17 +245,6 @@ class Trainer:
         self.metrics.saved(path)
         values = {"path": str(path), "seconds": round(seconds, 3)}
         self.run_log.record("checkpoint", self.state.step, values)
-
-    def _seed_rank(self) -> None:
-        """Dropout and the like differ between ranks; a checkpoint of the same world size brings its own."""
-        sequence = np.random.SeedSequence((self.config.run.seed, self.world.rank))
-        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]) >> 1)
-
-    def _gradients_wait(self) -> contextlib.AbstractContextManager[None]:
-        """In a micro-batch before the last: its gradients are reduced with the last one's."""
-        if isinstance(self.forward_backbone, DistributedDataParallel):
-            return self.forward_backbone.no_sync()
-        return contextlib.nullcontext()
 
     def _due(self, period: CheckpointConfig | VerificationConfig) -> bool:
         return is_due(

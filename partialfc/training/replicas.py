@@ -1,5 +1,6 @@
 """The backbone on every rank, and the same arithmetic from its first step on as after a resume."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -23,6 +24,11 @@ def replicate(
     parallel = DistributedDataParallel(module, device_ids=devices, process_group=world.group)
     _settle(parallel, example, amp)
     return parallel
+
+
+def without_reduction(module: nn.Module) -> AbstractContextManager[None]:
+    """In it, backward passes only add to a rank's own gradients; the next one outside reduces them all."""
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
 
 def _settle(parallel: DistributedDataParallel, example: torch.Tensor, amp: torch.dtype | None) -> None:

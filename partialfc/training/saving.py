@@ -55,6 +55,13 @@ class RunCheckpoints:
         self._folder.prune(self._config.checkpoint.keep_last)
         self._saved_step = state.step
 
+    def is_best(self, score: float) -> bool:
+        """Notes a verification's score; whether this step's checkpoint is the best so far, to be kept."""
+        if self._state.best is not None and score <= self._state.best:
+            return False
+        self._state.best = score
+        return self._config.checkpoint.keep_best
+
     def mark_best(self) -> None:
         """Name this step's checkpoint, which is saved, as the best."""
         self._folder.mark_best(self.path)

@@ -1,5 +1,6 @@
 """What training changes, as it is before the first step: the network, the centres and their optimizers."""
 
+import numpy as np
 import torch
 
 from partialfc.config import Config
@@ -28,3 +29,12 @@ def build_state(config: Config, *, num_classes: int, ranks: int, device: torch.d
     ).to(device)
     optimizer = build_backbone_optimizer(config.optimizer, backbone)
     return RunState(backbone, optimizer, head, build_head_optimizer(config, head), device)
+
+
+def seed_rank(seed: int, rank: int) -> None:
+    """Give each rank random numbers of its own, for dropout and the like, once the state is built.
+
+    A resume at the same world size replaces them with those of the checkpoint.
+    """
+    sequence = np.random.SeedSequence((seed, rank))
+    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]) >> 1)
