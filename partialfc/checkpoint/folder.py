@@ -14,6 +14,7 @@ from typing import Any
 
 from partialfc.checkpoint import store
 from partialfc.checkpoint.checksums import verify
+from partialfc.checkpoint.kept import superseded, tried_in_order
 from partialfc.checkpoint.state import STATE
 from partialfc.checkpoint.tensors import Tensors
 from partialfc.distributed.world import World
@@ -59,10 +60,8 @@ class CheckpointFolder:
         """Delete all but the newest `keep_last` and the best; and what an interrupted save left behind."""
         if self.world.rank != 0:
             return
-        best = _pointer(self.path / "best")
-        for old in self._steps()[keep_last:]:
-            if old.name != best:
-                shutil.rmtree(old, ignore_errors=True)
+        for old in superseded(self._names(), keep_last=keep_last, best=_pointer(self.path / "best")):
+            shutil.rmtree(self.path / old, ignore_errors=True)
         for leftover in self.path.glob("step-*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -72,8 +71,9 @@ class CheckpointFolder:
         Raises CheckpointError where there are checkpoints but every one is damaged.
         """
         # Rank 0's listing counts: on a network file system another rank's may be older.
-        candidates = [Path(line) for line in self.world.gather_texts(self._candidates())[0].splitlines()]
-        for candidate in candidates:
+        names = tried_in_order(self._names(), latest=_pointer(self.path / "latest"))
+        candidates = self.world.gather_texts("\n".join(names))[0].splitlines()
+        for candidate in (self.path / name for name in candidates):
             try:
                 verify(candidate, self.world)
             except CheckpointError as error:
@@ -89,16 +89,10 @@ class CheckpointFolder:
         """Read a verified checkpoint: see `store.read`."""
         return store.read(checkpoint, tensors, self.world, num_classes=num_classes)
 
-    def _candidates(self) -> str:
-        """The checkpoints to try, a line each: the one that `latest` names, then newest to oldest."""
-        latest = _pointer(self.path / "latest")
-        ordered = sorted(self._steps(), key=lambda path: path.name != latest)
-        return "\n".join(map(str, ordered))
-
-    def _steps(self) -> list[Path]:
-        """The finished checkpoints, newest first."""
-        found = [path for path in self.path.glob("step-*") if path.suffix != ".partial" and path.is_dir()]
-        return sorted(found, key=lambda path: path.name, reverse=True)
+    def _names(self) -> list[str]:
+        """Those of the finished checkpoints."""
+        found = self.path.glob("step-*")
+        return [path.name for path in found if path.suffix != ".partial" and path.is_dir()]
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -1,0 +1,13 @@
+"""Which checkpoints of a run are kept, and which one is tried first: by their names, nothing is read."""
+
+from collections.abc import Iterable
+
+
+def tried_in_order(names: Iterable[str], *, latest: str | None) -> list[str]:
+    """The checkpoint that `latest` names, then the others from the newest to the oldest."""
+    return sorted(sorted(names, reverse=True), key=lambda name: name != latest)
+
+
+def superseded(names: Iterable[str], *, keep_last: int, best: str | None) -> list[str]:
+    """All but the newest `keep_last` and the best."""
+    return [name for name in sorted(names, reverse=True)[keep_last:] if name != best]
