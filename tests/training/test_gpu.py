@@ -5,7 +5,7 @@ import torch
 
 import partialfc
 from tests import train_cases
-from tests.training.test_loop import run
+from tests.training.cases import run
 
 pytestmark = pytest.mark.gpu
 

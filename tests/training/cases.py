@@ -1,0 +1,61 @@
+"""Whole runs for the tests of the training loop, and what they left behind."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from partialfc.distributed.device import local_device
+from partialfc.metrics.run_log import read_metrics
+from partialfc.training.loop import Trainer
+
+
+def run(config: Any) -> dict[str, Any]:
+    """A whole run on this rank; what it left behind."""
+    trainer = Trainer(config, local_device(config.train.device))
+    with trainer.running():
+        finished = trainer.run()
+    trainer.state.head_optimizer.flush()
+    return {
+        "finished": finished,
+        "step": trainer.state.step,
+        "samples": trainer.state.samples,
+        "rows": trainer.head.weight.detach().clone(),
+        "backbone": {name: t.clone() for name, t in trainer.state.backbone.state_dict().items()},
+    }
+
+
+def losses(folder: Path) -> list[float]:
+    return [record["loss"] for record in read_metrics(folder / "run") if record["event"] == "train"]
+
+
+def assert_same_end(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a["rows"], b["rows"])
+        for name, tensor in a["backbone"].items():
+            assert torch.equal(tensor, b["backbone"][name]), name
+
+
+def moved(folder: Path, name: str) -> Path:
+    """A second run folder beside the first one's data."""
+    other = folder / name
+    other.mkdir()
+    for file in ("train.rec", "train.idx", "property"):
+        (other / file).symlink_to((folder / file).resolve())
+    return other
+
+
+INTERRUPTED = {"name": "tests.train_cases:Interrupted", "options": {"at": 7}}
+EXACT = {
+    "backbone": {"name": "tests.train_cases:Tiny", "options": {"double": True}},
+    "head": {"sample_rate": 1.0, "weight_dtype": "float64", "compute_dtype": "float64"},
+}
+
+
+def stop_after_seven(config: Any) -> None:
+    trainer = Trainer(config, torch.device("cpu"))
+    with trainer.running():
+        while trainer.state.step < 7:
+            trainer._train_step()
+            trainer._log()
+        trainer._save()

@@ -1,0 +1,36 @@
+"""classes.json: an image folder's class ids stay those of the run."""
+
+import json
+
+import numpy as np
+import pytest
+
+import partialfc
+from partialfc.data.images.codec import encode_png
+from tests.train_cases import small_config
+from tests.training.cases import run
+
+
+def test_a_damaged_class_index_is_named(tmp_path):
+    (tmp_path / "images" / "ape").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "classes.json").write_text('{"a":')
+    with pytest.raises(partialfc.CheckpointError, match=r"classes\.json is damaged"):
+        run(small_config(tmp_path, data={"train": str(tmp_path / "images")}))
+
+
+def test_image_folders_keep_their_class_ids(tmp_path):
+    """A class that appears later is refused; one whose images are gone keeps its number."""
+    rng = np.random.default_rng(0)
+    for name in ("ape", "bee", "cat"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(4):
+            pixels = rng.integers(0, 255, (8, 8, 1), dtype=np.uint8)
+            (tmp_path / "images" / name / f"{i}.png").write_bytes(encode_png(pixels))
+    options = {"data": {"train": str(tmp_path / "images")}, "train": {"batch_size": 4, "steps": 4}}
+    run(small_config(tmp_path, **options))
+    assert json.loads((tmp_path / "run" / "classes.json").read_text()) == ["ape", "bee", "cat"]
+    (tmp_path / "images" / "ant").mkdir()
+    (tmp_path / "images" / "ant" / "0.png").write_bytes((tmp_path / "images" / "ape" / "0.png").read_bytes())
+    with pytest.raises(partialfc.DataError, match="ant: not among the 3 known classes"):
+        run(small_config(tmp_path, **options, checkpoint={"every_steps": 1}))

@@ -1,0 +1,63 @@
+"""Steps that are not finite: skipped on every rank, explained, and an end to the run when they go on."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+import partialfc
+from partialfc.metrics.run_log import read_metrics
+from partialfc.training.loop import Trainer
+from tests.train_cases import small_config
+from tests.training.cases import run
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_nonfinite_step_is_skipped_everywhere_and_leaves_no_trace(run_ranks, folder, world_size):
+    """NaN on the last rank in steps 3 and 4: no parameter, no running statistic is spoilt."""
+    poison = {"steps": [3, 4], "rank": world_size - 1}
+    backbone = {"name": "tests.train_cases:Poisoned", "options": poison}
+    for result in run_ranks(run, world_size, small_config(folder, backbone=backbone)):
+        assert result["finished"]
+        assert all(torch.isfinite(t).all() for t in result["backbone"].values())
+        assert torch.isfinite(result["rows"]).all()
+    records = read_metrics(folder / "run")
+    skipped = [record for record in records if record["event"] == "nonfinite"]
+    assert [record["step"] for record in skipped] == [3, 4]
+    assert f"step 3: non-finite embedding norm on rank {world_size - 1}" in skipped[0]["cause"]
+    assert records[-2]["nonfinite_steps"] == 2
+    assert math.isnan([r for r in records if r["event"] == "train"][2]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "cause"),
+    [
+        (
+            {"name": "tests.train_cases:Poisoned", "options": {"steps": list(range(4, 99)), "rank": 1}},
+            "step 4: non-finite embedding norm on rank 1",
+        ),
+        ({"name": "tests.train_cases:Exploding"}, "step 1: non-finite gradient on every rank"),
+    ],
+)
+def test_too_many_nonfinite_steps_end_the_run_with_a_diagnosis(rank_outcomes, folder, backbone, cause):
+    config = small_config(folder, backbone=backbone, train={"max_nonfinite_steps": 3})
+    for outcome in rank_outcomes(run, 2, config):
+        assert isinstance(outcome, partialfc.NonFiniteError)
+        assert "3 steps in a row were not finite, the most that train.max_nonfinite_steps" in str(outcome)
+        assert cause in str(outcome)
+
+
+def spoil_centres(config: Any) -> None:
+    trainer = Trainer(config, torch.device("cpu"))
+    if trainer.world.rank == 1:
+        with torch.no_grad():
+            trainer.head.weight[0] = torch.nan
+    with trainer.running():
+        trainer.run()
+
+
+def test_a_nonfinite_centre_is_told_from_a_nonfinite_embedding(rank_outcomes, folder):
+    config = small_config(folder, head={"sample_rate": 1.0}, train={"max_nonfinite_steps": 1})
+    for outcome in rank_outcomes(spoil_centres, 2, config):
+        assert "non-finite centres on rank 1" in str(outcome)
