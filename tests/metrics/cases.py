@@ -11,9 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from partialfc.metrics import Registry
+
 DEADLINE_SECONDS = 60.0
+RANK = ("rank=0", "run=mine")
 Found = TypeVar("Found")
 
 
@@ -43,6 +47,16 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def text_of(registry: Registry) -> str:
+    collectors = CollectorRegistry()
+    collectors.register(registry)
+    return generate_latest(collectors).decode()
+
+
+def sum_of(found: dict[tuple[str, ...], float], name: str) -> float:
+    return sum(value for key, value in found.items() if key[0] == name)
 
 
 def free_port() -> int:
