@@ -1,0 +1,56 @@
+"""Ranks of a job that the doctor examines: where they meet, how they are started, what they tell."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from partialfc.config import Config
+from partialfc.doctor import Report, examine
+from partialfc.doctor.check import green
+from partialfc.doctor.rank import Found
+from tests import train_cases
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def saved_config(folder: Path, *overrides: str) -> Path:
+    train_cases.write_data(folder)
+    path = folder / "config.yaml"
+    config = train_cases.small_config(folder, *overrides)
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    return path
+
+
+def place(rank: int, port: int, *, address: str = "127.0.0.1") -> dict[str, str]:
+    """A rank of two in the words that Slurm's srun or a shell uses where no torchrun does."""
+    return {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": address, "MASTER_PORT": str(port)}
+
+
+def start(*arguments: object, environment: dict[str, str], before: tuple[str, ...] = ()) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", "partialfc", "doctor", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def examined(config: Config | None, *, timeout: float) -> Report:
+    """As rank 0 of those that the environment speaks of."""
+    reports = list[Report]()
+    examine(config, quick=True, timeout=timeout, show=reports.append)
+    (report,) = reports
+    return report
+
+
+def told(*checks: str, device: str = "cpu", host: str = "a") -> Found:
+    return Found(host, {}, device, tuple(green(name, "fine") for name in checks))

@@ -1,0 +1,47 @@
+"""Backbones and heads that cannot be built, or cannot train."""
+
+import torch
+from torch import Tensor, nn
+
+from partialfc.doctor import Level
+from tests import train_cases
+from tests.doctor.cases import examined, found, quick
+
+
+class Broken(nn.Module):
+    """Cannot train: its forward pass fails."""
+
+    def __init__(self, *, embedding_size: int, image_size: int, channels: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(image_size, embedding_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise ValueError("no such layer")
+
+
+class Hungry(Broken):
+    """Runs out of memory, as torch says it on a GPU."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("tried to allocate 80 GiB")
+
+
+def test_a_backbone_that_does_not_exist_or_does_not_run_is_red(folder):
+    check = found(quick(folder, "backbone.name=iresnet51"), "backbone")
+    assert check.level == Level.RED
+    assert "iresnet51" in check.says
+    config = train_cases.small_config(folder, "backbone.name=tests.doctor.test_training:Broken")
+    step = found(examined(config), "step")
+    assert step.level == Level.RED
+    assert "no such layer" in step.says
+    config = train_cases.small_config(folder, "backbone.name=tests.doctor.test_training:Hungry")
+    memory = found(examined(config), "memory")
+    assert memory.level == Level.RED
+    assert "tried to allocate 80 GiB" in memory.says
+    assert "train.batch_size" in memory.remedy
+
+
+def test_a_head_that_cannot_be_built_is_red(folder):
+    check = found(quick(folder, "head.margin.scale=200"), "head")
+    assert check.level == Level.RED
+    assert "scale" in check.says
