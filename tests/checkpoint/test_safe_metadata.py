@@ -1,0 +1,66 @@
+"""Metadata is unpickled, but nothing in it is run."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, TensorProperties
+
+import partialfc
+from partialfc.checkpoint import load_replicated
+from tests.checkpoint.cases import save
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch owned",)
+
+
+def test_metadata_that_asks_for_anything_else_is_refused(tmp_path):
+    save(str(tmp_path))
+    newest = tmp_path / "step-00000001"
+    (newest / ".metadata").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(partialfc.CheckpointError, match=r"asks for posix\.system"):
+        load_replicated(newest, "backbone/")
+    assert not Path("owned").exists()
+
+
+class EarlyPickler(pickle.Pickler):
+    """Pickles an enum's members as Python 3.11.0 to 3.11.3 do: as a call of getattr."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, _MEM_FORMAT_ENCODING):
+            return getattr, (_MEM_FORMAT_ENCODING, value.name)
+        return NotImplemented
+
+
+def test_metadata_written_by_an_early_python_3_11_is_read(tmp_path):
+    save(str(tmp_path))
+    newest = tmp_path / "step-00000001"
+    metadata = pickle.loads((newest / ".metadata").read_bytes())
+    with (newest / ".metadata").open("wb") as file:
+        EarlyPickler(file).dump(metadata)
+    assert b"getattr" in (newest / ".metadata").read_bytes()
+    loaded = load_replicated(newest, "backbone/")
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"w": list(range(30)), "n": 7}
+
+
+class Attribute:
+    def __init__(self, kind: type, name: str) -> None:
+        self.wanted = kind, name
+
+    def __reduce__(self) -> Any:
+        return getattr, self.wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(TensorProperties, "__init__"), (_MEM_FORMAT_ENCODING, "__class__")]
+)
+def test_metadata_that_asks_for_another_attribute_is_refused(tmp_path, kind, name):
+    save(str(tmp_path))
+    newest = tmp_path / "step-00000001"
+    (newest / ".metadata").write_bytes(pickle.dumps(Attribute(kind, name)))
+    with pytest.raises(partialfc.CheckpointError, match="which no checkpoint of ours holds"):
+        load_replicated(newest, "backbone/")
