@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+import partialfc.trained
 from partialfc.deploy.trained import load_trained
 from tests import train_cases
+from tests.paths import FIXTURES
 from tests.train_cases import small_config
 from tests.training.cases import run
 
@@ -22,3 +24,13 @@ def test_the_trained_backbone_is_loaded_for_use(folder):
     assert (trained.image_size, trained.channels, trained.embedding_size) == (8, 1, 16)
     for name, tensor in trained.backbone.state_dict().items():
         assert torch.equal(tensor, result["backbone"][name])
+
+
+def test_the_backbone_of_an_old_checkpoint_is_loaded():
+    """Version 0.1.0 wrote it; `partialfc.trained` is where that version had the function."""
+    trained = partialfc.trained.load_trained(FIXTURES / "run_0.1.0")
+    assert trained.step == 7
+    assert (trained.image_size, trained.channels, trained.embedding_size) == (8, 1, 16)
+    with torch.no_grad():
+        (embedding,) = trained.backbone(torch.linspace(-1, 1, 64).view(1, 1, 8, 8))
+    assert embedding[:3].tolist() == pytest.approx([-0.16541721, 1.44261339, 0.49325664], abs=1e-8)
