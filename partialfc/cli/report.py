@@ -14,7 +14,8 @@ def report(
 ) -> None:
     """Summarise a run, and draw its loss, its target angles and the ROC of each verification set."""
     from partialfc.report.figure import check_picture
-    from partialfc.report.run_picture import draw_report, summarise
+    from partialfc.report.run_picture import draw_report
+    from partialfc.report.run_summary import summarise
 
     check_picture("--output", output)
     drawn = draw_report(run, output or run / "report.png")

@@ -1,14 +1,13 @@
-"""A run at a glance: a picture of its curves, and a few lines on what it reached and where things lie."""
+"""A run at a glance: a picture of its curves."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from partialfc.errors import DataError
 from partialfc.evaluation.verification import roc, verify
-from partialfc.metrics.run_log import METRICS, read_metrics
 from partialfc.report.figure import new_figure, save_picture
+from partialfc.report.run_records import records_of
 
 LOWEST_FAR = 1e-4
 
@@ -19,51 +18,12 @@ def draw_report(run_dir: Path, output: Path) -> Path:
     Raises DataError where there is nothing to draw, ConfigError where it cannot be written, and
     MissingExtraError without matplotlib.
     """
-    records = _records(run_dir, "train")
+    records = records_of(run_dir, "train")
     figure, (left, middle, right) = new_figure(3, width=15, height=4.5)
     _draw_loss(left, records)
     _draw_angles(middle, records)
     _draw_roc(right, sorted((run_dir / "verification").glob("*.npz")))
     return save_picture(figure, output)
-
-
-def summarise(run_dir: Path) -> str:
-    """Each set's first and last verification side by side, the training time, the latest checkpoint."""
-    lines = []
-    results = [record for record in read_metrics(run_dir) if record["event"] == "verification"]
-    for name in dict.fromkeys(record["set"] for record in results):
-        of_set = [record for record in results if record["set"] == name]
-        first, last = of_set[0], of_set[-1]
-        lines.append(f"{name:<16}{_when(first):>14}{_when(last):>14}")
-        lines += [
-            f"{key:<16}{_percent(first[key]):>14}{_percent(last[key]):>14}"
-            for key in first
-            if key in ("accuracy", "eer") or key.startswith("tar@")
-        ]
-    seconds = sum(record["seconds"] for record in _records(run_dir, "train"))
-    lines.append(f"{'training time':<16}{seconds:>12.0f} s")
-    checkpoints = run_dir / "checkpoints"
-    if (checkpoints / "latest").exists():
-        lines.append(f"{'checkpoint':<16}{checkpoints / (checkpoints / 'latest').read_text()}")
-    lines.append(f"{'metrics':<16}{run_dir / METRICS}")
-    return "\n".join(lines)
-
-
-def _records(run_dir: Path, event: str) -> list[dict[str, Any]]:
-    if not (run_dir / METRICS).exists():
-        raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
-    records = [record for record in read_metrics(run_dir) if record["event"] == event]
-    if not records:
-        raise DataError(f"{run_dir / METRICS} has no {event} record yet: nothing to report")
-    return records
-
-
-def _when(record: dict[str, Any]) -> str:
-    return f"step {record['step']}" if record["step"] else "untrained"
-
-
-def _percent(share: float | None) -> str:
-    return "too few pairs" if share is None else f"{share:.2%}"
 
 
 def _draw_loss(axes: Any, records: list[dict[str, Any]]) -> None:

@@ -1,0 +1,37 @@
+"""A few lines on what a run reached and where its files are."""
+
+from pathlib import Path
+from typing import Any
+
+from partialfc.metrics.run_log import METRICS, read_metrics
+from partialfc.report.run_records import records_of
+
+
+def summarise(run_dir: Path) -> str:
+    """Each set's first and last verification side by side, the training time, the latest checkpoint."""
+    lines = []
+    results = [record for record in read_metrics(run_dir) if record["event"] == "verification"]
+    for name in dict.fromkeys(record["set"] for record in results):
+        of_set = [record for record in results if record["set"] == name]
+        first, last = of_set[0], of_set[-1]
+        lines.append(f"{name:<16}{_when(first):>14}{_when(last):>14}")
+        lines += [
+            f"{key:<16}{_percent(first[key]):>14}{_percent(last[key]):>14}"
+            for key in first
+            if key in ("accuracy", "eer") or key.startswith("tar@")
+        ]
+    seconds = sum(record["seconds"] for record in records_of(run_dir, "train"))
+    lines.append(f"{'training time':<16}{seconds:>12.0f} s")
+    checkpoints = run_dir / "checkpoints"
+    if (checkpoints / "latest").exists():
+        lines.append(f"{'checkpoint':<16}{checkpoints / (checkpoints / 'latest').read_text()}")
+    lines.append(f"{'metrics':<16}{run_dir / METRICS}")
+    return "\n".join(lines)
+
+
+def _when(record: dict[str, Any]) -> str:
+    return f"step {record['step']}" if record["step"] else "untrained"
+
+
+def _percent(share: float | None) -> str:
+    return "too few pairs" if share is None else f"{share:.2%}"
