@@ -1,4 +1,4 @@
-"""Ranks: their process group and every collective, what fails and what moves between them, their devices.
+"""Ranks: their process group, every collective between them, how its failure is told, and their devices.
 
 May import `errors` alone.
 """

@@ -1,4 +1,4 @@
-"""A rank's device."""
+"""The device of a rank, and what it computes fast."""
 
 import torch
 
@@ -7,7 +7,11 @@ from partialfc.errors import ConfigError, DistributedError
 
 
 def local_device(choice: str) -> torch.device:
-    """ "auto", "cpu" or "cuda" -> this rank's device; a rank's GPU is that of its LOCAL_RANK."""
+    """This rank's device: "cpu", "cuda", or with "auto" cuda where there is a GPU.
+
+    A rank's GPU is the one that has the number of its LOCAL_RANK. Raises ConfigError for another choice,
+    DistributedError where the machine has no such GPU.
+    """
     if choice not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device is {choice!r}; it must be auto, cpu or cuda")
     if choice == "auto":
@@ -25,7 +29,7 @@ def local_device(choice: str) -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 run in hardware there, rather than slower than float32."""
+    """Whether the hardware multiplies matrices in bfloat16; without, they are slower than in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

@@ -1,4 +1,4 @@
-"""Failures of collectives: recognised, and told with the ranks that fell silent."""
+"""Failures of collectives: how they are recognised, and which ranks are to blame."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,15 @@ import torch.distributed as dist
 
 from partialfc.errors import DistributedError
 
-REPORT_SECONDS = 5
+REPORT_SECONDS = 5  # how long another rank may take to report the same failure
 
 
 @contextmanager
 def naming_failures(what: str, *, rank: int, size: int) -> Iterator[None]:
-    """Like the collectives of World, for code that hides some: only what looks like one failing is caught."""
+    """Around code with collectives of its own, such as DistributedDataParallel's: name the silent ranks.
+
+    Only a RuntimeError that looks like a collective's becomes a DistributedError; every other one passes.
+    """
     try:
         yield
     except RuntimeError as error:
@@ -25,7 +28,7 @@ def naming_failures(what: str, *, rank: int, size: int) -> Iterator[None]:
 
 @contextmanager
 def naming_silent_ranks(what: str, *, rank: int, size: int) -> Iterator[None]:
-    """Turn a collective's failure into a DistributedError that names the ranks that fell silent."""
+    """Around one collective: turn its RuntimeError into a DistributedError that names the silent ranks."""
     try:
         yield
     except RuntimeError as error:
@@ -38,7 +41,7 @@ def naming_silent_ranks(what: str, *, rank: int, size: int) -> Iterator[None]:
 
 
 def _silent_ranks(rank: int, size: int) -> list[int]:
-    """The ranks that have not reported the same failure after a few seconds."""
+    """The ranks that have not reported a failure of theirs within REPORT_SECONDS each."""
     store = dist.distributed_c10d._get_default_store()
     silent = []
     try:
@@ -48,7 +51,7 @@ def _silent_ranks(rank: int, size: int) -> list[int]:
                 store.wait([f"partialfc/failed/{other}"], timedelta(seconds=REPORT_SECONDS))
             except RuntimeError:
                 silent.append(other)
-    except RuntimeError:  # the store went down with the rank that kept it
+    except RuntimeError:  # the store has ended with the rank that held it
         return [other for other in range(size) if other != rank]
     return silent
 

@@ -1,4 +1,4 @@
-"""The process group of a job: joined under torchrun, left at the end."""
+"""The process group of a job: joined at its start, left at its end."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from partialfc.distributed.torchrun import launched_by_torchrun
 
 @contextmanager
 def process_group(device: torch.device, *, timeout: timedelta) -> Iterator[None]:
-    """Under torchrun: in its group; alone: do nothing."""
+    """Under torchrun, join the group of its processes; without it, do nothing."""
     if not launched_by_torchrun():
         yield
         return
@@ -23,9 +23,10 @@ def process_group(device: torch.device, *, timeout: timedelta) -> Iterator[None]
 
 @contextmanager
 def joined_group(device: torch.device, *, timeout: timedelta, **rendezvous: Any) -> Iterator[None]:
-    """In the default process group: gloo for host tensors, NCCL for CUDA ones.
+    """Join the default process group, and leave it at the end: gloo for tensors on the CPU, NCCL for CUDA's.
 
-    rendezvous: store, rank and world_size as for init_process_group, where not the environment gives them.
+    timeout: of each collective. rendezvous: store, rank and world_size, as init_process_group takes them,
+    where the environment does not give them.
     """
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timeout, **rendezvous)

@@ -1,4 +1,7 @@
-"""Moments on a device's own clock, which cost no waiting: on a GPU they are read once it has passed them."""
+"""Points in time on a device's own clock. Taking one never waits for the device.
+
+A GPU works behind the program: a point of its time can be read once it has got there.
+"""
 
 import time
 
@@ -8,7 +11,7 @@ Moment = float | torch.cuda.Event
 
 
 def moment(device: torch.device) -> Moment:
-    """Now: on a CPU the clock's seconds; on a GPU an event where its current stream is."""
+    """Now: seconds of the clock on a CPU, an event in the current stream on a GPU."""
     if device.type != "cuda":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -17,12 +20,12 @@ def moment(device: torch.device) -> Moment:
 
 
 def passed(when: Moment) -> bool:
-    """Whether the moment can be read; always so on a CPU."""
+    """Whether the device has got there, so that the moment can be read; always so on a CPU."""
     return isinstance(when, float) or bool(when.query())  # type: ignore[no-untyped-call]
 
 
 def seconds_between(first: Moment, last: Moment) -> float:
-    """Between two moments of one device, both passed."""
+    """From the first moment to the last, of one device that has passed both."""
     if isinstance(first, float) and isinstance(last, float):
         return last - first
     assert isinstance(first, torch.cuda.Event)

@@ -1,4 +1,4 @@
-"""What torchrun tells its processes, and its end."""
+"""What torchrun tells its processes, and how they notice that it has ended."""
 
 import os
 import signal
@@ -9,11 +9,12 @@ LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def launched_by_torchrun() -> bool:
+    """Whether the environment has what torchrun, or a launcher like it, gives its processes."""
     return all(name in os.environ for name in LAUNCHED)
 
 
 def local_rank() -> int:
-    """This process's place among those of its node; 0 without torchrun."""
+    """This process's number among those of its node; 0 without torchrun."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -24,7 +25,10 @@ def has_other_nodes() -> bool:
 
 
 def end_with_launcher() -> None:
-    """A torchrun that is killed outright leaves its workers alive: this one then stops, as by SIGTERM."""
+    """Send this process SIGTERM when the torchrun that started it is gone.
+
+    A torchrun that is killed with SIGKILL does not stop its processes, which would go on without it.
+    """
     launcher = os.getppid()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""What one rank's collectives move, and how long they take."""
+"""Counts what one rank's collectives move, and how long they take."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,12 +14,14 @@ from partialfc.distributed.moments import Moment, moment, passed, seconds_betwee
 class Traffic:
     """What one rank's collectives moved since the last `reset`, by collective; one rank alone moves nothing.
 
-    calls: how often each was called. bytes: the size of the larger tensor it took or gave here, padding
-    included: all_gather the gathered rows, reduce_scatter the rows put in, all_reduce and broadcast theirs.
-    What travels on the wire for them depends on the algorithm: for a ring, (W - 1) / W of the bytes in and
-    as many out; twice that for all_reduce. seconds: how long each took, waiting for other ranks included;
-    on a GPU they are added by a later call, once it has passed them. `observer` is then told of the call:
-    collective, bytes, seconds.
+    calls: how often each was called.
+    bytes: the size of the larger of the two tensors that it took and gave on this rank, padding included:
+        of all_gather the gathered rows, of reduce_scatter the rows that went in, of all_reduce and broadcast
+        the one tensor. How much travels over the network depends on the algorithm: with a ring, (W - 1) / W
+        of these bytes in and as many out, and twice that for all_reduce.
+    seconds: how long each took, waiting for other ranks included. A GPU's are added in a later call, once
+        it has finished the collective.
+    observer: is told of each call when its seconds are added: collective, bytes, seconds.
     """
 
     calls: dict[str, int] = field(default_factory=dict)
@@ -29,20 +31,21 @@ class Traffic:
     _running: deque[tuple[str, int, Moment, Moment]] = field(default_factory=deque)
 
     def add(self, collective: str, tensor: Tensor) -> None:
+        """Count one call; tensor: the larger of the two that it took and gave."""
         self.calls[collective] = self.calls.get(collective, 0) + 1
         self.bytes[collective] = self.bytes.get(collective, 0) + tensor.nbytes
 
     @contextmanager
     def measured(self, collective: str, tensor: Tensor) -> Iterator[None]:
-        """Counts and times the collective inside; nothing where it fails."""
+        """Count and time the collective inside, unless it fails."""
         started = moment(tensor.device)
         yield
         self.add(collective, tensor)
         self._running.append((collective, tensor.nbytes, started, moment(tensor.device)))
-        self.settle()
+        self._add_seconds()
 
-    def settle(self) -> None:
-        """Add the seconds of the collectives that have ended on their device."""
+    def _add_seconds(self) -> None:
+        """Add the seconds of the collectives that their device has finished."""
         while self._running and passed(self._running[0][-1]):
             collective, size, started, ended = self._running.popleft()
             seconds = seconds_between(started, ended)

@@ -1,8 +1,8 @@
-"""The process group, and every collective of the head.
+"""The ranks of a process group, and every collective between them.
 
-Nothing here is differentiable: the head derives its own gradients, so each docstring says what the
-collective does forward and which one carries the gradient back. Without a process group every collective
-is the identity of one rank.
+Autograd does not see these calls: the head computes its gradients itself. So each docstring says what the
+call does ("Forward"), and which call its user makes in the backward pass to carry the gradient back
+("Backward"). One rank alone exchanges nothing: it gets back what it gave.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from partialfc.distributed.traffic import Traffic
 class World:
     """The ranks of one process group, or one rank alone (group None, size 1).
 
-    traffic counts what the collectives called on this very object moved.
+    rank: this process's number in 0..size-1. traffic: what the collectives called on this object moved.
     """
 
     group: dist.ProcessGroup | None
@@ -40,14 +40,14 @@ class World:
         return World(group, dist.get_rank(group), dist.get_world_size(group))
 
     def backend(self, device: torch.device) -> str:
-        """What carries a device's tensors between the ranks, such as gloo or nccl; "none" for one alone."""
+        """What carries a device's tensors between ranks, such as gloo or nccl; "none" for one rank alone."""
         if self.group is None:
             return "none"
         by_device = dict(pair.split(":") for pair in dist.get_backend_config(self.group).split(","))
         return by_device.get(device.type, "none")
 
     def gather_integers(self, values: Sequence[int]) -> npt.NDArray[np.int64]:
-        """Forward: all-gather n host integers -> [W, n]. No backward."""
+        """Forward: n integers of every rank -> [W, n] on every rank. Backward: none."""
         mine = torch.tensor(values, dtype=torch.int64)
         if self.size == 1:
             return mine.numpy()[None]
@@ -58,7 +58,7 @@ class World:
         return gathered.cpu().numpy().reshape(self.size, -1)
 
     def gather_texts(self, text: str) -> list[str]:
-        """Forward: all-gather one host string a rank -> W strings. No backward."""
+        """Forward: a string of every rank -> W strings, by rank, on every rank. Backward: none."""
         raw = np.frombuffer(text.encode(), np.uint8).astype(np.int64)
         counts = self.gather_integers([len(raw)])[:, 0].tolist()
         ends = np.cumsum(counts)[:-1]
@@ -66,7 +66,10 @@ class World:
         return [part.astype(np.uint8).tobytes().decode() for part in parts]
 
     def broadcast_buffers(self, module: nn.Module) -> None:
-        """Give every rank rank 0's buffers, in place (running statistics differ between DDP forwards)."""
+        """Forward: overwrite a module's buffers on every rank with rank 0's, in place. Backward: none.
+
+        DistributedDataParallel does so before a forward pass, so that running statistics differ after it.
+        """
         if self.size == 1:
             return
         with self._naming("broadcast of buffers"):
@@ -77,16 +80,17 @@ class World:
     def all_gather_labels(
         self, labels: npt.NDArray[np.int64], counts: Sequence[int]
     ) -> npt.NDArray[np.int64]:
-        """Forward: all-gather host labels [B] -> [N], rank by rank; counts [W]: every B. No backward."""
+        """Forward: labels [B] of every rank -> [N], rank by rank; counts [W]: each B. Backward: none."""
         if self.size == 1:
             return labels
         rows = torch.from_numpy(labels).to(self._host_device())
         return self.all_gather_rows(rows, counts).cpu().numpy()
 
     def all_gather_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        """Forward: all-gather rows [B, ...] -> [N, ...], rank by rank; counts [W] says each rank's B.
+        """Forward: rows [B, ...] of every rank -> [N, ...], rank by rank, on every rank; counts [W]: each B.
 
-        Its gradient goes back through `reduce_scatter_rows`.
+        Backward: `reduce_scatter_rows`. Every rank has a gradient [N, ...] of all rows; that call sums them,
+        and gives each rank the part [B, ...] of the rows that it gave.
         """
         most = max(counts)
         if self.size == 1 or most == 0:
@@ -99,7 +103,10 @@ class World:
         return torch.cat([gathered[r * most : r * most + count] for r, count in enumerate(counts)])
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
-        """Forward: the sum over ranks, on every rank. The gradient of each rank's part is that of the sum."""
+        """Forward: values [...] of every rank -> their sum [...], on every rank.
+
+        Backward: no call; the gradient of each rank's values is the gradient of the sum.
+        """
         if self.size == 1 or values.numel() == 0:
             return values
         total = values.clone()
@@ -108,7 +115,11 @@ class World:
         return total
 
     def reduce_scatter_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        """Forward: sum rows [N, ...] over ranks, keep this rank's [B, ...]. Takes `all_gather_rows` back."""
+        """Forward: rows [N, ...] of every rank -> of their sum, each rank's own [B, ...]; counts [W]: each B.
+
+        The head calls it in the backward pass, to carry the gradient of `all_gather_rows` back.
+        Backward: `all_gather_rows`; nothing here needs it.
+        """
         most = max(counts)
         if self.size == 1 or most == 0:
             return rows
@@ -120,11 +131,11 @@ class World:
         return kept[: counts[self.rank]]
 
     def barrier(self) -> None:
-        """Forward: wait until every rank is here."""
+        """Forward: wait until every rank has called this. Backward: none."""
         self.gather_integers([0])
 
     def _host_device(self) -> torch.device:
-        """Where a small host value must lie to be exchanged: the CPU unless the group speaks only NCCL."""
+        """Where a small value is exchanged: on the CPU, unless the group has no backend but NCCL."""
         on_cpu = "cpu" in dist.get_backend_config(self.group)
         return torch.device("cpu") if on_cpu else torch.device("cuda", torch.cuda.current_device())
 
@@ -133,6 +144,7 @@ class World:
 
 
 def _padded(rows: Tensor, count: int) -> Tensor:
+    """rows [n, ...] -> [count, ...], with zeros after them: every rank's part must have the same size."""
     if len(rows) == count:
         return rows.contiguous()
     return torch.cat([rows, rows.new_zeros(count - len(rows), *rows.shape[1:])])
