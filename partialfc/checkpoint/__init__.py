@@ -1,4 +1,4 @@
-"""Checkpoints that any number of ranks can read: save, load, reshard, and what is kept.
+"""Checkpoints that any number of ranks can read: how they are saved, loaded, resharded, kept and found.
 
 May import `distributed`, `files`, `unpickling` and `errors`.
 """

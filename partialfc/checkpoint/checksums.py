@@ -4,16 +4,19 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from partialfc.checkpoint.reading import open_through
+from partialfc.checkpoint.reading import open_sequential
 from partialfc.checkpoint.state import read_state
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError
 
-BLOCK = 1 << 20  # stays in cache between being read and summed
+BLOCK = 1 << 20  # bytes read at a time, still in the cache when their checksum is taken
 
 
 def verify(checkpoint: Path, world: World) -> dict[str, Any]:
-    """Collective: the checkpoint's state, once every file has its size and checksum; else CheckpointError."""
+    """Collective: check every file's size and checksum, each rank some of the files; returns the state.
+
+    Raises CheckpointError, on every rank, where a file is missing or not as it was written.
+    """
     problem, state = "", {}
     try:
         state = read_state(checkpoint)
@@ -32,7 +35,7 @@ def checksum(path: Path) -> tuple[int, int]:
     """A file's size in bytes and CRC-32."""
     size = crc = 0
     block = memoryview(bytearray(BLOCK))
-    with open_through(path) as file:
+    with open_sequential(path) as file:
         while count := file.readinto(block):
             size += count
             crc = zlib.crc32(block[:count], crc)

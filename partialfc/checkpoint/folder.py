@@ -1,4 +1,4 @@
-"""The checkpoints of a run: written beside, renamed into place, found, kept and deleted.
+"""The checkpoints of a run: each is written under another name and renamed once whole; found; deleted.
 
 run/checkpoints/step-00001200/   one checkpoint
 run/checkpoints/latest           the name of the newest one, moved last
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 
 class CheckpointFolder:
-    """The checkpoints of one run; `save` and `load` are collective, every rank calls them together."""
+    """The checkpoints of one run. Collective, to be called on every rank: save, load and newest_whole."""
 
     def __init__(self, path: Path, world: World) -> None:
         self.path = path
         self.world = world
 
     def save(self, step: int, tensors: Tensors, state: Mapping[str, Any], *, num_classes: int) -> Path:
-        """Write a checkpoint and move `latest` to it; a crash at any moment leaves the one before whole."""
+        """Write a checkpoint, then let `latest` name it; a crash at any moment leaves the last one whole."""
         final = self.path_of(step)
         partial = final.with_suffix(".partial")
         if self.world.rank == 0:
@@ -42,7 +42,7 @@ class CheckpointFolder:
         store.write(partial, tensors, state, self.world, num_classes=num_classes)
         if self.world.rank == 0:
             _sync(partial)
-            shutil.rmtree(final, ignore_errors=True)  # only ever a rerun of the same step
+            shutil.rmtree(final, ignore_errors=True)  # there if a resumed run does a step again
             partial.rename(final)
             _sync(self.path)
             write_whole(self.path / "latest", final.name)
@@ -50,14 +50,16 @@ class CheckpointFolder:
         return final
 
     def path_of(self, step: int) -> Path:
+        """The folder of a step's checkpoint."""
         return self.path / f"step-{step:08d}"
 
     def mark_best(self, checkpoint: Path) -> None:
+        """Let `best` name the checkpoint, so that it is kept."""
         if self.world.rank == 0:
             write_whole(self.path / "best", checkpoint.name)
 
     def prune(self, keep_last: int) -> None:
-        """Delete all but the newest `keep_last` and the best; and what an interrupted save left behind."""
+        """Delete all but the newest `keep_last` and the best, and what an interrupted save left behind."""
         if self.world.rank != 0:
             return
         for old in superseded(self._names(), keep_last=keep_last, best=_pointer(self.path / "best")):
@@ -66,11 +68,11 @@ class CheckpointFolder:
             shutil.rmtree(leftover, ignore_errors=True)
 
     def newest_whole(self) -> Path | None:
-        """The newest undamaged checkpoint, None if there is none at all; damaged ones are named in the log.
+        """The newest undamaged checkpoint, or None if there is none at all; the log names damaged ones.
 
-        Raises CheckpointError where there are checkpoints but every one is damaged.
+        Raises CheckpointError where every checkpoint is damaged.
         """
-        # Rank 0's listing counts: on a network file system another rank's may be older.
+        # Every rank takes rank 0's list: on a network file system another rank's may be older.
         names = tried_in_order(self._names(), latest=_pointer(self.path / "latest"))
         candidates = self.world.gather_texts("\n".join(names))[0].splitlines()
         for candidate in (self.path / name for name in candidates):
@@ -86,17 +88,20 @@ class CheckpointFolder:
         return None
 
     def load(self, checkpoint: Path, tensors: Tensors, *, num_classes: int) -> tuple[dict[str, Any], Tensors]:
-        """Read a verified checkpoint: see `store.read`."""
+        """Read a verified checkpoint into the tensors; returns and raises what `store.read` does."""
         return store.read(checkpoint, tensors, self.world, num_classes=num_classes)
 
     def _names(self) -> list[str]:
-        """Those of the finished checkpoints."""
+        """The names of the finished checkpoints, in no order."""
         found = self.path.glob("step-*")
         return [path.name for path in found if path.suffix != ".partial" and path.is_dir()]
 
 
 def find_checkpoint(path: Path) -> Path:
-    """A checkpoint, or the newest undamaged one of a run or a folder of checkpoints, as people name them."""
+    """The checkpoint at `path`, or the newest undamaged one where that is a run or a folder of checkpoints.
+
+    Raises CheckpointError where there is none, or it is damaged.
+    """
     if (path / STATE).exists():
         verify(path, World(None, 0, 1))
         return path
@@ -108,6 +113,7 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def _pointer(path: Path) -> str | None:
+    """The name that `latest` or `best` holds; None without that file."""
     try:
         return path.read_text().strip()
     except OSError:
@@ -115,7 +121,7 @@ def _pointer(path: Path) -> str | None:
 
 
 def _sync(folder: Path) -> None:
-    """Make renames in a folder survive a power cut."""
+    """Put the names in a folder on the disk, so that a rename in it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are kept, and which one is tried first: by their names, nothing is read."""
+"""Which checkpoints of a run are kept, and in which order they are tried: decided by their names alone."""
 
 from collections.abc import Iterable
 
@@ -9,5 +9,5 @@ def tried_in_order(names: Iterable[str], *, latest: str | None) -> list[str]:
 
 
 def superseded(names: Iterable[str], *, keep_last: int, best: str | None) -> list[str]:
-    """All but the newest `keep_last` and the best."""
+    """Those to delete: all but the newest `keep_last` and the best."""
     return [name for name in sorted(names, reverse=True)[keep_last:] if name != best]

@@ -1,4 +1,4 @@
-"""How a checkpoint's numbers come back: read straight to their place in memory where both ends allow it."""
+"""How tensors are read from a checkpoint's files: straight into place, where nothing is to be converted."""
 
 import io
 import os
@@ -18,8 +18,8 @@ from torch.futures import Future
 from partialfc.checkpoint.safe_metadata import SafeReader
 
 
-def open_through(path: Path) -> io.FileIO:
-    """A file to be read from its beginning to its end: the disk then reads on while the last part is used."""
+def open_sequential(path: Path) -> io.FileIO:
+    """Open a file that will be read from its beginning to its end, so that the system reads ahead."""
     file = path.open("rb", buffering=0)
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -27,7 +27,7 @@ def open_through(path: Path) -> io.FileIO:
 
 
 class InPlaceReader(SafeReader):
-    """SafeReader without torch's copy of each item, for contiguous rows of one type in host memory."""
+    """SafeReader that reads contiguous rows of the saved type into CPU memory without torch's own copy."""
 
     def set_up_storage_reader(
         self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any
@@ -45,12 +45,12 @@ class InPlaceReader(SafeReader):
             by_file.setdefault(self.storage_data[item.storage_index].relative_path, []).append(item)
         others: list[ReadItem] = []
         for name, items in by_file.items():
-            with open_through(Path(self.path) / name) as file:
+            with open_sequential(Path(self.path) / name) as file:
                 others += [item for item in items if not self._read_in_place(file, item, planner)]
         return super().read_data(replace(plan, items=others), planner)
 
     def _read_in_place(self, file: io.FileIO, item: ReadItem, planner: LoadPlanner) -> bool:
-        """Whether it could be; else nothing has been read and torch has to convert or rearrange it."""
+        """Read the item and return True; or return False, where torch has to convert or rearrange it."""
         if item.type != LoadItemType.TENSOR:
             return False
         info = self.storage_data[item.storage_index]
@@ -74,7 +74,7 @@ class InPlaceReader(SafeReader):
 
 
 def _are_whole_rows(item: ReadItem, saved_size: torch.Size) -> bool:
-    """Whether an item asks for consecutive rows, all of each, of a tensor of that size."""
+    """Whether the item asks for consecutive whole rows of a tensor of that size."""
     offsets, lengths = item.storage_offsets, item.lengths
     if not saved_size or not lengths:
         return not saved_size and not lengths
@@ -92,7 +92,10 @@ def _read_into(target: Tensor, file: io.FileIO) -> None:
 
 
 def _contiguous_record(view: Any) -> tuple[int, torch.Size | None]:
-    """Where in what torch.save wrote a tensor's numbers begin, and its size; None if they are rearranged."""
+    """Of a tensor that torch.save wrote: where its numbers begin, in bytes, and its size.
+
+    The size is None where the numbers are not stored in the tensor's order.
+    """
     archive: Any = torch._C.PyTorchFileReader(view)
     if archive.get_record("byteorder").decode() != sys.byteorder:
         return 0, None
@@ -105,7 +108,7 @@ def _contiguous_record(view: Any) -> tuple[int, torch.Size | None]:
 
 
 class _Description(pickle.Unpickler):
-    """What torch.save says of a tensor, as plain tuples: nothing that it names is imported or called."""
+    """What torch.save wrote about a tensor, as plain tuples: nothing that it names is imported or called."""
 
     def find_class(self, module: str, name: str) -> Any:
         return _Named(name)

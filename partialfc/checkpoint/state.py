@@ -1,4 +1,4 @@
-"""state.json: all that a checkpoint holds besides tensors, behind a line with its checksum."""
+"""state.json: all that a checkpoint holds besides tensors, after a first line with its checksum, the seal."""
 
 import json
 import zlib
@@ -13,7 +13,7 @@ STATE = "state.json"
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """A checkpoint's plain values; CheckpointError if they are missing, damaged or of another format."""
+    """A checkpoint's state. Raises CheckpointError if it is missing, damaged or of another format."""
     path = checkpoint / STATE
     try:
         seal, _, body = path.read_text().partition("\n")
@@ -28,10 +28,11 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def sealed(document: Mapping[str, Any]) -> str:
-    """JSON behind a line with its checksum, as a comment."""
+    """The text of state.json: the seal, then the document as JSON."""
     body = json.dumps(document, indent=1)
     return f"{_seal(body)}\n{body}"
 
 
 def _seal(body: str) -> str:
+    """The first line: the CRC-32 of all others, in the form of a comment."""
     return f"// crc32 {zlib.crc32(body.encode()):08x}"

@@ -3,7 +3,7 @@
     __0_0.distcp ... .metadata   torch.distributed.checkpoint: every tensor
     state.json                   everything else, and each file's checksum
 
-Nothing here unpickles freely.
+Reading runs nothing that a file asks for: its metadata is a pickle of which only known types are made.
 """
 
 import json
@@ -24,7 +24,7 @@ from partialfc.checkpoint.reading import InPlaceReader
 from partialfc.checkpoint.safe_metadata import SafeReader
 from partialfc.checkpoint.state import FORMAT, STATE, read_state, sealed
 from partialfc.checkpoint.tensors import Tensors, check_kind, named_views
-from partialfc.checkpoint.writing import PiecePlanner, SummedWriter, without_sums_of_torch
+from partialfc.checkpoint.writing import ChecksumWriter, PiecePlanner, without_torch_checksums
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError
 from partialfc.files import write_whole
@@ -33,9 +33,12 @@ from partialfc.files import write_whole
 def write(
     folder: Path, tensors: Tensors, state: Mapping[str, Any], world: World, *, num_classes: int
 ) -> None:
-    """Collective: fill an empty folder; state.json comes last."""
-    writer = SummedWriter(folder)
-    with _named(f"{folder} cannot be written"), without_sums_of_torch():
+    """Collective: fill an empty folder; state.json is written last.
+
+    Raises CheckpointError where a file cannot be written.
+    """
+    writer = ChecksumWriter(folder)
+    with _checkpoint_error(f"{folder} cannot be written"), without_torch_checksums():
         save_tensors(
             named_views(tensors, num_classes, world),
             storage_writer=writer,
@@ -43,7 +46,7 @@ def write(
             process_group=world.group,
             no_dist=world.size == 1,
         )
-    checksums = _gather_checksums(writer.sums, world)
+    checksums = _gather_checksums(writer.checksums, world)
     if world.rank == 0:
         document = {"format": FORMAT, "num_classes": num_classes, **state, "files": checksums}
         write_whole(folder / STATE, sealed(document))
@@ -52,10 +55,10 @@ def write(
 def read(
     checkpoint: Path, tensors: Tensors, world: World, *, num_classes: int
 ) -> tuple[dict[str, Any], Tensors]:
-    """Collective: read a verified checkpoint into the sharded tensors given, in place.
+    """Collective: read a verified checkpoint's sharded tensors into those of `tensors`, in place.
 
-    Returns its state, and the replicated and (at the same world size) private tensors as they were saved.
-    Raises CheckpointError for another num_classes or shape.
+    Returns the state, and all tensors: the replicated ones and, at the same world size, the private ones are
+    new. Raises CheckpointError for another num_classes, a missing tensor, another shape or kind of number.
     """
     state = read_state(checkpoint)
     if state["num_classes"] != num_classes:
@@ -63,7 +66,7 @@ def read(
             f"{checkpoint} has num_classes {state['num_classes']}, this run has {num_classes}: "
             "a checkpoint resumes only with the classes it was trained on"
         )
-    with _named(f"{checkpoint} cannot be read"):
+    with _checkpoint_error(f"{checkpoint} cannot be read"):
         saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
     wanted = named_views(Tensors(tensors.sharded, {}, {}), num_classes, world)
     for name, tensor in wanted.items():
@@ -74,7 +77,7 @@ def read(
         mine = kind == "private" and same_world and key.startswith(f"{world.rank}/")
         if (kind == "replicated" or mine) and isinstance(entry, TensorStorageMetadata):
             wanted[name] = torch.empty(entry.size, dtype=entry.properties.dtype)
-    with _named(f"{checkpoint} cannot be read"):
+    with _checkpoint_error(f"{checkpoint} cannot be read"):
         load_tensors(
             wanted,
             storage_reader=InPlaceReader(checkpoint),
@@ -90,9 +93,9 @@ def read(
 
 
 def load_replicated(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
-    """The replicated tensors whose name starts with `prefix`, without it, on one process alone."""
+    """On one process alone, the replicated tensors whose name starts with `prefix`, which is cut off."""
     start = f"replicated/{prefix}"
-    with _named(f"{checkpoint} cannot be read"):
+    with _checkpoint_error(f"{checkpoint} cannot be read"):
         saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
         wanted = {
             name: torch.empty(entry.size, dtype=entry.properties.dtype)
@@ -113,15 +116,15 @@ def _gather_checksums(mine: Mapping[str, tuple[int, int]], world: World) -> dict
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's warning that one process alone is one process."""
+    """Without torch's warning that there is no process group, where one process is meant to be alone."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or")
         yield
 
 
 @contextmanager
-def _named(problem: str) -> Iterator[None]:
-    """Turn what torch raises for a failed file, which includes a BaseException, into a CheckpointError."""
+def _checkpoint_error(problem: str) -> Iterator[None]:
+    """Raise what torch raises for a failed file, some of it no Exception, as a CheckpointError."""
     try:
         with _quiet():
             yield

@@ -20,10 +20,11 @@ from partialfc.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Tensors:
-    """What a checkpoint holds in tensors, by name.
+    """The tensors of a checkpoint on one rank, by name.
 
-    sharded: this rank's rows [C_l, ...] of matrices with one row a class; replicated: equal on every rank;
-    private: this rank's own (random generators), which another world size does not read.
+    sharded: this rank's rows [C_l, ...] of matrices with a row for each class.
+    replicated: equal on every rank.
+    private: this rank's own, such as the state of random generators; read only at the same world size.
     """
 
     sharded: Mapping[str, Tensor]
@@ -32,6 +33,7 @@ class Tensors:
 
 
 def named_views(tensors: Tensors, num_classes: int, world: World) -> dict[str, Tensor]:
+    """The tensors by their names in the checkpoint; in a process group sharded ones as DTensors [C, ...]."""
     flat = {f"replicated/{name}": tensor for name, tensor in tensors.replicated.items()}
     flat |= {f"private/{world.rank}/{name}": tensor for name, tensor in tensors.private.items()}
     mesh = None
@@ -47,6 +49,7 @@ def named_views(tensors: Tensors, num_classes: int, world: World) -> dict[str, T
 
 
 def check_kind(checkpoint: Path, name: str, tensor: Tensor, saved: object) -> None:
+    """CheckpointError unless the checkpoint's metadata of a tensor, `saved`, fits the run's own tensor."""
     if not isinstance(saved, TensorStorageMetadata):
         raise CheckpointError(f"{checkpoint} holds no {name}: it was written with another head or optimizer")
     if saved.size != tensor.shape:
@@ -55,7 +58,8 @@ def check_kind(checkpoint: Path, name: str, tensor: Tensor, saved: object) -> No
         )
     dtype = saved.properties.dtype
     both_float = dtype.is_floating_point and tensor.dtype.is_floating_point
-    if dtype != tensor.dtype and not both_float:  # which are converted
+    if dtype != tensor.dtype and not both_float:  # between which torch converts
         raise CheckpointError(
-            f"{checkpoint} holds {name} in {dtype}, this run's is {tensor.dtype}, which means other numbers"
+            f"{checkpoint} holds {name} in {dtype}, this run's is {tensor.dtype}, "
+            "and one is not converted to the other"
         )

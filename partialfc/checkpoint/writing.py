@@ -1,8 +1,8 @@
-"""How tensors reach a checkpoint's files: in pieces, each byte summed on its way.
+"""How tensors are written to a checkpoint's files: in pieces, with a checksum of each file.
 
-torch.distributed.checkpoint writes and reads one item at a time and holds it whole, and it makes one item of
-all that a rank has of a tensor. Here that is split by rows, so that a matrix of any size passes through a few
-megabytes. The files and their metadata are torch's own, which reads them without anything of this.
+torch.distributed.checkpoint writes and reads one item at a time and holds it whole in memory, and a rank's
+part of a tensor is one item. Here that part is split by rows, so that a few megabytes are enough for a matrix
+of any size. The files and their metadata are in torch's own format, which torch reads without this module.
 """
 
 import io
@@ -24,15 +24,15 @@ from torch.distributed.checkpoint.planner import SavePlan, WriteItem, WriteItemT
 from torch.serialization import get_crc32_options, set_crc32_options
 
 PIECE_BYTES = 16 << 20  # large enough for any disk; a reader, ours or torch's, holds one at a time
-LARGE = 1 << 20  # writes for which a second thread pays
+LARGE = 1 << 20  # bytes of a write from which on a second thread for the checksum saves time
 
 
 class PiecePlanner(DefaultSavePlanner):
-    """Torch's plan for a save, with what is more than PIECE_BYTES of a tensor split by rows."""
+    """Torch's plan of a save, with a rank's part of a tensor split by rows, PIECE_BYTES at most a piece."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._split: dict[str, MetadataIndex] = {}  # by name, where the part that was split begins
+        self._split: dict[str, MetadataIndex] = {}  # by tensor, where this rank's part begins
 
     def create_local_plan(self) -> SavePlan:
         plan = super().create_local_plan()
@@ -46,7 +46,7 @@ class PiecePlanner(DefaultSavePlanner):
         return self.plan
 
     def resolve_data(self, write_item: WriteItem) -> Tensor | io.BytesIO:
-        """What to write for an item: of a tensor that was split, one piece's rows, not copied."""
+        """The tensor to write for an item; of a tensor that was split, the rows of one piece, not copied."""
         index, data = write_item.index, write_item.tensor_data
         if index.fqn not in self._split:
             return super().resolve_data(write_item)
@@ -60,8 +60,8 @@ class PiecePlanner(DefaultSavePlanner):
 
 
 @contextmanager
-def without_sums_of_torch() -> Iterator[None]:
-    """Without the CRC-32 that torch.save takes of each tensor: no one looks at it, and it costs like ours."""
+def without_torch_checksums() -> Iterator[None]:
+    """Turn off torch.save's own CRC-32 of each tensor: nothing reads it, and it costs as much as ours."""
     before = get_crc32_options()
     set_crc32_options(False)
     try:
@@ -70,40 +70,40 @@ def without_sums_of_torch() -> Iterator[None]:
         set_crc32_options(before)
 
 
-class SummedWriter(FileSystemWriter):
-    """FileSystemWriter that knows the size and CRC-32 of every file it wrote: `sums`, by name."""
+class ChecksumWriter(FileSystemWriter):
+    """FileSystemWriter that notes the size and CRC-32 of every file it wrote: `checksums`, by name."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.sums: dict[str, tuple[int, int]] = {}
-        self.fs = _SummingFileSystem(self.sums)
+        self.checksums: dict[str, tuple[int, int]] = {}
+        self.fs = _ChecksumFileSystem(self.checksums)
 
 
-class _SummingFileSystem(FileSystem):
-    def __init__(self, sums: dict[str, tuple[int, int]]) -> None:
-        self.sums = sums
+class _ChecksumFileSystem(FileSystem):
+    def __init__(self, checksums: dict[str, tuple[int, int]]) -> None:
+        self.checksums = checksums
 
     @contextmanager
     def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[io.IOBase]:
         assert mode == "wb"
         with Path(path).open("wb", buffering=0) as file, ThreadPoolExecutor(1, "checksum") as thread:
-            stream = _SummedStream(file, thread)
+            stream = _ChecksumStream(file, thread)
             yield stream
-        self.sums[Path(path).name] = (stream.size, stream.sum)
+        self.checksums[Path(path).name] = (stream.size, stream.crc)
 
     def rename(self, path: str | os.PathLike[str], new_path: str | os.PathLike[str]) -> None:
         super().rename(path, new_path)
-        self.sums[Path(new_path).name] = self.sums.pop(Path(path).name)
+        self.checksums[Path(new_path).name] = self.checksums.pop(Path(path).name)
 
 
-class _SummedStream(io.RawIOBase):
-    """A file being written; what is large is summed by a second thread while the first writes it."""
+class _ChecksumStream(io.RawIOBase):
+    """A file being written; of a large write a second thread takes the checksum while the first writes."""
 
     def __init__(self, file: io.FileIO, thread: ThreadPoolExecutor) -> None:
         self.file = file
         self.thread = thread
         self.size = 0
-        self.sum = 0
+        self.crc = 0
 
     def writable(self) -> bool:
         return True
@@ -118,11 +118,11 @@ class _SummedStream(io.RawIOBase):
         view = memoryview(data).cast("B")
         if len(view) < LARGE:
             self._write(view)
-            self.sum = zlib.crc32(view, self.sum)
+            self.crc = zlib.crc32(view, self.crc)
         else:
-            summed = self.thread.submit(zlib.crc32, view, self.sum)
+            crc = self.thread.submit(zlib.crc32, view, self.crc)
             self._write(view)
-            self.sum = summed.result()
+            self.crc = crc.result()
             self._start_writeback(len(view))
         return len(view)
 
@@ -133,13 +133,13 @@ class _SummedStream(io.RawIOBase):
         self.size += done
 
     def _start_writeback(self, length: int) -> None:
-        """Let the disk begin now; else all of it may be left to do when the file is synced."""
+        """Let the system begin to write to the disk, so that little is left when the file is synced."""
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self.fileno(), self.size - length, length, os.POSIX_FADV_DONTNEED)
 
 
 def _pieces(item: WriteItem) -> list[WriteItem]:
-    """The item alone, or as many items of consecutive rows as it takes for each to fit PIECE_BYTES."""
+    """The item as it is, or split into items of consecutive rows with at most PIECE_BYTES each."""
     data = item.tensor_data
     if data is None or not data.chunk.sizes:
         return [item]
@@ -164,7 +164,7 @@ def _pieces(item: WriteItem) -> list[WriteItem]:
 
 
 def _alone(rows: Tensor) -> Tensor:
-    """The same memory as a storage of its own: torch would copy part of a larger one before saving it."""
+    """The same memory as a storage of its own: torch would copy a part of a storage to save it."""
     if rows.device.type != "cpu" or not rows.is_contiguous():
         return rows
     numbers = torch.from_numpy(rows.reshape(-1).view(torch.uint8).numpy())

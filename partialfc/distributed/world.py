@@ -68,7 +68,8 @@ class World:
     def broadcast_buffers(self, module: nn.Module) -> None:
         """Forward: overwrite a module's buffers on every rank with rank 0's, in place. Backward: none.
 
-        DistributedDataParallel does so before a forward pass, so that running statistics differ after it.
+        DistributedDataParallel does the same, but only at the start of a forward pass: running statistics,
+        which the pass then changes, differ between ranks after it.
         """
         if self.size == 1:
             return
