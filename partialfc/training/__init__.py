@@ -1,4 +1,4 @@
-"""The training loop and what belongs to a run: the objects that a config builds, schedule, folder, progress.
+"""A training run: `run` starts it, `loop` trains, `saving` saves and resumes, `build` makes its objects.
 
-May import everything but `cli` and `doctor`, which alone import it.
+May import every room but `deploy`, `plan`, `report`, `doctor` and `cli`. Only `cli` and `doctor` import it.
 """

@@ -1,4 +1,4 @@
-"""When something periodic is due."""
+"""When a verification or a checkpoint is due."""
 
 import math
 
@@ -12,9 +12,9 @@ def is_due(
     samples_per_step: int,
     samples_per_epoch: int,
 ) -> bool:
-    """Whether this step passed a multiple of the period; without a period, the end of an epoch.
+    """Whether a multiple of the period ends in this step. Without a period it is one epoch.
 
-    samples: how many have been trained on once `step` is done.
+    samples: how many the run has trained on when `step` is done.
     """
     if every_steps is not None:
         return step % every_steps == 0

@@ -1,4 +1,4 @@
-"""Sums from one log line to the next."""
+"""What is averaged from one log line to the next."""
 
 import math
 import time
@@ -11,27 +11,35 @@ from torch import Tensor
 
 
 class Interval:
-    """Losses, gradient norms and their time, to which verification and checkpoints do not count."""
+    """The losses, gradient norms and training time since the last log line.
+
+    Time spent in `paused`, for verifications and checkpoints, does not count.
+    """
 
     def __init__(self, first_sample: int) -> None:
+        """first_sample: how many samples the run has trained on before."""
         self._first_sample = first_sample
         self._started = time.perf_counter()
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
 
     def add(self, loss: Tensor, norm: Tensor) -> None:
-        """One good step; the tensors stay on their device until `summary`."""
+        """One step that was not skipped; loss and norm [] stay on their device until `summary`."""
         self._losses.append(loss)
         self._norms.append(norm)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
+        """Leave the time inside out."""
         before = time.perf_counter()
         yield
         self._started += time.perf_counter() - before
 
     def summary(self, samples: int) -> dict[str, Any]:
-        """Means over the interval, NaN where every step was skipped."""
+        """Means over the steps, NaN where all were skipped; seconds, and images a second over all ranks.
+
+        samples: how many the run has trained on by now.
+        """
         seconds = time.perf_counter() - self._started
         return {
             "loss": _mean(self._losses),

@@ -1,4 +1,4 @@
-"""What a run says of itself: the numbers of its log, and the same for people."""
+"""What a run reports about itself: the numbers of a log line, and sentences for people."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +12,13 @@ ANGLE_BINS = 36  # of 5 degrees
 
 
 def measured(state: RunState, *, epoch_samples: int) -> dict[str, Any]:
-    """The numbers of the step just done, on rank 0; reads the device. epoch_samples: of a whole epoch."""
+    """What is logged about the last step, beside the interval's means. epoch_samples: samples of an epoch."""
     angles = target_angles(state.head)
     return {
         "epoch": round(state.samples / epoch_samples, 4),
         "samples": state.samples,
         "lr": state.optimizer.param_groups[0]["lr"],
-        "centres": len(state.head.last_sample),  # that took part, of rank 0's shard
+        "centres": len(state.head.last_sample),  # of this rank's shard, that took part
         "embedding_norm": float(state.head.last_norm.mean()),
         "target_angle_degrees": float(angles.mean()),
         "target_angle_histogram": torch.histc(angles, ANGLE_BINS, 0, 180).int().tolist(),
@@ -27,7 +27,7 @@ def measured(state: RunState, *, epoch_samples: int) -> dict[str, Any]:
 
 
 def summary(values: Mapping[str, Any]) -> str:
-    """The numbers of a log record in a few words."""
+    """The most important numbers of a log line."""
     return (
         f"epoch {values['epoch']:.2f}  loss {values['loss']:.4f}  lr {values['lr']:.3g}  "
         f"{values['images_per_second']:.0f} images/s"
@@ -37,7 +37,7 @@ def summary(values: Mapping[str, Any]) -> str:
 def introduction(
     state: RunState, backbone: str, *, classes: int, images: int, ranks: int, steps: int, step_images: int
 ) -> str:
-    """What the run is about to do. steps: of the whole run, of step_images images each."""
+    """What the run is going to do. steps: of the whole run; step_images: images of each step."""
     parameters = sum(p.numel() for p in state.backbone.parameters())
     done = f", resumed at step {state.step:,}" if state.step else ""
     return (

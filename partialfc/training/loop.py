@@ -1,4 +1,4 @@
-"""The training loop: its steps, and what happens between them."""
+"""The training loop: its steps, and the log lines, verifications and checkpoints between them."""
 
 import math
 import signal
@@ -32,7 +32,11 @@ from partialfc.training.stopping import StopSignal
 
 
 class Trainer:
-    """One run on one rank."""
+    """One run on one rank: built from a config, resumed from a checkpoint where there is one, then trained.
+
+    Building, `running` and `run` are collective. Raises the project's own errors for a config, data or a
+    checkpoint that cannot be used.
+    """
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.config = config
@@ -86,13 +90,13 @@ class Trainer:
         self.progress = Progress(active=first_rank, total_steps=self.total_steps, start_step=start_step)
         self.interval = Interval(self.state.samples)
         self._stop = StopSignal()
-        self.stopped_by = 0  # the signal that ended `run` early, of whichever rank got it
+        self.stopped_by = 0  # the number of the signal, on any rank, that stopped `run`
         if self.world.rank == 0:
             (config.run.dir / "config.yaml").write_text(dump_config(config))
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Turns the first SIGTERM or Ctrl-C into a stop after the current step; closes all at the end."""
+        """Around `run`: a SIGTERM or Ctrl-C stops it after the step it is in, and metrics are published."""
         try:
             with (
                 self._stop.caught(),
@@ -106,7 +110,7 @@ class Trainer:
             self.run_log.close()
 
     def run(self) -> bool:
-        """To the last step; False if a signal stopped it, after a checkpoint."""
+        """Train to the last step; False if a signal stopped it before that, once a checkpoint was saved."""
         state, config = self.state, self.config
         self.progress.say(
             introduction(
@@ -144,7 +148,7 @@ class Trainer:
         return True
 
     def _train_step(self) -> int:
-        """One optimizer step over all micro-batches; returns the stop signal that any rank got, or 0."""
+        """One optimizer step over all micro-batches; the number of a stop signal that any rank got, or 0."""
         config = self.config.train
         self.nonfinite.begin()
         factor, peak = self.schedule(self.state.step), self.config.optimizer
@@ -154,7 +158,7 @@ class Trainer:
         for micro in range(config.accumulation):
             with self.clock.phase("data_wait"):
                 images, labels = next(self.loader)
-            last = micro == config.accumulation - 1  # whose reduction takes the other gradients along
+            last = micro == config.accumulation - 1  # its backward pass sums all gradients over the ranks
             with nullcontext() if last else without_reduction(self.forward_backbone):
                 with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
                     with self.clock.phase("backbone"):
@@ -169,14 +173,17 @@ class Trainer:
             return self._update(loss, embeddings)
 
     def _update(self, loss: Tensor, embeddings: list[Tensor]) -> int:
-        """The end of a step: move everything, or on every rank nothing."""
+        """The end of a step: move backbone and centres, or on no rank anything where a rank is not finite.
+
+        loss []: this rank's; embeddings: a tensor [B, D] for each micro-batch.
+        """
         state, config = self.state, self.config.train
         limit = math.inf if config.clip_norm is None else config.clip_norm
         norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), limit)
         state.step += 1
         state.samples = self.loader.position
 
-        # One small exchange, so that every rank takes the same decision in the same step.
+        # One small exchange: all ranks take the same decision, in the same step.
         finite = bool(torch.isfinite(loss + norm))
         table = self.world.gather_integers([finite, self._stop.number, self.metrics.own_microseconds])
         finite_everywhere = bool(table[:, 0].all())
@@ -202,12 +209,12 @@ class Trainer:
         return int(table[:, 1].max())
 
     def _input(self, images: Tensor) -> Tensor:
-        """uint8 images [B, C, H, W] of the loader -> the backbone's input on its device."""
+        """The loader's uint8 images [B, channels, H, W] -> the backbone's input in [-1, 1], on its device."""
         memory = torch.channels_last if self.config.backbone.channels_last else torch.contiguous_format
         return normalise(images.to(self.device, non_blocking=True)).contiguous(memory_format=memory)
 
     def _log(self) -> None:
-        """What the interval since the last log line came to: to the log, the metrics and the terminal."""
+        """Report the interval since the last log line: to the log, the metrics and the terminal."""
         state = self.state
         values = self.interval.summary(state.samples) | measured(state, epoch_samples=len(self.source))
         self.run_log.record("train", state.step, values)
@@ -218,7 +225,7 @@ class Trainer:
         self.interval = Interval(state.samples)
 
     def _verify(self) -> None:
-        """Every verification set, on all ranks together; a better score saves the checkpoint as the best."""
+        """Verify every set, on all ranks together; save a checkpoint if its score is the best so far."""
         if not len(self.verification):
             return
         step, accuracy = self.state.step, {}
@@ -234,7 +241,7 @@ class Trainer:
             self.checkpoints.mark_best()
 
     def _save(self) -> None:
-        """This step's checkpoint, written once however many reasons there are for it."""
+        """Save this step's checkpoint, unless it is saved already for another reason."""
         if self.checkpoints.is_saved():
             return
         started = time.perf_counter()

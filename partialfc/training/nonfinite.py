@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite: undone on every rank together, counted, explained."""
+"""Steps whose loss or gradient is not finite: undone on all ranks together, and explained."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,9 +13,9 @@ STAGES = ("embedding norm", "centres", "logits", "gradient")
 
 
 class NonFiniteSteps:
-    """Keeps what a forward pass changes besides parameters, so that a bad step leaves no trace.
+    """Keeps what a forward pass changes, the running statistics, so that a bad step can be undone.
 
-    `limit` bad steps in a row raise NonFiniteError, which says what was non-finite first, when and where.
+    A bad step is one whose loss or gradient is not finite. `limit` of them in a row raise NonFiniteError.
     """
 
     def __init__(self, backbone: nn.Module, head: PartialFC, world: World, *, limit: int) -> None:
@@ -29,14 +29,14 @@ class NonFiniteSteps:
 
     @torch.no_grad()
     def begin(self) -> None:
-        """Before a step: keep the running statistics."""
+        """Before each step: copy the running statistics."""
         self._kept = [buffer.clone() for buffer in self._buffers()]
 
     @torch.no_grad()
     def undo(self, step: int, embeddings: Sequence[Tensor], loss: Tensor) -> str:
-        """After a bad step, on every rank: put the statistics back; returns what happened, for the log.
+        """Collective, after a bad step: restore the statistics; returns what was not finite, and where.
 
-        embeddings: this rank's, a tensor [B, D] a micro-batch. Raises NonFiniteError at the limit.
+        embeddings: this rank's, a tensor [B, D] for each micro-batch. Raises NonFiniteError at the limit.
         """
         for buffer, kept in zip(self._buffers(), self._kept, strict=True):
             buffer.copy_(kept)
@@ -47,20 +47,20 @@ class NonFiniteSteps:
         if self._in_a_row >= self._limit:
             raise NonFiniteError(
                 f"{self._in_a_row} steps in a row were not finite, the most that train.max_nonfinite_steps "
-                f"allows. It began so: {self._first}. A lower learning rate, a longer warm-up or gradient "
-                "clipping are the usual remedies; an earlier checkpoint may lie before the divergence"
+                f"allows. The first was {self._first}. A lower learning rate, a longer warm-up or gradient "
+                "clipping usually helps; an earlier checkpoint may be from before the training diverged"
             )
         return cause
 
     def finished(self) -> None:
-        """After a good step."""
+        """After each step that is not bad."""
         self._in_a_row = 0
 
     def _buffers(self) -> list[Tensor]:
         return [*self._backbone.buffers(), *self._head.margin.buffers()]
 
     def _explain(self, step: int, embeddings: Sequence[Tensor], loss: Tensor) -> str:
-        """What was non-finite first in the order of computation, and on which ranks."""
+        """Collective: what was not finite first, in the order in which it is computed, and on which ranks."""
         rows = self._head.last_sample.numpy()
         found = (
             not _finite(embeddings),

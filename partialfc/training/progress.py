@@ -10,7 +10,7 @@ BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{post
 
 
 class Progress:
-    """Shown by rank 0 alone; on other ranks every call does nothing."""
+    """What rank 0 shows; where not active, as on the other ranks, every call does nothing."""
 
     def __init__(self, *, active: bool, total_steps: int, start_step: int) -> None:
         self._active = active
@@ -19,14 +19,14 @@ class Progress:
             self._bar = tqdm(total=total_steps, initial=start_step, bar_format=BAR, dynamic_ncols=True)
 
     def say(self, text: str) -> None:
-        """A line for people, above the bar if there is one."""
+        """Print a line, above the bar where there is one."""
         if self._bar is not None:
             self._bar.write(text)
         elif self._active:
             print(text, flush=True)
 
     def advance(self, step: int, summary: str, seconds_left: float) -> None:
-        """Every logging interval: move the bar, or print the line."""
+        """At each log line: move the bar to the step, or print a line. summary: what the step came to."""
         if self._bar is not None:
             self._bar.set_postfix_str(summary, refresh=False)
             self._bar.update(step - self._bar.n)

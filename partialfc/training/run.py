@@ -1,4 +1,4 @@
-"""A whole run: in its process group, its folder held by it alone, to its end or the signal that stops it."""
+"""A whole run: joins its process group, locks its folder, and trains."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from partialfc.training.run_folder import run_lock
 
 
 def train(config: Config) -> int:
-    """Run, or resume, what the config describes; 0 when it finished, else the signal that stopped it."""
+    """Run or resume what the config describes; returns 0 when it finished, or the signal that stopped it."""
     device = local_device(config.train.device)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)

@@ -1,4 +1,4 @@
-"""The folder of a run: made, held by one run at a time, compared with what is asked of it now."""
+"""The folder of a run: made, locked for one run at a time, its settings compared with those of now."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from partialfc.errors import ConfigError
 
 
 def make_run_dir(path: Path, world: World) -> None:
-    """Collective: rank 0 makes it; ConfigError on every rank where that cannot be."""
+    """Collective: rank 0 makes the folder. Raises ConfigError on every rank where it cannot be used."""
     problem = ""
     if world.rank == 0:
         try:
@@ -28,7 +28,7 @@ def make_run_dir(path: Path, world: World) -> None:
 
 @contextmanager
 def run_lock(path: Path, world: World) -> Iterator[None]:
-    """Collective: holds the folder until the end; ConfigError on every rank where another run holds it."""
+    """Collective: lock the folder inside. Raises ConfigError on every rank where another run has the lock."""
     make_run_dir(path, world)
     holder, file = "", None
     if world.rank == 0:
@@ -54,7 +54,7 @@ def run_lock(path: Path, world: World) -> Iterator[None]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The settings that are not as before, as "section.key old -> new"."""
+    """The settings that have changed, each as "section.key old -> new"."""
     found = []
     for key in [*now, *(key for key in before if key not in now)]:
         old, new = before.get(key), now.get(key)

@@ -1,4 +1,4 @@
-"""What a run is at one step: everything a resume needs, to a checkpoint's tensors and values and back."""
+"""The state of a run at one step: everything that a resume needs, to a checkpoint and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,17 +30,18 @@ class RunState:
 
     @property
     def learning_rates(self) -> dict[str, float]:
-        """Those of the last step, by what they move."""
+        """The learning rates of the last step, by what they move: backbone, head."""
         optimizers = {"backbone": self.optimizer, "head": self.head_optimizer}
         return {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
 
     def set_learning_rates(self, backbone: float, head: float) -> None:
-        """For the next step."""
+        """Set the learning rates of the next step."""
         for optimizer, rate in ((self.optimizer, backbone), (self.head_optimizer, head)):
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
     def tensors(self) -> Tensors:
+        """What a checkpoint holds in tensors: parameters, optimizer states, random generators."""
         replicated = {f"backbone/{name}": t for name, t in self.backbone.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             replicated |= {f"optimizer/{index}/{k}": v for k, v in state.items() if isinstance(v, Tensor)}
@@ -55,6 +56,7 @@ class RunState:
         return Tensors(sharded, replicated, private)
 
     def values(self) -> dict[str, Any]:
+        """What a checkpoint's state.json holds of it."""
         shared = self.head_optimizer.shared_state
         return {
             "step": self.step,
@@ -67,7 +69,7 @@ class RunState:
         }
 
     def restore(self, values: Mapping[str, Any], tensors: Tensors) -> None:
-        """Take over what a checkpoint held; its sharded tensors are already in place."""
+        """Become what `values` and `tensors` gave; the sharded tensors have been loaded in place already."""
         replicated = _by_prefix(tensors.replicated)
         self.backbone.load_state_dict(replicated["backbone"])
         self.head.margin.load_state_dict(replicated.get("margin", {}))

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class RunCheckpoints:
-    """Saves and restores the state and the counters of one run; every method is collective."""
+    """Saves and restores the state and the metrics' counters of one run; its methods are collective."""
 
     def __init__(
         self, config: Config, world: World, state: RunState, metrics: RunMetrics, *, num_classes: int
@@ -56,18 +56,22 @@ class RunCheckpoints:
         self._saved_step = state.step
 
     def is_best(self, score: float) -> bool:
-        """Notes a verification's score; whether this step's checkpoint is the best so far, to be kept."""
+        """Note a verification's score; True where this step's checkpoint is to be kept as the best so far."""
         if self._state.best is not None and score <= self._state.best:
             return False
         self._state.best = score
         return self._config.checkpoint.keep_best
 
     def mark_best(self) -> None:
-        """Name this step's checkpoint, which is saved, as the best."""
+        """Mark this step's checkpoint, which must have been saved, as the best."""
         self._folder.mark_best(self.path)
 
     def resume(self) -> None:
-        """Continue from the checkpoint the config asks for, if there is one."""
+        """Restore the checkpoint that `checkpoint.resume` asks for, if there is one.
+
+        Raises ConfigError where it says never but the run has checkpoints, CheckpointError where the one that
+        it names is missing or damaged, or does not fit this run.
+        """
         how = self._config.checkpoint.resume
         newest = self._folder.newest_whole()
         if how == "never":

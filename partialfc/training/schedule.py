@@ -12,7 +12,7 @@ class Schedule:
     """`schedule(step)` is the learning rate of optimizer step `step`; the first step is 0.
 
     Warm-up is linear: step s < warmup_steps has peak·(s + 1)/warmup_steps. The first step is small but
-    never 0, and step warmup_steps - 1 is the only one at the peak (step 0 when there is no warm-up).
+    never 0, and step warmup_steps - 1 is the only one at the peak (step 0 where there is no warm-up).
 
     From the peak's step p the rate decays with t = (s - p)/(total_steps - p):
     polynomial: final + (peak - final)·(1 - t)^power; cosine: final + (peak - final)·(1 + cos(pi·t))/2;

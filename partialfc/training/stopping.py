@@ -1,4 +1,4 @@
-"""Signals that ask a run to end, held until the loop can end well."""
+"""Signals that ask a run to stop: noted, so that the loop stops after the step that it is in."""
 
 import signal
 from collections.abc import Iterator
@@ -9,9 +9,10 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignal:
-    """The SIGTERM or Ctrl-C that came while `caught`; a Ctrl-C after it does not wait.
+    """`number` is that of the SIGTERM or SIGINT (Ctrl-C) that came within `caught`, 0 before one came.
 
-    A further SIGTERM changes nothing: schedulers and torchrun both send it, to the same process.
+    A SIGINT after that ends the program at once; a SIGTERM after that changes nothing, for a scheduler and
+    torchrun may both send one to the same process.
     """
 
     def __init__(self) -> None:
@@ -19,6 +20,7 @@ class StopSignal:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
+        """Inside, the first signal only sets `number`."""
         before = {number: signal.signal(number, self._take) for number in STOP_SIGNALS}
         try:
             yield

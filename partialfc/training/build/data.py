@@ -89,4 +89,5 @@ def build_loader_from(
 
 
 def _has_dali() -> bool:
+    """Whether DALI is installed, without importing it."""
     return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None

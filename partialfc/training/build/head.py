@@ -17,7 +17,7 @@ MARGINS: dict[str, type[Margin]] = {
 
 
 def build_head(section: HeadConfig, *, embedding_size: int, num_classes: int, seed: int) -> PartialFC:
-    """The head on the CPU. Raises ConfigError where its centres do not fit the memory."""
+    """The head, on the CPU. Raises ConfigError where its centres do not fit the memory."""
     gather = section.gather_dtype
     margin = section.margin.model_dump(exclude={"name"})
     try:

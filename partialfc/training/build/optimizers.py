@@ -11,6 +11,7 @@ from partialfc.head.partial_fc import PartialFC
 
 
 def build_backbone_optimizer(section: OptimizerConfig, backbone: nn.Module) -> torch.optim.Optimizer:
+    """torch's own SGD or AdamW."""
     parameters, lr, decay = backbone.parameters(), section.lr, section.weight_decay
     if section.name == "adamw":
         return torch.optim.AdamW(parameters, lr=lr, betas=section.betas, eps=section.eps, weight_decay=decay)
@@ -18,7 +19,7 @@ def build_backbone_optimizer(section: OptimizerConfig, backbone: nn.Module) -> t
 
 
 def build_head_optimizer(config: Config, head: PartialFC) -> RowOptimizer:
-    """Reads `optimizer`, and of `head` how unsampled rows move and in what the momentum is stored."""
+    """RowSGD or RowAdamW; of the section `head` it reads unsampled and momentum_dtype."""
     section = config.optimizer
     lr, decay = section.effective_head_lr, section.effective_head_weight_decay
     if section.name == "adamw":
