@@ -8,7 +8,7 @@ COLLECTIVE_SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3
 CHECKPOINT_SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 DEGREES = tuple(float(angle) for angle in range(5, 181, 5))
 
-STEP_PHASES = ("data_wait", "backbone", "head_forward", "backward", "optimizer")  # what a step consists of
+STEP_PHASES = ("data_wait", "backbone", "head_forward", "backward", "optimizer")  # the phases of a step
 PHASES = (*STEP_PHASES, "checkpoint", "verification")
 COLLECTIVES = ("all_gather", "all_reduce", "reduce_scatter", "broadcast")
 GROUPS = ("backbone", "head")
@@ -18,10 +18,11 @@ COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric; every sample of it has the labels `run` and `rank` beside its own `labels`.
+    """One metric; each of its samples has the labels `run` and `rank` beside its own `labels`.
 
-    values: those of its one label that are exported from the start; others, and gauges, appear when they are
-    first set. everywhere: a counter of what every rank sees alike, so that summing over ranks is wrong.
+    values: values of its one label that are exported from the start. Samples with other values appear when
+        they are first set, and so do gauges.
+    everywhere: a counter that has the same value on every rank, so that its sum over ranks means nothing.
     tallied: a histogram that gets many values at once.
     """
 
@@ -35,7 +36,7 @@ class Family:
     tallied: bool = False
 
     def sample_names(self) -> tuple[str, ...]:
-        """The names that a query can use."""
+        """The names of its samples, as a query uses them."""
         if self.kind == HISTOGRAM:
             return tuple(f"{self.name}_{suffix}" for suffix in ("bucket", "sum", "count"))
         return (self.name,)

@@ -1,4 +1,4 @@
-"""What a PartialFC head tells of itself, in any training loop."""
+"""The metrics of a PartialFC head, in any training loop."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ CollectiveObserver = Callable[[str, int, float], None]
 
 
 class HeadMetrics:
-    """Counts what a head samples and exchanges from now on; `log` adds what only a read tells.
+    """Counts what a head samples and exchanges from now on; `log` adds what has to be read from the device.
 
         registry = Registry(run="mine", rank=rank)
         watched = HeadMetrics(registry, head)
@@ -25,8 +25,9 @@ class HeadMetrics:
             if step % 100 == 0:
                 watched.log()
 
-    Only forward passes in training mode count, and nothing is read from the device but in `log`. Copies and
-    pickles of the head do not count. observer: told of the head's collectives, in place of the registry.
+    Only forward passes in training mode count, and only `log` reads from the device. Copies of the head,
+    pickled ones included, are not counted. observer: is told of the head's collectives, in place of the
+    registry.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class HeadMetrics:
         head.world.traffic.observer = observer or registry.collective
 
     def log(self) -> None:
-        """Target angles, embedding norm and centres touched, of the last forward pass; reads the device."""
+        """Report the last forward pass: target angles, embedding norm, centres touched. Reads the device."""
         if self.head.world.rank == 0:
             angles = target_angles(self.head)
             angles = angles[angles.isfinite()]
@@ -63,7 +64,7 @@ class HeadMetrics:
 
 
 class _Hook:
-    """A forward hook that copies and pickles, as the hooks of a module must, into one that does nothing."""
+    """A forward hook whose copies and pickles do nothing: those of a module are copied along with it."""
 
     def __init__(self, call: Callable[..., None] | None = None) -> None:
         self._call = call

@@ -1,4 +1,4 @@
-"""The memory that a process and its GPU hold, asked for at every scrape."""
+"""The memory that a process holds in RAM and on its GPU, read at every scrape."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ STATM = Path("/proc/self/statm")
 
 
 def follow_memory(registry: Registry, device: torch.device) -> None:
+    """Let the registry's memory gauges read this process's memory, and its GPU's where `device` is one."""
     if STATM.exists():
         registry.follow("partialfc_process_resident_bytes", _resident_bytes)
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""How a run's metrics reach Prometheus: served while it runs, listed in a file, pushed when it ends."""
+"""How Prometheus gets a run's metrics: served while it runs, listed in a file, pushed when it ends."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 JOB = "partialfc"
 PUSH_SECONDS = 10.0
-NOWHERE = ("192.0.2.1", 9)  # kept for documentation (RFC 5737): only the route to it is asked for
+NOWHERE = ("192.0.2.1", 9)  # for documentation (RFC 5737): its route is looked up, nothing is sent
 
 
 @contextmanager
@@ -37,10 +37,11 @@ def published(
 ) -> Iterator[None]:
     """Serve this rank's metrics until the end of the block; collective where there is a targets file.
 
-    port: rank r of a node takes port + r; 0: any free one; None: nothing is served. targets: a file for
-    Prometheus's file_sd_configs, which lists every rank's address while the block runs, and none after it:
-    a run that ended is not a target that is down. pushgateway: its URL gets the last values at the end.
-    Nothing of this ever raises for the network's sake; a failure is one warning.
+    port: rank r of a node takes port + r; 0: any free one; None: nothing is served.
+    targets: a file for Prometheus's file_sd_configs. It lists every rank's address while the block runs, and
+        none after it, so that a run that has ended is not taken for a target that is down.
+    pushgateway: the URL of a Pushgateway, which gets the last values at the end.
+    A network failure raises nothing; it is logged as one warning.
     """
     address = ""
     with ExitStack() as at_end:
@@ -65,27 +66,27 @@ def published(
 
 
 def push(registry: Registry, pushgateway: str) -> None:
-    """Replace what the Pushgateway holds of this run and rank; a failure is one warning."""
+    """Replace what the Pushgateway has of this run and rank; a failure is logged as one warning."""
     collector = CollectorRegistry()
     collector.register(registry)
     try:
         push_to_gateway(pushgateway, JOB, collector, grouping_key=registry.labels, timeout=PUSH_SECONDS)
     except (OSError, ValueError, HTTPException) as error:
         log.warning(
-            "metrics.pushgateway is %s, which did not take the metrics (%s); the run itself is whole",
+            "metrics.pushgateway is %s, which did not take the metrics (%s); the run itself is not affected",
             *(pushgateway, error),
         )
 
 
 def reachable(bind: str) -> str:
-    """The address at which other hosts find what listens on `bind`: itself, unless it is every address."""
+    """The address at which other hosts reach what listens on `bind`; one of them where it is all."""
     if bind not in ("0.0.0.0", "::", ""):
         return bind
     peers = [(os.environ["MASTER_ADDR"], 9)] if "MASTER_ADDR" in os.environ else []
     for peer in (*peers, NOWHERE):
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                probe.connect(peer)  # sends nothing: it only chooses the route
+                probe.connect(peer)  # of UDP: sends nothing, it only chooses the route
                 own = str(probe.getsockname()[0])
         except OSError:
             continue

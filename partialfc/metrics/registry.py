@@ -1,4 +1,4 @@
-"""The values of one rank's metrics, as prometheus-client collects them."""
+"""The values of one rank's metrics, for prometheus-client to collect."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -13,17 +13,17 @@ from prometheus_client.utils import floatToGoString
 from partialfc.metrics.families import COUNTER, FAMILIES, HISTOGRAM, Family
 
 KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram, "info": Info}
-Totals = dict[str, dict[str, float]]  # by counter, then by the value of its label: "" where it has none
+Totals = dict[str, dict[str, float]]  # by counter, then by the value of its label; "" without a label
 Kind = TypeVar("Kind", Counter, Gauge, Histogram, Info)
 
 
 class Registry(Collector):
     """The metrics of FAMILIES for one rank of one run.
 
-    Every sample has the labels `run` and `rank`. Counters and histograms are there from the start, at zero,
-    so that their first event is an increase; a gauge is there once it is set. A scrape may come at any time
-    from another thread. `Server` serves it; prometheus_client.REGISTRY.register(registry) puts it beside
-    metrics of your own.
+    Every sample has the labels `run` and `rank`. Counters and histograms are exported from the start, at
+    zero, so that Prometheus sees their first event as an increase; a gauge is exported once it is set. A
+    scrape may come at any time, from another thread. `Server` serves a registry;
+    prometheus_client.REGISTRY.register(registry) adds it to metrics of your own.
     """
 
     def __init__(self, *, run: str, rank: int) -> None:
@@ -38,38 +38,39 @@ class Registry(Collector):
                     metric.labels(value)
 
     def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
-        """Count on."""
+        """Add to a counter."""
         self._sample(name, Counter, labels).inc(amount)
 
     def set(self, name: str, value: float, **labels: str) -> None:
-        """Give a gauge its value."""
+        """Set a gauge."""
         self._sample(name, Gauge, labels).set(value)
 
     def follow(self, name: str, value: Callable[[], float], **labels: str) -> None:
-        """Let a gauge ask for its value at every scrape, in the scrape's thread."""
+        """Let a gauge call `value` at every scrape, in the scrape's thread."""
         self._sample(name, Gauge, labels).set_function(value)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        """One more value in a histogram."""
+        """Add a value to a histogram."""
         self._sample(name, Histogram, labels).observe(value)
 
     def tally(self, name: str, values: npt.NDArray[np.floating]) -> None:
-        """Many values [n] at once, into a histogram that takes them so."""
+        """Add values [n] at once to a histogram that is tallied."""
         if name not in self._tallies:
             self._tallies[name] = Tally(FAMILIES[name])
         self._tallies[name].add(values)
 
     def collective(self, name: str, size: int, seconds: float) -> None:
-        """One collective that this rank called; an observer for `Traffic`."""
+        """Count a collective that this rank called; an observer for `Traffic`."""
         self.add("partialfc_collective_calls_total", collective=name)
         self.add("partialfc_collective_bytes_total", size, collective=name)
         self.observe("partialfc_collective_seconds", seconds, collective=name)
 
     def info(self, name: str, **about: str) -> None:
+        """Set the labels of a metric that consists of nothing else."""
         self._sample(name, Info, {}).info(about)
 
     def totals(self) -> Totals:
-        """What the counters say, to be put into a checkpoint."""
+        """The values of the counters, for a checkpoint."""
         totals: Totals = {}
         for metric in self._metrics.values():
             if isinstance(metric, Counter):
@@ -79,7 +80,7 @@ class Registry(Collector):
         return totals
 
     def restore(self, totals: Mapping[str, Mapping[str, float]]) -> None:
-        """Count on from there; counters that this version does not have are left out."""
+        """Add a checkpoint's values to the counters; those that this version does not have are left out."""
         for name, by_label in totals.items():
             if name in FAMILIES:
                 for value, total in by_label.items():
@@ -87,7 +88,7 @@ class Registry(Collector):
                     self.add(name, total, **labels)
 
     def collect(self) -> Iterator[Metric]:
-        """What prometheus-client exports, in the order of FAMILIES."""
+        """The metrics to export, in the order of FAMILIES."""
         for name in FAMILIES:
             source = self._metrics.get(name) or self._tallies.get(name)
             if source is not None:
@@ -95,12 +96,12 @@ class Registry(Collector):
                     metric.samples = [
                         sample._replace(labels={**self.labels, **sample.labels})
                         for sample in metric.samples
-                        if not sample.name.endswith("_created")  # a series more for each, of no use here
+                        if not sample.name.endswith("_created")  # one more series for each, of no use here
                     ]
                     yield metric
 
     def describe(self) -> Iterator[Metric]:
-        """What it may ever collect, so that a registry around it knows its names."""
+        """Every metric that it may collect, so that a registry which has it knows their names."""
         for family in FAMILIES.values():
             yield Metric(_registered_name(family), family.help, family.kind)
 
@@ -130,7 +131,7 @@ class Tally(Collector):
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        # One attribute, so that a scrape between two statements never sees new counts and an old sum.
+        # One attribute for both: a scrape between two statements must not see new counts and an old sum.
         self._counts_and_sum = np.zeros(len(family.buckets) + 1, np.int64), 0.0
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
@@ -149,5 +150,5 @@ class Tally(Collector):
 
 
 def _registered_name(family: Family) -> str:
-    """As prometheus-client wants it: it adds the suffixes of counters and infos itself."""
+    """The name without the suffix of counters and infos, which prometheus-client adds itself."""
     return family.name.removesuffix("_total").removesuffix("_info")

@@ -1,4 +1,4 @@
-"""What a training run tells of one rank: the trainer reports, this turns it into metrics."""
+"""The metrics of one rank of a training run: the trainer reports what happens, and this counts it."""
 
 import json
 import platform
@@ -26,15 +26,14 @@ from partialfc.metrics.process_memory import follow_memory
 from partialfc.metrics.registry import Registry, Totals
 from partialfc.metrics.step_clock import StepClock
 
-RECENT_STEPS = 20  # the median of so many is a rank's own step time
+RECENT_STEPS = 20  # a rank's own step time is the median of the last so many
 TAR = "tar@far="
 
 
 class RunMetrics:
-    """One rank's metrics; `clock` times the loop's steps and phases, the other calls say what happened.
+    """One rank's metrics: `clock` times the loop's steps and phases, the other calls report what happened.
 
-    Nothing here reads a tensor or waits for a device but `logged` and the end of `running`, and only `totals`
-    is collective.
+    Only `logged` reads from a device, only the end of `running` waits for it, only `totals` is collective.
     """
 
     def __init__(self, *, run: str, world: World, head: PartialFC, device: torch.device) -> None:
@@ -60,7 +59,7 @@ class RunMetrics:
 
     @contextmanager
     def running(self, step: int, planned_steps: int, backbone: nn.Module) -> Iterator[None]:
-        """Around the loop, from `step` on; `backbone` is what the loop calls."""
+        """Around the loop. step: the last one before it; backbone: the module that the loop calls."""
         if isinstance(backbone, DistributedDataParallel):
             self.clock.watch(backbone)
             self._gradient_bytes = sum(p.nbytes for p in backbone.parameters() if p.requires_grad)
@@ -69,13 +68,13 @@ class RunMetrics:
         self.registry.set("partialfc_running", 1)
         try:
             yield
-            self.clock.settle()
+            self.clock.report_all()
         finally:
             self.registry.set("partialfc_running", 0)
 
     @property
     def own_microseconds(self) -> int:
-        """This rank's own step time lately, waiting for other ranks left out; for `stepped` on every rank."""
+        """How long this rank's last steps took without waiting for others; 0 before the first."""
         return round(1e6 * statistics.median(self._own)) if self._own else 0
 
     def stepped(
@@ -87,9 +86,10 @@ class RunMetrics:
         queued: int,
         bad_records: int,
     ) -> None:
-        """A step is done, or skipped if not finite; own_microseconds [W]: every rank's.
+        """A step is done; if not finite, it was skipped.
 
-        queued: batches that the loader has ready; bad_records: how many it has skipped in this process.
+        own_microseconds [W]: of every rank, by rank. queued: batches that the loader has read ahead.
+        bad_records: how many records it has skipped since this process began.
         """
         self.registry.add("partialfc_steps_total")
         self.registry.add("partialfc_nonfinite_steps_total", not finite)
@@ -99,12 +99,12 @@ class RunMetrics:
         self.registry.add("partialfc_bad_records_total", bad_records - self._bad_records)
         self._bad_records = bad_records
         if own_microseconds.all():
-            median = np.sort(own_microseconds)[(len(own_microseconds) - 1) // 2]  # of two ranks the faster
+            median = np.sort(own_microseconds)[(len(own_microseconds) - 1) // 2]  # the lower of two
             ratio = own_microseconds.max() / median
             self.registry.set("partialfc_straggler_ratio", float(ratio))
 
     def logged(self, values: Mapping[str, Any], learning_rates: Mapping[str, float]) -> None:
-        """A line of the log: its loss, gradient_norm and epoch; learning_rates by group. Reads the device."""
+        """A log line: its loss, gradient_norm and epoch; learning_rates: by group. Reads from the device."""
         for name in ("loss", "gradient_norm", "epoch"):
             self.registry.set(f"partialfc_{name}", values[name])
         for group, rate in learning_rates.items():
@@ -120,7 +120,7 @@ class RunMetrics:
                 self.registry.set("partialfc_verification_tar", rate, set=name, far=far)
 
     def saved(self, checkpoint: Path) -> None:
-        """A checkpoint has been written whole; the clock's phase "checkpoint" around it is its time."""
+        """A checkpoint has been written. Its time is that of the clock's phase "checkpoint" around it."""
         self.registry.add("partialfc_checkpoints_total")
         self.registry.set("partialfc_checkpoint_timestamp_seconds", time.time())
         if self._world.rank == 0:
@@ -132,12 +132,13 @@ class RunMetrics:
         return [json.loads(text) for text in self._world.gather_texts(json.dumps(self.registry.totals()))]
 
     def restore(self, totals: Sequence[Totals], checkpoint_time: float) -> None:
-        """Count on from a checkpoint's totals, written at any world size at that Unix time.
+        """Continue the counters from a checkpoint's totals, of every rank that wrote it.
 
-        At another world size the sums over the ranks go on: rank r takes those of the ranks r, r + W, ...
+        checkpoint_time: the Unix time at which it was written. At another world size the sums over the ranks
+        stay the same: rank r takes the totals of the ranks r, r + W, r + 2W, ...
         """
         self.registry.set("partialfc_checkpoint_timestamp_seconds", checkpoint_time)
-        self.registry.add("partialfc_checkpoints_total")  # that one, which it did not count itself
+        self.registry.add("partialfc_checkpoints_total")  # that checkpoint, which is not in its own totals
         if len(totals) == self._world.size:
             self.registry.restore(totals[self._world.rank])
             return
@@ -147,6 +148,7 @@ class RunMetrics:
             self.registry.restore(_only(total, everywhere=True))
 
     def phase_took(self, phase: str, seconds: float) -> None:
+        """The clock reports a phase."""
         self.registry.observe("partialfc_phase_seconds", seconds, phase=phase)
         if phase == "checkpoint":
             self.registry.observe("partialfc_checkpoint_seconds", seconds)
@@ -154,6 +156,7 @@ class RunMetrics:
             self._in_collectives = 0.0
 
     def step_took(self, seconds: float, waited: float) -> None:
+        """The clock reports a step, of which DistributedDataParallel waited for other ranks that long."""
         self.registry.observe("partialfc_step_seconds", seconds)
         if self._gradient_bytes:
             self.registry.collective("all_reduce", self._gradient_bytes, waited)

@@ -1,4 +1,4 @@
-"""A run's log: metrics.jsonl, a record a line, and the same numbers for TensorBoard if asked."""
+"""A run's log: metrics.jsonl, a record on each line, and where asked the same numbers for TensorBoard."""
 
 import json
 import time
@@ -12,7 +12,7 @@ METRICS = "metrics.jsonl"
 
 
 class RunLog:
-    """One run's records, written by rank 0 alone; on other ranks every call does nothing."""
+    """The records of one run, which rank 0 writes; where not active, as on other ranks, nothing happens."""
 
     def __init__(self, run_dir: Path, *, active: bool, start_step: int, tensorboard: bool) -> None:
         self._file: TextIO | None = None
@@ -26,7 +26,7 @@ class RunLog:
             self._tensorboard = _tensorboard_writer(run_dir, start_step)
 
     def record(self, event: str, step: int, values: Mapping[str, Any]) -> None:
-        """One line of metrics.jsonl: {"event", "step", "time" (Unix seconds), **values}."""
+        """Write a line of metrics.jsonl: {"event", "step", "time" (Unix seconds), **values}."""
         if self._file is None:
             return
         self._file.write(json.dumps({"event": event, "step": step, "time": round(time.time(), 3), **values}))
@@ -44,7 +44,7 @@ class RunLog:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The records of a run, in order; a line that is none, cut short by a crash, is left out."""
+    """The records of a run, in order; a line that is no record, cut off by a crash, is left out."""
     records = []
     for line in (run_dir / METRICS).read_text(errors="replace").splitlines():
         try:
@@ -57,7 +57,7 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Take back what a run that is resumed at `step` had recorded beyond it."""
+    """Delete the records after `step`, at which the run is resumed: it does those steps again."""
     if not path.exists():
         return
     kept = [record for record in read_metrics(path.parent) if record["step"] <= step]

@@ -1,4 +1,4 @@
-"""An HTTP server for one rank's metrics, in a thread, which no scraper and no taken port can hold up."""
+"""An HTTP server for one rank's metrics, in a thread. No scraper and no taken port stops the run."""
 
 import logging
 import socket
@@ -12,16 +12,16 @@ from prometheus_client.registry import Collector
 
 log = logging.getLogger(__name__)
 
-SCRAPER_SECONDS = 10.0  # a connection that neither asks nor takes its answer for so long is dropped
-POLL_SECONDS = 0.1  # how long `close` may have to wait for the server's thread
+SCRAPER_SECONDS = 10.0  # a connection on which nothing happens for so long is closed
+POLL_SECONDS = 0.1  # the longest time that `close` waits for the server's thread
 
 
 class Server:
     """Serves `collector` on http://bind:port/metrics from a thread until `close`.
 
-    port 0 takes any free one. Where the address cannot be had, one warning says so and what to do, `port` is
-    None and nothing is served: metrics never end a run. A connection is served by a thread of its own and
-    dropped after SCRAPER_SECONDS of silence.
+    port 0 takes any free one. Where the address cannot be used, a warning says what to do, `port` is None and
+    nothing is served: metrics never end a run. Each connection is served by a thread of its own, and closed
+    after SCRAPER_SECONDS in which nothing happens on it.
     """
 
     def __init__(self, collector: Collector, *, port: int, bind: str = "127.0.0.1") -> None:
@@ -32,7 +32,7 @@ class Server:
             self._http = _HTTPServer(bind, port, _Handler.factory(registry))
         except (OSError, OverflowError, UnicodeError) as error:
             log.warning(
-                "metrics.port %d: this rank serves no metrics, for %s:%d cannot be listened on (%s). "
+                "metrics.port %d: this rank serves no metrics, because it cannot listen on %s:%d (%s). "
                 "Training goes on; choose another metrics.port (0 takes any free one) or metrics.bind",
                 *(port, bind, port, getattr(error, "strerror", None) or error),
             )
@@ -43,10 +43,11 @@ class Server:
 
     @property
     def port(self) -> int | None:
-        """The port that is served, None if none is."""
+        """The port that is served; None where nothing is."""
         return None if self._http is None else int(self._http.server_address[1])
 
     def close(self) -> None:
+        """Stop serving."""
         if self._http is not None:
             self._http.shutdown()
             self._http.server_close()
@@ -73,12 +74,12 @@ class _HTTPServer(ThreadingHTTPServer):
         super().__init__((str(address[0]), port), handler)
 
     def server_bind(self) -> None:
-        """Without HTTPServer's look-up of the own name, which may take seconds where there is no DNS."""
+        """Bind without HTTPServer's look-up of the host's name, which takes seconds where DNS is missing."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A scraper that hangs up is its own business."""
+        """Log at level debug only: a scraper that closes its connection early does no harm."""
         log.debug("the scrape from %s failed", client_address, exc_info=True)

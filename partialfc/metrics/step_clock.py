@@ -1,4 +1,4 @@
-"""The time of training steps and their phases, and the part of it that a rank spends waiting for others."""
+"""How long training steps and their phases take, and how much of it a rank waits for other ranks."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from partialfc.distributed.moments import Moment, moment, passed, seconds_betwee
 
 
 class Observer(Protocol):
-    """Who is told the times; on a GPU later, once it has passed them."""
+    """What is told the times; on a GPU some steps later, once the GPU has finished them."""
 
     def phase_took(self, phase: str, seconds: float) -> None:
-        """A phase; its parts in one step together."""
+        """A phase took so long; in a step its parts are added up."""
 
     def step_took(self, seconds: float, waited: float) -> None:
-        """A step, and how long of it DistributedDataParallel waited for other ranks."""
+        """A step took so long; `waited` of it DistributedDataParallel waited for other ranks."""
 
 
 class StepClock:
-    """Times steps and phases on their device's own clock, without ever waiting for the device.
+    """Times steps and phases on their device's own clock, without waiting for the device.
 
         with clock.step():
             with clock.phase("data_wait"):
@@ -31,7 +31,8 @@ class StepClock:
             with clock.phase("backbone"):
                 ...
 
-    A phase may come several times in a step (micro-batches), and outside of steps. What raises is not timed.
+    A phase may come several times in a step, once for each micro-batch, and also between steps. A step or
+    phase that ends in an exception is not timed.
     """
 
     def __init__(self, device: torch.device, observer: Observer) -> None:
@@ -64,10 +65,10 @@ class StepClock:
             self._finish(_Step(None, [span]))
 
     def watch(self, parallel: DistributedDataParallel) -> None:
-        """Tell a rank's own work in its phases from the waiting of DistributedDataParallel.
+        """From now on, tell the time in which DistributedDataParallel waits from the rank's own work.
 
-        It waits for rank 0's buffers between its own call and its module's, and after the backward pass,
-        whose last gradient is taken to be that of the first parameter, for the other ranks' gradients.
+        It waits twice: for rank 0's buffers, from its own call to that of its module; and for the other
+        ranks' gradients, after its own. The first parameter's is taken to be the last of its own.
         """
         parallel.register_forward_pre_hook(self._forward_called)
         parallel.module.register_forward_pre_hook(self._work_begins)
@@ -87,8 +88,8 @@ class StepClock:
         if self._phase is not None:
             self._phase.work_ended = moment(self._device)
 
-    def settle(self) -> None:
-        """Wait for the device, and tell the observer all that was not told yet: for the end of a run."""
+    def report_all(self) -> None:
+        """Wait for the device, and report what is not reported yet; for the end of a run."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self._report()
@@ -105,7 +106,7 @@ class StepClock:
 
 @dataclass(slots=True)
 class _Span:
-    """One phase; from called to work_began and after work_ended it was waiting for other ranks."""
+    """One phase. From `called` to `work_began`, and after `work_ended`, it waited for other ranks."""
 
     name: str
     began: Moment
@@ -127,7 +128,7 @@ class _Span:
 
 @dataclass(slots=True)
 class _Step:
-    """The phases of a step; or phases outside of one, where it began never."""
+    """The phases of one step; or, with `began` None, one phase between steps."""
 
     began: Moment | None
     phases: list[_Span] = field(default_factory=list)

@@ -30,8 +30,8 @@ def test_a_taken_port_is_one_warning_that_says_what_to_do(caplog):
         (record,) = caplog.records
         assert record.levelno == logging.WARNING
         assert record.getMessage() == (
-            f"metrics.port {first.port}: this rank serves no metrics, for 127.0.0.1:{first.port} cannot be "
-            "listened on (Address already in use). Training goes on; "
+            f"metrics.port {first.port}: this rank serves no metrics, because it cannot listen on "
+            f"127.0.0.1:{first.port} (Address already in use). Training goes on; "
             "choose another metrics.port (0 takes any free one) or metrics.bind"
         )
 
