@@ -1,4 +1,4 @@
-"""Before a job: is everything in place, and will it run as fast as it can? One file for each thing examined.
+"""The check before a job: is everything in place, and will it run as fast as it can? A file for each subject.
 
 May import everything but `cli`, which alone imports it.
 """

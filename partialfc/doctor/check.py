@@ -1,4 +1,4 @@
-"""What one check found, and the same from many ranks put together."""
+"""What one check found, and one report of what all ranks found."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Level(StrEnum):
-    """green: go; yellow: the job runs, but worse than it could; red: it fails, or a day is lost."""
+    """green: all is well; yellow: the job runs, but worse than it could; red: it fails, or wastes a day."""
 
     GREEN = "green"
     YELLOW = "yellow"
@@ -20,7 +20,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line for people. Only what is green comes without a remedy."""
+    """One line of the report. says: what was found; remedy: what to do, empty only where it is green."""
 
     name: str
     level: Level
@@ -51,7 +51,7 @@ def red(name: str, says: str, remedy: str) -> Check:
 
 
 def attempt(name: str, check: Callable[[], Check]) -> Check:
-    """What the check finds; one that itself fails is red, so that the others still run."""
+    """The check's result; where the check itself fails, a red one, so that the other checks still run."""
     try:
         return check()
     except Exception as error:
@@ -59,16 +59,18 @@ def attempt(name: str, check: Callable[[], Check]) -> Check:
 
 
 def failed(name: str, error: Exception) -> Check:
-    return red(name, f"{type(error).__name__}: {first_line(error)}", "mend this, the run would meet it too")
+    """Red, for a check that ended in an exception."""
+    return red(name, f"{type(error).__name__}: {first_line(error)}", "fix this, the run would fail likewise")
 
 
 def first_line(error: Exception) -> str:
+    """The first line of the exception's message."""
     return (str(error).strip() or "no message").splitlines()[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The same check with the same words on some ranks."""
+    """A check, and the ranks on which it had this very result."""
 
     check: Check
     ranks: tuple[int, ...]
@@ -76,18 +78,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found on `ranks` ranks, check by check in the order they were made."""
+    """What was found on a job of `ranks` ranks, in the order in which the checks were made."""
 
     ranks: int
     findings: tuple[Finding, ...]
 
     @property
     def level(self) -> Level:
+        """The worst level of all checks."""
         return max((each.check.level for each in self.findings), key=lambda level: level.severity)
 
 
 def gathered(by_rank: Sequence[Sequence[Check]]) -> Report:
-    """The checks of rank 0, of rank 1, ... -> one report in which what is equal appears once."""
+    """The checks of each rank, by rank -> one report, in which equal results of several ranks appear once."""
     names = list(dict.fromkeys(check.name for checks in by_rank for check in checks))
     found: dict[Check, list[int]] = {}
     for rank, checks in enumerate(by_rank):

@@ -1,16 +1,16 @@
-"""When waiting is worth a warning: by its share of a step, and by the hours that it costs the run."""
+"""When waiting deserves a warning: by its share of a step, and by how long it makes the run."""
 
 from dataclasses import dataclass
 
 from partialfc.doctor.check import Level
 
 SHARE = {Level.YELLOW: 0.25, Level.RED: 0.5}
-SECONDS = {Level.YELLOW: 60.0, Level.RED: 600.0}  # lost over the run: a share of next to nothing is no matter
+SECONDS = {Level.YELLOW: 60.0, Level.RED: 600.0}  # waited over the whole run: less than this does not matter
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A run of `steps` steps that compute for `compute` seconds each and wait for `waiting` seconds."""
+    """A run of `steps` steps; each computes for `compute` seconds and waits for `waiting` seconds."""
 
     compute: float
     waiting: float
@@ -18,10 +18,12 @@ class Waiting:
 
     @property
     def share(self) -> float:
+        """The part of a step that is waiting, in 0..1."""
         return self.waiting / (self.compute + self.waiting)
 
     @property
     def lost(self) -> float:
+        """Seconds of waiting in the whole run."""
         return self.waiting * self.steps
 
     @property

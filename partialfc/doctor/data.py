@@ -1,4 +1,4 @@
-"""The training data: it opens, its records decode, its labels fit, and its classes have images."""
+"""Checks of the training data: whether it opens and decodes, its labels, how many images classes have."""
 
 import itertools
 import time
@@ -17,15 +17,15 @@ from partialfc.data.sources.source import Source
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import CheckpointError, DataError, LabelError, PartialFCError
 
-EXACT = 1 << 24  # from here on a record's float32 label is not exact, and id2 holds it
+EXACT = 1 << 24  # from this label on float32 is not exact, and the record's id2 holds the label
 SAMPLE = 256
 
 
 def check_source(path: Path, open_source: Callable[[], Source]) -> tuple[Check, Source | None]:
-    """Opens `data.train`, which is `path`; None where that cannot be."""
+    """Open `path`, which is data.train; the source is None where it cannot be opened."""
     try:
         source = open_source()
-    except CheckpointError as error:  # what an earlier part of the run left
+    except CheckpointError as error:  # of the classes.json that the run has saved before
         return red("data", str(error), "restore that file, or choose another run.dir"), None
     except (PartialFCError, OSError) as error:
         remedy = "set data.train to a .rec file or a folder of class folders that this machine can read"
@@ -34,7 +34,7 @@ def check_source(path: Path, open_source: Callable[[], Source]) -> tuple[Check, 
 
 
 def judge_num_classes(asked: int | None, found: int) -> Check:
-    """asked: data.num_classes."""
+    """asked: data.num_classes; found: the number of classes in the data."""
     if asked is not None and asked < found:
         return red(
             "num_classes",
@@ -51,7 +51,7 @@ def judge_num_classes(asked: int | None, found: int) -> Check:
 
 
 def check_records(source: Source, *, channels: int, seconds: float) -> Check:
-    """Reads and decodes a sample: the first and the last image, and others drawn at random."""
+    """Read and decode some images for at most so many seconds: the first, the last, and others at random."""
     drawn = np.random.default_rng(0).permutation(len(source))[:SAMPLE].tolist()
     deadline = time.perf_counter() + seconds
     read, failures = 0, list[str]()
@@ -69,25 +69,26 @@ def check_records(source: Source, *, channels: int, seconds: float) -> Check:
 
 
 def judge_records(read: int, failures: list[str]) -> Check:
+    """read: how many images were read; failures: an error for each that could not be."""
     if failures:
         return red(
             "records",
             f"{len(failures)} of {read} sampled cannot be read: {failures[0]}",
-            "copy the data anew, or take the damaged images out; the run would end at the first",
+            "copy the data again, or remove the damaged images; the run would stop at the first",
         )
     return green("records", f"{read} sampled, all decode")
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """labels [n] of the first n images, NaN where a record holds none; complete: that is all of them."""
+    """labels [n] of the first n images, NaN where a record cannot be read; complete: whether n is all."""
 
     labels: npt.NDArray[np.float64]
     complete: bool
 
 
 def read_labels(source: Source, *, seconds: float) -> Labels:
-    """As many labels as can be read in so many seconds, without decoding."""
+    """The labels that can be read in so many seconds; no image is decoded."""
     deadline = time.perf_counter() + seconds
     labels = list[float]()
     for label in _labels(source):
@@ -98,7 +99,7 @@ def read_labels(source: Source, *, seconds: float) -> Labels:
 
 
 def _labels(source: Source) -> Iterator[float]:
-    """By index; of records the header alone is read."""
+    """The labels in the order of the images; of a record only the header is read."""
     if isinstance(source, FolderSource):
         ids = {name: label for label, name in enumerate(source.classes)}
         yield from (ids[source.name(index).rpartition("/")[0]] for index in range(len(source)))
@@ -113,7 +114,7 @@ def _labels(source: Source) -> Iterator[float]:
 
 def _is_header(reader: RecordReader) -> bool:
     header, image = unpack(reader.read(0))
-    return header.flag == 2 and not image  # of InsightFace's layout; its images begin at record 1
+    return header.flag == 2 and not image  # InsightFace's layout, in which images begin at record 1
 
 
 def _label(reader: RecordReader, key: int) -> float:
@@ -122,12 +123,12 @@ def _label(reader: RecordReader, key: int) -> float:
             header, image = unpack(view)
             image.release()
     except DataError:
-        return float("nan")  # check_records says what is wrong with it
+        return float("nan")  # check_records reports what is wrong with it
     return float(header.id2) if header.label[0] >= EXACT else header.label[0]
 
 
 def judge_labels(found: Labels, source: Source, *, num_classes: int) -> Check:
-    """Class ids must be whole numbers in 0..num_classes-1."""
+    """Labels must be whole numbers in 0..num_classes-1."""
     labels = found.labels
     bad = np.flatnonzero(~_valid(labels, num_classes))
     if len(bad):
@@ -136,19 +137,19 @@ def judge_labels(found: Labels, source: Source, *, num_classes: int) -> Check:
             f"{len(bad):,} of {len(labels):,} are not in 0..{num_classes - 1}, the first "
             f"{labels[bad[0]]:g} in {source.name(int(bad[0]))}",
             "raise data.num_classes where it is set, else num_classes in `property` beside the .rec, "
-            "or write the data anew (partialfc data pack)",
+            "or write the data again (partialfc data pack)",
         )
     return green("labels", f"{_seen(found)} in 0..{num_classes - 1}")
 
 
 def judge_class_sizes(found: Labels, *, num_classes: int) -> Check:
-    """Samples per class, of the classes that were seen; one image teaches nothing about its class."""
+    """How many samples the classes have; a class of one image teaches nothing."""
     labels = found.labels[_valid(found.labels, num_classes)].astype(np.int64)
     if not len(labels):
-        return yellow("class sizes", f"{_seen(found)}: none has a valid label", "mend the labels first")
+        return yellow("class sizes", f"{_seen(found)}: none has a valid label", "fix the labels first")
     ids, sizes = np.unique(labels, return_counts=True)
     if not found.complete and len(ids) > 1:
-        sizes = sizes[:-1]  # of the class where reading stopped
+        sizes = sizes[:-1]  # without the class in which reading stopped
     missing = num_classes - len(ids) if found.complete else 0
     single = int((sizes == 1).sum())
     says = (

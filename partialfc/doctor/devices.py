@@ -1,4 +1,4 @@
-"""The device of a rank, its share of the cores, and the backend between ranks."""
+"""Checks of a rank's device, of the cores that ranks share, and of the backend between ranks."""
 
 import os
 from pathlib import Path
@@ -11,21 +11,21 @@ from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import DistributedError
 from partialfc.plan.units import show_bytes
 
-BUSY = 1.5  # processes a core
+BUSY = 1.5  # load per core from which on times are not to be trusted
 
 
 def local_ranks() -> int:
-    """How many ranks share this machine."""
+    """How many ranks run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def cores() -> int:
-    """Those that this process may run on."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_device(choice: str) -> tuple[Check, torch.device | None]:
-    """The rank's device for a `train.device`; None where there is none."""
+    """choice: train.device. The device is None where the rank cannot have it."""
     try:
         device = local_device(choice)
         if device.type == "cuda":
@@ -45,8 +45,10 @@ def check_device(choice: str) -> tuple[Check, torch.device | None]:
 
 
 def judge_cpu(cores: int, threads: int, ranks: int, *, load: float, unused_gpu: bool) -> Check:
-    """threads: of each of the machine's `ranks`; load: how many processes wanted a core in the last minute;
-    unused_gpu: there is a GPU that torch cannot use."""
+    """cores: of the machine; threads: of each of its `ranks`; load: its load average over the last minute.
+
+    unused_gpu: whether the machine has a GPU that torch cannot use.
+    """
     says = f"cpu, {cores} cores for ranks x threads: {ranks} x {threads}"
     if unused_gpu:
         return yellow(
@@ -56,28 +58,27 @@ def judge_cpu(cores: int, threads: int, ranks: int, *, load: float, unused_gpu: 
         fitting = max(1, cores // ranks)
         return yellow(
             "device",
-            f"{says}: they will wait for each other",
+            f"{says}: threads will wait for each other",
             f"set train.threads or OMP_NUM_THREADS to {fitting}",
         )
     if load > BUSY * cores:
         return yellow(
             "device",
-            f"{says}, but the load is {load:.1f}: with other programs on them, times here are too long",
-            "wait until they are done, or take a machine of the job's own",
+            f"{says}, but the load is {load:.1f}: other programs run, so times measured now are too long",
+            "wait until they are done, or use a machine that the job has for itself",
         )
     return green("device", says)
 
 
 def judge_backend(device: str, ranks: int, *, nccl: bool, interface: str | None) -> Check:
-    """device: "cpu" or "cuda"; interface: what GLOO_ or NCCL_SOCKET_IFNAME names, if anything."""
+    """device: "cpu" or "cuda"; interface: the value of GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME, if set."""
     if ranks == 1:
         return green("backend", "none needed, there is one rank")
     if device == "cuda" and not nccl:
-        return red(
-            "backend", "this torch has no NCCL, so ranks on GPUs cannot talk", "install torch's CUDA build"
-        )
+        says = "this torch has no NCCL, through which ranks on GPUs exchange tensors"
+        return red("backend", says, "install torch's CUDA build")
     kind = "NCCL" if device == "cuda" else "gloo"
-    return green("backend", f"{kind} over {interface or 'the interface that it finds by the host name'}")
+    return green("backend", f"{kind} over {interface or 'the interface that the host name stands for'}")
 
 
 def check_backend(device: torch.device, ranks: int) -> Check:

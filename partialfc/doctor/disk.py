@@ -1,4 +1,4 @@
-"""Room for checkpoints, and how fast they get there."""
+"""Checks of the disk: room for the checkpoints, and how fast they are written."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from partialfc.plan.units import show_bytes, show_seconds
 PIECE = 4 << 20
 MOST_BYTES = 128 << 20
 MOST_SECONDS = 3.0
-SLOW = 0.05  # share of the time between checkpoints that writing one may take
+SLOW = 0.05  # share of the run that writing checkpoints may take
 
 
 def nearest_folder(path: Path) -> Path:
@@ -22,14 +22,14 @@ def nearest_folder(path: Path) -> Path:
 
 
 def check_room(folder: Path, *, checkpoint: int, count: int) -> Check:
-    """checkpoint: bytes of one over all ranks; count: how many are there at once at most."""
+    """checkpoint: bytes of one, of all ranks; count: how many there are at a time, at most."""
     free = shutil.disk_usage(nearest_folder(folder)).free
     kept = sum(file.stat().st_size for file in (folder / "checkpoints").rglob("*") if file.is_file())
     return judge_room(free, kept=kept, checkpoint=checkpoint, count=count)
 
 
 def judge_room(free: int, *, kept: int, checkpoint: int, count: int) -> Check:
-    """kept: bytes of checkpoints that are there already and will make room."""
+    """free: bytes; kept: bytes of checkpoints that are there now and will be deleted in the run."""
     need = max(0, checkpoint * count - kept)
     says = f"{show_bytes(free)} free in run.dir for {count} checkpoints of {show_bytes(checkpoint)}"
     remedy = "free some, choose a run.dir on another disk, or lower checkpoint.keep_last"
@@ -41,7 +41,7 @@ def judge_room(free: int, *, kept: int, checkpoint: int, count: int) -> Check:
 
 
 def check_writing(folder: Path, *, checkpoint: int, interval: float | None) -> Check:
-    """interval: seconds of training between checkpoints, where known. Writes a file and deletes it."""
+    """Write a file and delete it. interval: seconds of training between two checkpoints, where known."""
     where = nearest_folder(folder)
     try:
         rate = write_rate(where)
@@ -49,13 +49,13 @@ def check_writing(folder: Path, *, checkpoint: int, interval: float | None) -> C
         return red(
             "disk writing",
             f"{where} cannot be written to: {error.strerror}",
-            "choose another run.dir, or free space and give this user the right to write there",
+            "choose another run.dir, or free some space and let this user write there",
         )
     return judge_writing(rate, checkpoint=checkpoint, interval=interval)
 
 
 def judge_writing(rate: float, *, checkpoint: int, interval: float | None) -> Check:
-    """rate: bytes a second. Training waits while a checkpoint is written."""
+    """rate: bytes a second. Training waits as long as a checkpoint is being written."""
     seconds = checkpoint / rate
     says = f"{show_bytes(rate)}/s, so a checkpoint takes {show_seconds(seconds)}"
     if interval is None:
@@ -68,8 +68,8 @@ def judge_writing(rate: float, *, checkpoint: int, interval: float | None) -> Ch
 
 
 def write_rate(folder: Path) -> float:
-    """Bytes a second that reach the disk; OSError where the folder takes none."""
-    piece = os.urandom(PIECE)  # a file system that compresses must not gain by it
+    """Bytes a second that reach the disk. Raises OSError where the folder cannot be written to."""
+    piece = os.urandom(PIECE)  # random, so that a file system cannot compress it
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
         began, written = time.perf_counter(), 0
         while written < MOST_BYTES and time.perf_counter() - began < MOST_SECONDS:

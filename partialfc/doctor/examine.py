@@ -1,4 +1,4 @@
-"""The whole examination: each rank by itself, then all of them together, put into one report on rank 0."""
+"""The whole examination: each rank alone, then all together, and one report of it on rank 0."""
 
 import json
 import logging
@@ -20,17 +20,17 @@ from partialfc.errors import DistributedError
 
 log = logging.getLogger(__name__)
 
-LONGEST = 180.0  # seconds that a rank's own checks may take, however slow the machine
+LONGEST = 180.0  # seconds that a rank's own checks take at most, on a slow machine
 GO, STAY = "together", "alone"
 
 
 def examine(config: Config | None, *, quick: bool, timeout: float, show: Callable[[Report], None]) -> Level:
-    """Examines the machine, and the job that a config describes; the report's level, on every rank.
+    """Examine the machine, and the job that a config describes; returns the report's level, on every rank.
 
-    Collective under torchrun, where a rank that does not answer within `timeout` seconds is named in the
-    report. quick: nothing is compiled or timed, data is sampled all the same. show: gets the report on
-    rank 0, before any other rank ends, for torchrun stops all at the first that fails. Raises
-    DistributedError without rank 0.
+    Under torchrun it is collective; the report names a rank that does not answer within `timeout` seconds.
+    quick: compile and time nothing; data is read all the same. show: is called with the report, on rank 0
+    alone and before any rank ends, because torchrun stops all ranks when the first one fails. Raises
+    DistributedError on the other ranks where rank 0 does not answer.
     """
     meeting = Meeting(timeout=timeout)
     absent = meeting.absent()
@@ -65,7 +65,7 @@ def examine(config: Config | None, *, quick: bool, timeout: float, show: Callabl
 
 
 def judge_ranks(everyone: Sequence[Found | None], absent: Sequence[int]) -> Check:
-    """everyone [W]: what each rank told, None of the silent; absent: those that never arrived."""
+    """everyone [W]: what each rank found, None where it did not answer; absent: ranks that never arrived."""
     silent = [rank for rank, each in enumerate(everyone) if each is None]
     if silent:
         missing = [rank for rank in silent if rank in absent]
@@ -74,13 +74,13 @@ def judge_ranks(everyone: Sequence[Found | None], absent: Sequence[int]) -> Chec
             "ranks",
             f"{what} ({len(everyone)} are expected)",
             "look at its log and its host; let every host reach MASTER_ADDR:MASTER_PORT; raise --timeout "
-            "where starting takes longer",
+            "if ranks take longer to start",
         )
     devices = {each.device for each in everyone if each is not None}
     if len(devices) > 1:
         gpu = [rank for rank, each in enumerate(everyone) if each is not None and each.device == "cuda"]
         says = f"only {named(gpu)} of {len(everyone)} found a GPU"
-        return red("ranks", says, "mend the drivers of the others, or set train.device=cpu")
+        return red("ranks", says, "fix the drivers of the others, or set train.device=cpu")
     hosts = {each.host for each in everyone if each is not None}
     return green("ranks", f"{len(everyone)} answered, on {_counted(len(hosts), 'host')}")
 
@@ -90,7 +90,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _together(meeting: Meeting, found: Found, *, quick: bool) -> tuple[list[float], Link | None] | Check:
-    """Collective: how far clocks are apart, and the link between ranks; or why they cannot talk."""
+    """Collective: measure clocks and, unless quick, the link; a red check where ranks cannot exchange."""
     device = torch.device(found.device)
     try:
         with meeting.world(device) as world:

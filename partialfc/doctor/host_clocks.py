@@ -1,4 +1,4 @@
-"""How far the clocks of the hosts are apart."""
+"""Checks how much the clocks of the hosts differ."""
 
 import statistics
 import time
@@ -11,11 +11,11 @@ from partialfc.doctor.check import Check, green, red, yellow
 
 ROUNDS = 5
 WORTH_SAYING = 1.0
-TOO_FAR = 10.0  # torchrun's rendezvous gives up a node 15 s after its last heartbeat, and they come every 5 s
+TOO_FAR = 10.0  # torchrun gives up a node 15 s after its last heartbeat, and one comes every 5 s
 
 
 def measure_clocks(world: World, now: Callable[[], int] = time.time_ns) -> list[float]:
-    """Seconds by which each rank's clock [W] is ahead of rank 0's; exact to about a collective's time."""
+    """Collective: seconds [W] by which each rank's clock is ahead of rank 0's, within a collective's time."""
     rounds = []
     for _ in range(ROUNDS):
         world.barrier()
@@ -25,7 +25,7 @@ def measure_clocks(world: World, now: Callable[[], int] = time.time_ns) -> list[
 
 
 def judge_clocks(offsets: Sequence[float], hosts: Sequence[str]) -> Check:
-    """offsets, hosts [W]: seconds ahead of rank 0, and where each rank runs."""
+    """offsets, hosts [W]: seconds by which each rank's clock is ahead of rank 0's, and the rank's host."""
     first, last = int(np.argmax(offsets)), int(np.argmin(offsets))
     apart = offsets[first] - offsets[last]
     if apart <= WORTH_SAYING:
@@ -37,5 +37,5 @@ def judge_clocks(offsets: Sequence[float], hosts: Sequence[str]) -> Check:
     )
     remedy = "run chrony or ntpd on every host"
     if apart > TOO_FAR:
-        return red("clocks", f"{says}: torchrun may take the host for dead", remedy)
-    return yellow("clocks", f"{says}: metrics and logs of the two will not line up", remedy)
+        return red("clocks", f"{says}: torchrun may take that host for dead", remedy)
+    return yellow("clocks", f"{says}: times in the metrics and logs of the two will not agree", remedy)

@@ -1,4 +1,4 @@
-"""What the system lets a process have: open files, shared memory, ports."""
+"""Checks of the system's limits: open files, shared memory, ports."""
 
 import errno
 import os
@@ -10,19 +10,20 @@ from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.plan.units import show_bytes
 
 SHM = Path("/dev/shm")
-FILES = 256  # of Python, torch and the run itself
-FILES_A_WORKER = 16  # its queues, and the shared memory of the batches on their way
+FILES = 256  # that Python, torch and the run itself open
+FILES_A_WORKER = 16  # its queues, and the shared memory of its batches
 FILES_A_RANK = 4  # sockets to each other rank
-READ_AHEAD = 3  # batches of a worker: two waiting and one in the making
+READ_AHEAD = 3  # batches of a worker: two that wait, and the one that it is making
 
 
 def check_files(*, workers: int, ranks: int) -> Check:
+    """workers: of this rank; ranks: of the job."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return judge_files(soft, hard, FILES + FILES_A_WORKER * workers + FILES_A_RANK * ranks)
 
 
 def judge_files(soft: int, hard: int, need: int) -> Check:
-    """Limits of open files, and an upper estimate of how many the job opens; -1 is no limit."""
+    """soft, hard: the limits of open files, -1 where there is none; need: how many the job opens at most."""
     if soft == resource.RLIM_INFINITY or soft >= need:
         return green("open files", f"at most {'any number' if soft < 0 else soft}, some {need} needed")
     says = f"at most {soft} (ulimit -n), some {need} needed"
@@ -32,7 +33,7 @@ def judge_files(soft: int, hard: int, need: int) -> Check:
 
 
 def check_shared_memory(*, batch_bytes: int, workers: int, ranks: int, shm: Path = SHM) -> Check:
-    """batch_bytes: of one rank's batch; ranks: on this machine. Batches travel from workers through it."""
+    """Batches go through it. batch_bytes: of a rank's batch; workers: of a rank; ranks: of this machine."""
     if not shm.exists():
         return red("shared memory", f"{shm} does not exist", f"mount a tmpfs at {shm}, or set data.workers=0")
     space = os.statvfs(shm)
@@ -40,6 +41,7 @@ def check_shared_memory(*, batch_bytes: int, workers: int, ranks: int, shm: Path
 
 
 def judge_shared_memory(free: int, need: int) -> Check:
+    """free, need: bytes."""
     says = f"{show_bytes(free)} free in {SHM}, {show_bytes(need)} needed for batches of loader workers"
     if need == 0:
         return green("shared memory", f"{show_bytes(free)} free in {SHM}, none needed without loader workers")
@@ -50,12 +52,12 @@ def judge_shared_memory(free: int, need: int) -> Check:
         )
         return red("shared memory", says, remedy)
     if free < 2 * need:
-        return yellow("shared memory", says, "make it twice as large, for other programs use it too")
+        return yellow("shared memory", says, "make it twice as large: other programs use it too")
     return green("shared memory", says)
 
 
 def check_metrics_port(bind: str, port: int | None, *, rank: int) -> Check:
-    """port + rank must be free on this machine, else training goes on without; rank: the local one."""
+    """The port must be free, or training goes on without metrics. rank: LOCAL_RANK, added to the port."""
     if port is None:
         return green("metrics port", "off, metrics.port is null")
     if port == 0:

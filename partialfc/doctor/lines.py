@@ -12,7 +12,7 @@ LEVEL_WIDTH = 8
 
 
 def describe(report: Report, *, colour: bool) -> str:
-    """A line a check and level, the ranks named where others found something else, and a last line."""
+    """A line for each check and level, with its ranks where not all agree, and a last line of counts."""
     made = _made_by(report)
     lines = [_line(finding, made[finding.check.name], colour=colour) for finding in worth_showing(report)]
     return "\n".join([*lines, _verdict(report)])
@@ -25,7 +25,10 @@ def to_dict(report: Report) -> dict[str, Any]:
 
 
 def worth_showing(report: Report) -> list[Finding]:
-    """Of each check what is not green, by level, in the words of the first rank; else its green line."""
+    """Of each check a finding for each level that is not green, the worst first; else the green one.
+
+    Where ranks have the same level with other words, those of the first rank are shown.
+    """
     shown = []
     for name in dict.fromkeys(each.check.name for each in report.findings):
         levels: dict[Level, list[Finding]] = {}
@@ -40,7 +43,7 @@ def worth_showing(report: Report) -> list[Finding]:
 
 
 def _made_by(report: Report) -> dict[str, set[int]]:
-    """The ranks that made each check."""
+    """By check, the ranks that made it."""
     made: dict[str, set[int]] = {}
     for each in report.findings:
         made.setdefault(each.check.name, set()).update(each.ranks)

@@ -1,4 +1,4 @@
-"""Latency and bandwidth of the collectives between ranks, measured with the head's own."""
+"""Latency and bandwidth between ranks, measured with the collectives that the head calls."""
 
 import statistics
 import time
@@ -10,18 +10,18 @@ from torch import Tensor
 
 from partialfc.distributed.world import World
 
-SMALL, FIRST = 1 << 10, 1 << 16  # bytes: for latency; then from here up for bandwidth
-LARGEST = 1 << 26  # bytes that a collective takes or gives on a rank
+SMALL, FIRST = 1 << 10, 1 << 16  # bytes: for the latency, and the smallest for the bandwidth
+LARGEST = 1 << 26  # bytes that a collective takes or gives on a rank, at most
 GROWTH = 4
 ROUNDS = 5
-LONG_ENOUGH = 0.2  # seconds of one collective: a larger one tells nothing new
+LONG_ENOUGH = 0.2  # seconds of one collective: there is no need to measure a larger one
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Of a collective: seconds that it takes whatever its size, and bytes a second out of each rank.
+    """Of a collective: latency, seconds that it takes at any size; bandwidth, bytes a second out of a rank.
 
-    Bytes count as for a ring, as in plan/communication.py, whatever the backend really sends.
+    Bytes are counted as a ring sends them, as in plan/communication.py, whatever the backend really sends.
     """
 
     latency: float
@@ -33,14 +33,14 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What joins the ranks, as slow as the slowest of them found it."""
+    """The connection between ranks, as the slowest of them measured it."""
 
     all_reduce: Rate
     all_gather: Rate
 
 
 def measure_link(world: World, device: torch.device) -> Link:
-    """Collective. Grows the messages until one takes long, so a slow link takes seconds too."""
+    """Collective. Messages grow until one takes LONG_ENOUGH, so that a slow link takes only seconds too."""
     once = (world.size - 1) / world.size
 
     def gather(values: Tensor) -> object:
@@ -55,7 +55,7 @@ def measure_link(world: World, device: torch.device) -> Link:
 def _rate(
     world: World, device: torch.device, call: Callable[[Tensor], object], *, sent: float, most: int
 ) -> Rate:
-    """sent: bytes that leave a rank for each byte that goes into the call, of which there are `most`."""
+    """sent: bytes that leave a rank for each byte that goes in; most: bytes that go into a call at most."""
     latency = _seconds(world, device, call, SMALL)
     size = FIRST
     seconds = _seconds(world, device, call, size)
@@ -66,7 +66,7 @@ def _rate(
 
 
 def _seconds(world: World, device: torch.device, call: Callable[[Tensor], object], size: int) -> float:
-    """The median over rounds of what the slowest rank took; the same on every rank."""
+    """Collective: the median over rounds of the slowest rank's seconds; equal on every rank."""
     values = torch.zeros(size // 4, device=device)
     times = []
     for _ in range(ROUNDS):
@@ -77,6 +77,6 @@ def _seconds(world: World, device: torch.device, call: Callable[[Tensor], object
             torch.cuda.synchronize(device)
         own = round((time.perf_counter() - began) * 1e9)
         times.append(int(world.gather_integers([own]).max()) / 1e9)
-        if sum(times) > ROUNDS * LONG_ENOUGH:  # agreed, for every rank has the same times
+        if sum(times) > ROUNDS * LONG_ENOUGH:  # on every rank alike, for all have the same times
             break
     return statistics.median(times)

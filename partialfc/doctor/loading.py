@@ -1,4 +1,4 @@
-"""Whether the loader keeps up with training."""
+"""Checks whether the loader is fast enough for training."""
 
 import math
 import time
@@ -7,11 +7,11 @@ from partialfc.data.loading.loader import Loader
 from partialfc.doctor.check import Check, Level, green, red, yellow
 from partialfc.doctor.cost import Waiting
 
-SPARE = 1.1  # what a worker does in one minute it may not in the next
+SPARE = 1.1  # more workers than needed on average, for a worker is not always as fast
 
 
 def loading_rate(loader: Loader, *, seconds: float) -> float:
-    """Images a second that come out of a loader which nothing holds up. Closes it. Raises DataError."""
+    """Images a second that the loader gives when nothing else runs. Closes it. Raises DataError."""
     try:
         next(loader)
         began, images = time.perf_counter(), 0
@@ -25,10 +25,10 @@ def loading_rate(loader: Loader, *, seconds: float) -> float:
 def judge_loading(
     rate: float, *, workers: int, batch: int, compute: float, steps: int, cores: int, ranks: int
 ) -> Check:
-    """rate: images a second of a rank's `workers` workers together. batch: of one rank in a step, which
-    computes for `compute` seconds; cores: of the machine that `ranks` ranks share.
+    """rate: images a second of all `workers` of a rank; batch: images of one rank in a step.
 
-    Without workers a step decodes before it computes; with them, while the one before computes.
+    compute: seconds that a step computes; cores: of the machine; ranks: on the machine. Without workers a
+    step first decodes and then computes; with them, decoding and computing go on at the same time.
     """
     need, each = batch / compute, rate / max(workers, 1)
     decoding = batch / rate

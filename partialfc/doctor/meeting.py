@@ -1,6 +1,6 @@
-"""How ranks find each other and tell what they found, through the rendezvous' store and not the network.
+"""How ranks exchange texts through the store of the rendezvous, without a process group.
 
-So a rank that cannot exchange tensors still says why, and one that is missing is named after a timeout.
+So a rank that cannot exchange tensors can still say why, and a missing rank is named after a timeout.
 """
 
 import os
@@ -18,11 +18,14 @@ from partialfc.distributed.torchrun import LAUNCHED
 from partialfc.distributed.world import World
 from partialfc.errors import DistributedError
 
-LEAVING = 10.0  # seconds
+LEAVING = 10.0  # seconds that rank 0 waits for the others at the end
 
 
 class Meeting:
-    """The ranks that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT speak of; without them one rank alone."""
+    """The ranks of RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, or without those one rank alone.
+
+    timeout: seconds to wait for another rank. Raises DistributedError where the store cannot be reached.
+    """
 
     def __init__(self, *, timeout: float, environment: Mapping[str, str] = os.environ) -> None:
         self.rank, self.size = 0, 1
@@ -51,13 +54,14 @@ class Meeting:
         self._store = PrefixStore(f"partialfc/doctor/{attempt}", store)
 
     def tell(self, subject: str, text: str) -> None:
+        """Let the other ranks know this rank's text about the subject."""
         if self._store is not None:
             self._store.set(f"{subject}/{self.rank}", text)
 
     def hear(self, subject: str, own: str) -> list[str | None]:
-        """What every rank told about it, in the order of ranks; None of those silent until the timeout.
+        """What every rank told about the subject, by rank; None for one that told nothing until the timeout.
 
-        For those that the roll call missed there is no further wait.
+        own: what this rank told. A rank that was absent at the roll call is not waited for again.
         """
         if self._store is None:
             return [own]
@@ -66,7 +70,7 @@ class Meeting:
         return [self._read(f"{subject}/{rank}", deadline) for rank, deadline in enumerate(deadlines)]
 
     def hear_first(self, subject: str, *, seconds: float) -> str:
-        """What rank 0 told about it; DistributedError after so many seconds."""
+        """What rank 0 told about the subject. Raises DistributedError after so many seconds without it."""
         assert self._store is not None
         said = self._read(f"{subject}/0", time.monotonic() + seconds)
         if said is None:
@@ -77,7 +81,7 @@ class Meeting:
         return said
 
     def absent(self) -> list[int]:
-        """The roll call: the ranks that did not arrive until the timeout. DistributedError without rank 0."""
+        """The roll call: the ranks that did not arrive in time. Raises DistributedError if rank 0 is one."""
         self.tell("arrived", "yes")
         said = self.hear("arrived", "yes")
         self._absent = [rank for rank, each in enumerate(said) if each is None]
@@ -89,13 +93,13 @@ class Meeting:
         return self._absent
 
     def wait_for_all(self, moment: str) -> None:
-        """Until every rank that arrived is at the moment too, or has passed it; not beyond the timeout."""
+        """Wait until every rank that arrived has called this or `pass_by` for the moment, or timed out."""
         self.pass_by(moment)
         if self._store is not None:
             self._read(f"{moment}/all", time.monotonic() + self.timeout)
 
     def pass_by(self, *moments: str) -> None:
-        """The others need not wait for this rank there, any more."""
+        """Let the others wait no longer for this rank at these moments."""
         if self._store is None:
             return
         for moment in set(moments) - self._reached:
@@ -104,7 +108,7 @@ class Meeting:
                 self._store.set(f"{moment}/all", "yes")
 
     def leave(self, present: Sequence[int]) -> None:
-        """Rank 0, which may keep the store, goes after those that are present."""
+        """Rank 0 leaves after the ranks that are present, because the store may be in its process."""
         self.tell("left", "yes")
         if self.rank == 0 and self._store is not None:
             deadline = time.monotonic() + LEAVING
@@ -113,7 +117,7 @@ class Meeting:
 
     @contextmanager
     def world(self, device: torch.device) -> Iterator[World]:
-        """Collective: the process group of all ranks, as training makes it. Raises DistributedError."""
+        """Collective: join the process group of all ranks, as training does. Raises DistributedError."""
         assert self._store is not None
         group = joined_group(
             device,
@@ -132,11 +136,12 @@ class Meeting:
             yield World.of()
 
     def _read(self, key: str, deadline: float) -> str | None:
+        """The text under the key once it is there; None where it is not by the deadline."""
         assert self._store is not None
         left = max(0.01, deadline - time.monotonic())
         try:
             self._store.wait([key], timedelta(seconds=left))
             said: bytes = self._store.get(key)
             return said.decode()
-        except RuntimeError:  # torch's DistStoreError: nothing came, or the store is gone
+        except RuntimeError:  # torch's DistStoreError: the time is over, or the store has ended
             return None

@@ -1,4 +1,4 @@
-"""Whether a rank's part of the job fits its memory."""
+"""Checks whether a rank's part of the job fits its memory."""
 
 from pathlib import Path, PurePosixPath
 
@@ -10,13 +10,13 @@ from partialfc.plan.advice import alternatives
 from partialfc.plan.describe import options
 from partialfc.plan.units import show_bytes
 
-TIGHT = 0.9  # of the memory: the allocator's own needs and other programs come on top
+TIGHT = 0.9  # share of the memory that may be planned for; the allocator and other programs need some
 CGROUPS = Path("/sys/fs/cgroup")
 NO_LIMIT = 1 << 62
 
 
 def available(device: torch.device, *, ranks: int) -> int:
-    """Bytes that one of `ranks` ranks on this machine may take of its GPU, or of the host's memory."""
+    """Bytes that one of this machine's `ranks` ranks can have: of its own GPU, or its share of the host's."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(device)[0]
@@ -25,7 +25,7 @@ def available(device: torch.device, *, ranks: int) -> int:
 
 
 def judge_memory(setting: Setting, *, backbone: int, available: int, with_activations: bool) -> Check:
-    """backbone: bytes of the network, its gradients and optimizer, and what a batch adds where measured."""
+    """backbone: bytes of the network, its gradients and optimizer, and with_activations also of a batch's."""
     head = memory_of(setting).total
     network = "backbone" if with_activations else "backbone without its activations"
     says = (
@@ -41,7 +41,7 @@ def judge_memory(setting: Setting, *, backbone: int, available: int, with_activa
 
 
 def _remedy(setting: Setting, room: int) -> str:
-    """The mildest change that fits, in the words of `partialfc plan`."""
+    """The smallest change that fits, as options of `partialfc plan`."""
     if room > 0:
         for each in alternatives(setting, room):
             if each.fits:
@@ -50,6 +50,7 @@ def _remedy(setting: Setting, room: int) -> str:
 
 
 def _system() -> int:
+    """Bytes of the host's memory that programs can still get."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
@@ -57,10 +58,11 @@ def _system() -> int:
 
 
 def cgroup_room(root: Path, own: str) -> int:
-    """Bytes that the limits of a container or a batch job leave, the narrowest from the own group upwards.
+    """Bytes that the limits of a container or a batch job leave: the least of this group and those above it.
 
-    root: where the groups are mounted; own: /proc/self/cgroup, "number:controllers:path" a line. A container
-    may see its own group as the root, so a group that is not there has no limit of its own.
+    root: where the control groups are mounted; own: the text of /proc/self/cgroup, with lines
+    "number:controllers:path". A container may see its own group as the root; one that is not there has no
+    limit.
     """
     room = NO_LIMIT
     for line in own.splitlines():
@@ -77,7 +79,7 @@ def cgroup_room(root: Path, own: str) -> int:
 
 
 def _room(group: Path, limit: str, usage: str, reclaimable: str) -> int:
-    """Of one group; file pages that can be given back do not count as taken."""
+    """What one group's limit leaves; the file cache, which can be freed, does not count as used."""
     try:
         most = (group / limit).read_text().strip()
         taken = int((group / usage).read_text())

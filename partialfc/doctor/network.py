@@ -1,4 +1,4 @@
-"""What communication costs a step, and the run, over a measured link."""
+"""What communication over the measured link costs a step and the run."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ BUCKET = 25 << 20  # bytes of gradients that DistributedDataParallel reduces at 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step computes: seconds in all, and of them in the last micro-batch's backward pass."""
+    """Seconds that one step computes: in all, and in the backward pass of the last micro-batch."""
 
     compute: float
     backward: float
 
 
 def head_seconds(setting: Setting, link: Link) -> float:
-    """Of the head's collectives in a step."""
+    """Seconds of the head's collectives in a step."""
     planned = communication_of(setting, bandwidth=1.0, latency=0.0)
     rates = {"all_gather": link.all_gather}
     return sum(
@@ -31,21 +31,21 @@ def head_seconds(setting: Setting, link: Link) -> float:
 
 
 def gradient_seconds(bytes: int, ranks: int, link: Link) -> float:
-    """Of the all-reduce of the backbone's gradients, once a step, in buckets."""
+    """Seconds of the all-reduce of the backbone's gradients, once a step and in buckets."""
     buckets = -(-bytes // BUCKET)
     sent = 2 * (ranks - 1) / ranks * bytes
     return buckets * link.all_reduce.latency + sent / link.all_reduce.bandwidth
 
 
 def judge_link(link: Link) -> Check:
-    """Without a job only the figures: what is slow depends on what is sent."""
+    """Only the figures: without a job nothing says how much will be sent."""
     return green("link", describe(link))
 
 
 def judge_communication(
     link: Link, setting: Setting, *, gradients: int, step: Step, steps: int, backend: str
 ) -> Check:
-    """gradients: bytes of the backbone's. Of their exchange counts what the backward pass does not hide."""
+    """gradients: bytes. Their exchange counts as far as it takes longer than the backward pass beside it."""
     head = head_seconds(setting, link)
     reduce = gradient_seconds(gradients, setting.gpus, link)
     wait = Waiting(step.compute, head + max(0.0, reduce - step.backward), steps)
@@ -65,6 +65,7 @@ def judge_communication(
 
 
 def describe(link: Link) -> str:
+    """Latency and bandwidth of each collective."""
     parts = [
         f"{name} {show_seconds(rate.latency)} and {show_bytes(rate.bandwidth)}/s"
         for name, rate in (("all-reduce", link.all_reduce), ("all-gather", link.all_gather))

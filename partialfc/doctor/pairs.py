@@ -1,4 +1,4 @@
-"""The verification sets."""
+"""Checks of the verification sets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +12,10 @@ SAMPLE = 32
 
 
 def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int) -> Check:
-    """Every set is read whole and a sample of its images decoded."""
+    """Read every set whole, and decode some of its images."""
     name = "verification"
     if not sets:
-        return green(name, "no sets, so nothing will say how good the embedding is")
+        return green(name, "no sets, so the run will not say how good its embedding is")
     read = {}
     for key, path in sets.items():
         try:
@@ -23,7 +23,7 @@ def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int) -> Check
             _decode_sample(read[key], channels)
         except DataError as error:
             return red(
-                name, f"verification.sets.{key}: {path}: {error}", "copy the file anew, or name another"
+                name, f"verification.sets.{key}: {path}: {error}", "copy the file again, or name another"
             )
         if len(read[key].same) < folds:
             return red(

@@ -1,4 +1,4 @@
-"""What a rank finds out by itself, before it talks to others."""
+"""The checks that a rank makes alone, without any other."""
 
 import os
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ from partialfc.training.build.schedule import total_steps
 from partialfc.training.requirements import require_sample_each
 
 SECONDS = 3.0  # of each measurement
-STEP, LOADING = "step", "loading"  # what the ranks begin together
+STEP, LOADING = "step", "loading"  # the measurements that all ranks begin at the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one rank tells rank 0. classes, steps and training are None where no job says them."""
+    """What one rank tells rank 0. classes, steps and training are None where there is no job to say them."""
 
     host: str
     versions: dict[str, str]
@@ -51,7 +51,7 @@ class Found:
 
 
 def examine_rank(config: Config | None, meeting: Meeting, *, quick: bool) -> Found:
-    """Every check that needs no other rank; a machine's data and disks are left to its first rank."""
+    """Every check that needs no other rank. Of each machine only its first rank checks data and disks."""
     ranks = meeting.size
     if config is not None and config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
@@ -78,10 +78,10 @@ def _examine_job(
     found = _with(found, check)
     try:
         found = _measure(config, found, source, device, meeting, quick=quick)
-    except Exception as error:  # what no check foresees must not keep the others waiting
+    except Exception as error:  # an unforeseen one: other ranks must not wait for this one
         found = _with(found, failed("job", error))
     meeting.pass_by(STEP, LOADING)
-    if is_first := local_rank() == 0:  # after what is timed, for decoding takes cores from the others
+    if is_first := local_rank() == 0:  # after what is timed, for decoding needs the cores
         found = _with(found, *_data(config, source), *_run(config, found.classes))
     if is_first and found.training is not None:
         found = _with(found, *_disks(config, found.training, source, quick=quick))
@@ -97,7 +97,7 @@ def _measure(
     *,
     quick: bool,
 ) -> Found:
-    """Memory and, unless quick, times: of the ranks of a machine together, as they will run."""
+    """Memory and, unless quick, times, with all ranks of the machine at work at once, as in the run."""
     classes = config.data.num_classes or (source.num_classes if source else None)
     if classes is None:
         return found
@@ -205,7 +205,7 @@ def _loading(
 
 def _disks(config: Config, training: Training, source: Source | None, *, quick: bool) -> Iterator[Check]:
     section, folder = config.checkpoint, config.run.dir
-    count = section.keep_last + section.keep_best + 1  # the one being written is there beside those kept
+    count = section.keep_last + section.keep_best + 1  # one more while it is being written
     yield attempt("disk space", lambda: disk.check_room(folder, checkpoint=training.checkpoint, count=count))
     steps: float | None = section.every_steps
     if steps is None and source is not None:

@@ -1,4 +1,4 @@
-"""Whether the run's folder can be one, and whether the run can go on from what lies there."""
+"""Checks of the run's folder: can it be written to, and can the run resume from what is in it?"""
 
 import os
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from partialfc.distributed.world import World
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.training.run_folder import differences
 
-SHAPING = ("backbone.name ", "backbone.embedding_size ", "optimizer.name ")  # what tensors there are
+SHAPING = ("backbone.name ", "backbone.embedding_size ", "optimizer.name ")  # they decide on the tensors
 
 
 def check_run_folder(folder: Path) -> Check:
@@ -19,7 +19,7 @@ def check_run_folder(folder: Path) -> Check:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     remedy = "choose another run.dir"
     if not existing.is_dir():
-        return red("run folder", f"{existing} is no folder", remedy)
+        return red("run folder", f"{existing} is not a folder", remedy)
     if not os.access(existing, os.W_OK):
         return red("run folder", f"{existing} cannot be written to", remedy)
     return green(
@@ -28,9 +28,10 @@ def check_run_folder(folder: Path) -> Check:
 
 
 def check_resume(folder: Path, how: str, *, classes: int, config: Mapping[str, Any]) -> Check:
-    """folder: run.dir; how: checkpoint.resume; config: as it is saved. Reads the checkpoint, all of it.
+    """Read the whole checkpoint that the run would resume from, and compare its settings with those of now.
 
-    Raises CheckpointError where the one that is asked for is missing or damaged.
+    folder: run.dir; how: checkpoint.resume; classes: of this run; config: this run's, as it would be saved.
+    Raises CheckpointError where a checkpoint that is asked for is missing or damaged.
     """
     kept = CheckpointFolder(folder / "checkpoints", World(None, 0, 1))
     newest = None if how not in ("auto", "never") else kept.newest_whole()
@@ -42,17 +43,17 @@ def check_resume(folder: Path, how: str, *, classes: int, config: Mapping[str, A
         )
     checkpoint = newest if how in ("auto", "never") else find_checkpoint(Path(how))
     if checkpoint is None:
-        return green("resume", "starts anew")
+        return green("resume", "starts from the beginning")
     return judge_resume(checkpoint.name, read_state(checkpoint), classes=classes, config=config)
 
 
 def judge_resume(name: str, state: Mapping[str, Any], *, classes: int, config: Mapping[str, Any]) -> Check:
-    """state: the checkpoint's; classes: of this run."""
+    """name, state: of the checkpoint; classes, config: of this run."""
     changed = differences(state["config"], config)
     fatal = [change for change in changed if change.startswith(SHAPING)]
     if state["num_classes"] != classes:
         fatal.append(f"number of classes {state['num_classes']:,} -> {classes:,}")
-    remedy = "set them as they were, or start anew in another run.dir"
+    remedy = "set them as they were, or start in another run.dir"
     if fatal:
         return red("resume", f"{name} is of another run: {'; '.join(fatal)}", remedy)
     if changed:

@@ -1,4 +1,4 @@
-"""What is installed, and whether the head's kernels compile."""
+"""Checks of what is installed: the same versions on every rank, and a compiler for the head's kernels."""
 
 import importlib.metadata
 import platform
@@ -18,7 +18,7 @@ OPTIONAL = {"dali": "nvidia-dali-cuda120"}
 
 
 def versions() -> dict[str, str]:
-    """Of all that decides how ranks behave, by name; an optional package only where it is installed."""
+    """By name, the versions that decide how a rank behaves; of an optional package only where installed."""
     found = {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
@@ -33,9 +33,9 @@ def versions() -> dict[str, str]:
 
 
 def judge_versions(by_rank: Mapping[int, Mapping[str, str]]) -> Check:
-    """Ranks that run other code than rank 0 may wait for each other for ever, or train something else.
+    """Ranks with other versions than rank 0 may wait for each other for ever, or compute something else.
 
-    by_rank: of the ranks that answered, rank 0 among them.
+    by_rank: the versions of each rank that answered, rank 0 included.
     """
     first = by_rank[0]
     for rank, other in by_rank.items():
@@ -45,17 +45,17 @@ def judge_versions(by_rank: Mapping[int, Mapping[str, str]]) -> Check:
                     "versions",
                     f"{name} is {other.get(name, 'missing')} on rank {rank}, "
                     f"but {first.get(name, 'missing')} on rank 0",
-                    "install the same versions on every node, or run one image",
+                    "install the same versions on every node, or run the same image",
                 )
     return green("versions", ", ".join(f"{name} {version}" for name, version in first.items()))
 
 
 def check_compile(device: torch.device) -> Check:
-    """Compiles the head's smallest kernel; where that fails, the head runs uncompiled."""
+    """Compile the head's smallest kernel. Where that fails, the head runs uncompiled."""
     began = time.perf_counter()
     rows = torch.ones(8, 16, device=device)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # said below
+        warnings.simplefilter("ignore", RuntimeWarning)  # the check itself reports it
         unit_centres(Stored(rows), None, None, None, torch.float32, torch.empty_like(rows), compiled=True)
     problem = trouble()
     if problem is None:

@@ -1,4 +1,4 @@
-"""How long a training step computes on this device, without communication: measured, in bounded time."""
+"""Measures in bounded time how long a training step computes on this device, without communication."""
 
 import statistics
 import time
@@ -11,15 +11,15 @@ from torch import nn
 
 from partialfc.head.partial_fc import PartialFC
 
-PROBE = 4  # images of the first step; then twice as many, as long as the budget allows
+PROBE = 4  # images of the first step; the next has twice as many, and so on while there is time
 REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneTime:
-    """Of a micro-batch: seconds in all, of them in the backward pass, and bytes that it takes at its peak.
+    """Of a micro-batch: seconds in all, seconds in the backward pass, and bytes of memory at the most.
 
-    measured: how many images the figures come from; they are scaled to the whole batch.
+    measured: how many images were measured; the figures are scaled to the whole batch.
     """
 
     seconds: float
@@ -38,9 +38,9 @@ def time_backbone(
     amp: torch.dtype | None,
     seconds: float,
 ) -> BackboneTime:
-    """Forward and backward pass and update on random images [batch, *shape], at the device's own memory.
+    """Measure forward pass, backward pass and update on random images [batch, *shape].
 
-    Where some steps of the whole batch would take longer than `seconds`, fewer images are measured.
+    Where steps of the whole batch would take longer than `seconds`, fewer images are measured.
     """
     backward = 0.0
 
@@ -59,7 +59,7 @@ def time_backbone(
 
     count = min(batch, PROBE)
     step(count)
-    while step(count) < seconds / (2 * REPEATS) and count < batch:  # so that twice as many fit
+    while step(count) < seconds / (2 * REPEATS) and count < batch:  # there is time for twice as many
         count = min(batch, 2 * count)
     before = _watch_memory(device)
     step(count)
@@ -72,7 +72,7 @@ def time_backbone(
         for tensor in state.values()
         if isinstance(tensor, torch.Tensor)
     )
-    activations = max(0, _peak_memory(device) - before - parameters)  # less the gradients
+    activations = max(0, _peak_memory(device) - before - parameters)  # without the gradients
     return BackboneTime(
         seconds=scale * statistics.median(total for total, _ in times),
         backward=scale * statistics.median(part for _, part in times),
@@ -84,7 +84,7 @@ def time_backbone(
 def time_head(
     head: PartialFC, optimizer: torch.optim.Optimizer, *, samples: int, seconds: float
 ) -> tuple[float, int]:
-    """Seconds of a step on `samples` random embeddings, those of all ranks, and the rows that took part."""
+    """Seconds of a step on `samples` random embeddings, those of all ranks, and how many rows took part."""
     device = head.weight.device
     generator = torch.Generator().manual_seed(0)
 
@@ -116,11 +116,11 @@ def _now(device: torch.device) -> float:
 
 
 def _watch_memory(device: torch.device) -> int:
-    """The bytes in use now, from which on the peak counts anew."""
+    """The bytes in use now; from now on `_peak_memory` counts."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     return _status("VmRSS")
 
 

@@ -1,4 +1,4 @@
-"""The backbone and the head on this rank: whether they fit its memory, and how long a step computes."""
+"""Builds the backbone and the head on this rank: do they fit its memory, and how long does a step compute?"""
 
 from dataclasses import dataclass, replace
 
@@ -19,15 +19,20 @@ from partialfc.training.build.head import build_head
 from partialfc.training.build.optimizers import build_backbone_optimizer, build_head_optimizer
 
 SECONDS = 6.0  # for the backbone, half of it for the head
-ELEMENTS = 1 << 25  # of the participating centres that a measured head has at most,
-STORED = 1 << 28  # and of all its centres; its time is scaled to the job's
+# A head is measured that has at most so many elements in the centres that take part, and in all its centres;
+# its time is scaled to the job's.
+ELEMENTS = 1 << 25
+STORED = 1 << 28
 SMALL = 16  # classes of a head that is only built
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """gradients, checkpoint: bytes of the backbone's, and of all that is saved. compute, backward: seconds of
-    a step, and of a micro-batch's backward pass through the backbone; None where not measured."""
+    """What was found about this rank's part of the training.
+
+    gradients: bytes of the backbone's; checkpoint: bytes of a whole one, of all ranks. compute: seconds of a
+    step; backward: seconds of a micro-batch's backward pass through the backbone; None where not measured.
+    """
 
     gradients: int
     checkpoint: int
@@ -38,7 +43,7 @@ class Training:
 def examine_training(
     config: Config, setting: Setting, device: torch.device, *, quick: bool
 ) -> tuple[list[Check], Training | None]:
-    """Builds the backbone, and where memory allows measures steps on random images; needs no other rank."""
+    """Build the backbone and, unless quick, measure steps on random images where they fit the memory."""
     try:
         room = memory_fit.available(device, ranks=1 if device.type == "cuda" else local_ranks())
         backbone = build_backbone_from(
@@ -52,7 +57,7 @@ def examine_training(
     except Exception as error:
         return [failed("head", error)], None
     parameters = sum(p.nbytes for p in backbone.parameters())
-    kept = parameters * {"sgd": 2, "adamw": 3}[config.optimizer.name]  # with its moments
+    kept = parameters * {"sgd": 2, "adamw": 3}[config.optimizer.name]  # with the optimizer's moments
     training = Training(gradients=parameters, checkpoint=stored_bytes(setting, setting.classes) + kept)
     fits = memory_fit.judge_memory(
         setting, backbone=kept + parameters, available=room, with_activations=False
@@ -99,7 +104,7 @@ def _backbone(
 
 
 def _head(config: Config, setting: Setting, device: torch.device) -> float:
-    """Seconds of a micro-batch's step, of one rank's shard."""
+    """Seconds of a micro-batch's step on one rank's shard."""
     size = setting.embedding
     classes = min(setting.local_classes, int(ELEMENTS / size / setting.sample_rate), STORED // size)
     head = _build_head(config, max(1, classes)).to(device)

@@ -44,7 +44,7 @@ class Family:
 
 _ALL = (
     Family(COUNTER, "partialfc_images_total", "Images that this rank has trained on."),
-    Family(COUNTER, "partialfc_steps_total", "Optimizer steps, those skipped among them.", everywhere=True),
+    Family(COUNTER, "partialfc_steps_total", "Optimizer steps, skipped ones included.", everywhere=True),
     Family(
         COUNTER,
         "partialfc_nonfinite_steps_total",
@@ -62,7 +62,7 @@ _ALL = (
     Family(
         COUNTER,
         "partialfc_collective_bytes_total",
-        "Bytes of the larger tensor that this rank gave to its collectives or got.",
+        "Bytes of the larger tensor that each collective of this rank took or gave.",
         ("collective",),
         COLLECTIVES,
     ),
@@ -127,7 +127,7 @@ _ALL = (
     Family(
         GAUGE,
         "partialfc_straggler_ratio",
-        "The slowest rank's own step time over the median rank's (of two the faster's), waiting left out.",
+        "Step time of the slowest rank over the median rank's (of two: the faster's), both without waiting.",
     ),
     Family(GAUGE, "partialfc_world_size", "Ranks of the run."),
     Family(GAUGE, "partialfc_loader_queue_batches", "Batches that the loader has read ahead."),
@@ -149,7 +149,7 @@ _ALL = (
         GAUGE, "partialfc_checkpoint_bytes", "Size of the last checkpoint, all ranks together; rank 0 only."
     ),
     Family(
-        GAUGE, "partialfc_checkpoint_timestamp_seconds", "Unix time at which the last checkpoint was whole."
+        GAUGE, "partialfc_checkpoint_timestamp_seconds", "Unix time at which the last checkpoint was written."
     ),
     Family(GAUGE, "partialfc_last_step_timestamp_seconds", "Unix time at which the last step ended."),
     Family(GAUGE, "partialfc_running", "1 while the run trains, 0 when it has ended."),

@@ -11,14 +11,14 @@ def test_a_run_folder_that_cannot_be_one_is_red(folder):
     (folder / "file").write_text("")
     for path in (folder / "file", folder / "file" / "run"):
         check = found(quick(folder, run={"dir": str(path)}), "run folder")
-        assert (check.level, check.says) == (Level.RED, f"{folder / 'file'} is no folder")
+        assert (check.level, check.says) == (Level.RED, f"{folder / 'file'} is not a folder")
 
 
 def test_what_a_run_would_go_on_from(folder):
     def resume(*overrides: str) -> Check:
         return found(quick(folder, *overrides), "resume")
 
-    assert resume() == green("resume", "starts anew")
+    assert resume() == green("resume", "starts from the beginning")
     missing = resume("checkpoint.resume=/nope")
     assert missing.level == Level.RED
     assert "/nope: neither a checkpoint nor a run with checkpoints" in missing.says
