@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partialfc.checkpoint import store
 from partialfc.checkpoint.checksums import verify
 from partialfc.checkpoint.kept import superseded, tried_in_order
 from partialfc.checkpoint.state import STATE
+from partialfc.checkpoint.store import read_checkpoint, write_checkpoint
 from partialfc.checkpoint.tensors import Tensors
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError
@@ -39,7 +39,7 @@ class CheckpointFolder:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self.world.barrier()
-        store.write(partial, tensors, state, self.world, num_classes=num_classes)
+        write_checkpoint(partial, tensors, state, self.world, num_classes=num_classes)
         if self.world.rank == 0:
             _sync(partial)
             shutil.rmtree(final, ignore_errors=True)  # there if a resumed run does a step again
@@ -88,8 +88,8 @@ class CheckpointFolder:
         return None
 
     def load(self, checkpoint: Path, tensors: Tensors, *, num_classes: int) -> tuple[dict[str, Any], Tensors]:
-        """Read a verified checkpoint into the tensors; returns and raises what `store.read` does."""
-        return store.read(checkpoint, tensors, self.world, num_classes=num_classes)
+        """Read a verified checkpoint into the tensors; returns and raises what `read_checkpoint` does."""
+        return read_checkpoint(checkpoint, tensors, self.world, num_classes=num_classes)
 
     def _names(self) -> list[str]:
         """The names of the finished checkpoints, in no order."""

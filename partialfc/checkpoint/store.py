@@ -30,7 +30,7 @@ from partialfc.errors import CheckpointError
 from partialfc.files import write_whole
 
 
-def write(
+def write_checkpoint(
     folder: Path, tensors: Tensors, state: Mapping[str, Any], world: World, *, num_classes: int
 ) -> None:
     """Collective: fill an empty folder; state.json is written last.
@@ -52,7 +52,7 @@ def write(
         write_whole(folder / STATE, sealed(document))
 
 
-def read(
+def read_checkpoint(
     checkpoint: Path, tensors: Tensors, world: World, *, num_classes: int
 ) -> tuple[dict[str, Any], Tensors]:
     """Collective: read a verified checkpoint's sharded tensors into those of `tensors`, in place.

@@ -11,11 +11,23 @@ from partialfc.config import Config
 from partialfc.config.plan import planned_setting
 from partialfc.data.sources.source import Source
 from partialfc.distributed.torchrun import local_rank
-from partialfc.doctor import data, devices, disk, limits, loading, software
 from partialfc.doctor.check import Check, attempt, failed
+from partialfc.doctor.data import (
+    check_records,
+    check_source,
+    judge_class_sizes,
+    judge_labels,
+    judge_num_classes,
+    read_labels,
+)
+from partialfc.doctor.devices import check_backend, check_device, cores, local_ranks
+from partialfc.doctor.disk import check_room, check_writing
+from partialfc.doctor.limits import check_files, check_metrics_port, check_shared_memory
+from partialfc.doctor.loading import judge_loading, loading_rate
 from partialfc.doctor.meeting import Meeting
 from partialfc.doctor.pairs import check_pairs
 from partialfc.doctor.resume import check_resume, check_run_folder
+from partialfc.doctor.software import check_compile, versions
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
 from partialfc.training.build.data import build_loader_from, read_training_source
@@ -55,26 +67,26 @@ def examine_rank(config: Config | None, meeting: Meeting, *, quick: bool) -> Fou
     ranks = meeting.size
     if config is not None and config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    check, device = devices.check_device("auto" if config is None else config.train.device)
+    check, device = check_device("auto" if config is None else config.train.device)
     found = Found(
         host=os.uname().nodename,
-        versions=software.versions(),
+        versions=versions(),
         device="cpu" if device is None else device.type,
         checks=(check, *_limits(config, ranks)),
     )
     if device is None:
         return found
-    found = _with(found, attempt("backend", lambda: devices.check_backend(device, ranks)))
+    found = _with(found, attempt("backend", lambda: check_backend(device, ranks)))
     if config is not None:
         return _examine_job(config, found, device, meeting, quick=quick)
-    return found if quick else _with(found, attempt("compile", lambda: software.check_compile(device)))
+    return found if quick else _with(found, attempt("compile", lambda: check_compile(device)))
 
 
 def _examine_job(
     config: Config, found: Found, device: torch.device, meeting: Meeting, *, quick: bool
 ) -> Found:
     path, run_dir = config.data.train, config.run.dir
-    check, source = data.check_source(path, lambda: read_training_source(path, run_dir))
+    check, source = check_source(path, lambda: read_training_source(path, run_dir))
     found = _with(found, check)
     try:
         found = _measure(config, found, source, device, meeting, quick=quick)
@@ -107,7 +119,7 @@ def _measure(
     except ConfigError as error:
         return _with(found, failed("config", error))
     if not quick and (setting.compiled or config.backbone.compile):
-        found = _with(found, attempt("compile", lambda: software.check_compile(device)))
+        found = _with(found, attempt("compile", lambda: check_compile(device)))
     if not quick:
         meeting.wait_for_all(STEP)
     checks, training = examine_training(config, setting, device, quick=quick)
@@ -126,23 +138,23 @@ def _with(found: Found, *checks: Check) -> Found:
 
 def _limits(config: Config | None, ranks: int) -> Iterator[Check]:
     if config is None:
-        yield attempt("open files", lambda: limits.check_files(workers=0, ranks=ranks))
+        yield attempt("open files", lambda: check_files(workers=0, ranks=ranks))
         return
     section = config.data
-    yield attempt("open files", lambda: limits.check_files(workers=section.workers, ranks=ranks))
+    yield attempt("open files", lambda: check_files(workers=section.workers, ranks=ranks))
     image_bytes = section.channels * section.image_size**2
     yield attempt(
         "shared memory",
-        lambda: limits.check_shared_memory(
+        lambda: check_shared_memory(
             batch_bytes=-(-config.train.batch_size // ranks) * image_bytes,
             workers=section.workers,
-            ranks=devices.local_ranks(),
+            ranks=local_ranks(),
         ),
     )
     metrics = config.metrics
     yield attempt(
         "metrics port",
-        lambda: limits.check_metrics_port(metrics.bind, metrics.port, rank=local_rank()),
+        lambda: check_metrics_port(metrics.bind, metrics.port, rank=local_rank()),
     )
 
 
@@ -150,10 +162,8 @@ def _data(config: Config, source: Source | None) -> Iterator[Check]:
     section, verification = config.data, config.verification
     if source is not None:
         asked = section.num_classes
-        yield data.judge_num_classes(asked, source.num_classes)
-        yield attempt(
-            "records", lambda: data.check_records(source, channels=section.channels, seconds=SECONDS)
-        )
+        yield judge_num_classes(asked, source.num_classes)
+        yield attempt("records", lambda: check_records(source, channels=section.channels, seconds=SECONDS))
         yield from _labels(source, asked or source.num_classes)
     yield attempt(
         "verification",
@@ -171,12 +181,12 @@ def _run(config: Config, classes: int | None) -> Iterator[Check]:
 
 def _labels(source: Source, classes: int) -> Iterator[Check]:
     try:
-        labels = data.read_labels(source, seconds=SECONDS)
+        labels = read_labels(source, seconds=SECONDS)
     except Exception as error:
         yield failed("labels", error)
         return
-    yield attempt("labels", lambda: data.judge_labels(labels, source, num_classes=classes))
-    yield attempt("class sizes", lambda: data.judge_class_sizes(labels, num_classes=source.num_classes))
+    yield attempt("labels", lambda: judge_labels(labels, source, num_classes=classes))
+    yield attempt("class sizes", lambda: judge_class_sizes(labels, num_classes=source.num_classes))
 
 
 def _loading(
@@ -192,21 +202,21 @@ def _loading(
         world_size=meeting.size,
         position=0,
     )
-    return loading.judge_loading(
-        loading.loading_rate(loader, seconds=SECONDS),
+    return judge_loading(
+        loading_rate(loader, seconds=SECONDS),
         workers=config.data.workers,
         batch=-(-config.train.samples_per_step // meeting.size),
         compute=compute,
         steps=steps,
-        cores=devices.cores(),
-        ranks=devices.local_ranks(),
+        cores=cores(),
+        ranks=local_ranks(),
     )
 
 
 def _disks(config: Config, training: Training, source: Source | None, *, quick: bool) -> Iterator[Check]:
     section, folder = config.checkpoint, config.run.dir
     count = section.keep_last + section.keep_best + 1  # one more while it is being written
-    yield attempt("disk space", lambda: disk.check_room(folder, checkpoint=training.checkpoint, count=count))
+    yield attempt("disk space", lambda: check_room(folder, checkpoint=training.checkpoint, count=count))
     steps: float | None = section.every_steps
     if steps is None and source is not None:
         steps = (section.every_epochs or 1.0) * len(source) / config.train.samples_per_step
@@ -214,5 +224,5 @@ def _disks(config: Config, training: Training, source: Source | None, *, quick: 
     if not quick:
         yield attempt(
             "disk writing",
-            lambda: disk.check_writing(folder, checkpoint=training.checkpoint, interval=interval),
+            lambda: check_writing(folder, checkpoint=training.checkpoint, interval=interval),
         )

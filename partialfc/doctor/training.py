@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from partialfc.config import Config
-from partialfc.doctor import memory_fit
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
+from partialfc.doctor.memory_fit import available, judge_memory
 from partialfc.doctor.step import BackboneTime, time_backbone, time_head
 from partialfc.head.partial_fc import PartialFC
 from partialfc.plan import Setting
@@ -45,7 +45,7 @@ def examine_training(
 ) -> tuple[list[Check], Training | None]:
     """Build the backbone and, unless quick, measure steps on random images where they fit the memory."""
     try:
-        room = memory_fit.available(device, ranks=1 if device.type == "cuda" else local_ranks())
+        room = available(device, ranks=1 if device.type == "cuda" else local_ranks())
         backbone = build_backbone_from(
             config.backbone, image_size=config.data.image_size, channels=config.data.channels, device=device
         )
@@ -59,14 +59,12 @@ def examine_training(
     parameters = sum(p.nbytes for p in backbone.parameters())
     kept = parameters * {"sgd": 2, "adamw": 3}[config.optimizer.name]  # with the optimizer's moments
     training = Training(gradients=parameters, checkpoint=stored_bytes(setting, setting.classes) + kept)
-    fits = memory_fit.judge_memory(
-        setting, backbone=kept + parameters, available=room, with_activations=False
-    )
+    fits = judge_memory(setting, backbone=kept + parameters, available=room, with_activations=False)
     if quick or fits.level == Level.RED:
         return [fits], training
     try:
         timed = _backbone(config, setting, backbone, optimizer, device)
-        fits = memory_fit.judge_memory(setting, backbone=timed.bytes, available=room, with_activations=True)
+        fits = judge_memory(setting, backbone=timed.bytes, available=room, with_activations=True)
         if fits.level == Level.RED:
             return [fits], training
         head = _head(config, setting, device)
