@@ -1,4 +1,4 @@
-"""A door that scripts go through: `partialfc.trained.load_trained`. It lives in partialfc/deploy."""
+"""The path from which scripts import `load_trained`; the function is in partialfc/deploy/trained.py."""
 
 from partialfc.deploy.trained import Trained, load_trained
 

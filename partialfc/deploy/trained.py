@@ -1,4 +1,4 @@
-"""A trained backbone, out of a checkpoint."""
+"""The trained backbone of a checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from partialfc.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Trained:
-    """A backbone in evaluation mode, and what it takes and gives."""
+    """A trained backbone in evaluation mode, and the sizes of its input and output."""
 
     checkpoint: Path
     step: int

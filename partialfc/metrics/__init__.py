@@ -1,5 +1,4 @@
-"""What a run tells of itself: Prometheus metrics, which any training loop can export, and its log,
-metrics.jsonl.
+"""The metrics of a run: for Prometheus, also out of a training loop of one's own; and its log, metrics.jsonl.
 
 May import `head`, `evaluation`, `distributed`, `files` and `errors`.
 """

@@ -13,7 +13,7 @@ from partialfc.distributed.moments import Moment, moment, passed, seconds_betwee
 
 
 class Observer(Protocol):
-    """What is told the times; on a GPU some steps later, once the GPU has finished them."""
+    """Receives the times; on a GPU some steps later, once the GPU has finished them."""
 
     def phase_took(self, phase: str, seconds: float) -> None:
         """A phase took so long; in a step its parts are added up."""

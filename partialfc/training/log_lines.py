@@ -12,7 +12,7 @@ ANGLE_BINS = 36  # of 5 degrees
 
 
 def measured(state: RunState, *, epoch_samples: int) -> dict[str, Any]:
-    """What is logged about the last step, beside the interval's means. epoch_samples: samples of an epoch."""
+    """What is logged about the last step, besides the interval's means. epoch_samples: of a whole epoch."""
     angles = target_angles(state.head)
     return {
         "epoch": round(state.samples / epoch_samples, 4),
