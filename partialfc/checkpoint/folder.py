@@ -6,7 +6,6 @@ run/checkpoints/best             the name of the best one
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from partialfc.checkpoint.store import read_checkpoint, write_checkpoint
 from partialfc.checkpoint.tensors import Tensors
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError
-from partialfc.files import write_whole
+from partialfc.files import put_in_place, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +40,7 @@ class CheckpointFolder:
         self.world.barrier()
         write_checkpoint(partial, tensors, state, self.world, num_classes=num_classes)
         if self.world.rank == 0:
-            _sync(partial)
-            shutil.rmtree(final, ignore_errors=True)  # there if a resumed run does a step again
-            partial.rename(final)
-            _sync(self.path)
+            put_in_place(partial, final)  # which is there already if a resumed run does a step again
             write_whole(self.path / "latest", final.name)
         self.world.barrier()
         return final
@@ -118,12 +114,3 @@ def _pointer(path: Path) -> str | None:
         return path.read_text().strip()
     except OSError:
         return None
-
-
-def _sync(folder: Path) -> None:
-    """Put the names in a folder on the disk, so that a rename in it survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from partialfc.errors import MissingExtraError
+from partialfc.files import write_whole
 
 METRICS = "metrics.jsonl"
 
@@ -61,9 +62,7 @@ def _drop_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [record for record in read_metrics(path.parent) if record["step"] <= step]
-    beside = path.with_suffix(".new")
-    beside.write_text("".join(json.dumps(record) + "\n" for record in kept))
-    beside.replace(path)
+    write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def _tensorboard_writer(run_dir: Path, start_step: int) -> Any:
