@@ -1,5 +1,6 @@
 """The process group of a job: joined at its start, left at its end."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -33,4 +34,7 @@ def joined_group(device: torch.device, *, timeout: timedelta, **rendezvous: Any)
     try:
         yield
     finally:
+        # The group ends, and with it gloo's threads, only with its last user. A thread that outlives the
+        # interpreter aborts the process when it frees a tensor (pytorch/pytorch#190489).
+        gc.collect()
         dist.destroy_process_group()

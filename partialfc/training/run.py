@@ -24,8 +24,13 @@ def train(config: Config) -> int:
         end_with_launcher()
     timeout = timedelta(seconds=config.train.timeout_seconds)
     with process_group(device, timeout=timeout), run_lock(config.run.dir, World.of()):
-        trainer = Trainer(config, device)
-        world = trainer.world
-        with trainer.running(), naming_failures("a training step", rank=world.rank, size=world.size):
-            trainer.run()
-        return trainer.stopped_by
+        return _run(config, device)
+
+
+def _run(config: Config, device: torch.device) -> int:
+    """The run within its group, all of whose users are gone when this returns."""
+    trainer = Trainer(config, device)
+    world = trainer.world
+    with trainer.running(), naming_failures("a training step", rank=world.rank, size=world.size):
+        trainer.run()
+    return trainer.stopped_by
