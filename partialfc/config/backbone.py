@@ -8,7 +8,7 @@ from partialfc.config.section import ConfigPath, Section
 class BackboneConfig(Section):
     """The network that turns images into embeddings.
 
-    Built by training/build/backbone.py, `build_backbone_from`.
+    Built by training/builders/backbone.py, `build_backbone_from`.
     """
 
     name: str = Field(

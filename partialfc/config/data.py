@@ -16,7 +16,7 @@ def _check_channels(value: object) -> object:
 class AugmentConfig(Section):
     """Random changes to each training image; all are off by default.
 
-    Built by training/build/data.py, `build_loader_from`.
+    Built by training/builders/data.py, `build_loader_from`.
     """
 
     flip: bool = Field(False, description="Mirror left and right with a probability of one half.")
@@ -60,7 +60,7 @@ class AugmentConfig(Section):
 class DataConfig(Section):
     """The training images.
 
-    Built by training/build/data.py, `open_training_source` and `build_loader_from`.
+    Built by training/builders/data.py, `open_training_source` and `build_loader_from`.
     """
 
     train: ConfigPath = Field(description="A RecordIO file (.rec), or a folder with a folder per class.")

@@ -13,8 +13,8 @@ Dtype = Literal["float32", "float64", "bfloat16"]
 class HeadConfig(Section):
     """The sharded classifier: one centre per class.
 
-    Built by training/build/head.py, `build_head`; momentum_dtype and unsampled are for the optimizer of the
-    centres, training/build/optimizers.py, `build_head_optimizer`.
+    Built by training/builders/head.py, `build_head`; momentum_dtype and unsampled are for the optimizer of
+    the centres, training/builders/optimizers.py, `build_head_optimizer`.
     """
 
     margin: MarginConfig = Field(ArcFaceConfig(), description="The margin of the target's logit.")

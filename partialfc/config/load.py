@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from partialfc.config import yaml12
 from partialfc.config.messages import explain
 from partialfc.config.overrides import Override, origin_of
 from partialfc.config.root import Config
 from partialfc.config.shown import shown
+from partialfc.config.yaml12 import dump, load
 from partialfc.errors import ConfigError
 
 
@@ -35,7 +35,7 @@ def _read(path: Path) -> Any:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}") from error
-    content = yaml12.load(text, str(path))
+    content = load(text, str(path))
     return {} if content is None else content
 
 
@@ -65,7 +65,7 @@ def _validate(merged: dict[str, Any], overrides: Sequence[Override], origin: str
 
 def dump_config(config: Config) -> str:
     """YAML with every value, defaults included; load_config makes an equal Config of it."""
-    return yaml12.dump(config.model_dump(mode="json"))
+    return dump(config.model_dump(mode="json"))
 
 
 def config_schema() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from partialfc.config.section import Section, default_variant
 
 
 class _MarginConfig(Section):
-    """What every margin has. Built by training/build/head.py, `build_head`."""
+    """What every margin has. Built by training/builders/head.py, `build_head`."""
 
     name: str  # declared here to come first in a saved config
     scale: float = Field(64.0, gt=0, description="Factor s of the cosine: logits lie between -s and s.")

@@ -12,7 +12,7 @@ MOST_PORTS = 64  # ranks of one node, each with a port of its own
 class MetricsConfig(Section):
     """Prometheus metrics of every rank.
 
-    Built by training/build/metrics.py, `build_metrics` and `publishing`.
+    Built by training/builders/metrics.py, `build_metrics` and `publishing`.
     """
 
     port: int | None = Field(

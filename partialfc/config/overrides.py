@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
-from partialfc.config import yaml12
 from partialfc.config.shown import shown
+from partialfc.config.yaml12 import load as load_yaml
 from partialfc.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ class Override(NamedTuple):
             raise ConfigError(f"{origin}: {key!r} is not a key; write section.key=value")
         if not value.strip():
             raise ConfigError(f"{origin}: has no value; write {key}=null for none")
-        return cls(text, path, yaml12.load(value, origin))
+        return cls(text, path, load_yaml(value, origin))
 
     def apply(self, mapping: dict[str, Any], origin: str) -> dict[str, Any]:
         """A copy of the mapping with the value at the path; what is not on the path is shared with it.

@@ -10,7 +10,7 @@ from partialfc.config.section import Section
 class ScheduleConfig(Section):
     """The learning rate over the run, as a fraction of its peak.
 
-    Built by training/build/schedule.py, `build_schedule`.
+    Built by training/builders/schedule.py, `build_schedule`.
     """
 
     name: Literal["polynomial", "cosine", "constant"] = Field(

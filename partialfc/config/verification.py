@@ -11,7 +11,7 @@ from partialfc.config.section import ConfigPath
 class VerificationConfig(Periodic):
     """Verification on pairs of images during training. It also runs once at the end.
 
-    Built by training/build/verification.py, `build_verification`.
+    Built by training/builders/verification.py, `build_verification`.
     """
 
     at_start: bool = Field(

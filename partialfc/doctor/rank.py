@@ -30,8 +30,8 @@ from partialfc.doctor.resume import check_resume, check_run_folder
 from partialfc.doctor.software import check_compile, versions
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
-from partialfc.training.build.data import build_loader_from, read_training_source
-from partialfc.training.build.schedule import total_steps
+from partialfc.training.builders.data import build_loader_from, read_training_source
+from partialfc.training.builders.schedule import total_steps
 from partialfc.training.requirements import require_sample_each
 
 SECONDS = 3.0  # of each measurement

@@ -14,9 +14,9 @@ from partialfc.head.partial_fc import PartialFC
 from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
-from partialfc.training.build.backbone import autocast_dtype, build_backbone_from
-from partialfc.training.build.head import build_head
-from partialfc.training.build.optimizers import build_backbone_optimizer, build_head_optimizer
+from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
+from partialfc.training.builders.head import build_head
+from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
 
 SECONDS = 6.0  # for the backbone, half of it for the head
 # A head is measured that has at most so many elements in the centres that take part, and in all its centres;

@@ -13,12 +13,12 @@ from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_
 from partialfc.data.images.tensors import normalise
 from partialfc.distributed.world import World
 from partialfc.metrics.run_log import RunLog
-from partialfc.training.build.backbone import autocast_dtype
-from partialfc.training.build.data import build_loader_from, open_training_source, resolve_num_classes
-from partialfc.training.build.metrics import build_metrics, publishing
-from partialfc.training.build.schedule import build_schedule, total_steps
-from partialfc.training.build.state import build_state, seed_rank
-from partialfc.training.build.verification import build_verification
+from partialfc.training.builders.backbone import autocast_dtype
+from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
+from partialfc.training.builders.metrics import build_metrics, publishing
+from partialfc.training.builders.schedule import build_schedule, total_steps
+from partialfc.training.builders.state import build_state, seed_rank
+from partialfc.training.builders.verification import build_verification
 from partialfc.training.due import is_due
 from partialfc.training.interval import Interval
 from partialfc.training.log_lines import introduction, measured, summary

@@ -23,7 +23,7 @@ from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Source
 from partialfc.errors import ConfigError, ImageError, LabelError, MissingExtraError
 from partialfc.metrics.run_log import read_metrics
-from partialfc.training.build.data import build_loader_from
+from partialfc.training.builders.data import build_loader_from
 from partialfc.training.run import train
 from tests import train_cases
 from tests.data.loading.cases import Pictures, Trouble, joined, take

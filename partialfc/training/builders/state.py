@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from partialfc.config import Config
-from partialfc.training.build.backbone import build_backbone_from
-from partialfc.training.build.head import build_head
-from partialfc.training.build.optimizers import build_backbone_optimizer, build_head_optimizer
+from partialfc.training.builders.backbone import build_backbone_from
+from partialfc.training.builders.head import build_head
+from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
 from partialfc.training.requirements import require_samples_to_normalise
 from partialfc.training.run_state import RunState
 
