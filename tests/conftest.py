@@ -17,6 +17,7 @@ import torch.distributed as dist
 
 MAX_WORLD = 4
 TIMEOUT_SECONDS = 120
+PRELOADED = ["tests.train_cases", "partialfc.training.loop"]  # what most functions on ranks import
 
 
 def _serve(connection: Connection) -> None:
@@ -52,7 +53,8 @@ class RankPool:
     """Worker processes that live as long as the test session, so that a test pays no start-up."""
 
     def __init__(self) -> None:
-        self._context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context("forkserver")  # which imports once, not once a worker
+        self._context.set_forkserver_preload(PRELOADED)
         self._workers: list[tuple[Any, Connection]] = []
 
     def _start(self, count: int) -> None:

@@ -1,0 +1,200 @@
+"""Fresh processes without the two seconds of imports: forked from one that has imported torch and partialfc.
+
+A process started here is a process like any other, with its own pid, signals, standard streams and exit status;
+it runs `python -m MODULE` from the first line of the module on. Only the imports are already done. Where a
+test is about a cold start, a launcher or a killed parent it starts the interpreter itself.
+"""
+
+import contextlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+PRELOADED = (
+    "partialfc.cli.app",
+    "partialfc.doctor",
+    "partialfc.evaluation.evaluate",
+    "partialfc.training.loop",
+    "torch.distributed.run",
+)
+LARGEST_REQUEST = 1 << 20
+
+
+class WarmProcess:
+    """A running `python -m MODULE ARGUMENTS`, with the parts of subprocess.Popen that tests use."""
+
+    def __init__(self, connection: socket.socket, pid: int, stdout: Any, stderr: Any) -> None:
+        self._connection = connection
+        self.pid = pid
+        self.stdout = stdout
+        self.stderr = stderr
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, negative for a signal, as of subprocess.Popen."""
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            try:
+                answer = self._connection.recv(64)
+            except TimeoutError as error:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0) from error
+            self.returncode = int(answer)
+            self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(timeout=1e-3)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class WarmPython:
+    """The process that others are forked from. It stays single-threaded, so forking it is safe."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._address = str(Path(self._folder.name) / "socket")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self._address)
+        listener.listen()
+        with listener:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "tests.warm", str(listener.fileno())],
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                cwd=Path(__file__).parents[1],
+            )
+
+    def start(
+        self, module: str, *arguments: object, env: Mapping[str, str], stdout: int, stderr: int, cwd: Path
+    ) -> WarmProcess:
+        """stdout, stderr: file descriptors, or subprocess.PIPE for a text file to read from."""
+        ends, readers, opened = [], [], []
+        for wanted in (stdout, stderr):
+            if wanted == subprocess.PIPE:
+                ours, theirs = os.pipe()
+                opened.append(theirs)
+                ends.append(theirs)
+                readers.append(os.fdopen(ours))
+            else:
+                ends.append(wanted)
+                readers.append(None)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(self._address)
+        request = {
+            "module": module,
+            "arguments": [str(a) for a in arguments],
+            "env": dict(env),
+            "cwd": str(cwd),
+        }
+        socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], ends)
+        for theirs in opened:
+            os.close(theirs)
+        pid = int(connection.makefile("rb", buffering=0).readline())
+        return WarmProcess(connection, pid, *readers)
+
+    def run(
+        self, module: str, *arguments: object, env: Mapping[str, str], cwd: Path
+    ) -> subprocess.CompletedProcess[str]:
+        """To its end; its output goes through files, so that neither stream can fill up."""
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            process = self.start(
+                module, *arguments, env=env, stdout=out.fileno(), stderr=err.fileno(), cwd=cwd
+            )
+            code = process.wait()
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess([module, *map(str, arguments)], code, out.read(), err.read())
+
+    def close(self) -> None:
+        self._server.communicate()  # the end of its standard input ends it
+        self._folder.cleanup()
+
+
+def serve(listener: socket.socket) -> None:
+    """Fork a process for each request, and answer its pid, then its exit status; until stdin ends."""
+    children: dict[int, tuple[int, socket.socket]] = {}  # by pidfd
+    poll = select.poll()
+    for descriptor in (0, listener.fileno()):
+        poll.register(descriptor, select.POLLIN | select.POLLHUP)
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor == 0:
+                return
+            if descriptor == listener.fileno():
+                connection, _ = listener.accept()
+                data, streams = b"", list[int]()
+                while not data.endswith(b"\n"):
+                    part, more, _, _ = socket.recv_fds(connection, LARGEST_REQUEST, 2)
+                    data, streams = data + part, streams + list(more)
+                pid = os.fork()
+                if pid == 0:
+                    become(json.loads(data), streams)
+                for stream in streams:
+                    os.close(stream)
+                handle = os.pidfd_open(pid)
+                poll.register(handle, select.POLLIN)
+                children[handle] = (pid, connection)
+                connection.sendall(b"%d\n" % pid)
+            else:
+                pid, connection = children.pop(descriptor)
+                poll.unregister(descriptor)
+                os.close(descriptor)
+                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                with contextlib.suppress(OSError), connection:
+                    connection.sendall(b"%d" % code)
+
+
+def become(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
+    """In the forked process: take over the streams, and run the module as the interpreter would."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for target, stream in enumerate((nothing, *streams)):
+        os.dup2(stream, target)
+    os.closerange(3, 256)  # the server's own, and other children's
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    sys.path[0] = request["cwd"]
+    sys.argv = [request["module"], *request["arguments"]]
+    code = 1
+    try:
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    import importlib
+
+    for name in PRELOADED:
+        importlib.import_module(name)
+    serve(socket.socket(fileno=int(sys.argv[1])))
