@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 MAX_WORLD = 4
 TIMEOUT_SECONDS = 120
-PRELOADED = ["tests.train_cases", "partialfc.training.loop"]  # what most functions on ranks import
+PRELOADED = ["tests.train_cases", "partialfc.training.run"]  # what most functions on ranks import
 
 
 def _serve(connection: Connection) -> None:

@@ -1,18 +1,16 @@
-"""The `partialfc` command in processes of its own, and torchrun's."""
+"""The `partialfc` command in a process of its own, alone or under torchrun."""
 
 import atexit
 import functools
 import os
 import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.paths import ROOT
 from tests.warm import WarmProcess, WarmPython
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node")
-COLD = (sys.executable, "-m")
 
 
 @functools.cache
@@ -23,23 +21,34 @@ def warm_python() -> WarmPython:
     return python
 
 
-def words(*arguments: object, ranks: int = 0) -> list[str]:
-    """What follows `python -m`: a `partialfc` command, under torchrun where there are ranks."""
-    launcher = [*TORCHRUN, str(ranks), "-m"] if ranks else []
-    return [*launcher, "partialfc", *map(str, arguments)]
-
-
 def call(
-    *arguments: object, ranks: int = 0, cwd: Path = ROOT, **environment: str
+    *arguments: object,
+    ranks: int = 0,
+    torchrun: Sequence[object] = (),
+    cwd: Path = ROOT,
+    environment: dict[str, str] = ENVIRONMENT,
 ) -> subprocess.CompletedProcess[str]:
-    """`partialfc ARGUMENTS` to its end; with ranks, by torchrun, whose workers are new interpreters."""
-    return warm_python().run(*words(*arguments, ranks=ranks), env=ENVIRONMENT | environment, cwd=cwd)
+    """`partialfc ARGUMENTS` to its end. With `ranks`, or with options of it, torchrun starts the ranks."""
+    return warm_python().run(*_words(arguments, ranks, torchrun), env=environment, cwd=cwd)
 
 
 def start(
-    *arguments: object, ranks: int = 0, stdout: int = subprocess.PIPE, stderr: int = 2, **environment: str
+    *arguments: object,
+    ranks: int = 0,
+    torchrun: Sequence[object] = (),
+    stdout: int = subprocess.PIPE,
+    stderr: int = 2,
+    environment: dict[str, str] = ENVIRONMENT,
 ) -> WarmProcess:
-    """`partialfc ARGUMENTS`, running."""
+    """`partialfc ARGUMENTS`, running; stdout and stderr as for subprocess.Popen."""
     return warm_python().start(
-        *words(*arguments, ranks=ranks), env=ENVIRONMENT | environment, stdout=stdout, stderr=stderr, cwd=ROOT
+        *_words(arguments, ranks, torchrun), env=environment, stdout=stdout, stderr=stderr, cwd=ROOT
     )
+
+
+def _words(arguments: Sequence[object], ranks: int, torchrun: Sequence[object]) -> list[object]:
+    """What follows `python -m`. The ranks that torchrun starts are new interpreters, as for users."""
+    if not (ranks or torchrun):
+        return ["partialfc", *arguments]
+    alone = ["--standalone", "--nproc-per-node", ranks] if ranks else []
+    return ["torch.distributed.run", *alone, *torchrun, "-m", "partialfc", *arguments]

@@ -1,8 +1,8 @@
 """Fresh processes without the two seconds of imports: forked from one that has imported torch and partialfc.
 
-A process started here is a process like any other, with its own pid, signals, standard streams and exit status;
-it runs `python -m MODULE` from the first line of the module on. Only the imports are already done. Where a
-test is about a cold start, a launcher or a killed parent it starts the interpreter itself.
+A process started here is a process like any other, with its own pid, signals, standard streams and exit
+status; it runs `python -m MODULE` from the first line of the module on. Only the imports are already done.
+A test that is about the start itself starts a new interpreter.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +25,7 @@ PRELOADED = (
     "partialfc.cli.app",
     "partialfc.doctor",
     "partialfc.evaluation.evaluate",
-    "partialfc.training.loop",
+    "partialfc.training.run",
     "torch.distributed.run",
 )
 LARGEST_REQUEST = 1 << 20
@@ -56,6 +57,13 @@ class WarmProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait(timeout=1e-3)
         return self.returncode
+
+    def communicate(self) -> tuple[str, str]:
+        """All that it still writes to the two pipes, once it has ended."""
+        with ThreadPoolExecutor(2) as pool:
+            out, err = pool.map(lambda pipe: pipe.read(), (self.stdout, self.stderr))
+        self.wait()
+        return out, err
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import partialfc
-from tests.cli.cases import ENVIRONMENT, call
+from tests.processes import ENVIRONMENT, call
 
 
 def test_train_evaluate_report(folder):

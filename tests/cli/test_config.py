@@ -5,8 +5,8 @@ import json
 import yaml
 
 from partialfc.config import Config
-from tests.cli.cases import call
 from tests.paths import ROOT
+from tests.processes import call
 
 
 def test_config_prints_what_a_run_would_use_and_its_schema(folder):

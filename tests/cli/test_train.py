@@ -8,14 +8,14 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import termios
 import time
 
 import pytest
 
 from partialfc.metrics.run_log import read_metrics
-from tests.cli.cases import ENVIRONMENT, call, command, losses
+from tests.cli.cases import losses
+from tests.processes import call, start
 
 
 @pytest.mark.slow
@@ -40,12 +40,7 @@ def test_a_run_killed_under_torchrun_resumes_on_another_number_of_ranks(folder):
 @pytest.mark.slow
 def test_workers_of_a_killed_torchrun_stop_by_themselves(folder):
     """kill -9 of torchrun alone leaves its workers: they save, stop, and the folder is free again."""
-    process = subprocess.Popen(
-        command("train", folder / "config.yaml", "train.steps=100000", ranks=2),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    process = start("train", folder / "config.yaml", "train.steps=100000", ranks=2)
     for line in process.stdout:
         if line.startswith("step 10 "):
             break
@@ -59,12 +54,7 @@ def test_workers_of_a_killed_torchrun_stop_by_themselves(folder):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_exit_code_says_which(folder, number):
     """A cluster preempts, or Ctrl-C: the run stops after the current step, with a checkpoint, and resumes."""
-    process = subprocess.Popen(
-        command("train", folder / "config.yaml", "train.steps=100000"),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    process = start("train", folder / "config.yaml", "train.steps=100000")
     for line in process.stdout:
         if line.startswith("step 20 "):
             break
@@ -100,16 +90,13 @@ def test_two_nodes_train_as_one(folder):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     agents = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
-                *("--node-rank", str(node), "--master-addr", "127.0.0.1", "--master-port", str(port)),
-                *("-m", "partialfc", "train", str(folder / "config.yaml"), "train.steps=4"),
+        start(
+            *("train", folder / "config.yaml", "train.steps=4"),
+            torchrun=[
+                *("--nnodes", "2", "--nproc-per-node", "1", "--node-rank", node),
+                *("--master-addr", "127.0.0.1", "--master-port", port),
             ],
-            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
         )
         for node in range(2)
     ]
@@ -124,11 +111,10 @@ def test_a_terminal_gets_a_bar(folder):
     """On a terminal: one line that moves, with loss, learning rate, speed and time left."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
-    process = subprocess.Popen(
-        command("train", folder / "config.yaml", "train.steps=5", "schedule.warmup_steps=1"),
+    process = start(
+        *("train", folder / "config.yaml", "train.steps=5", "schedule.warmup_steps=1"),
         stdout=theirs,
         stderr=theirs,
-        env=ENVIRONMENT,
     )
     os.close(theirs)
     shown = b""
