@@ -1,7 +1,6 @@
 """Examinations on one rank, and what they found."""
 
 import contextlib
-import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,6 @@ import yaml
 from partialfc.config import Config
 from partialfc.doctor import Check, Report, examine
 from tests import train_cases
-from tests.paths import ROOT
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def examined(config: Config | None, *, quick: bool = False) -> Report:

@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
@@ -11,7 +10,8 @@ from partialfc.config import Config
 from partialfc.doctor import Report, examine
 from partialfc.doctor.check import green
 from partialfc.doctor.rank import Found
-from tests import train_cases
+from tests import processes, train_cases
+from tests.warm import WarmProcess
 
 
 def free_port() -> int:
@@ -34,13 +34,10 @@ def place(rank: int, port: int, *, address: str = "127.0.0.1") -> dict[str, str]
     return {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": address, "MASTER_PORT": str(port)}
 
 
-def start(*arguments: object, environment: dict[str, str], before: tuple[str, ...] = ()) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*before, sys.executable, "-m", "partialfc", "doctor", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
+def start(*arguments: object, **variables: str) -> WarmProcess:
+    """The doctor where the environment has these variables too; both its streams are pipes."""
+    return processes.start(
+        "doctor", *arguments, stderr=subprocess.PIPE, environment=processes.ENVIRONMENT | variables
     )
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import pty
-import subprocess
-import sys
 
 from typer.testing import CliRunner, Result
 
@@ -12,7 +10,8 @@ import partialfc
 from partialfc.cli.app import app
 from partialfc.doctor import Level, describe
 from tests import train_cases
-from tests.doctor.cases import ENVIRONMENT, examined, found, saved_config
+from tests.doctor.cases import examined, found, saved_config
+from tests.processes import start
 
 
 def invoke(*arguments: object) -> Result:
@@ -55,9 +54,9 @@ def test_a_terminal_gets_colours_and_a_file_none(folder):
     config = saved_config(folder, "data.num_classes=10")
     assert "\033[" not in invoke(config, "--quick").stdout
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "partialfc", "doctor", str(config), "--quick"]
-    process = subprocess.run(command, stdout=theirs, env=ENVIRONMENT, check=False)
+    process = start("doctor", config, "--quick", stdout=theirs)
     os.close(theirs)
+    process.wait()
     shown = os.read(ours, 1 << 16)
     os.close(ours)
     assert process.returncode == 1

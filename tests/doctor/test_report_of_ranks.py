@@ -1,8 +1,6 @@
 """One report of several ranks: real processes that meet, miss each other or fall silent."""
 
 import json
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -11,8 +9,8 @@ from partialfc.doctor import Check, Level, describe
 from partialfc.doctor.examine import _together, judge_ranks
 from partialfc.doctor.meeting import Meeting
 from tests import train_cases
-from tests.doctor.cases import ENVIRONMENT
 from tests.doctor.rank_cases import examined, free_port, place, saved_config, start, told
+from tests.processes import call
 
 
 def test_missing_and_silent_ranks_are_red_and_named():
@@ -37,15 +35,7 @@ def test_a_link_that_cannot_be_measured_is_red():
 
 
 def test_two_ranks_under_torchrun_make_one_report(tmp_path):
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    config = saved_config(tmp_path)
-    result = subprocess.run(
-        [sys.executable, *launcher, "-m", "partialfc", "doctor", str(config), "--json"],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        check=False,
-    )
+    result = call("doctor", saved_config(tmp_path), "--json", ranks=2)
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads(result.stdout)
     assert report["ranks"] == 2
@@ -61,10 +51,7 @@ def test_every_rank_exits_with_the_status_of_all(tmp_path):
     """On the second node too, `doctor && train` must not start what rank 0 found to be red."""
     config = saved_config(tmp_path, "data.num_classes=19")  # of 20: only the first rank reads the data
     port = free_port()
-    processes = [
-        start(config, "--quick", environment=ENVIRONMENT | place(rank, port) | {"LOCAL_RANK": str(rank)})
-        for rank in range(2)
-    ]
+    processes = [start(config, "--quick", **place(rank, port), LOCAL_RANK=str(rank)) for rank in range(2)]
     outputs = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [1, 1], outputs
     assert "red     num_classes" in outputs[0][0]
@@ -107,10 +94,7 @@ def test_a_rank_that_falls_silent_is_named(alone_as_rank_0):
 def test_ranks_that_cannot_connect_are_red_with_the_interface_to_set():
     """A wrong interface: they meet at the rendezvous, but have no way to exchange tensors."""
     port = free_port()
-    processes = [
-        start("--quick", environment=ENVIRONMENT | place(rank, port) | {"GLOO_SOCKET_IFNAME": "nosuch0"})
-        for rank in range(2)
-    ]
+    processes = [start("--quick", **place(rank, port), GLOO_SOCKET_IFNAME="nosuch0") for rank in range(2)]
     outputs = [process.communicate() for process in processes]
     assert processes[0].returncode == 1
     assert "red     link" in outputs[0][0]

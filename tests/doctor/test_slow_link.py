@@ -3,11 +3,12 @@
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 
-from tests.doctor.cases import ENVIRONMENT
-from tests.doctor.rank_cases import free_port, place, saved_config, start
+from tests.doctor.rank_cases import free_port, place, saved_config
+from tests.processes import ENVIRONMENT
 
 
 @pytest.fixture
@@ -50,13 +51,12 @@ def test_a_slow_link_between_two_hosts_is_red(slow_link, tmp_path):
     config = saved_config(tmp_path, *options)
     port = free_port()
     processes = [
-        start(
-            config,
-            "--json",
-            environment=ENVIRONMENT
-            | place(rank, port, address="10.97.0.1")
-            | {"GLOO_SOCKET_IFNAME": f"v{rank}"},
-            before=("ip", "netns", "exec", host),
+        subprocess.Popen(
+            ["ip", "netns", "exec", host, sys.executable, "-m", "partialfc", "doctor", config, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT | place(rank, port, address="10.97.0.1") | {"GLOO_SOCKET_IFNAME": f"v{rank}"},
         )
         for rank, host in enumerate(slow_link)
     ]

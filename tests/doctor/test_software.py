@@ -7,7 +7,7 @@ import pytest
 
 from partialfc.doctor import Level
 from partialfc.doctor.software import judge_versions
-from tests.doctor.cases import ENVIRONMENT
+from tests.processes import ENVIRONMENT
 
 
 def test_ranks_with_other_versions_are_red():
