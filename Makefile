@@ -7,6 +7,8 @@ EXTRAS ?= dev
 BIN := .venv/bin
 INSTALLED := .venv/installed-$(EXTRAS)
 GLYPHS := data/glyphs
+# Processes that tests run in: one more than there are cores, as some tests wait for what others compute.
+JOBS ?= $(shell expr $$(nproc) + 1)
 RUN := runs/quickstart
 
 # make monitor: the port of the page (Prometheus's own), rank 0's metrics port (0: any free one), and the run.
@@ -31,7 +33,7 @@ monitor: $(GLYPHS)/train.rec  ## Prometheus, a long quickstart and a page with i
 		--folder runs/prometheus-$(MONITOR_PORT) $(MONITOR_RUN)
 
 test: $(INSTALLED)  ## the whole suite; slow and distributed tests included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 integration: $(INSTALLED)  ## a real Slurm and the container image; as root on Debian it installs what they need
 	tests/integration/install.sh
