@@ -128,8 +128,26 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if workers := getattr(config, "workerinput", {}).get("workercount", 0):
+        items[:] = with_slow_ones_first(items, workers)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+def with_slow_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """For pytest-xdist, which gives each worker an equal run of the items: a share of the slow ones first.
+
+    A slow test that began last would leave the other workers idle.
+    """
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    others = [item for item in items if not item.get_closest_marker("slow")]
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        ordered += slow[worker::workers]
+        missing = len(items) * (worker + 1) // workers - len(ordered)
+        ordered += others[:missing]
+        del others[:missing]
+    return ordered

@@ -65,6 +65,7 @@ def test_a_command_names_the_extra_that_it_needs(
     assert [path.name for path in (run / "run").iterdir()] == ["metrics.jsonl"]
 
 
+@pytest.mark.slow
 def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
     """Trained, verified, packed and planned in a plain installation."""
     missing = ["matplotlib", "fontTools", "tensorboard", "nvidia"]

@@ -34,6 +34,7 @@ def test_a_link_that_cannot_be_measured_is_red():
     assert "IFNAME" not in failed.remedy
 
 
+@pytest.mark.slow
 def test_two_ranks_under_torchrun_make_one_report(tmp_path):
     result = call("doctor", saved_config(tmp_path), "--json", ranks=2)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -76,6 +77,7 @@ def test_more_ranks_than_samples_are_red(tmp_path):
     assert "train.batch_size is 1" in check.says
 
 
+@pytest.mark.slow
 def test_a_rank_that_falls_silent_is_named(alone_as_rank_0):
     """It arrives and then tells nothing: what a rank does that hangs in its own checks."""
     arrivals = []

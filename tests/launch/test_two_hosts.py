@@ -156,6 +156,7 @@ def test_a_missing_config_is_named():
     assert "no config: launch/torchrun.sh CONFIG" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_doctor_really_runs(tmp_path):
     config = write_config(tmp_path / "config.yaml", write_glyphs(tmp_path), tmp_path / "run")
     result = launch(str(config), "--quick", "train.batch_size=1", COMMAND="doctor", NPROC_PER_NODE="2")
@@ -201,6 +202,7 @@ def test_a_second_job_at_the_same_endpoint_is_refused():
     assert f"RDZV_ENDPOINT is {endpoint}, but something listens there already" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_bad_config_is_the_trainers_message(tmp_path):
     """The trainer's own error comes through torchrun, which adds which rank failed."""
     result = launch(str(tmp_path / "missing.yaml"))
