@@ -11,7 +11,7 @@ from partialfc.metrics import FAMILIES, Registry
 from tests.metrics.cases import RANK, samples, text_of
 from tests.paths import ROOT
 
-DOCS = ROOT / "docs" / "metrics.md"
+DOCS = ROOT / "docs" / "reference" / "metrics.md"
 
 
 def fill(registry: Registry) -> None:

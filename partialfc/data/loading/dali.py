@@ -1,7 +1,8 @@
 """The loader that decodes and augments with NVIDIA DALI: on a GPU, or without one on CPU threads.
 
 Reading, checking, order and everything random are those of the plain loader's workers; DALI gets encoded
-images and what was drawn for each, and keeps no state that a resume would need. docs/data.md says more.
+images and what was drawn for each, and keeps no state that a resume would need.
+docs/explanation/data.md says more.
 """
 
 import importlib

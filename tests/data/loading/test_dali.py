@@ -286,4 +286,4 @@ def test_the_cost_without_a_gpu_in_the_docs_is_the_measured_one():
         }
     cases = ("loader 112x112x3", "loader, affine 112x112x3")
     measured = [f"{speed[case, 'partialfc'] / speed[case, 'nvidia-dali-cuda120']:.1f}" for case in cases]
-    assert re.findall(r"([\d.]+) times", (ROOT / "docs" / "data.md").read_text()) == measured
+    assert re.findall(r"([\d.]+) times", (ROOT / "docs" / "explanation" / "data.md").read_text()) == measured
