@@ -56,7 +56,7 @@ def test_an_alert_reads_what_is_exported_and_says_what_to_do(rule):
 
 
 def test_the_table_in_the_docs_is_that_of_the_rules():
-    text = (FOLDER.parents[1] / "docs" / "how-to" / "monitoring.md").read_text()
+    text = (FOLDER.parents[1] / "docs" / "reference" / "alerts.md").read_text()
     told = re.findall(r"^\| `(Partialfc\w+)` \|.*\| (\w+) \|$", text, re.MULTILINE)
     assert told == [(rule["alert"], rule["labels"]["severity"]) for rule in RULES]
 
