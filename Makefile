@@ -17,7 +17,7 @@ METRICS_PORT ?= 0
 MONITOR_RUN ?= configs/quickstart.yaml run.dir=runs/monitor train.steps=4000 train.log_every=10 \
 	verification.every_steps=100
 
-.PHONY: quickstart monitor test integration check format clean
+.PHONY: quickstart monitor test integration check format docs clean
 
 quickstart: $(GLYPHS)/train.rec  ## train two processes on real images, verify on unseen classes
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 \
@@ -44,6 +44,9 @@ check: $(INSTALLED)  ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/docs-installed  ## the documentation as a site, build/docs/index.html; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going --quiet --fresh-env docs build/docs
+
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -51,6 +54,10 @@ format: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[$(EXTRAS)]"
+	touch $@
+
+.venv/docs-installed: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
 clean:

@@ -194,7 +194,7 @@ class PartialFC(ShardedCentres):
 
     @property
     def last_counts(self) -> tuple[int, int]:
-        """How many of this rank's centres took part in the last forward: as positives, as negatives."""
+        """How many of this rank's centres took part in the last forward, as positives and as negatives."""
         targets = self._last_targets  # ascending
         positives = min(len(targets), 1) + int(np.count_nonzero(np.diff(targets)))
         return positives, (len(self.shard) if self._last_rows is None else len(self._last_rows)) - positives

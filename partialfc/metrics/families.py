@@ -20,10 +20,16 @@ COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
 class Family:
     """One metric; each of its samples has the labels `run` and `rank` beside its own `labels`.
 
-    values: values of its one label that are exported from the start. Samples with other values appear when
-        they are first set, and so do gauges.
-    everywhere: a counter that has the same value on every rank, so that its sum over ranks means nothing.
-    tallied: a histogram that gets many values at once.
+    Attributes:
+        kind: counter, gauge, histogram or info.
+        name: As Prometheus shows it.
+        help: One sentence on what it is.
+        labels: The names of its own labels.
+        values: Values of its one label that are exported from the start. Samples with other values appear
+            when they are first set, and so do gauges.
+        buckets: A histogram's upper bounds.
+        everywhere: A counter that has the same value on every rank, so that its sum over ranks means nothing.
+        tallied: A histogram that gets many values at once.
     """
 
     kind: str

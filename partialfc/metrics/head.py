@@ -15,7 +15,7 @@ CollectiveObserver = Callable[[str, int, float], None]
 
 
 class HeadMetrics:
-    """Counts what a head samples and exchanges from now on; `log` adds what has to be read from the device.
+    """Counts what a head samples and exchanges from now on; `log` adds what has to be read from the device::
 
         registry = Registry(run="mine", rank=rank)
         watched = HeadMetrics(registry, head)
