@@ -2,16 +2,11 @@
 
 import os
 import re
-import shlex
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from partialfc.cli import app as cli
 from tests.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -24,6 +19,8 @@ def test_the_library_example_runs_and_learns(tmp_path, ranks):
         example = example.replace(
             "torch.manual_seed(0)\n", "torch.manual_seed(0)\ntorch.distributed.init_process_group('gloo')\n"
         ).replace("head = ", "backbone = torch.nn.parallel.DistributedDataParallel(backbone)\nhead = ", 1)
+        # A thread of gloo that wants the GIL of a Python that is ending aborts the process.
+        example += "import os, sys\nsys.stdout.flush()\nos._exit(0)\n"
     script = tmp_path / "example.py"
     script.write_text(example)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
@@ -41,59 +38,20 @@ def test_the_library_example_runs_and_learns(tmp_path, ranks):
     assert result.stdout.count(f"{centres} centres of {10_000 // max(ranks, 1)} took part") == max(ranks, 1)
 
 
-def write_classes(folder: Path, *, classes: int, images: int) -> None:
-    generator = np.random.default_rng(0)
-    for name in range(classes):
-        (folder / f"class-{name}").mkdir(parents=True)
-        for image in range(images):
-            pixels = generator.integers(256, size=(32, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"class-{name}" / f"{image}.jpg")
+def test_it_is_short():
+    assert len(README.splitlines()) <= 200
 
 
-@pytest.fixture
-def run_shown(monkeypatch, tmp_path, capfd):
-    """`run_shown(line, steps)`: a line of the README at a size for tests, and what it prints."""
-    monkeypatch.chdir(tmp_path)
-    smaller = {"4": "2", "6000": "40", "configs/folder.yaml": str(ROOT / "configs" / "folder.yaml")}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-    def run(line: str, steps: int) -> str:
-        program, *shown = shlex.split(line, comments=True)
-        arguments = [smaller.get(part, part.replace("/path/to", str(tmp_path))) for part in shown]
-        if "train" in arguments:
-            arguments += [f"train.steps={steps}", "train.epochs=null", "schedule.warmup_epochs=null"]
-            arguments += ["train.batch_size=4", "data.workers=0", "metrics.port=null"]
-        if program == "torchrun":
-            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-            code = subprocess.run([*launcher, *arguments], env=environment, check=False).returncode
-        else:
-            monkeypatch.setattr(sys, "argv", [program, *arguments])
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-            code = ended.value.code
-        printed = capfd.readouterr()
-        assert code == 0, printed.err
-        return printed.out
-
-    return run
-
-
-@pytest.mark.slow
-def test_the_commands_for_your_own_images_run_one_after_the_other(run_shown, tmp_path):
-    write_classes(tmp_path / "images", classes=3, images=4)
-    write_classes(tmp_path / "other" / "classes", classes=3, images=6)
-    section = README.split("## Train on your own images")[1].split("\n## ")[0]
-    shown = "".join(re.findall(r"```bash\n(.*?)```", section, flags=re.DOTALL)).splitlines()
-    printed = "".join(run_shown(line, steps=number) for number, line in enumerate(shown, start=1))
-    assert "1 rank on cpu; 1 steps of 4 images" in printed
-    assert re.search(r"2 ranks on cpu; \d steps of 4 images, resumed at step \d", printed)
-    assert "40 pairs, 20 genuine" in printed
-    assert (tmp_path / "runs" / "mine" / "report.png").exists()
-    assert "12 images of 3 classes" in printed
-
-
-def test_every_file_the_readme_names_is_there():
-    for path in re.findall(r"`((?:configs|tests|partialfc|benchmarks|docs)/[\w./-]+)`", README):
-        assert (ROOT / path).exists(), path
-    for path in re.findall(r"\]\(((?!http)[\w./-]+)\)", README):
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize(
+    ("to_add", "place"),
+    [
+        ("a margin", "partialfc/head/margins"),
+        ("a metric", "partialfc/metrics/families.py"),
+        ("a source of images", "partialfc/data/sources"),
+        ("a rule on which checkpoints are kept", "partialfc/checkpoint"),
+    ],
+)
+def test_it_says_where_things_are_added(to_add, place):
+    (row,) = re.findall(rf"^\| {to_add} \| `([^`]+)`", README, flags=re.MULTILINE)
+    assert row.startswith(place)
+    assert (ROOT / row).exists()

@@ -1,0 +1,115 @@
+"""What the documents' commands find when they are run: small data, one trained run, and a folder for a page.
+
+A command runs as it is shown, but smaller: /path/to is the page's folder, processes are 2 at most, and a run
+is a few steps of a small backbone.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from PIL import Image
+
+from partialfc.cli import app as cli
+from tests.glyph_run import write_glyphs
+from tests.paths import ROOT
+
+SMALL_RUN = (
+    "backbone={name: convnet, embedding_size: 16}",
+    "data.image_size=16",
+    "data.workers=0",
+    "schedule.warmup_steps=null",
+    "schedule.warmup_epochs=null",
+    "train.batch_size=8",
+    "train.epochs=null",
+    "train.log_every=1",
+    "verification.folds=2",
+    "metrics.port=null",
+)
+SMALLER = {"4": "2", "8": "2", "6000": "40"}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+class Shelf:
+    """Things that a page may start with, each made once.
+
+    images, other/classes: folders of class folders; data/glyphs: a set as `partialfc data glyphs` renders it;
+    pairs.bin: pairs of other/classes; runs/mine: a run on images.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_classes(folder / "images")
+        write_classes(folder / "other" / "classes")
+        write_glyphs(folder / "data")
+        desk = Desk(folder, self)
+        desk.run(
+            ["partialfc", "data", "pairs", f"{folder}/other/classes", f"{folder}/pairs.bin", "--pairs", "40"]
+        )
+        config = str(ROOT / "configs" / "folder.yaml")
+        where = (f"data.train={folder}/images", f"run.dir={folder}/runs/mine")
+        desk.run(["partialfc", "train", config, *where, f"verification.sets={{unseen: {folder}/pairs.bin}}"])
+
+
+class Desk:
+    """One page's folder, in which its commands are run."""
+
+    def __init__(self, folder: Path, shelf: Shelf) -> None:
+        self.folder = folder
+        self.shelf = shelf
+        self.names: dict[str, Any] = {"__name__": "__main__"}  # of the page's Python
+        self._runs = 0
+
+    def lay_out(self, needs: list[str]) -> None:
+        """Copies of what the shelf has, and of the repository's own files."""
+        for name in needs:
+            source = self.shelf.folder / name if (self.shelf.folder / name).exists() else ROOT / name
+            target = self.folder / name
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+
+    def run(self, shown: list[str]) -> None:
+        """A command of a block in words; an AssertionError where it fails."""
+        variables = dict(word.split("=", 1) for word in shown if re.match(r"[A-Z_]+=", word))
+        words = [SMALLER.get(w, w.replace("/path/to", str(self.folder))) for w in shown[len(variables) :]]
+        if "train" in words:
+            self._runs += 1
+            words += [*SMALL_RUN, f"train.steps={2 * self._runs}"]
+        code = in_process(words) if words[0] == "partialfc" else self._start(words, variables)
+        assert code == 0, f"{' '.join(shown)} ended with {code}"
+
+    def _start(self, words: list[str], variables: dict[str, str]) -> int:
+        """The exit code of any other program, with these variables."""
+        # standalone: on a port of its own, for other torchruns may be on this machine
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        program = {"python": [sys.executable], "torchrun": torchrun}.get(words[0], words[:1])
+        done = subprocess.run(
+            [*program, *words[1:]], cwd=self.folder, env=ENVIRONMENT | variables, check=False
+        )
+        return done.returncode
+
+
+def in_process(words: list[str]) -> int:
+    """The exit code of a `partialfc` command, without the seconds that a new Python takes."""
+    with patch.object(sys, "argv", words):
+        try:
+            cli.main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
+
+
+def write_classes(folder: Path, *, classes: int = 3, images: int = 6) -> None:
+    generator = np.random.default_rng(0)
+    for name in range(classes):
+        (folder / f"class-{name}").mkdir(parents=True)
+        for image in range(images):
+            pixels = generator.integers(256, size=(32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"class-{name}" / f"{image}.jpg")
