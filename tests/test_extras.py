@@ -1,37 +1,20 @@
 """Without an extra, what needs it says so in one line, and nothing else needs it."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests import train_cases
-from tests.paths import ROOT
+from tests.processes import ENVIRONMENT, warm_python
 
-# The command in a process where these packages cannot be imported.
-WITHOUT = """
-import sys
-for name in {missing}:
-    sys.modules[name] = None
-from partialfc.cli.app import main
-main()
-"""
 PLAN = ("plan", "--classes", "10M", "--embedding", "512", "--memory", "80GB", "--batch", "128")
 
 
 def call(folder: Path, missing: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT.format(missing=missing), *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return warm_python().run("tests.without", ",".join(missing), *arguments, env=ENVIRONMENT, cwd=folder)
 
 
 @pytest.fixture
@@ -65,7 +48,6 @@ def test_a_command_names_the_extra_that_it_needs(
     assert [path.name for path in (run / "run").iterdir()] == ["metrics.jsonl"]
 
 
-@pytest.mark.slow
 def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
     """Trained, verified, packed and planned in a plain installation."""
     missing = ["matplotlib", "fontTools", "tensorboard", "nvidia"]
