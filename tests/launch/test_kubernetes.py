@@ -118,11 +118,9 @@ def test_the_pods_of_the_plain_job_meet():
 
 
 def test_the_plain_job_outlives_twenty_evictions():
-    """The evicted pod is not counted, the others end with it and are; the manifest and the docs say so."""
+    """The evicted pod is not counted, the others end with it and are."""
     spec = documents("job.yaml")["Job"]["spec"]
     assert spec["backoffLimit"] == 20 * (spec["completions"] - 1)
-    for text in ((FOLDER / "job.yaml").read_text(), (ROOT / "docs" / "how-to" / "cluster.md").read_text()):
-        assert re.search(r"backoffLimit.*20 \(N - 1\)", text, re.DOTALL)
     [rule] = spec["podFailurePolicy"]["rules"]
     assert rule["action"] == "Ignore"
 

@@ -1,7 +1,5 @@
 """DALI's loader beside the plain one: the same samples in the same order, pixels alike, errors by name."""
 
-import csv
-import re
 import struct
 import sys
 import zlib
@@ -27,7 +25,7 @@ from partialfc.training.builders.data import build_loader_from
 from partialfc.training.run import train
 from tests import train_cases
 from tests.data.loading.cases import Pictures, Trouble, joined, take
-from tests.paths import MXNET, ROOT
+from tests.paths import MXNET
 from tests.train_cases import small_config
 
 FIXTURE = MXNET / "train.rec"
@@ -277,13 +275,3 @@ def test_a_gpu_decodes_to_within_the_decoders_difference(faces, augment, channel
         assert all(images.device == device for images, _ in batches)
         for expected, batch in zip(take(build_loader(faces, **changes), 6), batches, strict=True):
             assert difference(expected, batch).mean() <= 2
-
-
-def test_the_cost_without_a_gpu_in_the_docs_is_the_measured_one():
-    with (ROOT / "benchmarks" / "decode.csv").open() as file:
-        speed = {
-            (row["case"], row["library"]): int(row["p50_images_per_cpu_s"]) for row in csv.DictReader(file)
-        }
-    cases = ("loader 112x112x3", "loader, affine 112x112x3")
-    measured = [f"{speed[case, 'partialfc'] / speed[case, 'nvidia-dali-cuda120']:.1f}" for case in cases]
-    assert re.findall(r"([\d.]+) times", (ROOT / "docs" / "explanation" / "data.md").read_text()) == measured
