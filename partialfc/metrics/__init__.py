@@ -1,4 +1,4 @@
-"""The metrics of a run: for Prometheus, also out of a training loop of one's own; and its log, metrics.jsonl.
+"""The metrics of a run for Prometheus, also from your own training loop; and the run's log, metrics.jsonl.
 
 May import `head`, `evaluation`, `distributed`, `files` and `errors`.
 """

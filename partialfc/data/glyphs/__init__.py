@@ -1,4 +1,4 @@
 """A real data set of thousands of classes without a download: characters, as installed fonts draw them.
 
-May import the rest of `data`, `files` and `errors`. Needs the extra `glyphs`.
+May import `data.sources`, `data.images`, `data.pairs`, `files` and `errors`. Needs the extra `glyphs`.
 """

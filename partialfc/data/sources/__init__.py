@@ -1,4 +1,4 @@
 """What a sample is: encoded images and class ids, from folders and RecordIO; `source.py` chooses by path.
 
-May import `files` and `errors`; pixels are looked at only where a folder is packed.
+May import `data.images`, `files` and `errors`; only `pack.py`, which checks images, looks at pixels.
 """

@@ -1,4 +1,4 @@
 """The optimizers that move rows: RowSGD and RowAdamW; sparse gradients for any other.
 
-May import `head`. `head/centres.py` imports `sparse.py` alone of it, so nothing is imported here.
+May import the rest of `head`. `head/centres.py` imports `sparse.py` from here, so this file imports nothing.
 """
