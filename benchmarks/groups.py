@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,7 +35,6 @@ class Group:
         context = multiprocessing.get_context("spawn")
         self._folder = tempfile.TemporaryDirectory()
         self._children: list[tuple[Any, Connection]] = []
-        started = time.perf_counter()
         with _environment(
             OMP_NUM_THREADS=str(work.threads),
             # Compiled code starts cold, so that the first step shows what a first run waits for.
@@ -54,7 +52,6 @@ class Group:
         except BaseException:
             self.close()
             raise
-        self.start_s = time.perf_counter() - started
 
     def call(self, method: str, *arguments: object) -> list[Any]:
         """The method's result in each process."""
