@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from partialfc.distributed.moments import Moment, moment, passed, seconds_between
+from partialfc.distributed.instants import Instant, instant, passed, seconds_between
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Traffic:
     bytes: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     observer: Callable[[str, int, float], None] | None = None
-    _running: deque[tuple[str, int, Moment, Moment]] = field(default_factory=deque)
+    _running: deque[tuple[str, int, Instant, Instant]] = field(default_factory=deque)
 
     def add(self, collective: str, tensor: Tensor) -> None:
         """Count one call; tensor: the larger of the two that it took and gave."""
@@ -38,10 +38,10 @@ class Traffic:
     @contextmanager
     def measured(self, collective: str, tensor: Tensor) -> Iterator[None]:
         """Count and time the collective inside, unless it fails."""
-        started = moment(tensor.device)
+        started = instant(tensor.device)
         yield
         self.add(collective, tensor)
-        self._running.append((collective, tensor.nbytes, started, moment(tensor.device)))
+        self._running.append((collective, tensor.nbytes, started, instant(tensor.device)))
         self._add_seconds()
 
     def _add_seconds(self) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from partialfc.distributed.moments import Moment, moment, passed, seconds_between
+from partialfc.distributed.instants import Instant, instant, passed, seconds_between
 
 
 class Observer(Protocol):
@@ -44,7 +44,7 @@ class StepClock:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        step = self._step = _Step(moment(self._device))
+        step = self._step = _Step(instant(self._device))
         try:
             yield
         finally:
@@ -53,12 +53,12 @@ class StepClock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        span = self._phase = _Span(name, moment(self._device))
+        span = self._phase = _Span(name, instant(self._device))
         try:
             yield
         finally:
             self._phase = None
-        span.ended = moment(self._device)
+        span.ended = instant(self._device)
         if self._step is not None:
             self._step.phases.append(span)
         else:
@@ -78,15 +78,15 @@ class StepClock:
 
     def _forward_called(self, *_: object) -> None:
         if self._phase is not None:
-            self._phase.called = moment(self._device)
+            self._phase.called = instant(self._device)
 
     def _work_begins(self, *_: object) -> None:
         if self._phase is not None:
-            self._phase.work_began = moment(self._device)
+            self._phase.work_began = instant(self._device)
 
     def _work_ends(self, *_: object) -> None:
         if self._phase is not None:
-            self._phase.work_ended = moment(self._device)
+            self._phase.work_ended = instant(self._device)
 
     def report_all(self) -> None:
         """Wait for the device, and report what is not reported yet; for the end of a run."""
@@ -95,7 +95,7 @@ class StepClock:
         self._report()
 
     def _finish(self, step: "_Step") -> None:
-        step.ended = moment(self._device)
+        step.ended = instant(self._device)
         self._running.append(step)
         self._report()
 
@@ -109,11 +109,11 @@ class _Span:
     """One phase. From `called` to `work_began`, and after `work_ended`, it waited for other ranks."""
 
     name: str
-    began: Moment
-    ended: Moment = 0.0
-    called: Moment | None = None
-    work_began: Moment | None = None
-    work_ended: Moment | None = None
+    began: Instant
+    ended: Instant = 0.0
+    called: Instant | None = None
+    work_began: Instant | None = None
+    work_ended: Instant | None = None
 
     def seconds(self) -> float:
         return seconds_between(self.began, self.ended)
@@ -130,9 +130,9 @@ class _Span:
 class _Step:
     """The phases of one step; or, with `began` None, one phase between steps."""
 
-    began: Moment | None
+    began: Instant | None
     phases: list[_Span] = field(default_factory=list)
-    ended: Moment = 0.0
+    ended: Instant = 0.0
 
     def report(self, observer: Observer) -> None:
         seconds: dict[str, float] = {}

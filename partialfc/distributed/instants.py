@@ -7,10 +7,10 @@ import time
 
 import torch
 
-Moment = float | torch.cuda.Event
+Instant = float | torch.cuda.Event
 
 
-def moment(device: torch.device) -> Moment:
+def instant(device: torch.device) -> Instant:
     """Now: seconds of the clock on a CPU, an event in the current stream on a GPU."""
     if device.type != "cuda":
         return time.perf_counter()
@@ -19,13 +19,13 @@ def moment(device: torch.device) -> Moment:
     return event
 
 
-def passed(when: Moment) -> bool:
-    """Whether the device has got there, so that the moment can be read; always so on a CPU."""
+def passed(when: Instant) -> bool:
+    """Whether the device has got there, so that the instant can be read; always so on a CPU."""
     return isinstance(when, float) or bool(when.query())  # type: ignore[no-untyped-call]
 
 
-def seconds_between(first: Moment, last: Moment) -> float:
-    """From the first moment to the last, of one device that has passed both."""
+def seconds_between(first: Instant, last: Instant) -> float:
+    """From the first instant to the last, of one device that has passed both."""
     if isinstance(first, float) and isinstance(last, float):
         return last - first
     assert isinstance(first, torch.cuda.Event)
