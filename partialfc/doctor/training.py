@@ -9,7 +9,7 @@ from partialfc.config import Config
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
 from partialfc.doctor.memory_fit import available, judge_memory
-from partialfc.doctor.step import BackboneTime, time_backbone, time_head
+from partialfc.doctor.step_time import BackboneTime, time_backbone, time_head
 from partialfc.head.partial_fc import PartialFC
 from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes

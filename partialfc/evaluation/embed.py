@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from partialfc.data.images.codec import decode, resize
-from partialfc.data.images.tensors import normalise
+from partialfc.data.images.normalise import normalise
 from partialfc.errors import ImageError
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_config
-from partialfc.data.images.tensors import normalise
+from partialfc.data.images.normalise import normalise
 from partialfc.distributed.world import World
 from partialfc.metrics.run_log import RunLog
 from partialfc.training.builders.backbone import autocast_dtype

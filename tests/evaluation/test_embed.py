@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from partialfc.data.images.codec import decode, encode_jpeg, encode_png, resize
-from partialfc.data.images.tensors import normalise
+from partialfc.data.images.normalise import normalise
 from partialfc.errors import ImageError
 from partialfc.evaluation.embed import embed
 

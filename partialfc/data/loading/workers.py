@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from partialfc.data.loading import reading as reader_of_batches
+from partialfc.data.loading import batch_reader
 from partialfc.data.loading.bad_records import BadRecords, Skipped
+from partialfc.data.loading.batch_reader import NOTHING, BatchReader, enter_worker
 from partialfc.data.loading.loader import BatchLoader, Content
-from partialfc.data.loading.reading import NOTHING, BatchReader, enter_worker
 from partialfc.data.loading.sampler import BatchSampler
 from partialfc.data.loading.transforms import Transform
 from partialfc.data.sources.source import Source
@@ -209,7 +209,7 @@ def _worker_context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([reader_of_batches.__name__])  # no effect on a server that already runs
+    context.set_forkserver_preload([batch_reader.__name__])  # no effect on a server that already runs
     return context
 
 
