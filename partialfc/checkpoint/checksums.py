@@ -12,7 +12,7 @@ from partialfc.errors import CheckpointError
 BLOCK = 1 << 20  # bytes read at a time, still in the cache when their checksum is taken
 
 
-def verify(checkpoint: Path, world: World) -> dict[str, Any]:
+def check_checkpoint(checkpoint: Path, world: World) -> dict[str, Any]:
     """Collective: check every file's size and checksum, each rank some of the files; returns the state.
 
     Raises CheckpointError, on every rank, where a file is missing or not as it was written.

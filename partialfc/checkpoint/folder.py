@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partialfc.checkpoint.checksums import verify
+from partialfc.checkpoint.checksums import check_checkpoint
 from partialfc.checkpoint.kept import superseded, tried_in_order
 from partialfc.checkpoint.state import STATE
 from partialfc.checkpoint.store import read_checkpoint, write_checkpoint
@@ -73,7 +73,7 @@ class CheckpointFolder:
         candidates = self.world.gather_texts("\n".join(names))[0].splitlines()
         for candidate in (self.path / name for name in candidates):
             try:
-                verify(candidate, self.world)
+                check_checkpoint(candidate, self.world)
             except CheckpointError as error:
                 if self.world.rank == 0:
                     log.warning("%s; trying the checkpoint before it", error)
@@ -84,7 +84,7 @@ class CheckpointFolder:
         return None
 
     def load(self, checkpoint: Path, tensors: Tensors, *, num_classes: int) -> tuple[dict[str, Any], Tensors]:
-        """Read a verified checkpoint into the tensors; returns and raises what `read_checkpoint` does."""
+        """Read a checked checkpoint into the tensors; returns and raises what `read_checkpoint` does."""
         return read_checkpoint(checkpoint, tensors, self.world, num_classes=num_classes)
 
     def _names(self) -> list[str]:
@@ -99,7 +99,7 @@ def find_checkpoint(path: Path) -> Path:
     Raises CheckpointError where there is none, or it is damaged.
     """
     if (path / STATE).exists():
-        verify(path, World(None, 0, 1))
+        check_checkpoint(path, World(None, 0, 1))
         return path
     for folder in (path, path / "checkpoints"):
         newest = CheckpointFolder(folder, World(None, 0, 1)).newest_whole()

@@ -55,7 +55,7 @@ def write_checkpoint(
 def read_checkpoint(
     checkpoint: Path, tensors: Tensors, world: World, *, num_classes: int
 ) -> tuple[dict[str, Any], Tensors]:
-    """Collective: read a verified checkpoint's sharded tensors into those of `tensors`, in place.
+    """Collective: read a checked checkpoint's sharded tensors into those of `tensors`, in place.
 
     Returns the state, and all tensors: the replicated ones and, at the same world size, the private ones are
     new. Raises CheckpointError for another num_classes, a missing tensor, another shape or kind of number.
