@@ -90,11 +90,11 @@ def row_gradients(gradients: list[BatchGradient], rows: Rows) -> Iterator[tuple[
     the next chunk is asked for, which is computed in the same memory.
     """
     softmax, batch = gradients[0].softmax, gradients[0].batch
-    step = min(each.softmax.chunk_rows(each.batch, rows.count) for each in gradients)
-    shape, dtype, device = (step, batch.unit.shape[1]), softmax.compute_dtype, batch.unit.device
+    per_chunk = min(each.softmax.chunk_rows(each.batch, rows.count) for each in gradients)
+    shape, dtype, device = (per_chunk, batch.unit.shape[1]), softmax.compute_dtype, batch.unit.device
     gradient_buffer = softmax.pool.take(shape, dtype, device)
     centres_buffer = None
-    for chunk in rows.chunks(step):
+    for chunk in rows.chunks(per_chunk):
         columns = [_columns_in(each.batch, chunk, rows.count) for each in gradients]
         centres = None
         if not all(each.keeps(own.stop) for each, own in zip(gradients, columns, strict=True)):
@@ -137,6 +137,6 @@ class _Columns:
 def _columns_in(batch: LocalBatch, chunk: Chunk, num_rows: int) -> _Columns:
     if batch.rows is None or batch.num_rows == num_rows:
         return _Columns(chunk.start, chunk.stop, None)
-    chunk_rows = chunk.host_rows()
-    low, high = np.searchsorted(batch.rows, (chunk_rows[0], chunk_rows[-1] + 1)).tolist()
-    return _Columns(low, high, np.searchsorted(chunk_rows, batch.rows[low:high]))
+    rows = chunk.host_rows()
+    low, high = np.searchsorted(batch.rows, (rows[0], rows[-1] + 1)).tolist()
+    return _Columns(low, high, np.searchsorted(rows, batch.rows[low:high]))

@@ -177,13 +177,13 @@ class PartialFC(ShardedCentres):
             loss, gradient = self._compute(embeddings, labels, wants_gradient)
         if gradient is None:
             return loss
-        by_centres = gradient.by_centres
+        pass_two = gradient.pass_two
         return attach_gradient(
             loss,
             embeddings,
             self.weight,
             embedding_gradient=gradient.by_embeddings,
-            weight_gradient=lambda scale: self.take_gradient(by_centres(scale)),
+            weight_gradient=lambda scale: self.take_gradient(pass_two(scale)),
         )
 
     @property
@@ -213,7 +213,7 @@ class PartialFC(ShardedCentres):
 
     def _compute(
         self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
-    ) -> tuple[Tensor, step.Gradient | None]:
+    ) -> tuple[Tensor, step.LossGradient | None]:
         """A batch's loss and, if wanted, its gradient; keeps what lasts until the next batch."""
         world, shard = self.world, self.shard
         agreed = agree_on_batch(

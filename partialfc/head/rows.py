@@ -68,10 +68,10 @@ class Rows:
         """K."""
         return len(self.weight.values) if self.rows is None else len(self.rows)
 
-    def chunks(self, step: int) -> Iterator[Chunk]:
-        """All K rows, `step` at a time."""
-        for start in range(0, self.count, step):
-            yield self.chunk(start, min(start + step, self.count))
+    def chunks(self, per_chunk: int) -> Iterator[Chunk]:
+        """All K rows, `per_chunk` at a time."""
+        for start in range(0, self.count, per_chunk):
+            yield self.chunk(start, min(start + per_chunk, self.count))
 
     def chunk(self, start: int, stop: int) -> Chunk:
         """Rows start..stop-1 of the K."""

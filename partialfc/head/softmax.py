@@ -25,8 +25,8 @@ from partialfc.head.rows import Rows
 class Kept:
     """The exponentials that wait for pass 2: E · dlogit/dcos / slope of the first R columns, [R, N].
 
-    Who holds the loss holds this too, so it is emptied as soon as pass 2 is done. A second backward through a
-    retained graph then computes them again.
+    Whoever holds the loss holds this too, so it is emptied as soon as pass 2 is done. A second backward
+    through a retained graph then computes them again.
     """
 
     values: Tensor
@@ -73,12 +73,12 @@ class Softmax:
     def negative_sums(self, batch: LocalBatch, rows: Rows, *, keep: bool, taken: int) -> PassOne:
         """Pass 1. keep: whether pass 2 will follow; taken: the bytes of exponentials that wait already."""
         (samples, size), device = batch.unit.shape, batch.unit.device
-        step = self.chunk_rows(batch, batch.num_rows)
+        per_chunk = self.chunk_rows(batch, batch.num_rows)
         kept_count = 0
         if keep:
             kept_count = kept_rows(
                 batch.num_rows,
-                step,
+                per_chunk,
                 samples=samples,
                 size=size,
                 itemsize=self.compute_dtype.itemsize,
@@ -87,17 +87,17 @@ class Softmax:
             )
         kept = self.pool.take((kept_count, samples), self.compute_dtype, device)
         unit_t = batch.unit.to(self.compute_dtype).T.contiguous()
-        centres_buffer = self.pool.take((step, size), self.compute_dtype, device)
-        cos_buffer = self.pool.take((step, samples), self.compute_dtype, device)
+        centres_buffer = self.pool.take((per_chunk, size), self.compute_dtype, device)
+        cos_buffer = self.pool.take((per_chunk, samples), self.compute_dtype, device)
         spare = (
-            self.pool.take((step, samples), self.compute_dtype, device)
+            self.pool.take((per_chunk, samples), self.compute_dtype, device)
             if kept_count < batch.num_rows
             else kept
         )
         sums = batch.unit.new_zeros(samples)
         pull = torch.zeros_like(batch.unit)
         by_target = torch.zeros_like(sums) if self.margin.reweights_negatives else None
-        for chunk in rows.chunks(step):
+        for chunk in rows.chunks(per_chunk):
             start, stop = chunk.start, chunk.stop
             centres = chunk.unit_centres(centres_buffer, compiled=self.compiled)
             cos = cosines(centres, unit_t, out=cos_buffer[: len(centres)])

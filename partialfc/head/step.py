@@ -113,11 +113,11 @@ def local_batch(
 
 
 @dataclass(frozen=True, slots=True)
-class Gradient:
+class LossGradient:
     """The gradient of a batch's loss by the embeddings, and how to get the one by the centres."""
 
     by_embeddings: Tensor  # [B, D] of this rank's samples, times W
-    by_centres: Callable[[Tensor], BatchGradient]  # the gradient by the loss -> pass 2
+    pass_two: Callable[[Tensor], BatchGradient]  # from the gradient by the loss, a scalar tensor
 
 
 def forward(
@@ -130,7 +130,7 @@ def forward(
     *,
     taken: int,
     wants_gradient: bool,
-) -> tuple[Tensor, Gradient | None]:
+) -> tuple[Tensor, LossGradient | None]:
     """Pass 1 over the K rows -> the global mean loss, a scalar, and its gradient if wanted; collective.
 
     centres [T, D]: the unit centres of the targets here; taken: the bytes that earlier batches keep already.
@@ -145,7 +145,7 @@ def forward(
         return loss, None
     weights = weights_of(targets, log_sums, by_target, share=gathered.share, slope=softmax.slope)
     gradient = embedding_gradient(world, gathered, batch, centres, weights, first.pull)
-    return loss, Gradient(gradient, partial(BatchGradient, softmax, batch, first.kept, weights))
+    return loss, LossGradient(gradient, partial(BatchGradient, softmax, batch, first.kept, weights))
 
 
 def over_ranks(world: World, first: PassOne) -> tuple[Tensor, Tensor | None]:

@@ -36,19 +36,26 @@ def chunk_rows(num_rows: int, *, samples: int, size: int, itemsize: int, cache: 
 
 
 def kept_rows(
-    num_rows: int, step: int, *, samples: int, size: int, itemsize: int, centre_bytes: int, taken: int = 0
+    num_rows: int,
+    per_chunk: int,
+    *,
+    samples: int,
+    size: int,
+    itemsize: int,
+    centre_bytes: int,
+    taken: int = 0,
 ) -> int:
     """How many of K rows keep their exponentials [., N] until pass 2; the others recompute them.
 
-    As many chunks of `step` rows as fit the budget: an eighth of the bytes of the shard's centres, at least
-    256 MiB, minus the bytes that earlier batches have `taken`. None for embeddings so small that recomputing
-    is cheaper.
+    As many chunks of `per_chunk` rows as fit the budget: an eighth of the bytes of the shard's centres, at
+    least 256 MiB, minus the bytes that earlier batches have `taken`. None for embeddings so small that
+    recomputing is cheaper.
     """
     if size < SMALLEST_EMBEDDING_TO_KEEP:
         return 0
     budget = max(LEAST_BUDGET, centre_bytes // SHARE_OF_CENTRES) - taken
     rows = max(0, budget) // max(1, samples * itemsize)
-    return num_rows if rows >= num_rows else rows - rows % step
+    return num_rows if rows >= num_rows else rows - rows % per_chunk
 
 
 def last_level_cache(device: torch.device) -> int:
