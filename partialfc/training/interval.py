@@ -24,7 +24,7 @@ class Interval:
         self._norms: list[Tensor] = []
 
     def add(self, loss: Tensor, norm: Tensor) -> None:
-        """One step that was not skipped; loss and norm [] stay on their device until `summary`."""
+        """One step that was not skipped; loss and norm [] stay on their device until `means`."""
         self._losses.append(loss)
         self._norms.append(norm)
 
@@ -35,7 +35,7 @@ class Interval:
         yield
         self._started += time.perf_counter() - before
 
-    def summary(self, samples: int) -> dict[str, Any]:
+    def means(self, samples: int) -> dict[str, Any]:
         """Means over the steps, NaN where all were skipped; seconds, and images a second over all ranks.
 
         samples: how many the run has trained on by now.

@@ -216,7 +216,7 @@ class Trainer:
     def _log(self) -> None:
         """Report the interval since the last log line: to the log, the metrics and the terminal."""
         state = self.state
-        values = self.interval.summary(state.samples) | measured(state, epoch_samples=len(self.source))
+        values = self.interval.means(state.samples) | measured(state, epoch_samples=len(self.source))
         self.run_log.record("train", state.step, values)
         self.metrics.logged(values, state.learning_rates)
         left = (self.total_steps - state.step) * self.config.train.samples_per_step
