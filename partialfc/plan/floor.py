@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from partialfc.plan.memory import kept_rows, moment_bytes
+from partialfc.plan.memory import kept_rows_of, moment_bytes
 from partialfc.plan.setting import Setting
 
 
@@ -29,7 +29,7 @@ def floor_of(setting: Setting, *, gemm_rate: float, memory_bandwidth: float) -> 
     written once and read once.
     """
     samples, size = setting.samples, setting.embedding
-    kept = kept_rows(setting)
+    kept = kept_rows_of(setting)
     passes = setting.accumulation * setting.rows
     flops = 2 * samples * size * (4 * passes - kept)
     row = size * setting.weight_bytes

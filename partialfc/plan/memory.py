@@ -54,7 +54,7 @@ def memory_of(setting: Setting) -> Memory:
         momentum=moment_bytes(setting, setting.local_classes),
         row_state=row_state_bytes(setting, setting.local_classes),
         workspace=_workspace(setting),
-        kept_exponentials=kept_rows(setting) * setting.samples * setting.compute_bytes,
+        kept_exponentials=kept_rows_of(setting) * setting.samples * setting.compute_bytes,
         step_rows=_step_rows(setting),
         gathered_embeddings=_gathered(setting),
     )
@@ -81,13 +81,13 @@ def row_state_bytes(setting: Setting, rows: int) -> int:
     return rows * STEP_COUNTER if counted else 0
 
 
-def kept_rows(setting: Setting) -> int:
+def kept_rows_of(setting: Setting) -> int:
     """How many rows keep their exponentials until pass 2, counted over all micro-batches."""
     total = 0
     for _ in range(setting.accumulation):
         more = chunks.kept_rows(
             setting.rows,
-            chunk_rows(setting),
+            chunk_rows_of(setting),
             samples=setting.samples,
             size=setting.embedding,
             itemsize=setting.compute_bytes,
@@ -100,7 +100,7 @@ def kept_rows(setting: Setting) -> int:
     return total
 
 
-def chunk_rows(setting: Setting) -> int:
+def chunk_rows_of(setting: Setting) -> int:
     """Rows k of a chunk: what the head takes on a GPU with `GPU_CACHE`, or on this machine's CPU."""
     cache = GPU_CACHE if setting.device == "cuda" else chunks.last_level_cache(torch.device("cpu"))
     size, samples, itemsize = setting.embedding, setting.samples, setting.compute_bytes
@@ -118,7 +118,7 @@ def _workspace(setting: Setting) -> int:
     all exponentials are kept, pass 1 needs memory for them, and pass 2 for centres and exponentials again.
     """
     samples, size, item, wide = setting.samples, setting.embedding, setting.compute_bytes, setting.math_bytes
-    everything = kept_rows(setting) == setting.accumulation * setting.rows
+    everything = kept_rows_of(setting) == setting.accumulation * setting.rows
     operands = (size + samples if everything else 2 * size + 3 * samples) * item
     if setting.accumulation > 1:  # the sum of the micro-batches' gradients, and the sum of the chunk before
         operands += 2 * size * wide
@@ -131,7 +131,7 @@ def _workspace(setting: Setting) -> int:
         if setting.weight_dtype == "bfloat16":
             tensors += UNCOMPILED_ROUNDING
         temporaries = max(temporaries, int(tensors * size * wide), samples * (2 * wide + 1))
-    return chunk_rows(setting) * (operands + temporaries)
+    return chunk_rows_of(setting) * (operands + temporaries)
 
 
 def _moved_as(setting: Setting) -> str:

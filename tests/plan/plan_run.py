@@ -18,7 +18,7 @@ import torch
 
 import partialfc
 from partialfc.plan import Setting
-from partialfc.plan.memory import chunk_rows
+from partialfc.plan.memory import chunk_rows_of
 
 STEPS = 2  # the second pays what rows owe since the first
 WARM_UP_RATE = 0.9  # samples, as the head to be measured does, but of few classes
@@ -66,7 +66,7 @@ def train(setting: Setting) -> None:
 
 
 def print_peak(asked: Setting) -> None:
-    two_chunks = int(2 * chunk_rows(asked) / WARM_UP_RATE)
+    two_chunks = int(2 * chunk_rows_of(asked) / WARM_UP_RATE)
     train(replace(asked, classes=two_chunks, sample_rate=WARM_UP_RATE, compile=asked.compiled))
     gc.collect()  # a head and its optimizer know each other
     ctypes.CDLL(None).malloc_trim(0)

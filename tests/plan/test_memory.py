@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from partialfc.plan import Setting, memory_of, plan
-from partialfc.plan.memory import kept_rows
+from partialfc.plan.memory import kept_rows_of
 from tests.paths import ROOT
 from tests.plan import plan_run
 from tests.plan.cases import FACES, GB, SMALL
@@ -99,7 +99,7 @@ def test_memory_by_hand():
 
 def test_accumulated_batches_share_the_budget_of_kept_exponentials():
     once, twice = replace(FACES, classes=10**6), replace(FACES, classes=10**6, accumulation=2)
-    assert kept_rows(once) == once.rows
-    assert kept_rows(twice) == 2 * once.rows
-    assert kept_rows(replace(FACES, accumulation=9)) <= 1_250_000 * 512 * 4 / 8 / (1024 * 4)
-    assert kept_rows(replace(FACES, accumulation=10**9)) == kept_rows(replace(FACES, accumulation=9))
+    assert kept_rows_of(once) == once.rows
+    assert kept_rows_of(twice) == 2 * once.rows
+    assert kept_rows_of(replace(FACES, accumulation=9)) <= 1_250_000 * 512 * 4 / 8 / (1024 * 4)
+    assert kept_rows_of(replace(FACES, accumulation=10**9)) == kept_rows_of(replace(FACES, accumulation=9))
