@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from table import surroundings, write
 from torch import Tensor
+from work import name_of
 
 import partialfc
 
@@ -71,8 +72,8 @@ def measure(compute: torch.dtype, storage: torch.dtype, compiled: bool) -> dict[
     true_loss, by_embeddings, by_centres = truth(before, own.detach().double(), labels)
     assert own.grad is not None
     return {
-        "compute": str(compute).removeprefix("torch."),
-        "storage": str(storage).removeprefix("torch."),
+        "compute": name_of(compute),
+        "storage": name_of(storage),
         "compiled": compiled,
         "loss": f"{true_loss:.6f}",
         "loss_error": f"{abs(loss.item() - true_loss):.1e}",

@@ -17,16 +17,13 @@ Bytes of the collectives are as partialfc.distributed.traffic.Traffic counts the
 """
 
 import argparse
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import dense_twin
 import floor
 import ours
-import peer
 import table
+from arguments import add_peer, other_of, parser_of
 from groups import Build, started
 from turns import Timing, take_turns
 from work import DTYPES, FULL, SAMPLED, Work, name_of
@@ -153,19 +150,10 @@ def show(rows: list[table.Row]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peer", type=Path, help="a checkout's recognition/arcface_torch")
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--steps", type=int, default=9)
-    parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--shrink", type=int, default=1, help="divide the classes by this, for a trial")
-    parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
+    parser = parser_of(__doc__, cases=list(CASES))
+    add_peer(parser)
     options = parser.parse_args()
-    other = (peer.NAME, peer.at(options.peer)) if options.peer else (dense_twin.NAME, dense_twin.DenseTwin)
-
+    other = other_of(options)
     rows = []
     for case in options.cases:
         measured = measure(case, CASES[case](other, options), options)

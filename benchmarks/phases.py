@@ -16,14 +16,13 @@ part. On a CPU every call ends with its work done, so a part is the wall time of
 """
 
 import argparse
-import os
 import statistics
 from dataclasses import replace
-from pathlib import Path
 
 import floor
 import ours
 import table
+from arguments import parser_of
 from floor import COSINES, GATHER, PULL, PUSH, UPDATE
 from groups import started
 from stopwatch import Stopwatch
@@ -99,16 +98,8 @@ def show(rows: list[table.Row]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser = parser_of(__doc__, cases=list(CASES))
     parser.add_argument("--compute", nargs="+", choices=[name_of(dtype) for dtype in DTYPES])
-    parser.add_argument("--steps", type=int, default=9)
-    parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--shrink", type=int, default=1, help="divide the classes by this, for a trial")
-    parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
     options = parser.parse_args()
 
     rows = []

@@ -12,19 +12,17 @@ named and left out.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import dense_twin
 import memory
 import ours
-import peer
 import table
 import torch
+from arguments import add_peer, other_of, parser_of
 from groups import Build, Group, started
 from saved import Saved
 from turns import Timing, take_turns
@@ -85,10 +83,7 @@ def ten(options: argparse.Namespace) -> Iterator[table.Row]:
 
 def _entries(classes: int, options: argparse.Namespace) -> Iterator[Entry]:
     work = _work(classes, options)
-    if options.peer:
-        yield Entry(peer.NAME, peer.at(options.peer), work)
-    else:
-        yield Entry(dense_twin.NAME, dense_twin.DenseTwin, work)
+    yield Entry(*other_of(options), work)
     yield Entry(ours.NAME, ours.Ours, _small(work, options))
     yield Entry(ours.NAME, ours.Ours, work)
 
@@ -188,18 +183,10 @@ def show(row: table.Row) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peer", type=Path, help="a checkout's recognition/arcface_torch")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
+    parser = parser_of(__doc__, cases=CASES)
+    add_peer(parser)
     parser.add_argument("--momentum", choices=MOMENTA, default="int8", help="its dtype in small storage")
-    parser.add_argument("--steps", type=int, default=9)
-    parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--shrink", type=int, default=1, help="divide the classes by this, for a trial")
     parser.add_argument("--scratch", type=Path, help="a folder with room for a checkpoint of 16 GB")
-    parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
     options = parser.parse_args()
     if options.scratch is not None:
         options.scratch.mkdir(parents=True, exist_ok=True)
