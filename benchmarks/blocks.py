@@ -1,9 +1,9 @@
-"""Would sampling whole blocks of rows pay? Gather and scatter of 100k rows, single or in blocks of 16.
+"""Would sampling whole blocks of rows save time? Gather and scatter of 100k rows, single or in blocks of 16.
 
     python benchmarks/blocks.py --output benchmarks/blocks.csv
 
-The rows are random and sorted, as a step reads and writes them, in chunks, bfloat16, D = 512. What blocks
-save here is the most they could save of a step: everything else in it is the same.
+The rows are random and sorted, and are read and written in chunks, as in a step; bfloat16, D = 512. What
+blocks save here is the most that they could save in a step: everything else in it stays the same.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python benchmarks/compile_time.py --output benchmarks/compile_time.csv
 
-Each is a process of its own that builds a head and its RowSGD and makes three steps, compiled, and then the
-same uncompiled, which is taken off. The first finds an empty cache (TORCHINDUCTOR_CACHE_DIR), the second
-what the first left there.
+Each runs in its own process: it builds a head and its RowSGD and makes three steps, uncompiled and then
+compiled; the difference is the time of compiling. The first finds an empty cache (TORCHINDUCTOR_CACHE_DIR),
+the second what the first left there.
 """
 
 import argparse

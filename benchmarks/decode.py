@@ -1,10 +1,10 @@
 """Which library, and which loader, reads images fastest: `python benchmarks/decode.py --output FILE.csv`.
 
-The fixture's 128 glyphs. Libraries decode or move them in one process on one thread; the loaders, without
-workers and DALI's on the CPU, each have a process and make whole batches of them. All take turns within each
-round, and the clock is CPU time, so that whatever else the machine does hits all alike; a row gives images
-per CPU second at the 20th, 50th and 80th percentile of the rounds. What is not installed is skipped, and
-named.
+The fixture's 128 glyphs. Libraries decode or move them in one process on one thread. The loaders run without
+workers, DALI's on the CPU; each has its own process and makes whole batches. All take turns within each
+round, and the clock is CPU time, so that the machine's other load slows all of them alike; a row gives
+images per CPU second at the 20th, 50th and 80th percentile of the rounds. What is not installed is skipped,
+and named.
 """
 
 import argparse
@@ -214,23 +214,23 @@ def measure() -> list[dict[str, Any]]:
 
 def measure_libraries() -> list[dict[str, Any]]:
     data = inputs()
-    contestants: list[tuple[str, str, Work, list[float]]] = []
+    subjects: list[tuple[str, str, Work, list[float]]] = []
     for library, load in LIBRARIES.items():
         try:
             works = load()
         except (ImportError, RuntimeError) as error:
             print(f"{library}: skipped: {str(error).splitlines()[0]}", file=sys.stderr)
             continue
-        contestants += [(case, library, work, []) for case, work in works.items()]
+        subjects += [(case, library, work, []) for case, work in works.items()]
     for _ in range(ROUNDS):
-        for case, _, work, rates in contestants:
+        for case, _, work, rates in subjects:
             start = time.thread_time()
             for item in data[case]:
                 work(item)
             rates.append(len(data[case]) / (time.thread_time() - start))
     return [
         row(case, library, rates)
-        for case, library, _, rates in sorted(contestants, key=lambda contestant: contestant[:2])
+        for case, library, _, rates in sorted(subjects, key=lambda subject: subject[:2])
     ]
 
 

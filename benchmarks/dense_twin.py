@@ -1,5 +1,7 @@
-"""The head as one would write it with torch alone, sampled as Partial FC samples: what we are compared with
-where the peer's code is not at hand."""
+"""The head as one would write it with torch alone, sampled as Partial FC samples.
+
+Our head is compared with it where the peer's code is not there.
+"""
 
 import torch
 from subject import HeadSubject

@@ -3,7 +3,7 @@
     python benchmarks/exactness.py --output benchmarks/exactness.csv
 
 The truth is dense logits, F.cross_entropy and autograd in float64 on the same numbers. Embeddings lie near
-their classes' centres (target cosine about 0.5), as half way through a training. Errors of gradients and of
+their classes' centres (target cosine about 0.5), as in the middle of a training. Errors of gradients and of
 the rows' change are relative: the norm of the difference over the norm of the truth.
 """
 

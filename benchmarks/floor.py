@@ -5,7 +5,7 @@ Two terms, measured apart and added:
 - the three matrix products of [N, D, K] that a step cannot do without (cosines; the pull on the embeddings;
   the push on the centres), each in the fastest of its plain `torch.mm` forms: either layout of the
   exponentials, either layout of the result, whole or in chunks of 1k to 16k rows. A chunked form uses the
-  same operands for every chunk, so that they lie in cache, for the second term counts what memory costs;
+  same operands for every chunk, so that they lie in cache: the second term counts what memory costs;
 - the fewest bytes: the first pass reads K rows of centres; the second reads and writes K rows of centres and
   of momentum; at the rate of a large `Tensor.copy_`, bytes read and written.
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from work import Work
 
 NAME = "floor"
-# Which part of a step each product is, and each touch of the rows.
+# The parts of a step: the three products, and the two passes over the rows.
 GATHER, COSINES, PULL, PUSH, UPDATE = "gather", "cosines", "pull", "push", "update"
 PRODUCTS = (COSINES, PULL, PUSH)
 CHUNKS = (1024, 2048, 4096, 8192, 16384)
@@ -41,7 +41,7 @@ class Form:
     product: Callable[[], object]
 
     def seconds(self, rows: int) -> float:
-        """For `rows` centres; a last chunk counts by its part."""
+        """Seconds for `rows` centres; a last chunk that is not full counts for its share."""
         count = max(1, rows // self.chunk)
         started = time.perf_counter()
         for _ in range(count):
@@ -97,7 +97,7 @@ def _bytes(work: Work) -> dict[str, int]:
 
 
 def _fastest(forms: Iterator[Form], rows: int) -> Form:
-    """By the time for the same number of rows; the forms are made one by one, for the sake of memory."""
+    """The fastest for the same number of rows; the forms are made one by one, to save memory."""
     best, least = None, float("inf")
     for form in forms:
         form.product()

@@ -2,8 +2,8 @@
 
 Each (variant, seed) is one run of `partialfc train` in its own process, `--parallel` of them at a time with
 one thread each; the seed changes the initial weights, the order of the data, its augmentation and the
-sampling. The batch is small, so that the batch's own classes, which always take part, leave room for sampled
-ones.
+sampling. The batch is small: its own classes always take part, and must leave room for
+sampled ones.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Subjects of a measurement, each in processes of its own, that do what their parent says."""
+"""The subjects of a measurement, each in its own processes, which call what the parent process asks for."""
 
 import multiprocessing
 import os
@@ -101,8 +101,8 @@ def started(subjects: Sequence[tuple[Build, Work]]) -> Iterator[list[Group]]:
         yield [stack.enter_context(Group(build, work)) for build, work in subjects]
 
 
-def join_group(rank: int, size: int, store: Store) -> None:
-    """gloo between processes of this machine, or of one process alone."""
+def join_process_group(rank: int, size: int, store: Store) -> None:
+    """Join the process group, on gloo, of processes on this machine; one process alone is a group too."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
 
@@ -111,7 +111,7 @@ def _serve(pipe: Connection, build: Build, work: Work, rank: int, store: Path) -
     try:
         torch.set_num_threads(work.threads)
         if work.processes > 1:
-            join_group(rank, work.processes, FileStore(str(store), work.processes))
+            join_process_group(rank, work.processes, FileStore(str(store), work.processes))
         subject = build(work, rank)
         pipe.send((True, None))
         while True:

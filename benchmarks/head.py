@@ -3,16 +3,16 @@
     python benchmarks/head.py --peer insightface/recognition/arcface_torch --output benchmarks/head.csv
 
 A step is forward, backward, the optimizer's step and zero_grad; ArcFace, SGD with momentum 0.9 and weight
-decay 5e-4, embeddings of 512, a global batch of 256, other embeddings and labels every step. Whatever is
-compared takes turns, one step each, every one in its own process. Without --peer (see peer.py) the other
-implementation is a dense twin in plain torch (dense_twin.py), and is called that; either computes in float32.
+decay 5e-4, embeddings of 512, a global batch of 256, new embeddings and labels in each step. All that is
+compared takes turns, one step each, each in its own process. Without --peer (see peer.py) the other
+implementation is a dense twin in plain torch (dense_twin.py), under that name; both compute in float32.
 
     sampled    1M classes, a tenth of them a step: ours in float32 and bfloat16, the other, the floors
     full       200k classes, all of them: the same
     processes  the sampled case in one process of all threads, and in as many processes of one thread
 
-The floor is the least the machine could take (floor.py). Extra memory is the most that was resident, less
-what was before the head was built, less weights and momentum. The first step compiles.
+The floor is the least the machine could take (floor.py). Extra memory is the peak of resident memory, minus
+what was resident before the head was built, minus weights and momentum. The first step compiles.
 Bytes of the collectives are as partialfc.distributed.traffic.Traffic counts them.
 """
 
@@ -31,7 +31,7 @@ from work import DTYPES, FULL, SAMPLED, Work, name_of
 
 @dataclass(frozen=True)
 class Entry:
-    """One of those that take turns; its speed-up is over the system and work named."""
+    """One of those that take turns; its speed-up is over the system and work of `over`."""
 
     system: str
     build: Build

@@ -29,7 +29,7 @@ def total() -> int:
 
 
 def touch(tensors: list[Tensor]) -> None:
-    """Make every page resident: zeros that were never written take no memory, and would in a long run."""
+    """Make every page resident: zeros that were never written take no memory, in a long run they would."""
     with torch.no_grad():
         for tensor in tensors:
             tensor.add_(0)

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 benchmarks/metrics.py \\
         --data data/glyphs --output benchmarks/metrics.csv
 
-Steps of the quickstart, one with each in turn. Seconds are of the process's CPU time, which other work on the
-machine changes least, and of the wall clock. Beside them, in CPU time too, the metrics' calls of a step and a
-scrape by themselves, many in a row: what a difference of steps is too noisy to show.
+Steps of the quickstart, one of each kind in turn. Times are the process's CPU time, which other work on the
+machine changes least, and wall time. The metrics' calls of a step, and a scrape, are also timed alone, many
+in a row, in CPU time: they are too short to be seen in the difference between steps.
 """
 
 import argparse

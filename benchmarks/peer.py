@@ -1,10 +1,10 @@
-"""InsightFace's arcface_torch as the subject of a measurement, from a checkout of one's own, on the CPU.
+"""InsightFace's arcface_torch as the subject of a measurement, from your own checkout, on the CPU.
 
     git clone --filter=blob:none --sparse https://github.com/deepinsight/insightface
     git -C insightface sparse-checkout set recognition/arcface_torch
 
 It is written for CUDA and for a process group, so here `.cuda()` does nothing and the group is this process
-alone. Everything else is as its train_v2.py has it: CombinedMarginLoss as ArcFace, PartialFC_V2 in float32,
+alone. Everything else is as in its train_v2.py: CombinedMarginLoss as ArcFace, PartialFC_V2 in float32,
 torch.optim.SGD.
 """
 
@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 import torch
-from groups import Build, join_group
+from groups import Build, join_process_group
 from subject import HeadSubject
 from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
@@ -26,7 +26,7 @@ FILES = ("partial_fc_v2.py", "losses.py")
 
 
 def at(folder: Path) -> Build:
-    """The subject from the checkout in `folder`; FileNotFoundError where that is none."""
+    """The subject from the checkout in `folder`; FileNotFoundError where that is not one."""
     for file in FILES:
         if not (folder / file).exists():
             raise FileNotFoundError(f"{folder} has no {file}: give recognition/arcface_torch of InsightFace")
@@ -41,7 +41,7 @@ class Peer(HeadSubject):
         # its warning that torch.cuda.amp.autocast has a new name
         warnings.filterwarnings("ignore", category=FutureWarning)
         sys.path.append(str(folder))
-        join_group(0, 1, HashStore())
+        join_process_group(0, 1, HashStore())
         super().__init__(work, rank)
 
     def build(self) -> None:

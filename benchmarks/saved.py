@@ -1,4 +1,4 @@
-"""Our head as a subject that can also be flushed, saved and resumed, as the trainer does it."""
+"""Our head as a subject that can also be flushed, saved and resumed, as the trainer does these."""
 
 import os
 import time
@@ -16,7 +16,7 @@ EVERY = 997  # one row of so many is compared after the resume
 
 
 class Saved(Ours):
-    """Each of its operations gives seconds and the most that was resident meanwhile, in bytes."""
+    """Each operation returns its seconds, and the largest resident memory during it, in bytes."""
 
     def flush(self) -> dict[str, float]:
         """Twice, a step between them: the first one compiles."""
@@ -75,7 +75,7 @@ class Saved(Ours):
 def _check_equal(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
     for name, rows in before.items():
         if not torch.equal(rows, after[name]):
-            raise RuntimeError(f"{name} is not after the resume what it was before")
+            raise RuntimeError(f"{name} differs after the resume from what it was before")
 
 
 def _forget_cached(folder: Path) -> None:

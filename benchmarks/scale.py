@@ -7,8 +7,8 @@
     ten     10M classes, 100k a step, small storage: building it, a step, the flush, a checkpoint saved and
             resumed
 
-Sizes and method are those of head.py. What fits into memory together takes turns; what does not fit alone is
-named and left out.
+Sizes and method are those of head.py. What fits into memory together takes turns; what does not fit even
+alone is named and left out.
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Entry:
 def growth(options: argparse.Namespace) -> Iterator[table.Row]:
     for classes in CLASSES:
         room = USABLE * memory.available()
-        for together in _parties(list(_entries(classes // options.shrink, options)), room):
+        for together in _fitting_together(list(_entries(classes // options.shrink, options)), room):
             with started([(entry.build, entry.work) for entry in together]) as groups:
                 timings = take_turns(groups, warmup=options.warmup, steps=options.steps)
             for entry, timing in zip(together, timings, strict=True):
@@ -67,7 +67,7 @@ def growth(options: argparse.Namespace) -> Iterator[table.Row]:
 
 
 def ten(options: argparse.Namespace) -> Iterator[table.Row]:
-    """The same row again and again, with more in it."""
+    """One row, yielded again after each operation with what that measured."""
     entry = Entry(ours.NAME, Saved, _small(_work(TEN_MILLION // options.shrink, options), options))
     with Group(entry.build, entry.work) as group, tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         (timing,) = take_turns([group], warmup=options.warmup, steps=options.steps)
@@ -97,20 +97,20 @@ def _small(work: Work, options: argparse.Namespace) -> Work:
     return replace(work, storage=bfloat16, compute=bfloat16, momentum=dtype_of(options.momentum))
 
 
-def _parties(entries: list[Entry], room: float) -> list[list[Entry]]:
-    """Who takes turns with whom: each joins the first party that leaves it room."""
-    parties: list[list[Entry]] = []
+def _fitting_together(entries: list[Entry], room: float) -> list[list[Entry]]:
+    """The entries in sets that fit the memory together: each joins the first set that has room for it."""
+    sets: list[list[Entry]] = []
     for entry in entries:
         if entry.memory > room:
             print(f"{_short(entry)}: left out, needs about {entry.memory / 1e9:.0f} GB of {room / 1e9:.0f}")
             continue
-        for party in parties:
-            if sum(member.memory for member in party) + entry.memory <= room:
-                party.append(entry)
+        for together in sets:
+            if sum(member.memory for member in together) + entry.memory <= room:
+                together.append(entry)
                 break
         else:
-            parties.append([entry])
-    return parties
+            sets.append([entry])
+    return sets
 
 
 def _short(entry: Entry) -> str:
@@ -162,7 +162,7 @@ def _readable(facts: dict[str, float]) -> table.Row:
 
 
 def show(row: table.Row) -> None:
-    """A row that grows is shown whenever it has."""
+    """Print a row; of one that is yielded again, only what is new."""
     if "flush_s" not in row:
         print(
             f"{row['case']:7} {row['system']:13} {row['classes']:>10,} classes, {row['storage']} and "

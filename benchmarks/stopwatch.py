@@ -6,11 +6,11 @@ from typing import Any
 
 
 class Stopwatch:
-    """A part that runs inside another counts as itself alone."""
+    """The time of a part that runs inside another one counts for the inner part only."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
-        self._inside = [0.0]  # of each part that runs now: what the parts inside it took
+        self._inside = [0.0]  # for each part that runs now: the time of the parts inside it
 
     def replace(self, owner: object, name: str, part: str) -> None:
         """From now on calls of `owner.name`, a function of a module or a class, count as `part`."""

@@ -33,7 +33,7 @@ def machine() -> str:
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows, whose columns may differ: what one lacks stays empty; where they come from is last."""
+    """Write rows whose columns may differ: a value that a row lacks stays empty; `surroundings` come last."""
     last = list(surroundings())
     columns = [*dict.fromkeys(name for row in rows for name in row if name not in last), *last]
     with path.open("w", newline="") as file:

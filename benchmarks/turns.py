@@ -1,4 +1,4 @@
-"""Subjects that take turns at the machine, so that whatever else it does hits all alike."""
+"""Subjects that take turns on the machine, so that its other load slows all of them alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Timing:
 
 
 def take_turns(groups: Sequence[Group], *, warmup: int, steps: int) -> list[Timing]:
-    """Each is warmed up, one after another; then each makes one step in turn, `steps` times over."""
+    """Warm up one group after another; then let each make one step in turn, for `steps` rounds."""
     first = [_warm_up(group, warmup) for group in groups]
     seconds = [[group.step() for group in groups] for _ in range(steps)]
     facts = [group.facts() for group in groups]

@@ -35,7 +35,7 @@ class Work:
 
     @property
     def batch_here(self) -> int:
-        """How much of the batch one process has."""
+        """Samples of the batch on one process."""
         return self.batch // self.processes
 
     def columns(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Work:
         }
 
     def batches(self, rank: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """This rank's embeddings [B, D], a leaf that wants a gradient, and labels [B]; every step others."""
+        """This rank's embeddings [B, D], a leaf that wants a gradient, and labels [B]; new in each step."""
         generator = torch.Generator().manual_seed(rank)
         while True:
             embeddings = torch.randn(self.batch_here, self.embedding, generator=generator)
