@@ -1,4 +1,4 @@
-"""The sizes of a backbone: what is checked of its arguments and its input, and how sides shrink."""
+"""The sizes of a backbone: checks of its arguments and its input, and how an image's side shrinks."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: each is written under another name and renamed once whole; found; deleted.
+"""The folder of a run's checkpoints: each is written under another name and renamed once it is whole.
 
 run/checkpoints/step-00001200/   one checkpoint
 run/checkpoints/latest           the name of the newest one, moved last

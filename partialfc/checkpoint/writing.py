@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.planner import SavePlan, WriteItem, WriteItemT
 from torch.serialization import get_crc32_options, set_crc32_options
 
 PIECE_BYTES = 16 << 20  # large enough for any disk; a reader, ours or torch's, holds one at a time
-LARGE = 1 << 20  # bytes of a write from which on a second thread for the checksum saves time
+LARGE = 1 << 20  # bytes; from here on a second thread for the checksum saves time
 
 
 class PiecePlanner(DefaultSavePlanner):

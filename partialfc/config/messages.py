@@ -17,7 +17,7 @@ from partialfc.config.shown import shown
 def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
     """The path of the key as the user writes it, empty for the whole config, and what is wrong there."""
     location, kind, value = error["loc"], error["type"], error["input"]
-    path, section = _place(location)
+    path, section = _path_and_section(location)
     match kind:
         case "missing":
             return path, _missing(section.model_fields[path[-1]])
@@ -47,8 +47,8 @@ def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
     return path, f"{rule}, got {shown(value)}"
 
 
-def _place(location: tuple[int | str, ...]) -> tuple[tuple[str, ...], type[BaseModel]]:
-    """pydantic's place of an error -> the keys that lead there, and the section that holds the last of them.
+def _path_and_section(location: tuple[int | str, ...]) -> tuple[tuple[str, ...], type[BaseModel]]:
+    """pydantic's location of an error -> the keys that lead there, and the section that holds the last one.
 
     pydantic adds the variant's name after a section that has variants, "[key]" after a bad key, and the type
     after each level of a free mapping such as backbone.options.

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Level(StrEnum):
-    """green: all is well; yellow: the job runs, but worse than it could; red: it fails, or wastes a day."""
+    """green: all is well; yellow: the job runs, but worse than it could; red: it fails or wastes time."""
 
     GREEN = "green"
     YELLOW = "yellow"

@@ -27,7 +27,7 @@ def to_dict(report: Report) -> dict[str, Any]:
 def worth_showing(report: Report) -> list[Finding]:
     """Of each check a finding for each level that is not green, the worst first; else the green one.
 
-    Where ranks have the same level with other words, those of the first rank are shown.
+    Where ranks have the same level in different words, those of the first rank are shown.
     """
     shown = []
     for name in dict.fromkeys(each.check.name for each in report.findings):
@@ -76,7 +76,7 @@ def named(ranks: Sequence[int]) -> str:
 
 def _runs(ranks: Sequence[int]) -> Iterator[str]:
     start = 0
-    for place, rank in enumerate(ranks):
-        if place + 1 == len(ranks) or ranks[place + 1] != rank + 1:
-            yield str(rank) if start == place else f"{ranks[start]}-{rank}"
-            start = place + 1
+    for index, rank in enumerate(ranks):
+        if index + 1 == len(ranks) or ranks[index + 1] != rank + 1:
+            yield str(rank) if start == index else f"{ranks[start]}-{rank}"
+            start = index + 1

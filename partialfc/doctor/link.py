@@ -10,11 +10,12 @@ from torch import Tensor
 
 from partialfc.distributed.world import World
 
-SMALL, FIRST = 1 << 10, 1 << 16  # bytes: for the latency, and the smallest for the bandwidth
+SMALL = 1 << 10  # bytes of the message whose time is taken as the latency
+FIRST = 1 << 16  # bytes of the first message that the bandwidth is measured with
 LARGEST = 1 << 26  # bytes that a collective takes or gives on a rank, at most
 GROWTH = 4
 ROUNDS = 5
-LONG_ENOUGH = 0.2  # seconds of one collective: there is no need to measure a larger one
+LONG_ENOUGH = 0.2  # seconds of one collective, after which no larger message is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,6 @@ def _seconds(world: World, device: torch.device, call: Callable[[Tensor], object
             torch.cuda.synchronize(device)
         own = round((time.perf_counter() - began) * 1e9)
         times.append(int(world.gather_integers([own]).max()) / 1e9)
-        if sum(times) > ROUNDS * LONG_ENOUGH:  # on every rank alike, for all have the same times
+        if sum(times) > ROUNDS * LONG_ENOUGH:  # on all ranks together: they have the same times
             break
     return statistics.median(times)

@@ -7,7 +7,7 @@ from partialfc.data.loading.loader import Loader
 from partialfc.doctor.check import Check, Level, green, red, yellow
 from partialfc.doctor.cost import Waiting
 
-SPARE = 1.1  # more workers than needed on average, for a worker is not always as fast
+SPARE = 1.1  # so many times the workers needed on average, because their speed varies
 
 
 def loading_rate(loader: Loader, *, seconds: float) -> float:

@@ -90,10 +90,10 @@ def _examine_job(
     found = _with(found, check)
     try:
         found = _measure(config, found, source, device, meeting, quick=quick)
-    except Exception as error:  # an unforeseen one: other ranks must not wait for this one
+    except Exception as error:  # an unexpected one: the other ranks must not wait for this rank
         found = _with(found, failed("job", error))
     meeting.pass_by(STEP, LOADING)
-    if is_first := local_rank() == 0:  # after what is timed, for decoding needs the cores
+    if is_first := local_rank() == 0:  # after all that is timed, because decoding takes the cores
         found = _with(found, *_data(config, source), *_run(config, found.classes))
     if is_first and found.training is not None:
         found = _with(found, *_disks(config, found.training, source, quick=quick))

@@ -28,7 +28,7 @@ def check_run_folder(folder: Path) -> Check:
 
 
 def check_resume(folder: Path, how: str, *, classes: int, config: Mapping[str, Any]) -> Check:
-    """Read the whole checkpoint that the run would resume from, and compare its settings with those of now.
+    """Read the whole checkpoint that the run would resume from, and compare its settings with the job's.
 
     folder: run.dir; how: checkpoint.resume; classes: of this run; config: this run's, as it would be saved.
     Raises CheckpointError where a checkpoint that is asked for is missing or damaged.

@@ -17,7 +17,7 @@ REPEATS = 5
 
 @dataclass(frozen=True, slots=True)
 class BackboneTime:
-    """Of a micro-batch: seconds in all, seconds in the backward pass, and bytes of memory at the most.
+    """Of a micro-batch: seconds in all, seconds in the backward pass, and bytes of memory at the peak.
 
     measured: how many images were measured; the figures are scaled to the whole batch.
     """

@@ -1,7 +1,7 @@
 """Pass 2 over one rank's participating centres, in chunks: the centres' gradient.
 
-It takes the exponentials that pass 1 kept, head/softmax.py, and computes again those that the budget did not
-reach. Several batches may wait for one step; each row comes once, with the sum of its gradients.
+It takes the exponentials that pass 1 kept, head/softmax.py, and computes again those that did not fit
+its budget. Several batches may wait for one step; each row comes once, with the sum of its gradients.
 """
 
 from collections.abc import Iterator

@@ -135,9 +135,9 @@ class Tally(Collector):
         self._counts_and_sum = np.zeros(len(family.buckets) + 1, np.int64), 0.0
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
-        places = np.searchsorted(self._family.buckets, values)
+        buckets = np.searchsorted(self._family.buckets, values)
         counts, total = self._counts_and_sum
-        counts = counts + np.bincount(places, minlength=len(counts))
+        counts = counts + np.bincount(buckets, minlength=len(counts))
         self._counts_and_sum = counts, total + float(values.sum())
 
     def collect(self) -> Sequence[Metric]:

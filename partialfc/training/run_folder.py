@@ -1,4 +1,4 @@
-"""The folder of a run: made, locked for one run at a time, its settings compared with those of now."""
+"""The folder of a run: made, locked for one run at a time, and its saved settings compared with new ones."""
 
 import fcntl
 import os

@@ -11,8 +11,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopSignal:
     """`number` is that of the SIGTERM or SIGINT (Ctrl-C) that came within `caught`, 0 before one came.
 
-    A SIGINT after that ends the program at once; a SIGTERM after that changes nothing, for a scheduler and
-    torchrun may both send one to the same process.
+    A SIGINT after that ends the program at once; a SIGTERM after that changes nothing, because a
+    scheduler and torchrun may both send one to the same process.
     """
 
     def __init__(self) -> None:

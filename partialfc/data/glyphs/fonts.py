@@ -51,7 +51,7 @@ class Face:
 
     @property
     def name(self) -> str:
-        """The same wherever the file lies, so that images whose random numbers depend on it are so too."""
+        """The same wherever the file lies, because the random numbers of the face's images depend on it."""
         return f"{self.path.name}#{self.index}"
 
 

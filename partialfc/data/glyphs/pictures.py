@@ -48,12 +48,12 @@ def place(ink: NDArray[np.uint8], size: int, pose: Pose) -> NDArray[np.uint8]:
     shrink = max(1, int(larger / content))
     if shrink > 1:  # bilinear sampling alone would skip thin strokes
         ink = _reduce(ink, shrink)
-    scale = pose.scale * content / larger  # from the ink as it came
+    scale = pose.scale * content / larger  # of the ink before it was reduced
     along, across = scale * cos(pose.angle), scale * sin(pose.angle)
     room_x = max(0.0, size - (right - left) * abs(along) - (bottom - top) * abs(across)) / 2
     room_y = max(0.0, size - (right - left) * abs(across) - (bottom - top) * abs(along)) / 2
     along, across = along * shrink, across * shrink
-    # OpenCV counts from the middle of the first pixel, hence the halves.
+    # The halves: OpenCV counts from the middle of the first pixel.
     x, y = (left + right) / (2 * shrink) - 0.5, (top + bottom) / (2 * shrink) - 0.5
     to_x = (size - 1) / 2 + pose.shift[0] * room_x
     to_y = (size - 1) / 2 + pose.shift[1] * room_y

@@ -41,7 +41,7 @@ class BatchReader(Dataset[Any], Generic[Content]):
         self._row: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(4, np.int64)
 
     def expect_workers(self, count: int) -> None:
-        """Set up the board, which alone tells what a worker was reading that hangs or was killed."""
+        """Set up the board, the only record of what a worker was reading when it hung or was killed."""
         # A new one each time, as workers that are still ending use the old one.
         self._board = torch.tensor([[0, NOTHING, 0, 0]] * count)
         self._board.share_memory_()  # type: ignore[no-untyped-call]
@@ -81,11 +81,11 @@ class BatchReader(Dataset[Any], Generic[Content]):
         """[(index, position)] * B -> the transform's batch, labels int64 [B], and what was replaced."""
         samples, labels = [], torch.empty(len(pairs), dtype=torch.int64)
         skipped: list[Skipped] = []
-        for place, (index, position) in enumerate(pairs):
+        for row, (index, position) in enumerate(pairs):
             if self._row[STOP]:
                 return PartialFCError("the loader was closed")  # nobody takes it
             try:
-                sample, labels[place] = self._sample(index, position, skipped)
+                sample, labels[row] = self._sample(index, position, skipped)
             except PartialFCError as error:
                 return error
             finally:

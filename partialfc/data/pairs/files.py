@@ -1,4 +1,4 @@
-"""Verification pairs: InsightFace's `.bin` files, and plain lists of one's own images."""
+"""Verification pairs: InsightFace's `.bin` files, and plain lists of your own images."""
 
 from dataclasses import dataclass
 from pathlib import Path
