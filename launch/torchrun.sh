@@ -1,25 +1,25 @@
 #!/usr/bin/env bash
 # Starts `partialfc train`, or `partialfc doctor`, on this node: launch/torchrun.sh CONFIG [section.key=value ...]
 #
-# One node needs no variable. Of several, each runs this script with the same NNODES, RDZV_ENDPOINT and RDZV_ID.
+# On one node no variable is needed. Of several, each runs this script with the same NNODES, RDZV_ENDPOINT, RDZV_ID.
 #
 #   COMMAND           train, or doctor to examine every rank instead; default train
-#   NPROC_PER_NODE    processes here; default: one a GPU, or 1 without GPUs
+#   NPROC_PER_NODE    processes on this node; default: one for each GPU, or 1 without GPUs
 #   NNODES            nodes; default 1
 #   RDZV_ENDPOINT     HOST:PORT where the nodes meet; HOST is one of them
 #   RDZV_ID           a name that no other job at that endpoint has; default partialfc
 #   NODE_RANK         number of this node; node 0 is the one at RDZV_ENDPOINT
 #   IS_HOST           true on the node at RDZV_ENDPOINT, false elsewhere; default: node 0, or as torchrun finds
-#   LOCAL_ADDR        address by which other nodes reach this one, where its host name is not that
+#   LOCAL_ADDR        address at which other nodes reach this one, where they cannot by its host name
 #   IFNAME            network interface between the nodes, where gloo and NCCL choose the wrong one
-#   MAX_RESTARTS      starts after a failure, of all processes together; default 0
-#   RDZV_TIMEOUT      seconds in which all nodes must have come; default 600
-#   SHUTDOWN_TIMEOUT  seconds that a stop by signal waits for the last checkpoint; default 110
+#   MAX_RESTARTS      how often, at most, all processes are started again after a failure; default 0
+#   RDZV_TIMEOUT      seconds within which all nodes must arrive; default 600
+#   SHUTDOWN_TIMEOUT  seconds that processes have for the last checkpoint after a signal to stop; default 110
 #   TARGETS           file for the addresses of /metrics, for Prometheus: the config's metrics.targets
-#   OMP_NUM_THREADS   CPU threads a process; default: this node's cores over its processes
+#   OMP_NUM_THREADS   CPU threads of each process; default: this node's cores divided by its processes
 #   PYTHON            the Python that has partialfc; default: .venv of this checkout, else python3
 #
-# What a Kubeflow torch runtime sets (PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, ...) is taken where those are not.
+# Where those are not set, what a Kubeflow torch runtime sets is used (PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, ...).
 set -euo pipefail
 
 fail() {
@@ -99,7 +99,7 @@ else
         fail "RDZV_ENDPOINT is $RDZV_ENDPOINT, but something listens there already: end it, or choose another port"
     fi
     options+=(--nnodes "$NNODES" --rdzv-backend c10d --rdzv-endpoint "$RDZV_ENDPOINT" --rdzv-id "$RDZV_ID")
-    # Without read_timeout a node that comes first waits one minute only for the one at RDZV_ENDPOINT.
+    # Without read_timeout a node that arrives first waits for the one at RDZV_ENDPOINT for one minute only.
     options+=(--rdzv-conf "join_timeout=$RDZV_TIMEOUT,read_timeout=$RDZV_TIMEOUT${IS_HOST:+,is_host=$IS_HOST}")
     [[ -z ${LOCAL_ADDR-} ]] || options+=(--local-addr "$LOCAL_ADDR")
 fi
@@ -112,7 +112,7 @@ cores=$(nproc)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > NPROC_PER_NODE ? cores / NPROC_PER_NODE : 1))}
 [[ -z ${TARGETS-} || $COMMAND != train ]] || set -- "$@" "metrics.targets=$TARGETS"
 
-# PET_* are torchrun's own defaults for options; those of a static rendezvous contradict what is chosen here.
+# torchrun takes PET_* as defaults of its options; those of a static rendezvous contradict the options above.
 unset PET_NNODES PET_NPROC_PER_NODE PET_NODE_RANK PET_MASTER_ADDR PET_MASTER_PORT
 
 # exec: signals reach torchrun itself, which passes them on to its processes.
