@@ -25,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from table import machine
 
 from partialfc.data.images.augmentation import Augment, augment
 from partialfc.data.images.codec import decode, encode_png, resize
@@ -43,10 +44,10 @@ LOADERS = ("partialfc", "nvidia-dali-cuda120")
 LOADER_ROUNDS = 20
 BATCH, TURN = 64, 8  # images in a batch, batches in a turn
 
-Work = Callable[[Any], Any]
+Operation = Callable[[Any], Any]
 
 
-def partialfc() -> dict[str, Work]:
+def partialfc() -> dict[str, Operation]:
     rng = np.random.default_rng(0)
     return {
         "jpeg 112x112x3": decode,
@@ -57,7 +58,7 @@ def partialfc() -> dict[str, Work]:
     }
 
 
-def pillow() -> dict[str, Work]:
+def pillow() -> dict[str, Operation]:
     image = importlib.import_module("PIL.Image")
 
     def read(data: bytes) -> np.ndarray:
@@ -79,12 +80,12 @@ def pillow() -> dict[str, Work]:
     }
 
 
-def opencv() -> dict[str, Work]:
+def opencv() -> dict[str, Operation]:
     cv2 = importlib.import_module("cv2")
     cv2.setNumThreads(1)
     matrix = np.array([[0.9, 0.1, 1.0], [-0.1, 0.9, 1.0]])
 
-    def read(flag: int) -> Work:
+    def read(flag: int) -> Operation:
         return lambda data: cv2.imdecode(np.frombuffer(data, np.uint8), flag)
 
     def affine(pixels: np.ndarray) -> np.ndarray:
@@ -99,17 +100,17 @@ def opencv() -> dict[str, Work]:
     }
 
 
-def simplejpeg() -> dict[str, Work]:
+def simplejpeg() -> dict[str, Operation]:
     return {"jpeg 112x112x3": importlib.import_module("simplejpeg").decode_jpeg}
 
 
-def pyturbojpeg() -> dict[str, Work]:
+def pyturbojpeg() -> dict[str, Operation]:
     module = importlib.import_module("turbojpeg")
     turbo = module.TurboJPEG()  # RuntimeError where the system has no libturbojpeg
     return {"jpeg 112x112x3": lambda data: turbo.decode(data, pixel_format=module.TJPF_RGB)}
 
 
-LIBRARIES: dict[str, Callable[[], dict[str, Work]]] = {
+LIBRARIES: dict[str, Callable[[], dict[str, Operation]]] = {
     "partialfc": partialfc,
     "pillow": pillow,
     "opencv-python-headless": opencv,
@@ -130,13 +131,6 @@ def inputs() -> dict[str, list[Any]]:
         "affine 32x32x1": grey,
         "affine 112x112x3": colour,
     }
-
-
-def machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor() or platform.machine()
 
 
 def open_loader(library: str, case: str) -> Loader:
@@ -214,7 +208,7 @@ def measure() -> list[dict[str, Any]]:
 
 def measure_libraries() -> list[dict[str, Any]]:
     data = inputs()
-    subjects: list[tuple[str, str, Work, list[float]]] = []
+    subjects: list[tuple[str, str, Operation, list[float]]] = []
     for library, load in LIBRARIES.items():
         try:
             works = load()
