@@ -11,7 +11,8 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
     On N GPUs, start a process for each: torchrun --nproc-per-node N -m partialfc train CONFIG.
     """
     from partialfc.config import load_config
-    from partialfc.training.run import train as run
+    from partialfc.training import run
 
-    if stopped_by := run(load_config(config, overrides or [])):
+    stopped_by = run.train(load_config(config, overrides or []))
+    if stopped_by:
         raise typer.Exit(128 + stopped_by)  # as a shell reports it: 143 for SIGTERM, 130 for Ctrl-C
