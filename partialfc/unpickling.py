@@ -34,7 +34,7 @@ class _Stream(io.BytesIO):
     def readline(self, size: int | None = -1) -> bytes:
         line = super().readline(size)
         if not line.endswith(b"\n"):
-            raise EOFError("the last line was cut short")  # else half a name would be asked for
+            raise EOFError("the last line was cut short")  # otherwise half a name would be looked up
         return line
 
 

@@ -11,7 +11,7 @@ from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import DistributedError
 from partialfc.plan.units import show_bytes
 
-BUSY = 1.5  # load per core from which on times are not to be trusted
+BUSY = 1.5  # load per core above which measured times cannot be trusted
 
 
 def local_ranks() -> int:

@@ -45,7 +45,7 @@ def judge_link(link: Link) -> Check:
 def judge_communication(
     link: Link, setting: Setting, *, gradients: int, step: Step, steps: int, backend: str
 ) -> Check:
-    """gradients: bytes. Their exchange counts as far as it takes longer than the backward pass beside it."""
+    """gradients: bytes. Of their exchange only what outlasts the backward pass counts as waiting."""
     head = head_seconds(setting, link)
     reduce = gradient_seconds(gradients, setting.gpus, link)
     wait = Waiting(step.compute, head + max(0.0, reduce - step.backward), steps)

@@ -32,7 +32,7 @@ class Augment:
     contrast: float = 0.0  # distance from mid-grey times 1 - contrast .. 1 + contrast
     saturation: float = 0.0  # distance from the pixel's own grey times 1 - saturation .. 1 + saturation
     low_resolution: float = 0.0  # how often the image is shrunk and enlarged again, 0..1
-    low_resolution_size: float = 0.25  # the smallest size that it is shrunk to, as a share of its own
+    low_resolution_size: float = 0.25  # the smallest size that it is shrunk to, as a share of its full size
 
     def __post_init__(self) -> None:
         for field, limit in (

@@ -210,7 +210,7 @@ class RecordWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            # The .rec first, so that it is put in place last: where it is, all of it is.
+            # The .rec is opened first, so it is put in place last: once it is there, its index is too.
             records = stack.enter_context(replacing(self.path))
             index = stack.enter_context(replacing(self.path.with_suffix(".idx")))
             self._records = stack.enter_context(records.open("wb"))
