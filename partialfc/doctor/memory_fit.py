@@ -7,7 +7,7 @@ import torch
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.plan import Setting, memory_of
 from partialfc.plan.advice import alternatives
-from partialfc.plan.describe import options
+from partialfc.plan.describe import as_options
 from partialfc.plan.units import show_bytes
 
 TIGHT = 0.9  # share of the memory that may be planned for; the allocator and other programs need some
@@ -45,7 +45,7 @@ def _remedy(setting: Setting, room: int) -> str:
     if room > 0:
         for each in alternatives(setting, room):
             if each.fits:
-                return f"{options(each.changes)} would fit; partialfc plan CONFIG --memory ... shows more"
+                return f"{as_options(each.changes)} would fit; partialfc plan CONFIG --memory ... shows more"
     return "lower train.batch_size or data.image_size, or take devices with more memory"
 
 

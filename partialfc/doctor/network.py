@@ -39,7 +39,7 @@ def gradient_seconds(bytes: int, ranks: int, link: Link) -> float:
 
 def judge_link(link: Link) -> Check:
     """Only the figures: without a job nothing says how much will be sent."""
-    return green("link", describe(link))
+    return green("link", describe_link(link))
 
 
 def judge_communication(
@@ -50,8 +50,8 @@ def judge_communication(
     reduce = gradient_seconds(gradients, setting.gpus, link)
     wait = Waiting(step.compute, head + max(0.0, reduce - step.backward), steps)
     says = (
-        f"{describe(link)}; a step computes {show_seconds(step.compute)}, and exchanges what the head needs "
-        f"in {show_seconds(head)} and {show_bytes(gradients)} of gradients in {show_seconds(reduce)}"
+        f"{describe_link(link)}; a step computes {show_seconds(step.compute)}, and exchanges what the head "
+        f"needs in {show_seconds(head)} and {show_bytes(gradients)} of gradients in {show_seconds(reduce)}"
     )
     if wait.level == Level.GREEN:
         return green("communication", says)
@@ -64,7 +64,7 @@ def judge_communication(
     return judge("communication", f"{says}: waiting takes {wait.describe()}", remedy)
 
 
-def describe(link: Link) -> str:
+def describe_link(link: Link) -> str:
     """Latency and bandwidth of each collective."""
     parts = [
         f"{name} {show_seconds(rate.latency)} and {show_bytes(rate.bandwidth)}/s"

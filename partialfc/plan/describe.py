@@ -32,7 +32,7 @@ def describe(plan: Plan, *, gpus_given: bool = True) -> str:
     return "\n\n".join("\n".join(section) for section in sections)
 
 
-def options(changes: Mapping[str, Any]) -> str:
+def as_options(changes: Mapping[str, Any]) -> str:
     """Fields of a setting, written as options of the command."""
     return " ".join(f"{option(name)} {value}" for name, value in changes.items())
 
@@ -111,10 +111,10 @@ def _growth(plan: Plan) -> Iterator[str]:
         yield "no change of storage, sample rate, batch or number of ranks makes it fit"
         return
     yield f"what to change, cheapest first, and the head's memory per {_rank(plan)} then"
-    wide = max(len(options(each.changes)) for each in plan.alternatives) + 2
+    wide = max(len(as_options(each.changes)) for each in plan.alternatives) + 2
     for each in plan.alternatives:
         verdict = "fits" if each.fits else "not enough"
-        yield f"  {options(each.changes):<{wide}}{show_bytes(each.total):>9}  {verdict}"
+        yield f"  {as_options(each.changes):<{wide}}{show_bytes(each.total):>9}  {verdict}"
     if not any(each.fits for each in plan.alternatives):
         yield "none of it is enough, nor are more ranks"
 
