@@ -21,6 +21,11 @@ def warm_python() -> WarmPython:
     return python
 
 
+def for_torchrun(environment: dict[str, str] = ENVIRONMENT) -> dict[str, str]:
+    """An environment in which torchrun starts its ranks warm."""
+    return environment | {"PYTHON_EXEC": str(warm_python().executable)}
+
+
 def call(
     *arguments: object,
     ranks: int = 0,
@@ -29,7 +34,8 @@ def call(
     environment: dict[str, str] = ENVIRONMENT,
 ) -> subprocess.CompletedProcess[str]:
     """`partialfc ARGUMENTS` to its end. With `ranks`, or with options of it, torchrun starts the ranks."""
-    return warm_python().run(*_words(arguments, ranks, torchrun), env=environment, cwd=cwd)
+    words, environment = _under_torchrun(arguments, ranks, torchrun, environment)
+    return warm_python().run("-m", *words, env=environment, cwd=cwd)
 
 
 def start(
@@ -41,14 +47,16 @@ def start(
     environment: dict[str, str] = ENVIRONMENT,
 ) -> WarmProcess:
     """`partialfc ARGUMENTS`, running; stdout and stderr as for subprocess.Popen."""
-    return warm_python().start(
-        *_words(arguments, ranks, torchrun), env=environment, stdout=stdout, stderr=stderr, cwd=ROOT
-    )
+    words, environment = _under_torchrun(arguments, ranks, torchrun, environment)
+    return warm_python().start("-m", *words, env=environment, stdout=stdout, stderr=stderr, cwd=ROOT)
 
 
-def _words(arguments: Sequence[object], ranks: int, torchrun: Sequence[object]) -> list[object]:
-    """What follows `python -m`. The ranks that torchrun starts are new interpreters, as for users."""
+def _under_torchrun(
+    arguments: Sequence[object], ranks: int, torchrun: Sequence[object], environment: dict[str, str]
+) -> tuple[list[object], dict[str, str]]:
+    """What follows `python -m`, and in which environment."""
+    words = ["partialfc", *arguments]
     if not (ranks or torchrun):
-        return ["partialfc", *arguments]
+        return words, environment
     alone = ["--standalone", "--nproc-per-node", ranks] if ranks else []
-    return ["torch.distributed.run", *alone, *torchrun, "-m", "partialfc", *arguments]
+    return ["torch.distributed.run", *alone, *torchrun, "-m", *words], for_torchrun(environment)

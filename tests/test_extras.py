@@ -14,7 +14,9 @@ PLAN = ("plan", "--classes", "10M", "--embedding", "512", "--memory", "80GB", "-
 
 
 def call(folder: Path, missing: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return warm_python().run("tests.without", ",".join(missing), *arguments, env=ENVIRONMENT, cwd=folder)
+    return warm_python().run(
+        "-m", "tests.without", ",".join(missing), *arguments, env=ENVIRONMENT, cwd=folder
+    )
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """What the README shows is what runs."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from tests.paths import ROOT
+from tests.processes import for_torchrun, warm_python
 
 README = (ROOT / "README.md").read_text()
 
@@ -23,14 +21,8 @@ def test_the_library_example_runs_and_learns(tmp_path, ranks):
         example += "import os, sys\nsys.stdout.flush()\nos._exit(0)\n"
     script = tmp_path / "example.py"
     script.write_text(example)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    result = subprocess.run(
-        [sys.executable, *(launcher if ranks else []), str(script)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", ranks]
+    result = warm_python().run(*(launcher if ranks else []), script, env=for_torchrun(), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     first, last = map(float, re.search(r"loss ([\d.]+) -> ([\d.]+)", result.stdout).groups())
     assert last < first / 2

@@ -1,11 +1,13 @@
 """Fresh processes without the two seconds of imports: forked from one that has imported torch and partialfc.
 
 A process started here is a process like any other, with its own pid, signals, standard streams and exit
-status; it runs `python -m MODULE` from the first line of the module on. Only the imports are already done.
-A test that is about the start itself starts a new interpreter.
+status; it runs a module or a script as `python -m MODULE` or `python SCRIPT` do, from the first line on. Only
+the imports are already done. A test that is about the start itself, or about a parent that dies, starts a
+new interpreter.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import runpy
@@ -21,6 +23,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests.paths import ROOT
+from tests.warm_client import ask
+
 PRELOADED = (
     "partialfc.cli.app",
     "partialfc.doctor",
@@ -32,7 +37,7 @@ LARGEST_REQUEST = 1 << 20
 
 
 class WarmProcess:
-    """A running `python -m MODULE ARGUMENTS`, with the parts of subprocess.Popen that tests use."""
+    """A running program, with the parts of subprocess.Popen that tests use."""
 
     def __init__(self, connection: socket.socket, pid: int, stdout: Any, stderr: Any) -> None:
         self._connection = connection
@@ -53,11 +58,6 @@ class WarmProcess:
             self._connection.close()
         return self.returncode
 
-    def poll(self) -> int | None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.wait(timeout=1e-3)
-        return self.returncode
-
     def communicate(self) -> tuple[str, str]:
         """All that it still writes to the two pipes, once it has ended."""
         with ThreadPoolExecutor(2) as pool:
@@ -73,27 +73,36 @@ class WarmProcess:
 
 
 class WarmPython:
-    """The process that others are forked from. It stays single-threaded, so forking it is safe."""
+    """The process that others are forked from. It stays single-threaded, so forking it is safe.
+
+    executable: a file that stands for Python's own where a program starts Python by its path.
+    """
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        self._address = str(Path(self._folder.name) / "socket")
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(self._address)
-        listener.listen()
-        with listener:
+        folder = Path(self._folder.name)
+        self._address = str(folder / "socket")
+        self.executable = folder / "python"
+        client = ROOT / "tests" / "warm_client.py"
+        self.executable.write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" -I -S "{client}" "{self._address}" "$@"\n'
+        )
+        self.executable.chmod(0o755)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(self._address)
+            listener.listen()
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "tests.warm", str(listener.fileno())],
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.PIPE,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
-                cwd=Path(__file__).parents[1],
+                cwd=ROOT,
             )
 
     def start(
-        self, module: str, *arguments: object, env: Mapping[str, str], stdout: int, stderr: int, cwd: Path
+        self, *words: object, env: Mapping[str, str], stdout: int, stderr: int, cwd: Path
     ) -> WarmProcess:
-        """stdout, stderr: file descriptors, or subprocess.PIPE for a text file to read from."""
+        """`python WORDS`; stdout, stderr: descriptors, or subprocess.PIPE for a text file to read from."""
         ends, readers, opened = [], [], []
         for wanted in (stdout, stderr):
             if wanted == subprocess.PIPE:
@@ -104,32 +113,18 @@ class WarmPython:
             else:
                 ends.append(wanted)
                 readers.append(None)
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.connect(self._address)
-        request = {
-            "module": module,
-            "arguments": [str(a) for a in arguments],
-            "env": dict(env),
-            "cwd": str(cwd),
-        }
-        socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], ends)
+        connection, pid = ask(self._address, [str(word) for word in words], dict(env), str(cwd), ends)
         for theirs in opened:
             os.close(theirs)
-        pid = int(connection.makefile("rb", buffering=0).readline())
         return WarmProcess(connection, pid, *readers)
 
-    def run(
-        self, module: str, *arguments: object, env: Mapping[str, str], cwd: Path
-    ) -> subprocess.CompletedProcess[str]:
-        """To its end; its output goes through files, so that neither stream can fill up."""
+    def run(self, *words: object, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+        """`python WORDS` to its end; its output goes through files, so that neither stream can fill up."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            process = self.start(
-                module, *arguments, env=env, stdout=out.fileno(), stderr=err.fileno(), cwd=cwd
-            )
-            code = process.wait()
+            code = self.start(*words, env=env, stdout=out.fileno(), stderr=err.fileno(), cwd=cwd).wait()
             out.seek(0)
             err.seek(0)
-            return subprocess.CompletedProcess([module, *map(str, arguments)], code, out.read(), err.read())
+            return subprocess.CompletedProcess(list(map(str, words)), code, out.read(), err.read())
 
     def close(self) -> None:
         self._server.communicate()  # the end of its standard input ends it
@@ -137,8 +132,12 @@ class WarmPython:
 
 
 def serve(listener: socket.socket) -> None:
-    """Fork a process for each request, and answer its pid, then its exit status; until stdin ends."""
+    """Fork a process for each request, answer its pid, then its exit status; until stdin ends.
+
+    A process whose asker is gone before it ends is killed.
+    """
     children: dict[int, tuple[int, socket.socket]] = {}  # by pidfd
+    askers: dict[int, int] = {}  # by descriptor, the pid
     poll = select.poll()
     for descriptor in (0, listener.fileno()):
         poll.register(descriptor, select.POLLIN | select.POLLHUP)
@@ -148,30 +147,42 @@ def serve(listener: socket.socket) -> None:
                 return
             if descriptor == listener.fileno():
                 connection, _ = listener.accept()
-                data, streams = b"", list[int]()
-                while not data.endswith(b"\n"):
-                    part, more, _, _ = socket.recv_fds(connection, LARGEST_REQUEST, 2)
-                    data, streams = data + part, streams + list(more)
+                request, streams = _receive(connection)
                 pid = os.fork()
                 if pid == 0:
-                    become(json.loads(data), streams)
+                    become(request, streams)
                 for stream in streams:
                     os.close(stream)
                 handle = os.pidfd_open(pid)
                 poll.register(handle, select.POLLIN)
+                poll.register(connection.fileno(), select.POLLHUP)
                 children[handle] = (pid, connection)
+                askers[connection.fileno()] = pid
                 connection.sendall(b"%d\n" % pid)
-            else:
+            elif descriptor in askers:
+                os.kill(askers.pop(descriptor), signal.SIGKILL)
+                poll.unregister(descriptor)
+            elif descriptor in children:
                 pid, connection = children.pop(descriptor)
                 poll.unregister(descriptor)
                 os.close(descriptor)
+                if askers.pop(connection.fileno(), None):
+                    poll.unregister(connection.fileno())
                 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 with contextlib.suppress(OSError), connection:
                     connection.sendall(b"%d" % code)
 
 
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    data, streams = b"", list[int]()
+    while not data.endswith(b"\n"):
+        part, more, _, _ = socket.recv_fds(connection, LARGEST_REQUEST, 2)
+        data, streams = data + part, streams + list(more)
+    return json.loads(data), streams
+
+
 def become(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
-    """In the forked process: take over the streams, and run the module as the interpreter would."""
+    """In the forked process: take over the streams, and run the program as the interpreter would."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, stream in enumerate((nothing, *streams)):
         os.dup2(stream, target)
@@ -179,11 +190,16 @@ def become(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    sys.path[0] = request["cwd"]
-    sys.argv = [request["module"], *request["arguments"]]
+    words = request["words"]
+    is_module = words[0] == "-m"
+    sys.path[0] = request["cwd"] if is_module else str(Path(words[0]).parent.absolute())
+    sys.argv = words[is_module:]
     code = 1
     try:
-        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        if is_module:
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -201,8 +217,6 @@ def become(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    import importlib
-
     for name in PRELOADED:
         importlib.import_module(name)
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import time
 
@@ -15,7 +16,7 @@ import pytest
 
 from partialfc.metrics.run_log import read_metrics
 from tests.cli.cases import losses
-from tests.processes import call, start
+from tests.processes import ENVIRONMENT, call, start
 
 
 @pytest.mark.slow
@@ -40,7 +41,13 @@ def test_a_run_killed_under_torchrun_resumes_on_another_number_of_ranks(folder):
 @pytest.mark.slow
 def test_workers_of_a_killed_torchrun_stop_by_themselves(folder):
     """kill -9 of torchrun alone leaves its workers: they save, stop, and the folder is free again."""
-    process = start("train", folder / "config.yaml", "train.steps=100000", ranks=2)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = subprocess.Popen(
+        [*launcher, "-m", "partialfc", "train", folder / "config.yaml", "train.steps=100000"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
     for line in process.stdout:
         if line.startswith("step 10 "):
             break

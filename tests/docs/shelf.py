@@ -4,7 +4,6 @@ A command runs as it is shown, but smaller: /path/to is the page's folder, proce
 is a few steps of a small backbone.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from PIL import Image
 from partialfc.cli import app as cli
 from tests.glyph_run import write_glyphs
 from tests.paths import ROOT
+from tests.processes import for_torchrun, warm_python
 
 SMALL_RUN = (
     "backbone={name: convnet, embedding_size: 16}",
@@ -33,7 +33,6 @@ SMALL_RUN = (
     "metrics.port=null",
 )
 SMALLER = {"4": "2", "8": "2", "6000": "40"}
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 class Shelf:
@@ -90,10 +89,12 @@ class Desk:
         # standalone: on a port of its own, for other torchruns may be on this machine
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         program = {"python": [sys.executable], "torchrun": torchrun}.get(words[0], words[:1])
-        done = subprocess.run(
-            [*program, *words[1:]], cwd=self.folder, env=ENVIRONMENT | variables, check=False
-        )
-        return done.returncode
+        environment = for_torchrun() | variables
+        if program[0] == sys.executable:
+            return warm_python().run(*program[1:], *words[1:], env=environment, cwd=self.folder).returncode
+        return subprocess.run(
+            [*program, *words[1:]], cwd=self.folder, env=environment, check=False
+        ).returncode
 
 
 def in_process(words: list[str]) -> int:

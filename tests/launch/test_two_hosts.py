@@ -14,6 +14,7 @@ import pytest
 from tests.glyph_run import steps_done, write_config, write_glyphs
 from tests.launch.two_hosts import Host, two_hosts, why_not
 from tests.paths import ROOT
+from tests.processes import warm_python
 from tests.waiting import wait_for
 
 LAUNCHER = str(ROOT / "launch" / "torchrun.sh")
@@ -159,7 +160,8 @@ def test_a_missing_config_is_named():
 @pytest.mark.slow
 def test_the_doctor_really_runs(tmp_path):
     config = write_config(tmp_path / "config.yaml", write_glyphs(tmp_path), tmp_path / "run")
-    result = launch(str(config), "--quick", "train.batch_size=1", COMMAND="doctor", NPROC_PER_NODE="2")
+    variables = {"COMMAND": "doctor", "NPROC_PER_NODE": "2", "PYTHON_EXEC": str(warm_python().executable)}
+    result = launch(str(config), "--quick", "train.batch_size=1", **variables)
     assert "2 answered" in result.stdout
     assert "train.batch_size is 1" in result.stdout
     assert result.returncode == 1
