@@ -3,6 +3,7 @@
 import atexit
 import functools
 import os
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,3 +61,15 @@ def _under_torchrun(
         return words, environment
     alone = ["--standalone", "--nproc-per-node", ranks] if ranks else []
     return ["torch.distributed.run", *alone, *torchrun, "-m", *words], for_torchrun(environment)
+
+
+def free_port() -> int:
+    """A port of this host that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def place(rank: int, port: int, *, address: str = "127.0.0.1") -> dict[str, str]:
+    """A rank of two in the words that Slurm's srun or a shell uses where no torchrun does."""
+    return {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": address, "MASTER_PORT": str(port)}

@@ -1,4 +1,8 @@
-"""Which checkpoints of a run are kept, and in which order they are tried: decided by their names alone."""
+"""Which checkpoints of a run are kept, and in which order they are tried: decided by their names alone.
+
+A new rule is a condition here. `folder.py` deletes by it, training/saving.py says when, and doctor/rank.py
+counts how many there are at most; its keys are in config/checkpoint.py.
+"""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,8 @@
-"""Every metric that is exported: name, kind, unit, labels and meaning."""
+"""Every metric that is exported: name, kind, unit, labels and meaning.
+
+A new one is an entry in FAMILIES. `head.py` or `run.py` gives it its value, docs/reference/metrics.md its
+line.
+"""
 
 from dataclasses import dataclass
 

@@ -28,6 +28,7 @@ from partialfc.distributed import World
 from partialfc.metrics import FAMILIES
 from tests.docker.promql import syntax_errors, unknown
 from tests.paths import ROOT
+from tests.processes import free_port
 from tests.train_cases import small_config, write_data
 
 GRAFANA = ROOT / "docker" / "grafana"
@@ -131,12 +132,6 @@ def ended_by(number: signal.Signals, process: subprocess.Popen[str]) -> Iterator
     finally:
         process.send_signal(number)
         process.wait(DEADLINE_SECONDS)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def get(url: str) -> bytes:

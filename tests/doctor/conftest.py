@@ -3,7 +3,7 @@
 import pytest
 
 from tests import train_cases
-from tests.doctor.rank_cases import free_port, place
+from tests.processes import free_port, place
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Ranks of a job that the doctor examines: where they meet, how they are started, what they tell."""
 
-import socket
 import subprocess
 from pathlib import Path
 
@@ -14,24 +13,12 @@ from tests import processes, train_cases
 from tests.warm import WarmProcess
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def saved_config(folder: Path, *overrides: str) -> Path:
     train_cases.write_data(folder)
     path = folder / "config.yaml"
     config = train_cases.small_config(folder, *overrides)
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     return path
-
-
-def place(rank: int, port: int, *, address: str = "127.0.0.1") -> dict[str, str]:
-    """A rank of two in the words that Slurm's srun or a shell uses where no torchrun does."""
-    return {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": address, "MASTER_PORT": str(port)}
 
 
 def start(*arguments: object, **variables: str) -> WarmProcess:

@@ -7,7 +7,7 @@ import pytest
 
 from partialfc.doctor.meeting import Meeting
 from partialfc.errors import DistributedError
-from tests.doctor.rank_cases import free_port, place
+from tests.processes import free_port, place
 
 
 def test_ranks_wait_for_each_other_before_they_measure(alone_as_rank_0):

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.doctor.rank_cases import free_port, place, saved_config
-from tests.processes import ENVIRONMENT
+from tests.doctor.rank_cases import saved_config
+from tests.processes import ENVIRONMENT, free_port, place
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.image_build import IMAGE, Buildah, build, missing
+from tests.processes import free_port
 
 pytestmark = [
     pytest.mark.integration,
@@ -102,12 +102,6 @@ class Container:
 @pytest.fixture(scope="module")
 def container(buildah: Buildah, image: dict[str, Any]) -> Container:
     return Container(buildah, image["Entrypoint"])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_image_tells_how_to_run_it(

@@ -1,7 +1,6 @@
 """Servers and samples for the tests of the metrics."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -15,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from partialfc.metrics import Registry
+from tests.processes import free_port
 
 DEADLINE_SECONDS = 60.0
 RANK = ("rank=0", "run=mine")
@@ -57,12 +57,6 @@ def text_of(registry: Registry) -> str:
 
 def sum_of(found: dict[tuple[str, ...], float], name: str) -> float:
     return sum(value for key, value in found.items() if key[0] == name)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import pytest
 from partialfc.distributed import World
 from partialfc.metrics import Registry
 from partialfc.metrics.publish import published, push, reachable
-from tests.metrics.cases import fetch, free_port, samples, server, wait_for
+from tests.metrics.cases import fetch, samples, server, wait_for
+from tests.processes import free_port
 
 
 def test_targets_name_other_machines_an_address_they_can_reach(monkeypatch):
