@@ -60,7 +60,7 @@ class CheckpointFolder:
             return
         for old in superseded(self._names(), keep_last=keep_last, best=_pointer(self.path / "best")):
             shutil.rmtree(self.path / old, ignore_errors=True)
-        for leftover in self.path.glob("step-*.partial"):
+        for leftover in (*self.path.glob("step-*.partial"), *self.path.glob(".step-*.old")):
             shutil.rmtree(leftover, ignore_errors=True)
 
     def newest_whole(self) -> Path | None:

@@ -82,6 +82,10 @@ elif when == "state":
     store.sealed = die
 elif when == "rename":
     folder.put_in_place = die
+elif when == "replace":  # the same step again: its old checkpoint is moved away, the new one not yet there
+    save({path!r}, 2)
+    rename = Path.rename
+    Path.rename = lambda path, target: die() if path.suffix == ".partial" else rename(path, target)
 elif when == "latest":
     write = folder.write_whole
     folder.write_whole = lambda path, text: die() if path.name == "latest" else write(path, text)
@@ -89,7 +93,7 @@ save({path!r}, 2)
 """
 
 
-@pytest.mark.parametrize("when", ["tensors", "state", "rename", "latest"])
+@pytest.mark.parametrize("when", ["tensors", "state", "rename", "replace", "latest"])
 def test_a_kill_during_a_save_leaves_the_one_before(tmp_path, when):
     program = KILLED.format(root=str(ROOT), path=str(tmp_path), when=when)
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
@@ -100,4 +104,4 @@ def test_a_kill_during_a_save_leaves_the_one_before(tmp_path, when):
     save(str(tmp_path), 2)  # what was left behind is no obstacle
     assert load(str(tmp_path))["state"]["step"] == 2
     CheckpointFolder(tmp_path, World.of()).prune(keep_last=5)
-    assert not list(tmp_path.glob("*.partial"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step-00000001", "step-00000002"]
