@@ -18,6 +18,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield beside
         put_in_place(beside, path)
+    except OSError as error:
+        if error.filename == str(beside):
+            error.filename = str(path)  # which is the name that the user knows
+        raise
     finally:
         _remove(beside)
 

@@ -60,7 +60,7 @@ data_app.command()(pairs)
 
 
 def main() -> None:
-    """Run the command; an error of the package's own is one line on stderr, and the exit status is 1."""
+    """Run the command; an error of the package's own or of a file is short on stderr, and the status is 1."""
     rank = os.environ.get("RANK")
     prefix = "" if rank is None else f"[rank {rank}] "
     logging.basicConfig(level=logging.INFO, format=f"{prefix}%(levelname)s: %(message)s")
@@ -68,4 +68,9 @@ def main() -> None:
         app()
     except PartialFCError as error:
         print(f"{prefix}partialfc: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:  # not of a file that the user could do something about
+            raise
+        print(f"{prefix}partialfc: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(1)

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import partialfc
+from partialfc.data.images.codec import encode_png
 from tests.processes import ENVIRONMENT, call
 
 
@@ -60,11 +62,20 @@ def test_help_does_not_wait_for_what_only_a_command_needs():
         (["train", "{config}", "backbone.name=iresnet51"], "unknown backbone 'iresnet51'; known:"),
         (["evaluate", "{folder}", "--pairs", "{config}"], "PairsError"),
         (["report", "{folder}"], "is not a run"),
+        (
+            ["data", "pairs", "{data}", "{folder}/missing/pairs.bin", "--pairs", "20"],
+            "missing/pairs.bin: No such file or",
+        ),
+        (["data", "pairs", "{data}", "{folder}", "--pairs", "20"], "partialfc: {folder}: "),
+        (["data", "pack", "{images}", "{config}"], "partialfc: {config}: File exists"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_1(folder, arguments, message):
-    places = {"config": folder / "config.yaml", "folder": folder}
+    places = {"config": folder / "config.yaml", "folder": folder, "data": folder / "train.rec"}
+    places["images"] = folder / "images"
+    (places["images"] / "a").mkdir(parents=True)
+    (places["images"] / "a" / "0.png").write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
     result = call(*(argument.format(**places) for argument in arguments))
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert message in result.stderr
+    assert message.format(**places) in result.stderr
