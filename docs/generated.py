@@ -87,7 +87,10 @@ def _config_section(path: str, entry: Mapping[str, Any], definitions: Mapping[st
         rows = []
         if len(variants) > 1:
             text += ["", f"### {path}: {variant['properties']['name']['const']}"]
-        text += ["", *_paragraphs(variant.get("description", ""))]
+        said = variant.get("description", "").split("\n\nBuilt by ")[
+            0
+        ]  # the rest is for who changes the code
+        text += ["", *_paragraphs(said)]
         for key, described in variant["properties"].items():
             if _variants(described, definitions):
                 inner += _config_section(f"{path}.{key}", described, definitions)
