@@ -7,15 +7,12 @@ is a few steps of a small backbone.
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
-from partialfc.cli import app as cli
 from tests.glyph_run import write_glyphs
 from tests.paths import ROOT
 from tests.processes import for_torchrun, warm_python
@@ -81,30 +78,18 @@ class Desk:
         if "train" in words:
             self._runs += 1
             words += [*SMALL_RUN, f"train.steps={2 * self._runs}"]
-        code = in_process(words) if words[0] == "partialfc" else self._start(words, variables)
-        assert code == 0, f"{' '.join(shown)} ended with {code}"
-
-    def _start(self, words: list[str], variables: dict[str, str]) -> int:
-        """The exit code of any other program, with these variables."""
         # standalone: on a port of its own, for other torchruns may be on this machine
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        program = {"python": [sys.executable], "torchrun": torchrun}.get(words[0], words[:1])
+        torchrun = ["-m", "torch.distributed.run", "--standalone"]
+        python = {"partialfc": ["-m", "partialfc"], "python": [], "torchrun": torchrun}
         environment = for_torchrun() | variables
-        if program[0] == sys.executable:
-            return warm_python().run(*program[1:], *words[1:], env=environment, cwd=self.folder).returncode
-        return subprocess.run(
-            [*program, *words[1:]], cwd=self.folder, env=environment, check=False
-        ).returncode
-
-
-def in_process(words: list[str]) -> int:
-    """The exit code of a `partialfc` command, without the seconds that a new Python takes."""
-    with patch.object(sys, "argv", words):
-        try:
-            cli.main()
-        except SystemExit as ended:
-            return int(ended.code or 0)
-    return 0
+        if words[0] in python:
+            words = [*python[words[0]], *words[1:]]
+            done = warm_python().run(*words, env=environment, cwd=self.folder)
+        else:
+            done = subprocess.run(
+                words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            )
+        assert done.returncode == 0, f"{' '.join(shown)} ended with {done.returncode}:\n{done.stderr}"
 
 
 def write_classes(folder: Path, *, classes: int = 3, images: int = 6) -> None:
