@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from partialfc.config import Config, parse_config
+from partialfc.config import Config, dump_config, parse_config
 from partialfc.data.images.codec import encode_png
 from partialfc.data.sources.insightface import write_source
 
@@ -131,6 +131,15 @@ def small_config(folder: Path, *overrides: str, **sections: dict[str, Any]) -> C
     for name, section in sections.items():
         mapping[name] = mapping.get(name, {}) | section
     return parse_config(mapping, overrides, "the test's config")
+
+
+def saved_config(folder: Path, *overrides: str) -> Path:
+    """The file of `small_config`, with its data beside it."""
+    if not (folder / "train.rec").exists():
+        write_data(folder)
+    path = folder / "config.yaml"
+    path.write_text(dump_config(small_config(folder, *overrides)))
+    return path
 
 
 class Hanging(Normed):

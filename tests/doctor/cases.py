@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from partialfc.config import Config
 from partialfc.doctor import Check, Report, examine
 from tests import train_cases
@@ -38,10 +36,3 @@ def soft_limit(kind: int, value: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(kind, before)
-
-
-def saved_config(folder: Path, *overrides: str) -> Path:
-    path = folder / "config.yaml"
-    config = train_cases.small_config(folder, *overrides)
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    return path

@@ -1,24 +1,13 @@
 """Ranks of a job that the doctor examines: where they meet, how they are started, what they tell."""
 
 import subprocess
-from pathlib import Path
-
-import yaml
 
 from partialfc.config import Config
 from partialfc.doctor import Report, examine
 from partialfc.doctor.check import green
 from partialfc.doctor.rank import Found
-from tests import processes, train_cases
+from tests import processes
 from tests.warm import WarmProcess
-
-
-def saved_config(folder: Path, *overrides: str) -> Path:
-    train_cases.write_data(folder)
-    path = folder / "config.yaml"
-    config = train_cases.small_config(folder, *overrides)
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    return path
 
 
 def start(*arguments: object, **variables: str) -> WarmProcess:

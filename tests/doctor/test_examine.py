@@ -10,8 +10,9 @@ import partialfc
 from partialfc.cli.app import app
 from partialfc.doctor import Level, describe
 from tests import train_cases
-from tests.doctor.cases import examined, found, saved_config
+from tests.doctor.cases import examined, found
 from tests.processes import start
+from tests.train_cases import saved_config
 
 
 def invoke(*arguments: object) -> Result:

@@ -9,8 +9,9 @@ from partialfc.doctor import Check, Level, describe
 from partialfc.doctor.examine import _together, judge_ranks
 from partialfc.doctor.meeting import Meeting
 from tests import train_cases
-from tests.doctor.rank_cases import examined, saved_config, start, told
+from tests.doctor.rank_cases import examined, start, told
 from tests.processes import call, free_port, place
+from tests.train_cases import saved_config
 
 
 def test_missing_and_silent_ranks_are_red_and_named():

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.doctor.rank_cases import saved_config
 from tests.processes import ENVIRONMENT, free_port, place
+from tests.train_cases import saved_config
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ import subprocess
 import torch
 
 from partialfc.training.run import train
-from tests.doctor.rank_cases import saved_config
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, free_port, place, warm_python
-from tests.train_cases import small_config
+from tests.train_cases import saved_config, small_config
 
 
 def test_train_needs_no_process_group(folder, monkeypatch):
