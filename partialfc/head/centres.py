@@ -113,11 +113,6 @@ class ShardedCentres(nn.Module):
         if self._gradients:
             yield from row_gradients(self._gradients, self.rows(union_of_rows(self._gradients)))
 
-    def wait_for_gradients(self, stream: torch.cuda.Stream) -> None:
-        """Let a stream wait for what `row_gradients` reads, and keep that memory until the stream has."""
-        for gradient in self._gradients:
-            gradient.hand_to(stream)
-
     def has_row_gradients(self) -> bool:
         """Whether the gradient of a batch waits for the optimizer's step."""
         return bool(self._gradients)

@@ -43,17 +43,6 @@ class BatchGradient:
         self._unit_t: Tensor | None = None
         self._pushed = (batch.unit * (weights.negatives * scale)[:, None]).to(dtype)
         self._put_targets(kept.values, 0)
-        self._ready = torch.cuda.current_stream().record_event() if batch.unit.is_cuda else None
-
-    def hand_to(self, stream: torch.cuda.Stream) -> None:
-        """Let a stream wait until pass 2 can be computed, and keep its tensors until the stream is done."""
-        if self._ready is not None:
-            stream.wait_event(self._ready)
-        batch = self.batch
-        for tensor in (self.kept.values, self._pushed, self._target_ratio, batch.unit, batch.target_cos):
-            tensor.record_stream(stream)
-        for tensor in (batch.target_samples, batch.target_column):
-            tensor.record_stream(stream)
 
     def keeps(self, stop: int) -> bool:
         """Whether the exponentials of columns up to `stop` need not be computed again."""

@@ -25,9 +25,6 @@ class RowAdamW(RowOptimizer):
         eps (float): What is added to the denominator, at least 0. Default 1e-8.
         weight_decay (float): Decoupled weight decay, at least 0: a step also takes lr · weight_decay of a row
             from it. Default 0.01.
-        stream (torch.cuda.Stream | None): Where steps run; None (default) for the current stream. A step on a
-            stream of its own begins where the head's own backward ended, beside the backbone's backward if
-            that is still running. Whatever reads the rows next waits for it.
 
     Raises:
         ValueError: for an argument of another type or out of its range, or a head that has a row optimizer
@@ -42,7 +39,6 @@ class RowAdamW(RowOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
-        stream: torch.cuda.Stream | None = None,
     ) -> None:
         try:
             beta1, beta2 = betas
@@ -54,7 +50,7 @@ class RowAdamW(RowOptimizer):
             "eps": at_least("eps", eps, 0.0),
             "weight_decay": at_least("weight_decay", weight_decay, 0.0),
         }
-        super().__init__(head, settings, stream=stream)
+        super().__init__(head, settings)
         self.state[head.weight] = {
             "mean": self._new_row_state(per_element=True, dtype=head.math_dtype),
             "square": self._new_row_state(per_element=True, dtype=head.math_dtype),

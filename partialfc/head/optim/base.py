@@ -1,7 +1,6 @@
 """What RowSGD and RowAdamW share: they compute the centres' gradient chunk by chunk and apply it at once."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,36 +23,26 @@ class RowOptimizer(torch.optim.Optimizer):
     Args:
         head (PartialFC): The head whose centres it moves.
         defaults (dict): The settings of the parameter group, by name.
-        stream (torch.cuda.Stream | None): Where steps run; None for the current stream. A step on a stream of
-            its own begins where the head's own backward ended, beside the backbone's backward if that is
-            still running. Whatever reads the rows next waits for it.
 
     Raises:
         ValueError: if head is no PartialFC, has a row optimizer already or was built with sparse_grad=True.
     """
 
-    def __init__(
-        self, head: PartialFC, defaults: dict[str, Any], *, stream: torch.cuda.Stream | None = None
-    ) -> None:
+    def __init__(self, head: PartialFC, defaults: dict[str, Any]) -> None:
         kind = type(self).__name__
         if not isinstance(head, PartialFC):
             raise ValueError(
                 f"head is {_short(head)}; it must be the PartialFC whose centres are to be moved, as in "
                 f"{kind}(head, lr=0.1), alone: other parameters need an optimizer of their own"
             )
-        if stream is not None and not isinstance(stream, torch.cuda.Stream):
-            raise ValueError(f"stream is {stream!r}; it must be a torch.cuda.Stream, or None")
         super().__init__([head.weight], defaults)
         self.head = head
-        self._stream = stream
-        self._moved: torch.cuda.Event | None = None
         self._in_step = False
         head.attach(self)
 
     @property
     def row_state(self) -> State:
         """The tensors with one row for each local class, by name, for checkpoints and resharding."""
-        self.join()
         return {k: v for k, v in self.state[self.head.weight].items() if isinstance(v, Tensor)}
 
     @property
@@ -67,17 +56,10 @@ class RowOptimizer(torch.optim.Optimizer):
 
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
         """What rows index [K] owe: their momentum and coefficients [K, 4], see DecayTable; or two None."""
-        self.join()
         return None, None
 
     def flush(self) -> None:
         """Bring every row of `head.weight` up to date; between flushes, rows may owe steps."""
-        self.join()
-
-    def join(self) -> None:
-        """Let the current CUDA stream wait for the last step, if that runs on a stream of its own."""
-        if self._moved is not None:
-            self._moved.wait()
 
     def rows_were_replaced(self) -> None:
         """The head has loaded other rows, which owe nothing; the optimizer's own state is loaded later."""
@@ -102,7 +84,7 @@ class RowOptimizer(torch.optim.Optimizer):
             self.check_whole()
             self._in_step = True
             self._begin_step(group)
-            with torch.autocast(self.head.weight.device.type, enabled=False), self._on_stream():
+            with torch.autocast(self.head.weight.device.type, enabled=False):
                 self._update(group)
                 self._finish_step(group)
             self._in_step = False
@@ -188,16 +170,6 @@ class RowOptimizer(torch.optim.Optimizer):
 
     def _finish_step(self, group: State) -> None:
         """What comes once all of them have moved."""
-
-    @contextmanager
-    def _on_stream(self) -> Iterator[None]:
-        if self._stream is None:
-            yield
-            return
-        with torch.cuda.stream(self._stream):
-            self.head.wait_for_gradients(self._stream)
-            yield
-            self._moved = self._stream.record_event()
 
     def _vector(self, *values: float) -> Tensor:
         """Settings of a step as a tensor, so that one compiled kernel serves all values of them."""

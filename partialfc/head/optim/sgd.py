@@ -35,9 +35,6 @@ class RowSGD(RowOptimizer):
         momentum_dtype (torch.dtype | None): How the momentum is stored: None (default) for the head's
             math_dtype, float64, float32, bfloat16, or int8, which is a byte for each element and a float32
             scale for up to 512 of them. bfloat16 and int8 round without bias, see head/kernels/storage.py.
-        stream (torch.cuda.Stream | None): Where steps run; None (default) for the current stream. A step on a
-            stream of its own begins where the head's own backward ended, beside the backbone's backward if
-            that is still running. Whatever reads the rows next waits for it.
 
     Raises:
         ValueError: for an argument of another type or out of its range, or a head that has a row optimizer
@@ -53,7 +50,6 @@ class RowSGD(RowOptimizer):
         weight_decay: float = 0.0,
         unsampled: str = "dense",
         momentum_dtype: torch.dtype | None = None,
-        stream: torch.cuda.Stream | None = None,
     ) -> None:
         settings = {
             "lr": at_least("lr", lr, 0.0),
@@ -62,7 +58,7 @@ class RowSGD(RowOptimizer):
         }
         one_of("unsampled", unsampled, ("dense", "frozen"))
         one_of("momentum_dtype", momentum_dtype, (None, *MOMENTUM_DTYPES))
-        super().__init__(head, settings, stream=stream)
+        super().__init__(head, settings)
         self.unsampled = unsampled
         self.momentum_dtype = momentum_dtype or head.math_dtype
         if unsampled == "dense":
@@ -88,7 +84,6 @@ class RowSGD(RowOptimizer):
 
     @torch.no_grad()
     def flush(self) -> None:
-        super().flush()
         if self.unsampled == "frozen" or len(self._owed) == 1:
             return
         head, row_step, velocity = self.head, self.row_state["row_step"], self._velocity()
