@@ -48,8 +48,7 @@ class DenseTwin(HeadSubject):
         """The centres that take part [K, D], and the labels' places among them [N]."""
         if self.work.sample_rate == 1.0:
             return self.weight, labels
-        drawn = sample_rows(
-            labels.numpy(), self.work.classes, self.work.rows, seed=0, step=len(self.losses), rank=0
-        )
+        shard = partialfc.ClassShard(self.work.classes, 0, 1)
+        drawn = sample_rows(shard, labels.numpy(), self.work.rows, seed=0, step=len(self.losses))
         index = torch.from_numpy(drawn)
         return self.weight.index_select(0, index), torch.searchsorted(index, labels)

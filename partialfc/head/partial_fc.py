@@ -41,7 +41,7 @@ class PartialFC(ShardedCentres):
     applies it in its step.
 
     In training a step touches the centres of the batch's classes and a sample of the others, `sample_rate`
-    of the shard in all; in eval mode all of them. Partial FC, An et al. 2022 (arXiv:2203.15565).
+    of all centres together; in eval mode all of them. Partial FC, An et al. 2022 (arXiv:2203.15565).
 
     Build the head after torch.distributed.init_process_group, and keep it out of DistributedDataParallel,
     which would overwrite every shard with rank 0's. Between backward (torch.autograd.grad counts too) and the
@@ -56,8 +56,9 @@ class PartialFC(ShardedCentres):
         num_classes (int): C, the classes of all ranks together; at least 1.
         margin (Margin): How logits follow from cosines, such as `ArcFace()`. It may keep buffers, which are
             saved with the head, but no parameters.
-        sample_rate (float): r, the part of the shard's centres that takes part in a training step, in (0, 1].
-            The batch's classes count towards it, and all of them take part even if they are more. Default 1.
+        sample_rate (float): r, the part of the centres that takes part in a training step, in (0, 1]. The
+            batch's classes count towards it, and all of them take part even if they are more. Which others
+            do is drawn from (seed, step), the same at any number of ranks. Default 1.
         weight_dtype (torch.dtype): How centres are stored: float32 (default), float64 or bfloat16. bfloat16
             halves the memory; updates round at random, up or down with the odds that keep them right on
             average, so the small ones are not lost.
@@ -230,7 +231,7 @@ class PartialFC(ShardedCentres):
             world, embeddings, *agreed, gather_dtype=self.gather_dtype, math_dtype=self.math_dtype
         )
         samples, targets = step.targets_here(shard, gathered.labels)
-        rows = self._participating_rows(targets)
+        rows = self._participating_rows(gathered.labels)
         centres = step.target_centres(self.rows(targets))
         batch = step.local_batch(world, gathered.unit, samples, targets, centres, rows, len(shard))
         self._last_rows, self._last_targets = rows, batch.target_columns
@@ -249,17 +250,12 @@ class PartialFC(ShardedCentres):
             wants_gradient=wants_gradient,
         )
 
-    def _participating_rows(self, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
-        """The targets' local rows [T] -> the rows [K] that take part; None: all, as always in eval mode."""
+    def _participating_rows(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+        """The global batch's labels [N] -> the local rows [K] that take part; None: all, as in eval mode."""
         if not self.training:
             return None
         return step.participating_rows(
-            targets,
-            len(self.shard),
-            sample_rate=self.sample_rate,
-            seed=self.seed,
-            step=self.step,
-            rank=self.world.rank,
+            self.shard, labels, sample_rate=self.sample_rate, seed=self.seed, step=self.step
         )
 
     def _margin_now(self) -> Margin:

@@ -67,13 +67,11 @@ def targets_here(shard: ClassShard, labels: Indices) -> tuple[Indices, Indices]:
 
 
 def participating_rows(
-    positives: Indices, num_rows: int, *, sample_rate: float, seed: int, step: int, rank: int
+    shard: ClassShard, labels: Indices, *, sample_rate: float, seed: int, step: int
 ) -> Indices | None:
-    """The targets' local rows [T], of a shard of num_rows -> the rows [K] of a training step; None: all."""
-    size = sample_size(num_rows, sample_rate)
-    if size == num_rows:
-        return None
-    return sample_rows(positives, num_rows, size, seed=seed, step=step, rank=rank)
+    """The global batch's labels [N] -> the shard's rows [K] that take part in a training step; None: all."""
+    size = sample_size(shard.num_classes, sample_rate)
+    return None if size == shard.num_classes else sample_rows(shard, labels, size, seed=seed, step=step)
 
 
 def target_centres(targets: Rows) -> Tensor:

@@ -13,7 +13,7 @@ STEP_COUNTER = 4  # int32 a row: RowSGD's row_step, RowAdamW's count
 INDEX = 8
 SCALE = 4  # float32, of a block of int8 momentum
 OWED = 4  # numbers a row, see head/kernels/decay.py
-DRAWING = 17  # bytes a row that head/sampling.py needs besides the result, measured
+DRAWING = 9  # bytes a row that head/sampling.py needs besides the result, measured
 
 # How many tensors [k, D] exist at once where the element-wise parts run uncompiled, and how many more where
 # the result is rounded to bfloat16. Counted in a trace of each case.

@@ -131,8 +131,10 @@ def test_runs_repeat_bit_for_bit(run_ranks):
     assert first[0] == first[1]
 
 
-def test_the_world_size_changes_only_rounding(run_ranks):
-    """At r = 1 a run from scratch is the same at any world size, initial centres included."""
-    losses = {w: run_ranks(run_ten_steps, w, Case(even(w), num_classes=301))[0] for w in WORLDS}
+@pytest.mark.parametrize("sample_rate", [1.0, 0.2])
+def test_the_world_size_changes_only_rounding(run_ranks, sample_rate):
+    """A run from scratch is the same at any world size: initial centres, and the sample of each step."""
+    cases = {w: Case(even(w), num_classes=301, sample_rate=sample_rate) for w in WORLDS}
+    losses = {w: run_ranks(run_ten_steps, w, case)[0] for w, case in cases.items()}
     for world_size in WORLDS[1:]:
         assert losses[world_size] == pytest.approx(losses[1], abs=1e-10)

@@ -53,8 +53,9 @@ def test_a_batch_has_the_loss_and_gradient_of_the_reference(rate):
     gathered = step.gather(
         ALONE, embeddings, labels.numpy(), valid, [6], gather_dtype=None, math_dtype=torch.float64
     )
-    samples, targets = step.targets_here(partialfc.ClassShard(50, 0, 1), gathered.labels)
-    rows = step.participating_rows(targets, 50, sample_rate=rate, seed=0, step=0, rank=0)
+    shard = partialfc.ClassShard(50, 0, 1)
+    samples, targets = step.targets_here(shard, gathered.labels)
+    rows = step.participating_rows(shard, gathered.labels, sample_rate=rate, seed=0, step=0)
     centres = step.target_centres(rows_of(weight, targets))
     batch = step.local_batch(ALONE, gathered.unit, samples, targets, centres, rows, 50)
     softmax = Softmax(partialfc.ArcFace(), torch.float64, False, Pool())

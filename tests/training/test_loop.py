@@ -14,16 +14,17 @@ from tests.train_cases import small_config
 from tests.training.cases import EXACT, losses, moved, run
 
 
-def test_every_world_size_trains_alike(run_ranks, folder):
-    """In float64 at r = 1, uneven batches included (24 samples over 1, 2, 3, 4 ranks; 25 over 4)."""
-    for batch in (24, 25):
-        curves = {}
-        for world_size in (1, 2, 3, 4):
-            place = moved(folder, f"{batch}-{world_size}")
-            run_ranks(run, world_size, small_config(place, **EXACT, train={"batch_size": batch}))
-            curves[world_size] = losses(place)
-        for world_size in (2, 3, 4):
-            assert curves[world_size] == pytest.approx(curves[1], abs=1e-9)
+@pytest.mark.parametrize(("batch", "sample_rate"), [(24, 1.0), (25, 1.0), (24, 0.3)])
+def test_every_world_size_trains_alike(run_ranks, folder, batch, sample_rate):
+    """In float64, uneven batches included (24 samples over 1, 2, 3, 4 ranks; 25 over 4)."""
+    curves = {}
+    for world_size in (1, 2, 3, 4):
+        place = moved(folder, str(world_size))
+        config = small_config(place, f"head.sample_rate={sample_rate}", **EXACT, train={"batch_size": batch})
+        run_ranks(run, world_size, config)
+        curves[world_size] = losses(place)
+    for world_size in (2, 3, 4):
+        assert curves[world_size] == pytest.approx(curves[1], abs=1e-9)
 
 
 def test_accumulated_micro_batches_train_as_one_batch(folder):
