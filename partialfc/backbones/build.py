@@ -1,16 +1,15 @@
 """Backbones by name: images [B, channels, image_size, image_size] -> embeddings [B, embedding_size]."""
 
-import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import SequenceMatcher
 from functools import partial
-from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
 from partialfc.backbones.convnet import ConvNet
+from partialfc.backbones.imported import import_callable
 from partialfc.backbones.iresnet import IResNet
 from partialfc.backbones.mobilefacenet import MobileFaceNet
 from partialfc.errors import ConfigError
@@ -27,15 +26,25 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_backbone(
-    name: str, *, embedding_size: int, image_size: int = 112, channels: int = 3, **options: Any
+    name: str,
+    *,
+    embedding_size: int,
+    image_size: int = 112,
+    channels: int = 3,
+    options: Mapping[str, Any] | None = None,
+    trust: Collection[str] | None = None,
 ) -> nn.Module:
     """The backbone of that name, or what the callable of `"module:callable"` returns for these arguments.
 
+    options: its further keyword arguments. trust: the modules that may be imported where the name comes from
+    a file; None: any, as the name is the user's own word.
+
     Raises ConfigError for an unknown name, an option that the backbone does not have or a value that it
-    refuses, and for a callable that cannot be imported or returns no nn.Module.
+    refuses, and for a callable that may not or cannot be imported or returns no nn.Module.
     """
+    options = options or {}
     arguments = {"embedding_size": embedding_size, "image_size": image_size, "channels": channels}
-    build = _import(name) if ":" in name else BACKBONES.get(name)
+    build = import_callable(name, trust) if ":" in name else BACKBONES.get(name)
     if build is None:
         raise ConfigError(
             f"unknown backbone {name!r}; known: {', '.join(_nearest_first(name, BACKBONES))},"
@@ -46,27 +55,6 @@ def build_backbone(
     if not isinstance(backbone, nn.Module):
         raise ConfigError(f"backbone {name!r}: returned a {type(backbone).__name__}, not an nn.Module")
     return backbone
-
-
-def _import(name: str) -> Callable[..., Any]:
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # importing runs the module, which may raise anything
-        raise ConfigError(
-            f"backbone {name!r}: cannot import module {module_name!r} ({type(error).__name__}: {error});"
-            " is its folder on PYTHONPATH?"
-        ) from error
-    try:
-        build = attrgetter(attribute)(module)
-    except AttributeError as error:
-        raise ConfigError(f"backbone {name!r}: module {module_name!r} has no {attribute!r}") from error
-    if not callable(build):
-        kind = type(build).__name__
-        raise ConfigError(
-            f"backbone {name!r}: {attribute!r} of {module_name!r} has type {kind} and cannot be called"
-        )
-    return cast(Callable[..., Any], build)
 
 
 def _check_signature(

@@ -10,3 +10,12 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="section.key=value, as many as you like.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="MODULE",
+        help="Module of a backbone of your own that the checkpoint names and may import; as often as you like.",
+        show_default=False,
+    ),
+]

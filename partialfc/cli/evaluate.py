@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import AsJson
+from partialfc.cli.arguments import AsJson, Trust
 from partialfc.errors import ConfigError, DataError
 
 
@@ -21,6 +21,7 @@ def evaluate(
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 256,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well a trained backbone says whether two images show the same class."""
@@ -31,7 +32,7 @@ def evaluate(
     from partialfc.evaluation.evaluate import evaluate_pairs
 
     pair_set = read_pairs(pairs)
-    trained = load_trained(checkpoint)
+    trained = load_trained(checkpoint, trust=trust or ())
     target = local_device(device)
     try:
         result, _ = evaluate_pairs(

@@ -15,7 +15,7 @@ def shapes(backbone: nn.Module) -> Shapes:
 
 def small(name: str, *, image_size: int = 32, channels: int = 1, **options: object) -> nn.Module:
     torch.manual_seed(0)
-    return build_backbone(name, embedding_size=24, image_size=image_size, channels=channels, **options)
+    return build_backbone(name, embedding_size=24, image_size=image_size, channels=channels, options=options)
 
 
 def images(batch: int = 2, *, image_size: int = 32, channels: int = 1) -> Tensor:

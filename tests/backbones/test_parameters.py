@@ -84,7 +84,7 @@ def test_the_rule_agrees_with_the_committed_list() -> None:
 )
 def test_parameter_counts(name: str, options: dict[str, object], parameters: int) -> None:
     with torch.device("meta"):
-        backbone = build_backbone(name, embedding_size=512, **options)
+        backbone = build_backbone(name, embedding_size=512, options=options)
     assert sum(parameter.numel() for parameter in backbone.parameters()) == parameters
 
 

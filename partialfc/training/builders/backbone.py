@@ -29,7 +29,7 @@ def build_backbone_from(
         embedding_size=section.embedding_size,
         image_size=image_size,
         channels=channels,
-        **section.options,
+        options=section.options,
     )
     if section.weights is not None:
         load_weights(backbone, section.weights)

@@ -1,0 +1,52 @@
+"""What a checkpoint says about its network, checked: it may come from a stranger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from partialfc.errors import CheckpointError
+
+SECTIONS: dict[str, dict[str, type]] = {  # of the config that was saved with it; nothing else of it is read
+    "backbone": {"name": str, "embedding_size": int, "options": dict},
+    "data": {"image_size": int, "channels": int},
+}
+
+
+@dataclass(frozen=True)
+class SavedNetwork:
+    """The arguments of `build_backbone`, and the step that the checkpoint was saved at."""
+
+    step: int
+    name: str
+    options: Mapping[str, Any]
+    embedding_size: int
+    image_size: int
+    channels: int
+
+    @staticmethod
+    def of(checkpoint: Path, state: Mapping[str, Any]) -> "SavedNetwork":
+        """Of a checkpoint's state. Raises CheckpointError, which names everything of it that is missing or of another type."""
+        config = state.get("config")
+        found: dict[str, Any] = {"step": state.get("step")}
+        problems = [] if _is(found["step"], int) else [_problem("step", found["step"], int)]
+        for section, keys in SECTIONS.items():
+            values = config.get(section) if isinstance(config, Mapping) else None
+            for key, kind in keys.items():
+                found[key] = values.get(key) if isinstance(values, Mapping) else None
+                if not _is(found[key], kind):
+                    problems.append(_problem(f"config.{section}.{key}", found[key], kind))
+        if problems:
+            raise CheckpointError(
+                f"{checkpoint} does not say which network was trained: {'; '.join(problems)}"
+            )
+        return SavedNetwork(**found)
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _problem(key: str, value: object, kind: type) -> str:
+    wanted = {int: "a whole number", str: "text", dict: "a mapping"}[kind]
+    return f"{key} is {'missing' if value is None else repr(value)[:40]}, and must be {wanted}"
