@@ -49,9 +49,9 @@ def import_callable(name: str, trust: Collection[str] | None) -> Callable[..., A
 
 def _not_trusted(name: str, module: str) -> ConfigError:
     return ConfigError(
-        f"backbone {name!r} is code of the module {module!r}, and nothing that a checkpoint names is imported "
-        f"or called unless you allow it: if you know this module and where it came from, add --trust {module} "
-        f"to the command, or trust=[{module!r}] to load_trained; SECURITY.md says more"
+        f"backbone {name!r} is code of the module {module!r}, and nothing that a checkpoint names is "
+        "imported or called unless you allow it: if you know this module and where it came from, add "
+        f"--trust {module} to the command, or trust=[{module!r}] to load_trained; SECURITY.md says more"
     )
 
 

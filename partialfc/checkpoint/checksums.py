@@ -1,5 +1,6 @@
 """Whether a checkpoint's files are as they were written."""
 
+import stat
 import zlib
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,10 @@ def checksum(path: Path) -> tuple[int, int]:
 
 def _check_file(path: Path, size: int, crc: int) -> None:
     try:
-        found = path.stat().st_size
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # reading a pipe or a device might never end
+            raise CheckpointError(f"{path} is damaged: it is not a file")
+        found = about.st_size
         if found != size:
             raise CheckpointError(f"{path} is damaged: it has {found} bytes, {size} were written")
         if checksum(path) != (size, crc):

@@ -10,6 +10,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata, StorageMeta
 from torch.serialization import _get_layout
 
+from partialfc.checkpoint.metadata_check import problem_of
 from partialfc.errors import CheckpointError
 from partialfc.unpickling import load_allowed
 
@@ -56,11 +57,11 @@ class SafeReader(FileSystemReader):
         with self.fs.create_stream(path, "rb") as stream:
             content = stream.read()
         try:
-            found = load_allowed(content, ALLOWED, error=CheckpointError)
+            found: Metadata = load_allowed(content, ALLOWED, error=CheckpointError)
         except CheckpointError as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
-        if not isinstance(found, Metadata):
-            raise CheckpointError(f"{path} is damaged: it holds {type(found).__name__}")
+        if problem := problem_of(found):
+            raise CheckpointError(f"{path} is damaged: {problem}")
         found.storage_meta = found.storage_meta or StorageMeta()
         found.storage_meta.load_id = self.load_id
         return found

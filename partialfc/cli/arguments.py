@@ -15,7 +15,8 @@ Trust = Annotated[
     typer.Option(
         "--trust",
         metavar="MODULE",
-        help="Module of a backbone of your own that the checkpoint names and may import; as often as you like.",
+        help="Module of a backbone of your own, which may be imported for the checkpoint that names it; "
+        "as often as you like.",
         show_default=False,
     ),
 ]

@@ -26,7 +26,10 @@ class SavedNetwork:
 
     @staticmethod
     def of(checkpoint: Path, state: Mapping[str, Any]) -> "SavedNetwork":
-        """Of a checkpoint's state. Raises CheckpointError, which names everything of it that is missing or of another type."""
+        """Of a checkpoint's state.
+
+        Raises CheckpointError, which names everything that is missing or of another type.
+        """
         config = state.get("config")
         found: dict[str, Any] = {"step": state.get("step")}
         problems = [] if _is(found["step"], int) else [_problem("step", found["step"], int)]

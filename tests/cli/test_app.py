@@ -21,7 +21,9 @@ def test_train_evaluate_report(folder):
     assert "finished 6 steps" in trained.stdout
     pairs = call("data", "pairs", folder / "train.rec", folder / "pairs.bin", "--pairs", "100")
     assert "100 pairs, 50 genuine" in pairs.stdout
-    evaluated = call("evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--json", "--trust", "tests.train_cases")
+    evaluated = call(
+        "evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--json", "--trust", "tests.train_cases"
+    )
     assert evaluated.returncode == 0, evaluated.stderr
     assert evaluated.stderr == ""
     assert 0.5 < json.loads(evaluated.stdout)["accuracy"] <= 1

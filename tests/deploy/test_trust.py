@@ -109,7 +109,9 @@ def test_a_list_of_modules_is_wanted():
 
 def test_evaluate_loads_a_trusted_backbone(tmp_path):
     write_data(tmp_path)
-    assert call("data", "pairs", tmp_path / "train.rec", tmp_path / "pairs.bin", "--pairs", "20").returncode == 0
+    assert (
+        call("data", "pairs", tmp_path / "train.rec", tmp_path / "pairs.bin", "--pairs", "20").returncode == 0
+    )
     arguments = ("evaluate", FIXTURES / "run_0.1.0", "--pairs", tmp_path / "pairs.bin", "--folds", "2")
     refused = call(*arguments, "--trust", "tests")  # a package's name stands for itself alone
     assert (refused.returncode, "--trust tests.train_cases" in refused.stderr) == (1, True)
