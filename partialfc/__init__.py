@@ -20,6 +20,7 @@ from partialfc.errors import (
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
 from partialfc.head.optim.adamw import RowAdamW
+from partialfc.head.optim.joint import JointOptimizer
 from partialfc.head.optim.sgd import RowSGD
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.shard import ClassShard
@@ -36,6 +37,7 @@ __all__ = [
     "DataError",
     "DistributedError",
     "ImageError",
+    "JointOptimizer",
     "LabelError",
     "Margin",
     "MissingExtraError",

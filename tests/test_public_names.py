@@ -15,6 +15,7 @@ NAMES = [
     "DataError",
     "DistributedError",
     "ImageError",
+    "JointOptimizer",
     "LabelError",
     "Margin",
     "MissingExtraError",

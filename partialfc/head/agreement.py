@@ -9,7 +9,7 @@ from partialfc.distributed.world import World
 from partialfc.errors import DistributedError, LabelError
 
 IGNORE = -1
-EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16)
+EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 # The columns of the table that is exchanged, one row for each rank.
 VALID, FAILED, BAD_SAMPLE, BAD_LABEL, CALL, HEAD = range(6)
@@ -78,7 +78,7 @@ def _problem(
     if embeddings.dtype not in EMBEDDING_DTYPES:
         return ValueError(
             f"embeddings.dtype is {embeddings.dtype}; it must be floating-point, one of "
-            f"{EMBEDDING_DTYPES}; in place of float16 autocast to bfloat16, or pass embeddings.float()"
+            f"{EMBEDDING_DTYPES}; pass embeddings.float()"
         )
     if embeddings.dim() != 2 or embeddings.shape[1] != embedding_size:
         return ValueError(

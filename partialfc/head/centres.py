@@ -13,6 +13,7 @@ from partialfc.distributed.world import World
 from partialfc.head.gradient import BatchGradient, row_gradients, union_of_rows
 from partialfc.head.initial import normal_rows
 from partialfc.head.kernels.storage import Stored
+from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.optim.sparse import sparse_gradient
 from partialfc.head.rows import Chunk, Rows, index_of
 from partialfc.head.shard import ClassShard
@@ -20,7 +21,12 @@ from partialfc.head.surroundings import world_for_pickled
 
 
 class RowSource(Protocol):
-    """An optimizer whose rows may owe some steps: it says what a row's value is now."""
+    """An optimizer whose rows may owe some steps: it says what a row's value is now.
+
+    factor: on all gradients that wait for its step.
+    """
+
+    factor: CommonFactor
 
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]: ...
 
@@ -105,13 +111,16 @@ class ShardedCentres(nn.Module):
                     "or pass sparse_grad=True to PartialFC to use another one"
                 )
             self._gradients.append(gradient)
+            self._row_source.factor.cover(gradient.finite)
             return None
         return sparse_gradient(gradient, self.rows(gradient.batch.rows), self.weight)
 
     def row_gradients(self) -> Iterator[tuple[Chunk, Tensor]]:
         """The rows that have a gradient, in chunks, each row once, and the gradient by their unit rows."""
         if self._gradients:
-            yield from row_gradients(self._gradients, self.rows(union_of_rows(self._gradients)))
+            assert self._row_source is not None
+            rows = self.rows(union_of_rows(self._gradients))
+            yield from row_gradients(self._gradients, rows, self._row_source.factor.value)
 
     def has_row_gradients(self) -> bool:
         """Whether the gradient of a batch waits for the optimizer's step."""
@@ -126,6 +135,8 @@ class ShardedCentres(nn.Module):
         for gradient in self._gradients:
             gradient.kept.release()
         self._gradients.clear()
+        if self._row_source is not None:
+            self._row_source.factor.clear()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As torch.nn.Module's; drops the gradients that wait, too."""

@@ -22,6 +22,8 @@ from partialfc.head.softmax import Kept, Softmax, cosines
 class BatchGradient:
     """Pass 2 for one batch; scale: the gradient by its loss, a scalar tensor.
 
+    finite []: whether the centres' gradient is, by the weights of all samples: the same on every rank.
+
     A target goes through the same GEMM as the negatives, which multiplies all of a sample's column by its
     weight on negatives. The target's entry is therefore its own weight divided by that one.
     """
@@ -41,19 +43,28 @@ class BatchGradient:
         limit = torch.finfo(torch.float32 if dtype == torch.bfloat16 else dtype).max
         self._target_ratio = (weights.target / weights.negatives).clamp_(-limit, limit).to(dtype)
         self._unit_t: Tensor | None = None
-        self._pushed = (batch.unit * (weights.negatives * scale)[:, None]).to(dtype)
+        self._weights_of_samples, self._scale = weights.negatives, scale
+        self.finite = torch.isfinite(torch.stack([weights.target, weights.negatives]) * 0 * scale).all()
         self._put_targets(kept.values, 0)
 
     def keeps(self, stop: int) -> bool:
         """Whether the exponentials of columns up to `stop` need not be computed again."""
         return stop <= len(self.kept.values)
 
-    def by_centres(self, start: int, stop: int, centres: Tensor | None, *, out: Tensor) -> Tensor:
+    def pushing(self, factor: Tensor | None) -> Tensor:
+        """The unit embeddings [N, D] with their weight, as `by_centres` wants them; factor []: of it all."""
+        scale = self._scale if factor is None else (self._scale * factor).to(self._scale.dtype)
+        weighted = self.batch.unit * (self._weights_of_samples * scale)[:, None]
+        return weighted.to(self.softmax.compute_dtype)
+
+    def by_centres(
+        self, start: int, stop: int, centres: Tensor | None, pushing: Tensor, *, out: Tensor
+    ) -> Tensor:
         """out [k, D]: the gradient by the unit centres [k, D] of columns start..stop-1.
 
         centres are those unit centres in the GEMMs' dtype; where `keeps(stop)` they are not needed: None.
         """
-        return torch.mm(self._weights(start, stop, centres), self._pushed, out=out)
+        return torch.mm(self._weights(start, stop, centres), pushing, out=out)
 
     def _weights(self, start: int, stop: int, centres: Tensor | None) -> Tensor:
         """The exponentials of columns start..stop-1 [k, N], targets put in; kept ones or computed again."""
@@ -72,15 +83,19 @@ class BatchGradient:
         values[columns, samples] = self._target_ratio[samples]
 
 
-def row_gradients(gradients: list[BatchGradient], rows: Rows) -> Iterator[tuple[Chunk, Tensor]]:
+def row_gradients(
+    gradients: list[BatchGradient], rows: Rows, factor: Tensor | None = None
+) -> Iterator[tuple[Chunk, Tensor]]:
     """Pass 2 over the union of the batches' rows: yields (rows, gradient by their unit centres [k, D]).
 
+    factor []: what the sum of the gradients is multiplied by.
     Each row comes once, so its centre may be overwritten as soon as it has come. The gradient is good until
     the next chunk is asked for, which is computed in the same memory.
     """
     softmax, batch = gradients[0].softmax, gradients[0].batch
     per_chunk = min(each.softmax.chunk_rows(each.batch, rows.count) for each in gradients)
     shape, dtype, device = (per_chunk, batch.unit.shape[1]), softmax.compute_dtype, batch.unit.device
+    pushing = [each.pushing(factor) for each in gradients]
     gradient_buffer = softmax.pool.take(shape, dtype, device)
     centres_buffer = None
     for chunk in rows.chunks(per_chunk):
@@ -92,14 +107,14 @@ def row_gradients(gradients: list[BatchGradient], rows: Rows) -> Iterator[tuple[
             centres = chunk.unit_centres(centres_buffer, compiled=softmax.compiled)
         total = gradient_buffer[: chunk.stop - chunk.start]
         if len(gradients) == 1:
-            yield chunk, gradients[0].by_centres(chunk.start, chunk.stop, centres, out=total)
+            yield chunk, gradients[0].by_centres(chunk.start, chunk.stop, centres, pushing[0], out=total)
             continue
         total = torch.zeros_like(total, dtype=batch.unit.dtype)
-        for each, own in zip(gradients, columns, strict=True):
+        for each, own, push in zip(gradients, columns, pushing, strict=True):
             among = None if own.among is None else on_device(torch.from_numpy(own.among), device)
             needed = centres if centres is None or among is None else centres[among]
             out = gradient_buffer[: own.stop - own.start]
-            of_batch = each.by_centres(own.start, own.stop, needed, out=out).to(total.dtype)
+            of_batch = each.by_centres(own.start, own.stop, needed, push, out=out).to(total.dtype)
             total = total.add_(of_batch) if among is None else total.index_add_(0, among, of_batch)
         yield chunk, total
 

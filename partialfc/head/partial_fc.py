@@ -25,7 +25,7 @@ from partialfc.head.surroundings import check_surroundings
 
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-GATHER_DTYPES = (None, torch.bfloat16)
+GATHER_DTYPES = (None, torch.bfloat16, torch.float16)
 # Where the participating centres are at least so many numbers, compiling (some 40 s) saves more than it takes
 # within a few hundred steps.
 WORTH_COMPILING = 1 << 24
@@ -46,8 +46,8 @@ class PartialFC(ShardedCentres):
     Build the head after torch.distributed.init_process_group, and keep it out of DistributedDataParallel,
     which would overwrite every shard with rank 0's. Between backward (torch.autograd.grad counts too) and the
     row optimizer's step the batch waits in the head: `zero_grad` of the head or of the optimizer drops it,
-    that of a module around the head does not. A factor on the loss, such as a GradScaler's, scales the
-    centres' gradient too.
+    that of a module around the head does not. A factor on the loss scales the centres' gradient too; that of
+    a torch.amp.GradScaler is taken out again by `scaler.step(optimizer)`.
 
     Labels are best given on the CPU: the sampling runs there, and labels on a GPU cost a synchronisation.
 
@@ -65,7 +65,7 @@ class PartialFC(ShardedCentres):
         compute_dtype (torch.dtype): What the matrix products run in: float32 (default), float64 or bfloat16,
             which uses AMX or tensor cores. All else runs in float64 if this is float64, else in float32.
         gather_dtype (torch.dtype | None): What embeddings are exchanged in: None (default) for their own
-            dtype, or bfloat16, which halves the bytes of float32.
+            dtype, or bfloat16 or float16, which halve the bytes of float32.
         seed (int): At least 0, the same on every rank: the key of the first centres and of every sample of
             negatives. Default 0.
         sparse_grad (bool): Leave in `weight.grad` a sparse COO tensor of the rows that took part, for any
@@ -115,6 +115,11 @@ class PartialFC(ShardedCentres):
         if any(True for _ in margin.parameters()):
             raise ValueError(f"margin is {margin!r}; its parameters would get no gradient: use buffers")
         one_of("weight_dtype", weight_dtype, WEIGHT_DTYPES)
+        if compute_dtype == torch.float16:
+            raise ValueError(
+                "compute_dtype is torch.float16, which cannot hold the exponentials of logits; it must be "
+                "torch.float32, torch.float64 or torch.bfloat16. Embeddings may be float16"
+            )
         one_of("compute_dtype", compute_dtype, COMPUTE_DTYPES)
         one_of("gather_dtype", gather_dtype, GATHER_DTYPES)
         seed = whole("seed", seed, least=0)
@@ -156,8 +161,8 @@ class PartialFC(ShardedCentres):
         """The mean loss over the valid samples of all ranks. Every rank calls it together.
 
         Args:
-            embeddings (Tensor): [B, D] of float32, float64 or bfloat16 on the head's device; B may differ
-                between ranks, and be 0.
+            embeddings (Tensor): [B, D] of float32, float64, bfloat16 or float16 on the head's device; B may
+                differ between ranks, and be 0. Their gradient has their dtype.
             labels (Tensor): [B] int64, global class ids; -1 ignores a sample.
 
         Returns:

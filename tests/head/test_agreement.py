@@ -222,9 +222,14 @@ def test_ranks_with_other_embedding_dtypes_are_told(rank_outcomes):
         assert "the embeddings' dtype" in str(outcome)
 
 
-def test_float16_is_refused_with_the_way_out():
-    with pytest.raises(ValueError, match=r"float16; .* autocast to bfloat16, or pass embeddings\.float\(\)"):
-        build()(torch.zeros(2, 8, dtype=torch.float16), torch.zeros(2, dtype=torch.int64))
+def test_an_8_bit_dtype_is_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"is torch\.float8_e5m2; .* pass embeddings\.float\(\)"):
+        build()(torch.zeros(2, 8, dtype=torch.float8_e5m2), torch.zeros(2, dtype=torch.int64))
+
+
+def test_float16_products_are_refused_with_the_reason():
+    with pytest.raises(ValueError, match=r"float16, which cannot hold the exponentials .* may be float16"):
+        build(compute_dtype=torch.float16)
 
 
 def test_a_scale_that_float32_cannot_hold_is_refused():

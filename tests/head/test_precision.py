@@ -13,7 +13,7 @@ from tests.head import reference
 from tests.head.cases import MARGINS, TOLERANCE, Case, D, build, even
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_embedding_dtypes_are_kept(dtype):
     head = partialfc.PartialFC(D, 100, margin=partialfc.CosFace())
     partialfc.RowSGD(head, lr=0.1)
@@ -34,7 +34,7 @@ def test_embedding_dtypes_are_kept(dtype):
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     error = (x.grad.double() - plain.grad).abs().max() / plain.grad.abs().max()
-    assert error < (1e-2 if dtype == torch.bfloat16 else 1e-5)
+    assert error < ({torch.bfloat16: 1e-2, torch.float16: 1e-3}.get(dtype, 1e-5))
 
 
 def run_gathered(case: Case, gather_dtype: torch.dtype | None) -> dict[str, Any]:
@@ -53,12 +53,13 @@ def world_bytes(head: partialfc.PartialFC) -> int:
     return head.world.traffic.bytes.get("all_gather", 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_embeddings_gathered_in_bfloat16_are_those_rounded_to_it(run_ranks, world_size):
+def test_embeddings_gathered_in_two_bytes_are_those_rounded_to_it(run_ranks, world_size, dtype):
     case = Case(even(world_size))
-    results = run_ranks(run_gathered, world_size, case, torch.bfloat16)
+    results = run_ranks(run_gathered, world_size, case, dtype)
     embeddings, labels = case.batch()
-    rounded = embeddings.bfloat16().double().requires_grad_()
+    rounded = embeddings.to(dtype).double().requires_grad_()
     weight = case.weight()
     margin = reference.combined(1, 0.5, 0)
     expected = reference.dense_loss(rounded, weight, labels, margin=margin, scale=64.0)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from partialfc.head.kernels.buffers import on_device
 from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
+from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.optim.handles import SmallShard, ToHandle, choose_handle
 from partialfc.head.partial_fc import PartialFC
 
@@ -35,7 +36,8 @@ class RowOptimizer(torch.optim.Optimizer):
                 f"head is {_short(head)}; it must be the PartialFC whose centres are to be moved, as in "
                 f"{kind}(head, lr=0.1), alone: other parameters need an optimizer of their own"
             )
-        super().__init__([head.weight], defaults)
+        self.factor = CommonFactor(head.weight.device)
+        super().__init__([head.weight, self.factor.parameter], defaults)
         self.head = head
         self._in_step = False
         head.attach(self)
@@ -105,6 +107,7 @@ class RowOptimizer(torch.optim.Optimizer):
         """As torch.optim.Optimizer's. It flushes first, so it fits the head's, whichever is taken first."""
         self.flush()
         state = super().state_dict()
+        state["param_groups"][0]["params"] = [0]  # the weight; the common factor lasts for a step alone
         state["shared"] = self.shared_state
         return state
 
@@ -115,7 +118,7 @@ class RowOptimizer(torch.optim.Optimizer):
         """
         shared, tensors = self._read(state_dict)
         self.load_shared_state(shared)
-        groups = state_dict["param_groups"]
+        groups = [{**group, "params": [0, 1]} for group in state_dict["param_groups"]]
         super().load_state_dict({"state": {}, "param_groups": groups})
         self.state[self.head.weight] = {k: v.to(self.head.weight.device) for k, v in tensors.items()}
         self._in_step = False

@@ -1,0 +1,41 @@
+"""The factor on all gradients that wait for a step, where a torch.amp.GradScaler looks for gradients.
+
+A GradScaler divides the `.grad` of an optimizer's parameters by its scale, and looks there for infinities.
+The centres' gradient is never in memory as a whole, so `.grad` of one more parameter, a single number, stands
+for it: what happens to the number happens to the gradient.
+"""
+
+import torch
+from torch import Tensor
+
+# What 1 is stored as: so little that the number adds nothing to the norm of other gradients, and still normal
+# in float64 when it is divided by a scale.
+UNIT = 2.0**-300
+
+
+class CommonFactor:
+    """What every waiting gradient is multiplied by: 1, until a GradScaler or a clipping changes it.
+
+    parameter: a scalar for an optimizer's parameter group. Its `.grad` is None while nothing waits.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.parameter = torch.zeros((), dtype=torch.float64, device=device, requires_grad=True)
+
+    def cover(self, finite: Tensor) -> None:
+        """One more gradient waits; finite []: whether all of it is, which is the same on every rank."""
+        parameter = self.parameter
+        if parameter.grad is None:
+            parameter.grad = torch.full_like(parameter, UNIT)
+        parameter.grad.masked_fill_(~finite, torch.nan)
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self.parameter.grad = None
+
+    @property
+    def value(self) -> Tensor:
+        """The factor [], float64; NaN where a gradient is not finite."""
+        grad = self.parameter.grad
+        assert grad is not None
+        return grad / UNIT
