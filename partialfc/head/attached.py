@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from partialfc.head.kernels.compiled import outside_graphs
+
 
 def attach_gradient(
     loss: Tensor,
@@ -44,6 +46,7 @@ class _AttachGradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @outside_graphs
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         (embedding_gradient,) = ctx.saved_tensors
         by_embeddings = by_weight = None

@@ -17,6 +17,7 @@ from partialfc.head.arguments import above, one_of, whole
 from partialfc.head.attached import attach_gradient
 from partialfc.head.centres import ShardedCentres
 from partialfc.head.kernels.buffers import Pool
+from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.head.loss import check_bound
 from partialfc.head.margins.base import Margin
 from partialfc.head.sampling import sample_size
@@ -157,6 +158,7 @@ class PartialFC(ShardedCentres):
         about = (*sizes, repr(margin), weight_dtype, compute_dtype, gather_dtype)
         self._digest = zlib.crc32(repr(about).encode())
 
+    @outside_graphs
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The mean loss over the valid samples of all ranks. Every rank calls it together.
 

@@ -3,14 +3,35 @@
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Rows are distinct and in range by construction, so the kernels need not check every index.
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"assert_indirect_indexing": False}
 
 _trouble: list[str] = []  # why this process runs without a compiler, from the first failure on
+
+
+def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, run as it is where torch.compile compiles its caller, before and after it apart.
+
+    As torch.compiler.disable, which imports the compiler, a second or two; this does so at the first call.
+    """
+
+    outside: Callable[P, R] | None = None
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> R:
+        nonlocal outside
+        if outside is None:
+            outside = cast(Callable[P, R], torch.compiler.disable(function))  # type: ignore[no-untyped-call]
+        return outside(*arguments, **options)
+
+    return call
 
 
 class Kernel:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from partialfc.head.kernels.buffers import on_device
+from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
 from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.optim.handles import SmallShard, ToHandle, choose_handle
@@ -74,6 +75,7 @@ class RowOptimizer(torch.optim.Optimizer):
                 "load the head and its optimizer from a checkpoint"
             )
 
+    @outside_graphs
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Move the rows by the gradients of all backwards since the last step. Returns the closure's loss."""
