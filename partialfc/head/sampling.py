@@ -76,7 +76,7 @@ def _quotas(edges: list[int], num_classes: int, size: int, generator: np.random.
 
 
 def _sample_block(positives: Indices, num_rows: int, quota: int, generator: np.random.Generator) -> Indices:
-    """A block's positives, distinct and ascending, and negatives up to the quota, from its rows; ascending."""
+    """A block's positives, which are distinct, and negatives up to the quota, from its rows; ascending."""
     wanted = quota - len(positives)
     if wanted <= 0:
         return positives

@@ -1,4 +1,4 @@
-"""Sampling: positives always, negatives uniform without replacement, in O(K), alike at any number of ranks."""
+"""Sampling: positives always, negatives uniform without replacement, in O(K), at any number of ranks."""
 
 import math
 import tracemalloc
