@@ -44,6 +44,20 @@ def require_steps_for_warmup(warmup: int, total: int) -> None:
         )
 
 
+def require_milestones_after_warmup(milestones: tuple[int, ...], warmup: int) -> None:
+    """The first milestone comes after the warm-up, and each is a step of its own."""
+    if milestones and milestones[0] < warmup:
+        raise ConfigError(
+            f"the first milestone is step {milestones[0]}, within the {warmup} steps of the warm-up: "
+            "shorten schedule.warmup_epochs or warmup_steps, or put the milestone later"
+        )
+    if len({*milestones}) < len(milestones):
+        raise ConfigError(
+            f"schedule.milestone_epochs come to the steps {[*milestones]}, two of them the same: "
+            "leave one out, or put them further apart"
+        )
+
+
 def require_pair_for_each_fold(pairs: Mapping[str, int], folds: int) -> None:
     """Every verification set, by name its number of pairs, needs a pair for each fold."""
     for name, count in pairs.items():

@@ -1,10 +1,12 @@
 """The learning rate as a pure function of the optimizer step."""
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
-Shape = Literal["polynomial", "cosine", "constant"]
+Shape = Literal["polynomial", "cosine", "constant", "step"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +21,7 @@ class Schedule:
     constant: peak, whatever power and final_ratio say. Here final = peak·final_ratio.
     t would be 1 at step total_steps, so the last step, total_steps - 1, still moves the weights even when
     final is 0. Steps from total_steps on hold the final value.
+    step: peak·gamma^m, where m of the milestones are at most s (torch.optim.lr_scheduler.MultiStepLR).
 
     With peak=1 it is the factor that torch.optim.lr_scheduler.LambdaLR multiplies each group's rate by.
     """
@@ -29,6 +32,8 @@ class Schedule:
     name: Shape = "polynomial"
     power: float = 2.0
     final_ratio: float = 0.0
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
 
     def __post_init__(self) -> None:
         """ValueError for a value outside its range."""
@@ -45,6 +50,20 @@ class Schedule:
                 raise ValueError(f"{name} is {value!r}; it must be finite and above 0")
         if not 0 <= self.final_ratio <= 1:
             raise ValueError(f"final_ratio is {self.final_ratio!r}; it must lie in 0..1")
+        if not 0 < self.gamma < 1:
+            raise ValueError(f"gamma is {self.gamma!r}; it must lie between 0 and 1")
+        if self.milestones:
+            self._check_milestones()
+
+    def _check_milestones(self) -> None:
+        if self.name != "step":
+            raise ValueError(
+                f"milestones are {self.milestones}; only name 'step' has them, not {self.name!r}"
+            )
+        for each in self.milestones:
+            _check_whole("a milestone", each, low=max(1, self.warmup_steps))
+        if any(after <= before for before, after in pairwise(self.milestones)):
+            raise ValueError(f"milestones are {self.milestones}; each must be larger than the one before")
 
     def __call__(self, step: int) -> float:
         """ValueError for a step that is negative or not a whole number."""
@@ -53,6 +72,8 @@ class Schedule:
             return self.peak * (step + 1) / self.warmup_steps
         if self.name == "constant":
             return self.peak
+        if self.name == "step":
+            return self.peak * self.gamma ** bisect_right(self.milestones, step)
         final = self.peak * self.final_ratio
         if step >= self.total_steps:
             return final

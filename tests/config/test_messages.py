@@ -116,7 +116,7 @@ def test_fractions_are_strict(written: str) -> None:
         ("head.margin.margin_gradient", "must be 'exact' or 'straight_through'"),
         ("head.margin.beyond_pi", "must be 'hard' or 'easy'"),
         ("optimizer.name", "must be one of sgd, adamw"),
-        ("schedule.name", "must be 'polynomial', 'cosine' or 'constant'"),
+        ("schedule.name", "must be 'polynomial', 'cosine', 'constant' or 'step'"),
         ("train.amp", "must be 'auto' or 'bfloat16'"),
         ("train.device", "must be 'auto', 'cpu' or 'cuda'"),
         ("backbone.name", "must match pattern"),

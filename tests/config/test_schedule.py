@@ -7,7 +7,7 @@ import pytest
 
 from partialfc.config import ScheduleConfig
 from partialfc.training.schedule import Schedule, Shape
-from tests.config.cases import failure
+from tests.config.cases import failure, small
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,37 @@ from tests.config.cases import failure
             "schedule={name: constant, final_lr_ratio: 0.1}",
             "schedule: final_lr_ratio is 0.1, but name: constant",
         ),
+        (
+            "schedule={name: step, milestone_steps: [3], final_lr_ratio: 0.1}",
+            "schedule: final_lr_ratio is 0.1, but name: step",
+        ),
+        ("schedule={name: step}", "schedule: name: step needs either .* or milestone_epochs, got neither"),
+        (
+            "schedule={name: step, milestone_steps: [3], milestone_epochs: [1]}",
+            "schedule: name: step needs .*, got milestone_steps and milestone_epochs",
+        ),
+        ("schedule={milestone_epochs: [1]}", "schedule: milestone_epochs is given, but only name: step"),
+        ("schedule={gamma: 0.5}", "schedule: gamma is 0.5, but only name: step uses it"),
+        (
+            "schedule={name: step, milestone_steps: [3, 3]}",
+            r"schedule\.milestone_steps: each must be larger than the one before, got \[3, 3\]",
+        ),
+        (
+            "schedule={name: step, milestone_steps: 3}",
+            r"schedule\.milestone_steps: must be a list such as \[10, 18\], got 3",
+        ),
+        ("schedule={name: step, milestone_steps: [0]}", r"schedule\.milestone_steps.*: must be .*1"),
+        ("schedule={name: step, milestone_steps: [1.5]}", r"schedule\.milestone_steps.*: must be"),
+        ("schedule={name: step, milestone_epochs: [x]}", r"schedule\.milestone_epochs.*: must be"),
     ],
 )
 def test_rules_between_keys(override: str, message: str) -> None:
     assert re.search(message, failure(override))
+
+
+def test_milestones_may_be_whole_or_broken_epochs() -> None:
+    schedule = small("schedule={name: step, milestone_epochs: [1, 2.5], gamma: 0.2}").schedule
+    assert schedule.milestone_epochs == (1, 2.5)
 
 
 def test_the_config_has_the_shapes_that_training_has() -> None:

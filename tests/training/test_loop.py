@@ -44,6 +44,15 @@ def test_the_first_step_of_a_warmup_is_small_and_the_run_follows_the_schedule(fo
     assert rates == sorted(rates[:5]) + sorted(rates[5:], reverse=True)
 
 
+@pytest.mark.parametrize("milestones", [{"milestone_steps": [5, 8]}, {"milestone_epochs": [1, 1.5]}], ids=str)
+def test_the_rate_falls_at_milestones(folder, milestones):
+    """An epoch has 5 steps; step s is logged as s + 1, with the rate that it had."""
+    schedule = {"name": "step", "warmup_steps": 2, "gamma": 0.5, **milestones}
+    run(small_config(folder, schedule=schedule))
+    rates = [r["lr"] for r in read_metrics(folder / "run") if r["event"] == "train"]
+    assert rates == pytest.approx([0.05, *[0.1] * 4, *[0.05] * 3, *[0.025] * 4])
+
+
 def test_epochs_come_from_the_data(folder):
     result = run(small_config(folder, train={"steps": None, "epochs": 1.5}))
     assert result["step"] == math.ceil(1.5 * 120 / 24)

@@ -28,6 +28,25 @@ def test_centres_that_no_memory_holds_are_refused(folder):
         Trainer(config, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (
+            {"milestone_steps": [2], "warmup_steps": 3},
+            "milestone is step 2, within the 3 steps of the warm-up",
+        ),
+        (
+            {"milestone_epochs": [1.0, 1.1, 1.2], "warmup_steps": 1},  # an epoch has 5 steps
+            r"come to the steps \[5, 6, 6\]",
+        ),
+    ],
+)
+def test_milestones_that_no_step_can_keep_are_refused(folder, schedule, message):
+    schedule = {"name": "step", **schedule}
+    with pytest.raises(partialfc.ConfigError, match=message):
+        Trainer(small_config(folder, schedule=schedule), torch.device("cpu"))
+
+
 def test_a_batch_of_one_cannot_be_normalised(folder):
     config = small_config(folder, train={"batch_size": 1}, backbone={"name": "convnet"})
     with pytest.raises(partialfc.ConfigError, match=r"batch_size is 1 on 1 ranks.* at least 2 are needed"):

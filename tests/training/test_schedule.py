@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from partialfc.training.schedule import Schedule
 
-SHAPES = ("polynomial", "cosine", "constant")
+SHAPES = ("polynomial", "cosine", "constant", "step")
 
 
 def rates(schedule: Schedule) -> list[float]:
@@ -47,6 +47,20 @@ def test_cosine_is_halfway_at_the_middle() -> None:
 def test_constant_stays_at_the_peak_for_ever() -> None:
     schedule = Schedule(peak=0.3, total_steps=5, warmup_steps=2, name="constant", final_ratio=0.1)
     assert [schedule(step) for step in (1, 2, 4, 5, 500)] == [0.3] * 5
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 3])
+def test_milestones_are_those_of_torch(warmup_steps: int) -> None:
+    schedule = Schedule(
+        peak=0.8, total_steps=12, warmup_steps=warmup_steps, name="step", milestones=(3, 4, 9), gamma=0.5
+    )
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.8)
+    reference = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[3, 4, 9], gamma=0.5)
+    for step in range(15):
+        if step >= warmup_steps:
+            assert schedule(step) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
 
 
 @pytest.mark.parametrize("name", ["polynomial", "cosine"])
@@ -99,7 +113,7 @@ def test_it_drives_a_torch_scheduler() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "linear"}, "name is 'linear'; it must be one of polynomial, cosine, constant"),
+        ({"name": "linear"}, "name is 'linear'; it must be one of polynomial, cosine, constant, step"),
         ({"total_steps": 0}, "total_steps is 0; it must be a whole number of at least 1"),
         ({"total_steps": 2.0}, "total_steps is 2.0; it must be a whole number"),
         ({"total_steps": True}, "total_steps is True; it must be a whole number"),
@@ -113,6 +127,14 @@ def test_it_drives_a_torch_scheduler() -> None:
         ({"final_ratio": -0.1}, "final_ratio is -0.1; it must lie in 0..1"),
         ({"final_ratio": 1.1}, "final_ratio is 1.1; it must lie in 0..1"),
         ({"final_ratio": math.nan}, "final_ratio is nan; it must lie in 0..1"),
+        ({"gamma": 1.0}, "gamma is 1.0; it must lie between 0 and 1"),
+        ({"milestones": (5,)}, r"milestones are \(5,\); only name 'step' has them, not 'polynomial'"),
+        ({"name": "step", "milestones": (5, 5)}, "each must be larger than the one before"),
+        ({"name": "step", "milestones": (1.5,)}, "a milestone is 1.5; it must be a whole number"),
+        (
+            {"name": "step", "milestones": (2,), "warmup_steps": 3},
+            "a milestone is 2; it must be a whole number of at least 3",
+        ),
     ],
 )
 def test_bad_values_are_named(change: dict[str, Any], message: str) -> None:

@@ -3,7 +3,7 @@
 import math
 
 from partialfc.config import ScheduleConfig, TrainConfig
-from partialfc.training.requirements import require_steps_for_warmup
+from partialfc.training.requirements import require_milestones_after_warmup, require_steps_for_warmup
 from partialfc.training.schedule import Schedule
 
 
@@ -20,6 +20,10 @@ def build_schedule(section: ScheduleConfig, *, total_steps: int, epoch_steps: fl
     """
     warmup = section.warmup_steps or math.ceil((section.warmup_epochs or 0.0) * epoch_steps)
     require_steps_for_warmup(warmup, total_steps)
+    milestones = section.milestone_steps or tuple(
+        math.ceil(each * epoch_steps) for each in section.milestone_epochs
+    )
+    require_milestones_after_warmup(milestones, warmup)
     return Schedule(
         peak=1.0,
         total_steps=total_steps,
@@ -27,4 +31,6 @@ def build_schedule(section: ScheduleConfig, *, total_steps: int, epoch_steps: fl
         name=section.name,
         power=section.power,
         final_ratio=section.final_lr_ratio,
+        milestones=milestones,
+        gamma=section.gamma,
     )
