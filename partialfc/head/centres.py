@@ -1,7 +1,7 @@
 """A shard's centres as a module: what they are now, and the optimizer that moves them."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from partialfc.head.optim.sparse import sparse_gradient
 from partialfc.head.rows import Chunk, Rows, index_of
 from partialfc.head.shard import ClassShard
 from partialfc.head.surroundings import world_for_pickled
+from partialfc.head.whose import KEY, check_note, note
 
 
 class RowSource(Protocol):
@@ -68,6 +69,7 @@ class ShardedCentres(nn.Module):
         self._row_source: RowSource | None = None
         self._gradients: list[BatchGradient] = []
         self.register_state_dict_pre_hook(_flush_rows)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_check_whose)
         self.register_load_state_dict_post_hook(_rows_were_replaced)  # type: ignore[no-untyped-call]
 
     def attach(self, source: RowSource) -> None:
@@ -79,6 +81,11 @@ class ShardedCentres(nn.Module):
                 "this head already has a row optimizer; a second one would apply gradients twice"
             )
         self._row_source = source
+
+    @property
+    def whose(self) -> dict[str, int]:
+        """What a state says of whose rows it holds."""
+        return note(self.shard, self.seed)
 
     @property
     def stored(self) -> Stored:
@@ -164,6 +171,12 @@ class ShardedCentres(nn.Module):
 def _flush_rows(centres: ShardedCentres, *_: object) -> None:
     if centres._row_source is not None:
         centres._row_source.flush()
+
+
+def _check_whose(centres: ShardedCentres, state: Mapping[str, Any], prefix: str, *_: object) -> None:
+    """Before a state is loaded: ValueError if it holds another shard's rows."""
+    extra = state.get(f"{prefix}_extra_state")
+    check_note(extra.get(KEY) if isinstance(extra, Mapping) else None, centres.whose)
 
 
 def _rows_were_replaced(centres: ShardedCentres, *_: object) -> None:

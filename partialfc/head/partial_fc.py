@@ -23,6 +23,7 @@ from partialfc.head.margins.base import Margin
 from partialfc.head.sampling import sample_size
 from partialfc.head.softmax import Softmax
 from partialfc.head.surroundings import check_surroundings
+from partialfc.head.whose import KEY
 
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -79,7 +80,8 @@ class PartialFC(ShardedCentres):
 
     Attributes:
         weight (Parameter): [C_l, D], this rank's centres. `state_dict` brings them up to date; before reading
-            them otherwise, call the optimizer's `flush`.
+            them otherwise, call the optimizer's `flush`. `load_state_dict` raises ValueError for the state of
+            another rank, number of ranks, class count or seed.
         shard (ClassShard): The range of classes that they are.
         step (int): How many training forwards there were: the key of the next sample; saved with the head.
         last_target_cos (Tensor): [N], the cosine of each sample of the last global batch to its own centre.
@@ -208,7 +210,7 @@ class PartialFC(ShardedCentres):
         return positives, (len(self.shard) if self._last_rows is None else len(self._last_rows)) - positives
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {"step": self.step}
+        return {"step": self.step, KEY: self.whose}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.step = state["step"]

@@ -13,6 +13,7 @@ from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
 from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.optim.handles import SmallShard, ToHandle, choose_handle
 from partialfc.head.partial_fc import PartialFC
+from partialfc.head.whose import KEY, check_note
 
 State = dict[str, Any]
 
@@ -111,12 +112,14 @@ class RowOptimizer(torch.optim.Optimizer):
         state = super().state_dict()
         state["param_groups"][0]["params"] = [0]  # the weight; the common factor lasts for a step alone
         state["shared"] = self.shared_state
+        state[KEY] = self.head.whose
         return state
 
     def load_state_dict(self, state_dict: State) -> None:
         """As torch.optim.Optimizer's, but row state keeps its own dtypes (steps are integers).
 
-        Raises ValueError for the state of another kind of optimizer, or of rows of another shape or dtype.
+        Raises ValueError for the state of another kind of optimizer, of another shard, or of rows of another
+        shape or dtype.
         """
         shared, tensors = self._read(state_dict)
         self.load_shared_state(shared)
@@ -137,6 +140,7 @@ class RowOptimizer(torch.optim.Optimizer):
         kind = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= {*state_dict}:
             raise ValueError(f"state_dict is {_short(state_dict)}; it must be what {kind}.state_dict() gave")
+        check_note(state_dict.get(KEY), self.head.whose)
         states = [*state_dict["state"].values()]
         if len(states) > 1:
             raise ValueError(f"state_dict is that of {len(states)} parameters, so not that of a {kind}")

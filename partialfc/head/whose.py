@@ -1,0 +1,30 @@
+"""Whose shard a saved state is: noted when it is taken, and checked before it is loaded."""
+
+from collections.abc import Mapping
+
+from partialfc.head.shard import ClassShard
+
+KEY = "shard"
+
+
+def note(shard: ClassShard, seed: int) -> dict[str, int]:
+    """What a state says of the shard whose rows it holds; the seed is that of its head."""
+    return {
+        "rank": shard.rank,
+        "world_size": shard.world_size,
+        "num_classes": shard.num_classes,
+        "seed": seed,
+    }
+
+
+def check_note(saved: object, own: Mapping[str, int]) -> None:
+    """Raises ValueError where a state's note is not `own`; states of version 0.1 have none, and pass."""
+    if not isinstance(saved, Mapping) or dict(saved) == dict(own):
+        return
+    differing = [f"its {name} is {saved.get(name)}, this head's is {own[name]}" for name in own]
+    differing = [text for text, name in zip(differing, own, strict=True) if saved.get(name) != own[name]]
+    raise ValueError(
+        f"this state is another shard's: {'; '.join(differing)}. Let each rank load the state that it saved "
+        "itself, into a head built with the same num_classes, seed and number of ranks; the checkpoints of "
+        "partialfc train fit any number of ranks"
+    )
