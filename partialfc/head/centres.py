@@ -69,7 +69,7 @@ class ShardedCentres(nn.Module):
         self._row_source: RowSource | None = None
         self._gradients: list[BatchGradient] = []
         self.register_state_dict_pre_hook(_flush_rows)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_check_whose)
+        self.register_load_state_dict_pre_hook(_check_whose)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_rows_were_replaced)  # type: ignore[no-untyped-call]
 
     def attach(self, source: RowSource) -> None:

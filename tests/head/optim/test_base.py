@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import partialfc
-from tests.head.optim.cases import SGD, D, batch, build, steps
+from tests.head.optim.cases import SGD, batch, build, steps
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_what_is_no_state_of_a_row_optimizer_is_refused(state, message):
 
 
 def test_state_of_other_sizes_or_dtypes_is_refused():
-    def optimizer(classes: int, dtype: torch.dtype) -> partialfc.RowSGD:
-        head = partialfc.PartialFC(D, classes, margin=partialfc.ArcFace())
+    def optimizer(size: int, dtype: torch.dtype) -> partialfc.RowSGD:
+        head = partialfc.PartialFC(size, 10, margin=partialfc.ArcFace())
         return partialfc.RowSGD(head, lr=0.1, momentum=0.9, momentum_dtype=dtype)
 
-    saved = optimizer(10, torch.float32).state_dict()
-    with pytest.raises(ValueError, match=r"momentum is \[10, 8\] torch.float32, .* RowSGD's is \[12, 8\]"):
+    saved = optimizer(8, torch.float32).state_dict()
+    with pytest.raises(ValueError, match=r"momentum is \[10, 8\] torch.float32, .* RowSGD's is \[10, 12\]"):
         optimizer(12, torch.float32).load_state_dict(saved)
     with pytest.raises(ValueError, match=r"momentum is \[10, 8\] torch.float32, .* \[10, 8\] torch.bfloat16"):
-        optimizer(10, torch.bfloat16).load_state_dict(saved)
+        optimizer(8, torch.bfloat16).load_state_dict(saved)
