@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from partialfc.data.images.codec import decode, resize
+from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.images.normalise import normalise
 from partialfc.errors import ImageError
 
@@ -22,6 +23,7 @@ def embed(
     batch_size: int = 256,
     device: torch.device,
     flip: bool = False,
+    max_pixels: int = MAX_PIXELS,
     amp: torch.dtype | None = None,
 ) -> torch.Tensor:
     """n encoded images -> embeddings [n, D], float32 on the CPU, not normalised.
@@ -31,7 +33,8 @@ def embed(
     gradients, under autocast to `amp` if given. `flip` adds the embedding of the mirrored image: the sum of
     the two as the backbone gives them, as InsightFace does. For a cosine, normalise the sum.
 
-    Raises ImageError, which names the index of an image that cannot be decoded, and ValueError for no images.
+    Raises ImageError, which names the index of an image that cannot be decoded or is larger than
+    `max_pixels`, and ValueError for no images.
     """
     if not len(images):
         raise ValueError("there are no images to embed: give at least one")
@@ -40,7 +43,7 @@ def embed(
 
     def pixels(index: int) -> np.ndarray:
         try:
-            return resize(decode(images[index], channels=channels), image_size)
+            return resize(decode(images[index], channels=channels, max_pixels=max_pixels), image_size)
         except ImageError as error:
             raise ImageError(f"image {index} of {len(images)}: {error}") from error
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.pairs.files import PairSet
 from partialfc.distributed.world import World
 from partialfc.evaluation.embed import embed
@@ -22,6 +23,7 @@ def evaluate_pairs(
     device: torch.device,
     folds: int = 10,
     flip: bool = False,
+    max_pixels: int = MAX_PIXELS,
     amp: torch.dtype | None = None,
 ) -> tuple[Verification, np.ndarray]:
     """The verification of P pairs and their scores [P], the same on every rank; collective."""
@@ -37,6 +39,7 @@ def evaluate_pairs(
             batch_size=batch_size,
             device=device,
             flip=flip,
+            max_pixels=max_pixels,
             amp=amp,
         )
     gathered = world.all_gather_rows(local.to(device), np.diff(cuts).tolist())

@@ -1,9 +1,11 @@
 """Encoded images to pixels and back: uint8 [H, W, C], RGB or grey.
 
 JPEG goes through simplejpeg (libjpeg-turbo): its strict mode refuses damage inside the stream, where Pillow
-and OpenCV return a half-grey image. PNG and resampling go through OpenCV. benchmarks/decode.py compares them.
+and OpenCV return a half-grey image. All else and resampling go through OpenCV, which refuses what was cut
+short. benchmarks/decode.py compares them.
 """
 
+import functools
 import io
 from typing import Any
 
@@ -13,47 +15,47 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
+from partialfc.data.images.header import JPEG, MAX_PIXELS, PNG, check_size
 from partialfc.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
 
-_JPEG = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n"
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".pbm", ".pnm")
 _PNG_END = b"IEND\xaeB`\x82"
 
 
-def decode(data: bytes, *, channels: int = 3) -> Pixels:
-    """JPEG or PNG -> uint8 [H, W, channels], RGB for 3 and grey for 1; ImageError on damage.
+def decode(data: bytes, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """JPEG, PNG, BMP, WebP or Netpbm (PGM, PPM, PBM) -> uint8 [H, W, channels], RGB for 3 and grey for 1.
 
     Colour becomes grey and grey colour as asked; alpha is dropped, 16 bits become 8, EXIF rotation is not
-    applied.
+    applied. ImageError on damage, and where the header claims more than `max_pixels`: before memory is taken.
     """
     if channels not in (1, 3):
         raise ValueError(f"channels {channels}: must be 3 (RGB) or 1 (grey)")
-    if data.startswith(_JPEG):
+    check_size(data, max_pixels)
+    if data.startswith(JPEG):
         return _decode_jpeg(data, channels)
-    if data.startswith(_PNG):
-        return _decode_any(data, channels)
-    raise ImageError(f"neither JPEG nor PNG: {len(data)} bytes that start with {data[:8]!r}")
+    return _decode_any(data, channels)
 
 
-def check(data: bytes) -> None:
-    """Raise ImageError where `decode` would, in about half the time.
+def check(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise ImageError where `decode` would; for JPEG and PNG in about half the time.
 
     A JPEG's stream is read to its end, but only one pixel in 64 is computed; of a PNG the checksums are
     compared. What fails here is decoded, so that `decode` has the last word and writes the message.
     """
+    check_size(data, max_pixels)
     try:
-        if data.startswith(_JPEG):
+        if data.startswith(JPEG):
             simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_height=1, min_width=1, strict=True)
             return
-        if data.startswith(_PNG) and _PNG_END in data:  # Pillow does not check this last part
+        if data.startswith(PNG) and _PNG_END in data:  # Pillow does not check this last part
             with Image.open(io.BytesIO(data)) as image:
                 image.verify()
             return
     except Exception:  # a damaged file makes Pillow raise errors of many kinds
         pass
-    decode(data)
+    decode(data, max_pixels=max_pixels)
 
 
 def encode_jpeg(pixels: Pixels, *, quality: int = 95) -> bytes:
@@ -100,6 +102,7 @@ def _decode_jpeg(data: bytes, channels: int) -> Pixels:
 
 
 def _decode_any(data: bytes, channels: int) -> Pixels:
+    _silence_opencv()
     colour = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -108,6 +111,12 @@ def _decode_any(data: bytes, channels: int) -> Pixels:
     if pixels is None:
         raise ImageError(f"damaged image of {len(data)} bytes")
     return _shaped(pixels, channels)
+
+
+@functools.cache
+def _silence_opencv() -> None:
+    """It prints lines of its own about a damaged image, which an ImageError names already."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _shaped(pixels: npt.NDArray[Any], channels: int) -> Pixels:

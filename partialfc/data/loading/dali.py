@@ -16,6 +16,7 @@ import torch
 from torch.utils.dlpack import from_dlpack
 
 from partialfc.data.images.augmentation import Augment
+from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.loading.dali_graph import build_pipeline
 from partialfc.data.loading.loader import Batch, BatchLoader, Loader
 from partialfc.data.loading.transforms import EncodedImages, ToEncoded
@@ -37,6 +38,7 @@ def build_dali_loader(
     image_size: int,
     channels: int,
     augment: Augment,
+    max_pixels: int = MAX_PIXELS,
     device: torch.device,
     workers: int = 0,
     max_bad_records: int = 0,
@@ -50,7 +52,9 @@ def build_dali_loader(
     dali = _import_dali()
     encoded = WorkerLoader(
         source,
-        ToEncoded(image_size=image_size, channels=channels, augment=augment, seed=seed),
+        ToEncoded(
+            image_size=image_size, channels=channels, augment=augment, seed=seed, max_pixels=max_pixels
+        ),
         global_batch=global_batch,
         rank=rank,
         world_size=world_size,

@@ -1,6 +1,7 @@
 """The plain loader: worker processes decode and augment on the CPU."""
 
 from partialfc.data.images.augmentation import Augment
+from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.loading.loader import Loader
 from partialfc.data.loading.transforms import ToPixels
 from partialfc.data.loading.workers import WorkerLoader
@@ -18,6 +19,7 @@ def build_loader(
     image_size: int,
     channels: int,
     augment: Augment,
+    max_pixels: int = MAX_PIXELS,
     workers: int = 0,
     pin_memory: bool = False,
     max_bad_records: int = 0,
@@ -25,12 +27,13 @@ def build_loader(
 ) -> Loader:
     """This rank's part of each global batch of `source`, from stream position `position` on.
 
-    Images and their augmentation are the same for any number of workers and any world size; the other
-    arguments and the errors are WorkerLoader's.
+    Images and their augmentation are the same for any number of workers and any world size. An image whose
+    header claims more than `max_pixels` is a record that cannot be decoded. The other arguments and the
+    errors are WorkerLoader's.
     """
     return WorkerLoader(
         source,
-        ToPixels(image_size=image_size, channels=channels, augment=augment, seed=seed),
+        ToPixels(image_size=image_size, channels=channels, augment=augment, seed=seed, max_pixels=max_pixels),
         global_batch=global_batch,
         rank=rank,
         world_size=world_size,

@@ -8,6 +8,7 @@ import torch
 
 from partialfc.data.images.augmentation import Augment, Drawn, augment, draw
 from partialfc.data.images.codec import Pixels, check, decode, resize
+from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.loading.position_random import PositionRandom
 from partialfc.errors import ConfigError
 
@@ -30,15 +31,18 @@ class Transform(Protocol[Sample, Content]):
 class ToPixels:
     """Decodes, resizes and augments: a batch is uint8 [B, C, image_size, image_size]."""
 
-    def __init__(self, *, image_size: int, channels: int, augment: Augment, seed: int) -> None:
+    def __init__(
+        self, *, image_size: int, channels: int, augment: Augment, seed: int, max_pixels: int = MAX_PIXELS
+    ) -> None:
         check_shape(image_size, channels)
         self._size = image_size
         self._channels = channels
+        self._max_pixels = max_pixels
         self._options = augment
         self._random = PositionRandom(seed)
 
     def __call__(self, data: bytes, position: int) -> Pixels:
-        pixels = resize(decode(data, channels=self._channels), self._size)
+        pixels = resize(decode(data, channels=self._channels, max_pixels=self._max_pixels), self._size)
         return augment(pixels, self._random.at(position), self._options).transpose(2, 0, 1)
 
     def collate(self, samples: Sequence[Pixels]) -> torch.Tensor:
@@ -63,14 +67,17 @@ class EncodedImages(NamedTuple):
 class ToEncoded:
     """Checks as strictly as ToPixels and draws the same, but leaves decoding and augmenting to others."""
 
-    def __init__(self, *, image_size: int, channels: int, augment: Augment, seed: int) -> None:
+    def __init__(
+        self, *, image_size: int, channels: int, augment: Augment, seed: int, max_pixels: int = MAX_PIXELS
+    ) -> None:
         check_shape(image_size, channels)
         self._size = image_size
+        self._max_pixels = max_pixels
         self._options = augment
         self._random = PositionRandom(seed)
 
     def __call__(self, data: bytes, position: int) -> tuple[bytes, Drawn]:
-        check(data)
+        check(data, max_pixels=self._max_pixels)
         return data, draw(self._random.at(position), self._options, height=self._size, width=self._size)
 
     def collate(self, samples: Sequence[tuple[bytes, Drawn]]) -> EncodedImages:

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from partialfc.data.loading.sampler import BatchSampler
+from partialfc.data.loading.transforms import ToEncoded, ToPixels
 from partialfc.errors import DataError, ImageError, LabelError, RecordError
 from tests.data.loading.cases import (
+    PLAIN,
     Pictures,
     Trouble,
     build,
@@ -44,6 +46,24 @@ def test_a_bad_sample_is_named_by_the_error_of_its_kind(pictures, workers, kind,
     assert loader.position == position
 
 
+def test_an_image_that_claims_too_many_pixels_is_a_bad_record(pictures):
+    """In both loaders' workers, by a bound of the caller's: DALI's are given what `ToEncoded` lets pass."""
+    images = list(pictures.images)
+    images[6] = b"P5 70000 70000 255\n"
+    with build(Pictures(images), max_bad_records=1, workers=1) as loader:
+        take(loader, 3)
+        assert loader.bad_records == 1
+    for transform in (ToPixels, ToEncoded):
+        options = {"image_size": 8, "channels": 1, "augment": PLAIN, "seed": 0}
+        transform(**options)(images[0], 0)
+        with pytest.raises(ImageError, match="70000 x 70000 pixels"):
+            transform(**options)(images[6], 0)
+        with pytest.raises(ImageError, match="12 x 12 pixels by its header: images may have 143"):
+            transform(**options, max_pixels=143)(images[0], 0)
+    error, _ = read_until_error(Pictures(images), 0, max_pixels=100)
+    assert "images may have 100" in str(error)
+
+
 def test_an_error_that_is_not_ours_keeps_its_traceback(pictures):
     error, _ = read_until_error(Trouble(pictures.images, bad=6, kind="os"), 1)
     assert 'raise OSError("device gone")' in error.__notes__[0]
@@ -66,7 +86,7 @@ def test_bad_records_are_replaced_by_the_next_good_one_counted_and_named(picture
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warned) == 2, "each once, however often it comes up"
     for index in (6, 7):
-        assert any(f"replaced: pictures/{index}.png: neither JPEG nor PNG" in line for line in warned)
+        assert any(f"replaced: pictures/{index}.png: no JPEG, PNG, BMP" in line for line in warned)
 
 
 @pytest.mark.parametrize("kind", ["image", "record"])
