@@ -31,7 +31,7 @@ INNER = {
     "data/sources": {"data/images"},  # packing looks at the pixels
     "data/images": set(),
     "data/loading": {"data/sources", "data/images"},
-    "data/pairs": {"data/sources"},
+    "data/pairs": {"data/sources", "data/images"},
     "data/glyphs": {"data/sources", "data/images", "data/pairs"},
     "head/margins": {"head/arguments"},
     "head/kernels": set(),

@@ -20,3 +20,11 @@ Trust = Annotated[
         show_default=False,
     ),
 ]
+ClassDepth = Annotated[
+    int,
+    typer.Option(min=1, help="Levels from the image folder to the class folders, as data.class_depth."),
+]
+MaxPixels = Annotated[
+    int, typer.Option(min=1, help="Refuse images whose header claims more pixels, as data.max_pixels.")
+]
+MAX_PIXELS = 64_000_000  # data.max_pixels where it is not set

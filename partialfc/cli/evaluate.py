@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import AsJson, Trust
+from partialfc.cli.arguments import MAX_PIXELS, AsJson, MaxPixels, Trust
 from partialfc.errors import ConfigError, DataError
 
 
@@ -20,6 +20,7 @@ def evaluate(
         bool, typer.Option(help="Add the embedding of the mirrored image to each embedding.")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 256,
+    max_pixels: MaxPixels = MAX_PIXELS,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     trust: Trust = None,
     as_json: AsJson = False,
@@ -46,6 +47,7 @@ def evaluate(
             device=target,
             folds=folds,
             flip=flip,
+            max_pixels=max_pixels,
         )
     except DataError as error:
         raise DataError(f"{pairs}: {error}") from error

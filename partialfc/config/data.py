@@ -64,12 +64,24 @@ class DataConfig(Section):
     """
 
     train: ConfigPath = Field(description="A RecordIO file (.rec), or a folder with a folder per class.")
+    class_depth: int = Field(
+        1,
+        ge=1,
+        description="Of an image folder: how many levels below data.train the class folders are. Images in "
+        "folders within a class folder belong to that class.",
+    )
     num_classes: int | None = Field(
         None,
         ge=1,
         description="Number of classes C, at least as many as the data has; null: exactly as many.",
     )
     image_size: int = Field(112, ge=1, description="Height and width of the backbone's input, in pixels.")
+    max_pixels: int = Field(
+        64_000_000,
+        ge=1,
+        description="An image whose header claims more pixels (height x width) is a bad record: it is not "
+        "decoded, since that could take all memory.",
+    )
     channels: Annotated[Literal[1, 3], BeforeValidator(_check_channels)] = Field(
         3, description="3 for RGB, 1 for grey."
     )

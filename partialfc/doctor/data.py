@@ -1,8 +1,9 @@
 """Checks of the training data: whether it opens and decodes, its labels, how many images classes have."""
 
 import itertools
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,27 +11,62 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.data.images.codec import decode
-from partialfc.data.sources.folder import FolderSource
+from partialfc.data.sources.checked_images import named
+from partialfc.data.sources.folder import FolderSource, counted
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.recordio import RecordReader, unpack
 from partialfc.data.sources.source import Source
 from partialfc.doctor.check import Check, green, red, yellow
-from partialfc.errors import CheckpointError, DataError, LabelError, PartialFCError
+from partialfc.errors import CheckpointError, DataError, ImageError, LabelError, PartialFCError, RecordError
 
 EXACT = 1 << 24  # from this label on float32 is not exact, and the record's id2 holds the label
 SAMPLE = 256
 
 
-def check_source(path: Path, open_source: Callable[[], Source]) -> tuple[Check, Source | None]:
+def check_source(
+    path: Path, open_source: Callable[[], Source], *, class_depth: int = 1
+) -> tuple[Check, Source | None]:
     """Open `path`, which is data.train; the source is None where it cannot be opened."""
     try:
         source = open_source()
     except CheckpointError as error:  # of the classes.json that the run has saved before
         return red("data", str(error), "restore that file, or choose another run.dir"), None
     except (PartialFCError, OSError) as error:
-        remedy = "set data.train to a .rec file or a folder of class folders that this machine can read"
-        return red("data", str(error), remedy), None
-    return green("data", f"{path}: {len(source):,} images of {source.num_classes:,} classes"), source
+        return red("data", str(error), _opening_remedy(path, class_depth)), None
+    says = f"{path}: {len(source):,} images of {source.num_classes:,} classes"
+    return (judge_folder(source, says) if isinstance(source, FolderSource) else green("data", says)), source
+
+
+def _opening_remedy(path: Path, class_depth: int) -> str:
+    if path.is_dir():
+        return (
+            "put each class's images into a folder of its own below data.train, and nothing beside these "
+            "folders; or set data.class_depth to the level that those folders are on"
+        )
+    if path.exists() and class_depth != 1:
+        return "leave data.class_depth out"
+    return "set data.train to a .rec file or a folder of class folders that this machine can read"
+
+
+def judge_folder(source: FolderSource, says: str) -> Check:
+    """What lies in an image folder and is not trained on, and whether its classes are on another level."""
+    if source.skipped:
+        says += f"; skipped: {counted(source.skipped)}"
+    if source.unread:
+        return yellow(
+            "data",
+            f"{says}; images of a kind that is not read: {counted(source.unread)}",
+            "convert those to JPEG or PNG, or move them away",
+        )
+    if source.deeper == len(source):
+        return yellow(
+            "data",
+            f"{says}; no image lies in a class folder itself, all in folders within one",
+            f"if those within are the classes, set data.class_depth to {source.class_depth + 1}",
+        )
+    if source.deeper:
+        says += f"; {source.deeper:,} of them in folders within a class folder"
+    return green("data", says)
 
 
 def judge_num_classes(asked: int | None, found: int) -> Check:
@@ -50,33 +86,50 @@ def judge_num_classes(asked: int | None, found: int) -> Check:
     return green("num_classes", f"{found:,}, as the data says")
 
 
-def check_records(source: Source, *, channels: int, seconds: float) -> Check:
-    """Read and decode some images for at most so many seconds: the first, the last, and others at random."""
+def check_records(source: Source, *, channels: int, max_pixels: int, allowed: int, seconds: float) -> Check:
+    """Read and decode some images for at most so many seconds: the first, the last, and others at random.
+
+    allowed: data.max_bad_records.
+    """
     drawn = np.random.default_rng(0).permutation(len(source))[:SAMPLE].tolist()
     deadline = time.perf_counter() + seconds
-    read, failures = 0, list[str]()
+    read, failures = 0, list[DataError]()
     for index in dict.fromkeys([0, len(source) - 1, *drawn]):
         if time.perf_counter() > deadline:
             break
         read += 1
         try:
-            decode(source.read(index)[0], channels=channels)
+            decode(source.read(index)[0], channels=channels, max_pixels=max_pixels)
         except LabelError:
             continue  # judge_labels looks at all of them
         except DataError as error:
-            failures.append(f"{source.name(index)}: {error}")
-    return judge_records(read, failures)
+            failures.append(type(error)(named(source.name(index), error)))
+    return judge_records(read, failures, total=len(source), allowed=allowed)
 
 
-def judge_records(read: int, failures: list[str]) -> Check:
-    """read: how many images were read; failures: an error for each that could not be."""
-    if failures:
-        return red(
+def judge_records(read: int, failures: Sequence[DataError], *, total: int, allowed: int) -> Check:
+    """read: how many of `total` images were read; failures: those that failed; allowed: max_bad_records."""
+    if not failures:
+        return green("records", f"{read} sampled, all decode")
+    says = f"{len(failures)} of {read} sampled cannot be read: {failures[0]}"
+    unreadable = [error for error in failures if not isinstance(error, ImageError | RecordError)]
+    if unreadable:  # which no run skips: the file is there, but the disk or its rights are not
+        says = f"{len(failures)} of {read} sampled cannot be read: {unreadable[0]}"
+        return red("records", says, "make those files readable, or remove them; the run stops at the first")
+    expected = math.ceil(len(failures) * total / read)
+    about = "" if read == total else "about "
+    if expected <= allowed:
+        return yellow(
             "records",
-            f"{len(failures)} of {read} sampled cannot be read: {failures[0]}",
-            "copy the data again, or remove the damaged images; the run would stop at the first",
+            f"{says}; {about}{expected:,} in all will be replaced, data.max_bad_records is {allowed}",
+            "replace or remove them, or leave them out for good: partialfc data pack --max-bad",
         )
-    return green("records", f"{read} sampled, all decode")
+    return red(
+        "records",
+        f"{says}; data.max_bad_records is {allowed}",
+        f"replace or remove the damaged images ({about}{expected:,} in all), or set data.max_bad_records to "
+        "that many",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +154,7 @@ def read_labels(source: Source, *, seconds: float) -> Labels:
 def _labels(source: Source) -> Iterator[float]:
     """The labels in the order of the images; of a record only the header is read."""
     if isinstance(source, FolderSource):
-        ids = {name: label for label, name in enumerate(source.classes)}
-        yield from (ids[source.name(index).rpartition("/")[0]] for index in range(len(source)))
+        yield from map(source.class_id, range(len(source)))
         return
     assert isinstance(source, RecordSource)
     with RecordReader(source.path) as reader:

@@ -6,12 +6,12 @@ from pathlib import Path
 from partialfc.data.images.codec import decode
 from partialfc.data.pairs.files import PairSet, read_pairs
 from partialfc.doctor.check import Check, green, red
-from partialfc.errors import DataError
+from partialfc.errors import DataError, ImageError
 
 SAMPLE = 32
 
 
-def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int) -> Check:
+def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int, max_pixels: int) -> Check:
     """Read every set whole, and decode some of its images."""
     name = "verification"
     if not sets:
@@ -20,7 +20,13 @@ def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int) -> Check
     for key, path in sets.items():
         try:
             read[key] = read_pairs(path)
-            _decode_sample(read[key], channels)
+            _decode_sample(read[key], channels, max_pixels)
+        except ImageError as error:
+            return red(
+                name,
+                f"verification.sets.{key}: {path}: {error}",
+                "draw the pairs again (partialfc data pairs, which checks its images), or name another set",
+            )
         except DataError as error:
             return red(
                 name, f"verification.sets.{key}: {path}: {error}", "copy the file again, or name another"
@@ -34,7 +40,10 @@ def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int) -> Check
     return green(name, ", ".join(f"{key}: {len(pairs.same):,} pairs" for key, pairs in read.items()))
 
 
-def _decode_sample(pairs: PairSet, channels: int) -> None:
+def _decode_sample(pairs: PairSet, channels: int, max_pixels: int) -> None:
     step = max(1, len(pairs.images) // SAMPLE)
-    for image in pairs.images[::step]:
-        decode(image, channels=channels)
+    for index in range(0, len(pairs.images), step):
+        try:
+            decode(pairs.images[index], channels=channels, max_pixels=max_pixels)
+        except ImageError as error:
+            raise ImageError(f"image {index}: {error}") from error

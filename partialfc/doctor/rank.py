@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from partialfc.config import Config
+from partialfc.config import Config, DataConfig
 from partialfc.config.plan import planned_setting
 from partialfc.data.sources.source import Source
 from partialfc.distributed.torchrun import local_rank
@@ -85,8 +85,10 @@ def examine_rank(config: Config | None, meeting: Meeting, *, quick: bool) -> Fou
 def _examine_job(
     config: Config, found: Found, device: torch.device, meeting: Meeting, *, quick: bool
 ) -> Found:
-    path, run_dir = config.data.train, config.run.dir
-    check, source = check_source(path, lambda: read_training_source(path, run_dir))
+    section, run_dir = config.data, config.run.dir
+    check, source = check_source(
+        section.train, lambda: read_training_source(section, run_dir), class_depth=section.class_depth
+    )
     found = _with(found, check)
     try:
         found = _measure(config, found, source, device, meeting, quick=quick)
@@ -163,11 +165,26 @@ def _data(config: Config, source: Source | None) -> Iterator[Check]:
     if source is not None:
         asked = section.num_classes
         yield judge_num_classes(asked, source.num_classes)
-        yield attempt("records", lambda: check_records(source, channels=section.channels, seconds=SECONDS))
+        yield attempt("records", lambda: _records(source, section))
         yield from _labels(source, asked or source.num_classes)
     yield attempt(
         "verification",
-        lambda: check_pairs(verification.sets, channels=section.channels, folds=verification.folds),
+        lambda: check_pairs(
+            verification.sets,
+            channels=section.channels,
+            folds=verification.folds,
+            max_pixels=section.max_pixels,
+        ),
+    )
+
+
+def _records(source: Source, section: DataConfig) -> Check:
+    return check_records(
+        source,
+        channels=section.channels,
+        max_pixels=section.max_pixels,
+        allowed=section.max_bad_records,
+        seconds=SECONDS,
     )
 
 

@@ -45,7 +45,7 @@ class Trainer:
         self.amp = autocast_dtype(config.train.amp, device)
         make_run_dir(config.run.dir, self.world)
         require_sample_each(config.train.batch_size, self.world.size)
-        self.source = open_training_source(config.data.train, config.run.dir, self.world)
+        self.source = open_training_source(config.data, config.run.dir, self.world)
         self.num_classes = resolve_num_classes(config.data, self.source)
         self.verification = build_verification(config, self.world, device, self.amp)
         epoch_steps = len(self.source) / config.train.samples_per_step

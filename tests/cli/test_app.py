@@ -27,6 +27,9 @@ def test_train_evaluate_report(folder):
     assert evaluated.returncode == 0, evaluated.stderr
     assert evaluated.stderr == ""
     assert 0.5 < json.loads(evaluated.stdout)["accuracy"] <= 1
+    bounded = call("evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--max-pixels", 63)
+    assert bounded.returncode == 1
+    assert "8 x 8 pixels by its header: images may have 63" in bounded.stderr
     drawn = call("report", folder / "run")
     assert str(folder / "run" / "checkpoints" / "step-00000006") in drawn.stdout
     assert Path(drawn.stdout.split()[-1]).read_bytes().startswith(b"\x89PNG")

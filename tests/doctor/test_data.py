@@ -1,12 +1,19 @@
 """The training data: missing, damaged, with labels out of range, with lonely classes."""
 
 import numpy as np
+import pytest
+import torch
 
 from partialfc.data.images.codec import encode_png
 from partialfc.data.sources.insightface import write_source
+from partialfc.data.sources.pack import pack_folder
 from partialfc.data.sources.source import open_source
 from partialfc.doctor import Level
 from partialfc.doctor.data import Labels, judge_class_sizes, read_labels
+from partialfc.errors import ImageError
+from partialfc.training.builders.data import build_loader_from, read_training_source
+from tests import train_cases
+from tests.data.sources.cases import put
 from tests.doctor.cases import found, quick
 
 
@@ -87,6 +94,101 @@ def test_an_image_folder_is_examined_too(tmp_path):
     assert found(report, "labels").level == Level.GREEN
     (tmp_path / "images" / "dog" / "0.png").write_bytes(b"no picture")
     assert "dog/0.png" in found(quick(tmp_path, f"data.train={tmp_path / 'images'}"), "records").says
+
+
+def images(folder, *names):
+    """The config override that trains on the folder of these images."""
+    return f"data.train={put(folder / 'images', *names)}"
+
+
+def trains(folder, *overrides):
+    """Whether the training that the doctor examined reads all its batches."""
+    config = train_cases.small_config(folder, "train.steps=6", *overrides)
+    source = read_training_source(config.data, config.run.dir)
+    options = {"batch_size": 6, "seed": 0, "rank": 0, "world_size": 1, "position": 0}
+    with build_loader_from(config.data, source, torch.device("cpu"), **options) as loader:
+        for _ in range(6):
+            next(loader)
+
+
+def test_leftovers_are_told_and_harm_nothing(tmp_path):
+    data = images(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png", ".ipynb_checkpoints/1.png")
+    check = found(quick(put(tmp_path, "images/cat/._1.png"), data), "data")
+    assert check.level == Level.GREEN
+    assert check.says.endswith("4 images of 2 classes; skipped: 1 x ._*, 1 x .ipynb_checkpoints")
+
+
+def test_images_that_are_not_read_are_yellow_until_they_are_moved_away(tmp_path):
+    data = images(tmp_path, "cat/1.png", "dog/1.png", "dog/2.heic")
+    check = found(quick(tmp_path, data), "data")
+    assert check.level == Level.YELLOW
+    assert "1 x *.heic" in check.says
+    assert "move them away" in check.remedy
+    (tmp_path / "images/dog/2.heic").unlink()
+    assert found(quick(tmp_path, data), "data").level == Level.GREEN
+
+
+def test_classes_on_another_level_are_yellow_and_the_remedy_names_the_level(tmp_path):
+    data = images(tmp_path, "train/cat/1.png", "train/dog/1.png", "more/eel/1.png")
+    check = found(quick(tmp_path, data), "data")
+    assert check.level == Level.YELLOW
+    assert "of 2 classes" in check.says
+    assert "set data.class_depth to 2" in check.remedy
+    again = found(quick(tmp_path, data, "data.class_depth=2"), "data")
+    assert again.level == Level.GREEN
+    assert "of 3 classes" in again.says
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_an_image_above_the_class_folders_is_red_until_it_has_a_folder(tmp_path, depth):
+    data = images(tmp_path, "a/x/1.png", "b/y/2.png", "loose.png")
+    check = found(quick(tmp_path, data, f"data.class_depth={depth}"), "data")
+    assert check.level == Level.RED
+    assert "folder of its own" in check.remedy
+    assert "data.class_depth" in check.remedy
+    (tmp_path / "images/c/z").mkdir(parents=True)
+    (tmp_path / "images/loose.png").rename(tmp_path / "images/c/z/loose.png")
+    assert found(quick(tmp_path, data, f"data.class_depth={depth}"), "data").level != Level.RED
+
+
+def test_a_class_depth_for_records_is_red_until_it_is_left_out(folder):
+    check = found(quick(folder, "data.class_depth=2"), "data")
+    assert check.level == Level.RED
+    assert check.remedy == "leave data.class_depth out"
+    assert found(quick(folder), "data").level == Level.GREEN
+
+
+def test_bad_images_are_red_until_as_many_may_be_skipped_and_green_without_them(tmp_path):
+    """An image that claims too many pixels, an empty one, and one that is cut short."""
+    data = images(tmp_path, *(f"{name}/{n}.png" for name in ("cat", "dog") for n in range(6)))
+    cat = tmp_path / "images/cat"
+    cat.joinpath("0.png").write_bytes(b"P5 70000 70000 255\n")
+    cat.joinpath("1.png").write_bytes(b"")
+    cat.joinpath("2.png").write_bytes(cat.joinpath("3.png").read_bytes()[:-9])
+    check = found(quick(tmp_path, data), "records")
+    assert check.level == Level.RED
+    assert check.says.startswith("3 of 12 sampled cannot be read: cat/")
+    assert "(3 in all), or set data.max_bad_records to that many" in check.remedy
+    with pytest.raises(ImageError):
+        trains(tmp_path, data)
+    allowed = found(quick(tmp_path, data, "data.max_bad_records=3"), "records")
+    assert allowed.level == Level.YELLOW
+    trains(tmp_path, data, "data.max_bad_records=3")
+    assert "partialfc data pack --max-bad" in allowed.remedy
+    packed = pack_folder(tmp_path / "images", tmp_path / "packed", max_bad=3)
+    assert found(quick(tmp_path, f"data.train={packed.path}"), "records").level == Level.GREEN
+    trains(tmp_path, f"data.train={packed.path}")
+
+
+def test_a_file_that_cannot_be_read_is_red_whatever_may_be_skipped(tmp_path):
+    data = images(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
+    (tmp_path / "images/cat/2.png").unlink()
+    (tmp_path / "images/cat/2.png").symlink_to("gone.png")
+    check = found(quick(tmp_path, data, "data.max_bad_records=9"), "records")
+    assert check.level == Level.RED
+    assert "cat/2.png: cannot be read" in check.says
+    (tmp_path / "images/cat/2.png").unlink()
+    assert found(quick(tmp_path, data), "records").level == Level.GREEN
 
 
 def test_an_image_folder_has_the_classes_that_the_run_gave_before(tmp_path):

@@ -1,7 +1,7 @@
 """The verification sets."""
 
 from partialfc.data.pairs.draw import make_pairs
-from partialfc.data.pairs.files import write_pairs
+from partialfc.data.pairs.files import PairSet, write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.doctor import Level
 from tests.doctor.cases import found, quick
@@ -19,3 +19,17 @@ def test_verification_files_that_cannot_be_used_are_red(folder):
     damaged = found(quick(folder, verification=sets), "verification")
     assert damaged.level == Level.RED
     assert "verification.sets.mine" in damaged.says
+
+
+def test_a_set_with_an_image_that_cannot_be_decoded_is_red_until_it_is_drawn_again(folder):
+    pairs = folder / "pairs.bin"
+    source = open_source(folder / "train.rec")
+    drawn = make_pairs(source, pairs=6, seed=0)
+    write_pairs(pairs, PairSet([*drawn.images[:-1], b"P5 70000 70000 255\n"], drawn.same))
+    sets = {"sets": {"mine": str(pairs)}, "folds": 3}
+    check = found(quick(folder, verification=sets), "verification")
+    assert check.level == Level.RED
+    assert "image 11: 70000 x 70000 pixels" in check.says
+    assert "partialfc data pairs" in check.remedy
+    write_pairs(pairs, make_pairs(source, pairs=6, seed=0, max_pixels=64))
+    assert found(quick(folder, verification=sets), "verification").level == Level.GREEN

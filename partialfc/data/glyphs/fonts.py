@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.errors import DataError, MissingExtraError
 
 try:
@@ -61,13 +62,14 @@ def matplotlib_fonts() -> Path:
 
 
 def find_fonts(folders: Sequence[Path]) -> list[Path]:
-    """Every font file below the folders, each once however it is linked, ordered by file name."""
+    """Every font file below the folders, each once however it is linked, by file name; no leftovers."""
     found: set[Path] = set()
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"fonts: {folder} is not a folder; name folders with {', '.join(SUFFIXES)} files")
         files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        found.update(path.resolve() for path in files)
+        own = (path for path in files if not any(map(leftover_kind, path.relative_to(folder).parts)))
+        found.update(path.resolve() for path in own)
     if not found:
         where = ", ".join(map(str, folders))
         raise DataError(

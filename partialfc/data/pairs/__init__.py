@@ -1,4 +1,4 @@
 """Verification pairs: their files, read without trusting their pickles, and how pairs are drawn.
 
-May import `data.sources`, `files`, `unpickling` and `errors`.
+May import `data.sources`, `data.images`, `files`, `unpickling` and `errors`.
 """

@@ -1,13 +1,17 @@
 """Drawing verification pairs from labelled images."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from partialfc.data.images.codec import check
 from partialfc.data.pairs.files import PairSet
+from partialfc.data.sources.checked_images import listed, named
 from partialfc.data.sources.source import Source
-from partialfc.errors import PairsError
+from partialfc.errors import DataError, ImageError, PairsError
 
 
-def make_pairs(source: Source, *, pairs: int, seed: int) -> PairSet:
+def make_pairs(source: Source, *, pairs: int, seed: int, max_pixels: int | None = None) -> PairSet:
     """Half genuine and half impostor pairs, none twice; a function of the source, `pairs` and `seed` only.
 
     Genuine pairs are spread over the classes as evenly as their images allow, so that a few large classes do
@@ -15,13 +19,14 @@ def make_pairs(source: Source, *, pairs: int, seed: int) -> PairSet:
     2i and 2i + 1 are one genuine and one impostor pair, so that consecutive folds are balanced. Every image
     of the source is read once for its label; only the chosen ones are kept.
 
-    Raises PairsError when `pairs` is odd or less than 2, or more than the source holds.
+    Raises PairsError when `pairs` is odd or less than 2, or more than the source holds; and one that names
+    all images that cannot be read, or, if `max_pixels` is given, do not decode or claim more pixels.
     """
     if pairs < 2 or pairs % 2:
         raise PairsError(f"pairs is {pairs}: it must be even and at least 2, as half of them are genuine")
     half = pairs // 2
     rng = np.random.default_rng(seed)
-    labels = np.fromiter((source.read(index)[1] for index in range(len(source))), np.int64, len(source))
+    labels = _labels(source)
     order = np.argsort(labels, kind="stable")  # images grouped by class
     _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
     genuine = _genuine(starts, sizes, half, rng)
@@ -32,8 +37,42 @@ def make_pairs(source: Source, *, pairs: int, seed: int) -> PairSet:
     couples[~genuine_first] = couples[~genuine_first, ::-1]
     same = np.stack([genuine_first, ~genuine_first], axis=1).reshape(-1)
     chosen = order[couples.reshape(-1)]
-    images = {index: source.read(index)[0] for index in np.unique(chosen).tolist()}
+    images = _images(source, np.unique(chosen).tolist(), max_pixels)
     return PairSet([images[index] for index in chosen.tolist()], same)
+
+
+def _labels(source: Source) -> np.ndarray:
+    """[n] class ids of the source."""
+    labels, bad = np.empty(len(source), np.int64), list[str]()
+    for index in range(len(source)):
+        try:
+            labels[index] = source.read(index)[1]
+        except DataError as error:
+            bad.append(named(source.name(index), error))
+    _refuse(bad, len(source))
+    return labels
+
+
+def _images(source: Source, indices: Sequence[int], max_pixels: int | None) -> dict[int, bytes]:
+    """The encoded images by index."""
+    images, bad = dict[int, bytes](), list[str]()
+    for index in indices:
+        images[index], _ = source.read(index)
+        try:
+            if max_pixels is not None:
+                check(images[index], max_pixels=max_pixels)
+        except ImageError as error:
+            bad.append(named(source.name(index), error))
+    _refuse(bad, len(indices))
+    return images
+
+
+def _refuse(bad: Sequence[str], total: int) -> None:
+    if bad:
+        raise PairsError(
+            f"{listed(bad, total)}\nreplace or remove them; or pack the folder without them "
+            "(partialfc data pack --max-bad) and draw from the .rec"
+        )
 
 
 def _genuine(starts: np.ndarray, sizes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

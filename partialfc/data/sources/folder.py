@@ -1,79 +1,64 @@
 """An image folder, one folder per class, as a labelled source."""
 
 import logging
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from partialfc.data.images.codec import SUFFIXES
+from partialfc.data.sources.folder_listing import Listing, list_folder
 from partialfc.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
-
 
 class FolderSource:
-    """`path/class name/image.jpg` (jpg, jpeg, png in any case); ids follow the sorted folder names.
+    """`path/class name/image.jpg` (the codec's SUFFIXES in any case); ids follow the sorted folder names.
+
+    A class is a folder `class_depth` levels below `path`, with the images in folders within it; from 2 on its
+    name is `a/b`. An image above the class folders is an error. What is no image, what notebooks, file
+    managers and archivers leave behind, and classes without images are counted in warnings.
 
     `classes`, which an earlier run had as `FolderSource(...).classes`, keeps that run's ids; a folder that it
-    does not list is an error. An image beside the class folders, or a folder within one, is an error too;
-    other files and classes without images are counted in a warning. File names are kept in memory: beyond
-    some millions of images, pack the folder to RecordIO (partialfc.data.sources.pack).
+    does not list is an error. File names are kept in memory: beyond some millions of images, pack the folder
+    to RecordIO (partialfc.data.sources.pack).
     """
 
     classes: list[str]  # names in the order of their ids
 
-    def __init__(self, path: str | Path, classes: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, path: str | Path, classes: Sequence[str] | None = None, *, class_depth: int = 1
+    ) -> None:
+        if class_depth < 1:
+            raise ValueError(f"class_depth is {class_depth}: it must be 1 or more")
         self.path = Path(path)
-        folders, images, ignored = _list(self.path)
-        if images:
-            raise DataError(f"{self.path / images[0]}: lies outside a class folder; move it into one")
-        if not folders:
-            raise DataError(f"{self.path}: has no class folder; images go to {self.path}/<class name>/")
-        self.classes = sorted(folders) if classes is None else _known(classes, folders, self.path)
+        self.class_depth = class_depth
+        found = list_folder(self.path, class_depth=class_depth)
+        _require_classes(found, self.path, class_depth)
+        self.classes = sorted(found.classes) if classes is None else _known(classes, found, self.path)
+        self.num_classes = len(self.classes)
+        self.skipped, self.unread, self.deeper = found.skipped, found.unread, found.deeper
 
-        present = set(folders)
         self._names: list[str] = []
         ends: list[int] = []
-        empty: list[str] = []
         for name in self.classes:
-            before = len(self._names)
-            if name in present:
-                nested, images, other = _list(self.path / name)
-                if nested:
-                    raise DataError(
-                        f"{self.path / name / nested[0]}: a folder inside a class folder; "
-                        "classes are one level deep, so move its images up or make it a class of its own"
-                    )
-                self._names += sorted(images)
-                ignored += [os.path.join(name, file) for file in other]
-            if len(self._names) == before:
-                empty.append(name)
+            self._names += sorted(found.classes.get(name, ()))
             ends.append(len(self._names))
         self._ends = np.array(ends)
-        self.num_classes = len(self.classes)
         if not self._names:
-            raise DataError(f"{self.path}: no class folder holds an image ({', '.join(_SUFFIXES)})")
-        if ignored:
-            log.warning("%s: %d files are no images, such as %s", self.path, len(ignored), ignored[0])
-        if empty:
-            log.warning(
-                "%s: %d of %d classes have no image, such as %r",
-                self.path,
-                len(empty),
-                self.num_classes,
-                empty[0],
+            raise DataError(
+                f"{self.path}: no class folder holds an image ({', '.join(SUFFIXES)}){_also(found)}"
             )
+        self._warn()
 
     def __len__(self) -> int:
         return len(self._names)
 
     def read(self, index: int) -> tuple[bytes, int]:
         """The encoded image and its class id."""
-        label = self._class_id(index)
+        label = self.class_id(index)
         path = self.path / self.classes[label] / self._names[index]
         try:
             return path.read_bytes(), label
@@ -81,37 +66,81 @@ class FolderSource:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
     def name(self, index: int) -> str:
-        return f"{self.classes[self._class_id(index)]}/{self._names[index]}"
+        return f"{self.classes[self.class_id(index)]}/{self._names[index]}"
 
-    def _class_id(self, index: int) -> int:
+    def class_id(self, index: int) -> int:
+        """The class of an image, without reading it."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of {self.path}: it has {len(self)} images")
         return int(np.searchsorted(self._ends, index, side="right"))
 
+    def _warn(self) -> None:
+        """One warning each: of what was skipped, of images in deeper folders, of classes without images."""
+        if self.skipped:
+            log.warning(
+                "%s: skipped %d files and folders that are no images: %s; rename what should count",
+                self.path,
+                self.skipped.total(),
+                counted(self.skipped),
+            )
+        if self.unread:
+            log.warning(
+                "%s: %d images are of a kind that is not read: %s; convert them to JPEG or PNG",
+                self.path,
+                self.unread.total(),
+                counted(self.unread),
+            )
+        if self.deeper:
+            log.warning(
+                "%s: %d of %d images lie in folders within a class folder, and count as that class's "
+                "(class_depth is %d)",
+                self.path,
+                self.deeper,
+                len(self),
+                self.class_depth,
+            )
+        sizes = np.diff(self._ends, prepend=0)
+        if not sizes.all():
+            log.warning(
+                "%s: %d of %d classes have no image, such as %r",
+                self.path,
+                (sizes == 0).sum(),
+                self.num_classes,
+                self.classes[int(sizes.argmin())],
+            )
 
-def _list(path: Path) -> tuple[list[str], list[str], list[str]]:
-    """The names of folders, images and other files in `path`, in no order."""
-    folders, images, others = [], [], []
-    try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    folders.append(entry.name)
-                elif entry.name.lower().endswith(_SUFFIXES):
-                    images.append(entry.name)
-                else:
-                    others.append(entry.name)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be listed: {error.strerror}") from error
-    return folders, images, others
+
+def counted(kinds: Mapping[str, int]) -> str:
+    """`5 x ._*, 1 x .DS_Store`: the commonest first, and how many kinds follow."""
+    common = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))[:6]
+    shown = ", ".join(f"{count} x {kind}" for kind, count in common)
+    return shown + (f" and {len(kinds) - len(common)} other kinds" if len(kinds) > len(common) else "")
 
 
-def _known(classes: Sequence[str], folders: list[str], path: Path) -> list[str]:
+def _require_classes(found: Listing, path: Path, class_depth: int) -> None:
+    if found.above:
+        lower = "" if class_depth == 1 else f", or lower class_depth, which is {class_depth}"
+        raise DataError(
+            f"{path / min(found.above)}: lies outside a class folder ({len(found.above)} in all); "
+            f"move it into one{lower}"
+        )
+    if not found.classes:
+        levels = "<class name>" if class_depth == 1 else "/".join(["<folder>"] * class_depth)
+        raise DataError(f"{path}: has no class folder; images go to {path}/{levels}/{_also(found)}")
+
+
+def _also(found: Listing) -> str:
+    """What there is instead of images."""
+    kinds = found.skipped + found.unread
+    return f"; skipped: {counted(kinds)}" if kinds else ""
+
+
+def _known(classes: Sequence[str], found: Listing, path: Path) -> list[str]:
     known = set(classes)
     if len(known) != len(classes):
         twice = Counter(classes).most_common(1)[0][0]
         raise ValueError(f"classes names {twice!r} twice: each name has one id")
-    unknown = sorted(set(folders) - known)
+    unknown = sorted(set(found.classes) - known)
     if unknown:
         raise DataError(
             f"{path / unknown[0]}: not among the {len(known)} known classes ({len(unknown)} such folders); "

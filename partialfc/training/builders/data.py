@@ -22,12 +22,12 @@ from partialfc.training.requirements import require_classes_of_data
 log = logging.getLogger(__name__)
 
 
-def open_training_source(path: Path, run_dir: Path, world: World) -> Source:
-    """Collective: the training data `data.train`; rank 0 saves an image folder's class ids in the run.
+def open_training_source(section: DataConfig, run_dir: Path, world: World) -> Source:
+    """Collective: the training data, `data.train`; rank 0 saves an image folder's class ids in the run.
 
     Raises ConfigError where there is none, CheckpointError where the run's class ids are damaged.
     """
-    source = read_training_source(path, run_dir)
+    source = read_training_source(section, run_dir)
     if isinstance(source, FolderSource):
         world.barrier()  # every rank has looked for saved class ids before rank 0 saves these
         if world.rank == 0:
@@ -35,12 +35,13 @@ def open_training_source(path: Path, run_dir: Path, world: World) -> Source:
     return source
 
 
-def read_training_source(path: Path, run_dir: Path) -> Source:
+def read_training_source(section: DataConfig, run_dir: Path) -> Source:
     """The training data; an image folder gets the class ids that the run gave it before. Writes nothing."""
+    path = section.train
     if not path.exists():
         raise ConfigError(f"data.train is {path}; it must be a .rec file or a folder of class folders")
     known = known_classes(run_dir) if path.is_dir() else None
-    return open_source(path) if known is None else FolderSource(path, known)
+    return open_source(path, classes=known, class_depth=section.class_depth)
 
 
 def resolve_num_classes(section: DataConfig, source: Source) -> int:
@@ -77,6 +78,7 @@ def build_loader_from(
         "position": position,
         "image_size": section.image_size,
         "channels": section.channels,
+        "max_pixels": section.max_pixels,
         "augment": Augment(**section.augment.model_dump()),
         "workers": section.workers,
         "max_bad_records": section.max_bad_records,

@@ -30,5 +30,6 @@ def build_verification(
         device=device,
         folds=section.folds,
         flip=section.flip,
+        max_pixels=config.data.max_pixels,
         amp=amp,
     )

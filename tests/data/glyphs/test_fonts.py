@@ -11,7 +11,7 @@ from tests.data.glyphs.fontmaker import make_font, pattern, save_collection, sav
 
 
 def test_fonts_are_found_below_folders_once_and_by_name(tmp_path: Path) -> None:
-    for name in ("b/x.ttf", "a/deep/y.otf", "a/z.TTC", "a/readme.txt"):
+    for name in ("b/x.ttf", "a/deep/y.otf", "a/z.TTC", "a/readme.txt", "a/._z.ttf", "b/.git/w.ttf"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "a" / "link.ttf").symlink_to(tmp_path / "b" / "x.ttf")

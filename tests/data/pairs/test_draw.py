@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import PairSet
 from partialfc.data.sources.source import Source, open_source
 from partialfc.errors import PairsError
+from tests.data.sources.cases import put
 
 
 class Numbered:
@@ -115,6 +117,23 @@ def test_works_on_a_folder(tmp_path: Path) -> None:
     label_of = dict(source.read(index) for index in range(len(source)))
     labels = np.array([label_of[image] for image in pairs.images])
     assert (labels[0::2] == labels[1::2]).tolist() == pairs.same.tolist()
+
+
+def test_bad_images_are_named_all_at_once(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{name}/{number}.png" for name in "ab" for number in range(3)), "b/._0.png")
+    (tmp_path / "a/1.png").write_bytes(b"")
+    (tmp_path / "b/2.png").write_bytes(encode_png(np.zeros((9, 9, 1), np.uint8)))
+    source = open_source(tmp_path)
+    with pytest.raises(PairsError) as caught:
+        make_pairs(source, pairs=12, seed=0, max_pixels=64)
+    assert re.search(
+        r"^2 of 6 images .*\n  a/1.png: the file is empty.*\n  b/2.png: 9 x 9 pixels .*\n.*pack --max-bad",
+        str(caught.value),
+    )
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(PairsError, match=r"2 of 6 images .*\n.*a/1.png: cannot be read.*\n.*b/2"):
+        make_pairs(source, pairs=12, seed=0)
 
 
 @pytest.mark.parametrize(

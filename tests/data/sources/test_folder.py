@@ -1,32 +1,18 @@
-"""Image folders: stable ids, loud refusals, and packing to RecordIO."""
+"""Image folders: stable ids, what counts as an image and what as a class, loud refusals."""
 
 import logging
 import os
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from partialfc.data.images.codec import encode_jpeg, encode_png
 from partialfc.data.sources.folder import FolderSource
-from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.pack import Packed, pack_folder
-from partialfc.data.sources.recordio import RecordReader
 from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError, ImageError
-
-
-def png(shade: int, size: int = 8) -> bytes:
-    return encode_png(np.full((size, size, 3), shade, np.uint8))
-
-
-def put(folder: Path, *names: str) -> Path:
-    """A PNG of its own shade under each name."""
-    for shade, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(png(shade))
-    return folder
+from tests.data.loading.cases import build
+from tests.data.sources.cases import put
+from tests.paths import MXNET
 
 
 def content(source: FolderSource) -> list[tuple[str, int]]:
@@ -73,16 +59,130 @@ def test_an_unknown_folder_is_named_with_what_to_do(tmp_path: Path) -> None:
 def test_what_is_no_image_and_who_has_none_is_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    put(tmp_path, "cat/1.png", "cat/notes.txt", ".DS_Store")
+    put(tmp_path, "cat/1.png", "cat/notes.txt", "cat/more.TXT", "cat/LICENSE", "cat/2.heic", "cat/3.tif")
     (tmp_path / "dog").mkdir()
     (tmp_path / "eel").mkdir()
+    os.mkfifo(tmp_path / "cat/pipe.png")
     source = FolderSource(tmp_path)
     assert (source.num_classes, content(source)) == (3, [("cat/1.png", 0)])
-    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert messages == [
-        f"{tmp_path}: 2 files are no images, such as .DS_Store",
+    assert warnings(caplog) == [
+        f"{tmp_path}: skipped 4 files and folders that are no images: 2 x *.txt, "
+        "1 x files without a suffix, 1 x pipes or devices; rename what should count",
+        f"{tmp_path}: 2 images are of a kind that is not read: 1 x *.heic, 1 x *.tif; "
+        "convert them to JPEG or PNG",
         f"{tmp_path}: 2 of 3 classes have no image, such as 'dog'",
     ]
+
+
+LEFT_BEHIND = [
+    ".ipynb_checkpoints/1-checkpoint.png",
+    "cat/.ipynb_checkpoints/1-checkpoint.png",
+    "cat/._1.png",
+    "dog/._1.png",
+    ".DS_Store",
+    "Thumbs.db",
+    "cat/Desktop.ini",
+    "__MACOSX/cat/._1.png",
+    "cat/@eaDir/1.png/SYNOFILE_THUMB_M.png",
+    ".Trash-1000/files/1.png",
+    "lost+found/1.png",
+    "$RECYCLE.BIN/1.png",
+    ".git/1.png",
+    ".1.png.swp",
+    "cat/.hidden.png",
+]
+
+
+def test_what_notebooks_file_managers_and_archivers_leave_is_skipped_and_counted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "cat/1.png", "dog/1.png", *LEFT_BEHIND)
+    assert content(FolderSource(tmp_path)) == [("cat/1.png", 0), ("dog/1.png", 1)]
+    (warning,) = warnings(caplog)
+    assert warning.startswith(
+        f"{tmp_path}: skipped {len(LEFT_BEHIND)} files and folders that are no images: 2 x"
+    )
+    assert "2 x ._*" in warning
+    assert "2 x .ipynb_checkpoints" in warning
+    assert warning.endswith("other kinds; rename what should count")
+
+
+def test_a_folder_of_leftovers_alone_says_what_it_holds(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no class folder; .*; skipped: .*\.ipynb_checkpoints"):
+        FolderSource(put(tmp_path, ".ipynb_checkpoints/1.png", ".DS_Store"))
+
+
+def test_an_empty_image_is_a_bad_record_and_no_leftover(tmp_path: Path) -> None:
+    put(tmp_path, "cat/1.png")
+    (tmp_path / "cat/2.png").write_bytes(b"")
+    source = FolderSource(tmp_path)
+    with build(source, global_batch=2, max_bad_records=1) as loader:
+        next(loader)
+        assert loader.bad_records == 1
+    with build(source, global_batch=2) as loader, pytest.raises(ImageError, match=r"cat/2\.png: .* empty"):
+        next(loader)
+
+
+def test_images_in_deeper_folders_count_for_their_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "cat/1.png", "cat/kittens/2.png", "cat/kittens/young/3.png", "dog/x/4.png", "dog/.x/5.png")
+    source = open_source(tmp_path)
+    assert content(source) == [
+        ("cat/1.png", 0),
+        ("cat/kittens/2.png", 0),
+        ("cat/kittens/young/3.png", 0),
+        ("dog/x/4.png", 1),
+    ]
+    assert source.read(2)[0] == (tmp_path / "cat/kittens/young/3.png").read_bytes()
+    assert "3 of 4 images lie in folders within a class folder" in caplog.text
+
+
+def test_class_depth_says_which_folders_are_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, "a/x/1.png", "a/y/2.png", "a/y/deep/3.png", "b/x/4.png")
+    source = open_source(tmp_path, class_depth=2)
+    assert isinstance(source, FolderSource)
+    assert source.classes == ["a/x", "a/y", "b/x"]
+    assert content(source) == [("a/x/1.png", 0), ("a/y/2.png", 1), ("a/y/deep/3.png", 1), ("b/x/4.png", 2)]
+    assert "1 of 4 images lie in folders within" in caplog.text
+    assert content(FolderSource(tmp_path, ["b/x", "a/y", "a/x"], class_depth=2))[0] == ("b/x/4.png", 0)
+    with pytest.raises(DataError, match=r"a/5\.png: lies outside .* or lower class_depth, which is 2"):
+        FolderSource(put(tmp_path, "a/5.png"), class_depth=2)
+    (tmp_path / "b/x/none").mkdir()
+    with pytest.raises(DataError, match=r"has no class folder; images go to .*/<folder>/<folder>/<folder>/"):
+        FolderSource(tmp_path / "b/x/none", class_depth=3)
+    with pytest.raises(ValueError, match="class_depth is 0"):
+        FolderSource(tmp_path, class_depth=0)
+    with pytest.raises(DataError, match="class_depth is 2, but only image folders have one"):
+        open_source(MXNET / "train.rec", class_depth=2)
+
+
+def test_links_that_would_count_images_twice_or_without_end_are_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, elsewhere = put(tmp_path / "data", "cat/1.png", ".store/bird/2.png"), put(tmp_path / "dog", "1.png")
+    for link, target in {
+        data / "all": data,
+        data / "around": tmp_path,
+        data / "cat/again": data / "cat",
+        data / "copy": data / "cat",
+        data / "dog": elsewhere,  # this one brings images in
+        elsewhere / "loop": elsewhere,
+        data / "bird": data / ".store/bird",  # and this one, too
+        data / "itself": data / "itself",
+        data / "cat/gone.png": tmp_path / "gone.png",
+    }.items():
+        link.symlink_to(target)
+    source = FolderSource(data)
+    names = [source.name(index) for index in range(len(source))]
+    assert names == ["bird/2.png", "cat/1.png", "cat/gone.png", "dog/1.png"]
+    assert "5 x links within the data" in caplog.text
+    with pytest.raises(DataError, match=r"cat/gone\.png: cannot be read"):
+        source.read(2)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
 def test_a_clean_folder_warns_of_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,10 +198,10 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     (empty / "cat").mkdir()
     with pytest.raises(DataError, match="empty: no class folder holds an image"):
         FolderSource(empty)
-    with pytest.raises(DataError, match=r"loose/b\.PNG: lies outside a class folder"):
-        FolderSource(put(tmp_path / "loose", "a/1.png", "b.PNG"))
-    with pytest.raises(DataError, match="cat/kittens: a folder inside a class folder"):
-        FolderSource(put(tmp_path / "nested", "cat/1.png", "cat/kittens/1.png"))
+    with pytest.raises(
+        DataError, match=r"loose/b\.PNG: lies outside a class folder .2 in all.; move it into one$"
+    ):
+        FolderSource(put(tmp_path / "loose", "a/1.png", "b.PNG", "c.webp"))
     with pytest.raises(DataError, match="none: cannot be listed: No such file"):
         FolderSource(tmp_path / "none")
     with pytest.raises(DataError, match="cannot be listed: Not a directory"):
@@ -125,54 +225,3 @@ def test_an_image_that_went_away_is_named(tmp_path: Path) -> None:
     source.read(0)
     with pytest.raises(DataError, match=r"cat/2\.png: cannot be read: No such file"):
         source.read(1)
-
-
-def test_packing_keeps_bytes_ids_and_names(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", "dog/1.png", "cat/1.png", "cat/2.png")
-    (folder / "eel").mkdir()
-    (folder / "dog/2.jpg").write_bytes(encode_jpeg(np.zeros((8, 8, 1), np.uint8)))
-    out = tmp_path / "deep" / "out"
-    assert pack_folder(folder, out) == Packed(out / "train.rec", images=4, classes=3)
-    assert (out / "classes.txt").read_text() == "cat\ndog\neel\n"
-    assert (out / "property").read_text() == "3,8,8\n"
-    packed, source = RecordSource(out / "train.rec"), FolderSource(folder)
-    assert [packed.read(index) for index in range(4)] == [source.read(index) for index in range(4)]
-    assert packed.num_classes == 3
-    assert sorted(path.name for path in out.iterdir()) == [
-        "classes.txt",
-        "property",
-        "train.idx",
-        "train.rec",
-    ]
-
-
-def test_packing_with_known_classes_keeps_their_ids(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", "dog/1.png", "cat/1.png")
-    pack_folder(folder, tmp_path / "out", classes=["dog", "ant", "cat"])
-    source = RecordSource(tmp_path / "out" / "train.rec")
-    assert [source.read(index)[1] for index in range(2)] == [0, 2]
-    assert (tmp_path / "out" / "classes.txt").read_text() == "dog\nant\ncat\n"
-    with RecordReader(source.path) as reader:
-        assert reader.keys.tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_packing_names_a_damaged_image_and_leaves_no_records(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", "cat/1.png", "cat/2.png", "dog/1.png")
-    (folder / "cat/2.png").write_bytes(png(0)[:-20])
-    with pytest.raises(ImageError, match=r"in/cat/2\.png: damaged"):
-        pack_folder(folder, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_packing_counts_other_sizes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = put(tmp_path / "in", "cat/1.png", "cat/2.png")
-    (folder / "cat/3.png").write_bytes(png(0, size=9))
-    pack_folder(folder, tmp_path / "out")
-    assert "1 of 3 images are not 8x8" in caplog.text
-
-
-def test_a_class_name_that_breaks_the_list_is_refused(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", "two\nlines/1.png")
-    with pytest.raises(DataError, match="line break"):
-        pack_folder(folder, tmp_path / "out")
-    assert not (tmp_path / "out").exists()

@@ -1,0 +1,30 @@
+"""`partialfc data pack` and `data pairs`: their options reach what they are about."""
+
+from pathlib import Path
+
+from tests.data.sources.cases import put
+from tests.processes import call
+
+
+def test_pack_and_pairs_see_the_same_images(tmp_path: Path) -> None:
+    folder = put(
+        tmp_path / "in", *(f"{place}/{name}/{n}.png" for place in "xy" for name in "ab" for n in range(3))
+    )
+    put(folder, ".ipynb_checkpoints/a/0.png", "x/a/._0.png")
+    (folder / "x/a/0.png").write_bytes(b"")
+
+    refused = call("data", "pack", folder, tmp_path / "out", "--class-depth", 2)
+    assert refused.returncode == 1
+    assert "1 of 12 images cannot be used:\n  x/a/0.png: the file is empty, 0 bytes\n" in refused.stderr
+    assert "--max-bad 1" in refused.stderr
+    pairs = call("data", "pairs", folder, tmp_path / "pairs.bin", "--pairs", 24, "--class-depth", 2)
+    assert pairs.returncode == 1
+    assert "  x/a/0.png: the file is empty, 0 bytes\n" in pairs.stderr
+
+    packed = call("data", "pack", folder, tmp_path / "out", "--class-depth", 2, "--max-bad", 1)
+    assert packed.returncode == 0, packed.stderr
+    assert packed.stdout.endswith("train.rec: 11 images of 4 classes, 1 left out\n")
+    assert "left out: x/a/0.png: the file is empty" in packed.stderr
+    assert packed.stderr.count("skipped 2 files and folders that are no images: 1 x ._*, 1 x .ipynb_") == 1
+    drawn = call("data", "pairs", tmp_path / "out/train.rec", tmp_path / "pairs.bin", "--pairs", 20)
+    assert drawn.returncode == 0, drawn.stderr

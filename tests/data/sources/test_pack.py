@@ -1,0 +1,124 @@
+"""Packing image folders to RecordIO: bytes, ids and names stay, and bad images are told at once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from partialfc.data.images.codec import decode, encode_jpeg
+from partialfc.data.sources.folder import FolderSource
+from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.pack import Packed, pack_folder
+from partialfc.data.sources.recordio import RecordReader
+from partialfc.errors import DataError, ImageError
+from tests.data.sources.cases import png, put
+
+
+def test_packing_keeps_bytes_ids_and_names(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", "dog/1.png", "cat/1.png", "cat/2.png")
+    (folder / "eel").mkdir()
+    (folder / "dog/2.jpg").write_bytes(encode_jpeg(np.zeros((8, 8, 1), np.uint8)))
+    out = tmp_path / "deep" / "out"
+    assert pack_folder(folder, out) == Packed(out / "train.rec", images=4, classes=3)
+    assert (out / "classes.txt").read_text() == "cat\ndog\neel\n"
+    assert (out / "property").read_text() == "3,8,8\n"
+    packed, source = RecordSource(out / "train.rec"), FolderSource(folder)
+    assert [packed.read(index) for index in range(4)] == [source.read(index) for index in range(4)]
+    assert packed.num_classes == 3
+    assert sorted(path.name for path in out.iterdir()) == [
+        "classes.txt",
+        "property",
+        "train.idx",
+        "train.rec",
+    ]
+
+
+def test_packing_with_known_classes_keeps_their_ids(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", "dog/1.png", "cat/1.png")
+    pack_folder(folder, tmp_path / "out", classes=["dog", "ant", "cat"])
+    source = RecordSource(tmp_path / "out" / "train.rec")
+    assert [source.read(index)[1] for index in range(2)] == [0, 2]
+    assert (tmp_path / "out" / "classes.txt").read_text() == "dog\nant\ncat\n"
+    with RecordReader(source.path) as reader:
+        assert reader.keys.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path) -> Path:
+    """Six images, of which the first, one in the middle and the last cannot be used, and a leftover."""
+    folder = put(
+        tmp_path / "in", *(f"{name}/{number}.png" for name in ("cat", "dog", "eel") for number in "12")
+    )
+    (folder / "cat/1.png").write_bytes(b"")
+    (folder / "dog/1.png").write_bytes(png(0)[:-20])
+    (folder / "eel/2.png").unlink()
+    (folder / "eel/2.png").symlink_to(tmp_path / "gone.png")
+    return put(folder, "cat/._1.png")
+
+
+def test_packing_names_all_bad_images_at_once_and_leaves_no_records(spoilt: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        pack_folder(spoilt, tmp_path / "out", max_bad=2)
+    head, *bad, remedy = str(caught.value).splitlines()
+    assert head == "3 of 6 images cannot be used:"
+    for line, start in zip(
+        bad, ("cat/1.png: the file is empty", "dog/1.png: damaged", "eel/2.png"), strict=True
+    ):
+        assert start in line
+    assert "--max-bad 3, which is 2 now" in remedy
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_packing_leaves_bad_images_out_as_asked(
+    spoilt: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    packed = pack_folder(spoilt, tmp_path / "out", max_bad=3)
+    assert (packed.images, packed.classes, packed.left_out) == (3, 3, 3)
+    source = RecordSource(packed.path)
+    folder = FolderSource(spoilt)
+    assert [source.read(index) for index in range(3)] == [folder.read(index) for index in (1, 3, 4)]
+    assert caplog.text.count("left out: ") == 3
+    assert "1 x ._*" in caplog.text
+
+
+def test_packing_only_bad_images_says_so(tmp_path: Path) -> None:
+    put(tmp_path / "in", "cat/1.png")
+    (tmp_path / "in/cat/1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"none of its 1 images can be used, such as cat/1\.png: no JPEG"):
+        pack_folder(tmp_path / "in", tmp_path / "out", max_bad=1)
+
+
+def test_packing_has_a_bound_on_pixels_and_a_depth_of_classes(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", "a/cat/1.png", "b/cat/1.png")
+    pack_folder(folder, tmp_path / "out", class_depth=2)
+    assert (tmp_path / "out/classes.txt").read_text() == "a/cat\nb/cat\n"
+    with pytest.raises(ImageError, match=r"2 of 2 .*\n.*8 x 8 pixels by its header: images may have 63"):
+        pack_folder(folder, tmp_path / "out", max_pixels=63)
+
+
+def test_formats_besides_jpeg_and_png_are_packed_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "cat").mkdir(parents=True)
+    image = Image.fromarray(np.full((8, 8), 40, np.uint8))
+    for suffix in ("bmp", "webp", "pgm"):
+        image.save(folder / "cat" / f"1.{suffix}")
+    pack_folder(folder, tmp_path / "out")
+    source = RecordSource(tmp_path / "out/train.rec")
+    for index, suffix in enumerate(("bmp", "pgm", "webp")):
+        assert source.read(index)[0] == (folder / f"cat/1.{suffix}").read_bytes()
+        assert np.abs(decode(source.read(index)[0]).astype(int) - 40).max() <= 1
+
+
+def test_packing_counts_other_sizes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = put(tmp_path / "in", "cat/1.png", "cat/2.png")
+    (folder / "cat/3.png").write_bytes(png(0, size=9))
+    pack_folder(folder, tmp_path / "out")
+    assert "1 of 3 images are not 8x8" in caplog.text
+
+
+def test_a_class_name_that_breaks_the_list_is_refused(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", "two\nlines/1.png")
+    with pytest.raises(DataError, match="line break"):
+        pack_folder(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
