@@ -21,13 +21,12 @@ def test_train_evaluate_report(folder):
     assert "finished 6 steps" in trained.stdout
     pairs = call("data", "pairs", folder / "train.rec", folder / "pairs.bin", "--pairs", "100")
     assert "100 pairs, 50 genuine" in pairs.stdout
-    evaluated = call(
-        "evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--json", "--trust", "tests.train_cases"
-    )
+    evaluate = ("evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--trust", "tests.train_cases")
+    evaluated = call(*evaluate, "--json")
     assert evaluated.returncode == 0, evaluated.stderr
     assert evaluated.stderr == ""
     assert 0.5 < json.loads(evaluated.stdout)["accuracy"] <= 1
-    bounded = call("evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--max-pixels", 63)
+    bounded = call(*evaluate, "--max-pixels", 63)
     assert bounded.returncode == 1
     assert "8 x 8 pixels by its header: images may have 63" in bounded.stderr
     drawn = call("report", folder / "run")
