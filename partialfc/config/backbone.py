@@ -21,5 +21,6 @@ class BackboneConfig(Section):
     channels_last: bool = Field(False, description="Keep images and weights in channels-last memory order.")
     weights: ConfigPath | None = Field(
         None,
-        description="File of a state dict, written by torch.save, that the backbone starts from.",
+        description="What the backbone starts from: a file of torch.save or safetensors with a state dict, "
+        "alone or in a training checkpoint; or the folder of a run. Nothing in it is run.",
     )

@@ -68,13 +68,16 @@ def test_the_resolved_config_is_saved_with_the_run(folder):
 def test_initial_weights_are_taken_over(folder):
     result = run(small_config(folder))
     torch.save(result["backbone"], folder / "weights.pt")
-    start = {"run": {"dir": str(folder / "b")}, "backbone": {"weights": str(folder / "weights.pt")}}
-    trainer = Trainer(small_config(folder, **start), torch.device("cpu"))
-    for name, tensor in trainer.state.backbone.state_dict().items():
-        assert torch.equal(tensor, result["backbone"][name])
+    for number, path in enumerate(("weights.pt", "run", "run/checkpoints/step-00000012")):
+        start = {"run": {"dir": str(folder / f"b{number}")}, "backbone": {"weights": str(folder / path)}}
+        trainer = Trainer(small_config(folder, **start), torch.device("cpu"))
+        for name, tensor in trainer.state.backbone.state_dict().items():
+            assert torch.equal(tensor, result["backbone"][name])
     torch.save({"nothing": torch.zeros(1)}, folder / "other.pt")
-    with pytest.raises(partialfc.CheckpointError, match=r"backbone\.weights .*other\.pt"):
-        run(small_config(folder, backbone={"weights": str(folder / "other.pt")}))
+    (folder / "empty").mkdir()
+    for path, problem in (("other.pt", "of another network"), ("empty", "neither a checkpoint nor a run")):
+        with pytest.raises(partialfc.CheckpointError, match=rf"backbone\.weights .*{path}.*{problem}"):
+            run(small_config(folder, backbone={"weights": str(folder / path)}))
 
 
 def test_compiled_and_channels_last_backbones_train(folder):

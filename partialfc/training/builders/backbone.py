@@ -6,6 +6,9 @@ import torch
 from torch import nn
 
 from partialfc.backbones import build_backbone
+from partialfc.backbones.weights.files import read_weights
+from partialfc.backbones.weights.load import load_weights
+from partialfc.checkpoint import find_checkpoint, load_replicated
 from partialfc.config import BackboneConfig
 from partialfc.distributed.device import has_bfloat16
 from partialfc.errors import CheckpointError
@@ -32,20 +35,17 @@ def build_backbone_from(
         options=section.options,
     )
     if section.weights is not None:
-        load_weights(backbone, section.weights)
+        _start_from(backbone, section, section.weights)
     backbone.to(device)
     if section.channels_last:
         backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return backbone
 
 
-def load_weights(backbone: nn.Module, path: Path) -> None:
-    """Load a state dict that torch.save wrote into the backbone, without running code from its pickle.
-
-    Raises CheckpointError where the file cannot be read or does not fit.
-    """
+def _start_from(backbone: nn.Module, section: BackboneConfig, path: Path) -> None:
+    """Load `backbone.weights`: a file, or the folder of a run or checkpoint. CheckpointError if it fails."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        backbone.load_state_dict(state)
-    except Exception as error:
+        found = load_replicated(find_checkpoint(path), "backbone/") if path.is_dir() else read_weights(path)
+        load_weights(backbone, found, name=section.name, embedding_size=section.embedding_size)
+    except CheckpointError as error:
         raise CheckpointError(f"backbone.weights {path}: {error}") from error

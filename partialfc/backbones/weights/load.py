@@ -1,0 +1,132 @@
+"""The weights of a file or of a run into a backbone, or in a few lines why they do not fit."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from partialfc.backbones.build import BACKBONES, build_backbone
+from partialfc.backbones.weights.files import RESAVE, StandIn
+from partialfc.backbones.weights.fit import Candidate, candidates, same_tensors
+from partialfc.errors import CheckpointError, ConfigError
+
+log = logging.getLogger(__name__)
+
+SHOWN = 3  # names in a message
+
+
+def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size: int) -> None:
+    """Load what a file holds into the backbone that the config calls `name`, with embeddings of that size.
+
+    content: a state dict, or a training checkpoint that holds one, with whatever a wrapper put before its
+    names, and with a classifier's head beside it, which is left out.
+
+    Raises CheckpointError, in a few lines, where it does not fit exactly.
+    """
+    expected = {key: tensor.shape for key, tensor in backbone.state_dict().items()}
+    found = candidates(content, expected, embedding_size)
+    fitting = [each for each in found if each.fits]
+    if not fitting:
+        raise CheckpointError(_no_fit(content, found, expected, name))
+    best, *others = fitting
+    differing = [each for each in others if not same_tensors(best, each)]
+    if differing:
+        listed = "; ".join(map(str, (best, *differing)))
+        raise CheckpointError(
+            f"several different networks in it fit {name} ({listed}): save the one that you want alone, with "
+            "torch.save"
+        )
+    backbone.load_state_dict(best.state_dict(), strict=False)  # counters of batches may be missing
+    left = len(best.tensors) - len(best.state_dict())
+    log.info("backbone.weights: taken from %s%s", best, f"; {left} of a head left out" if left else "")
+
+
+def _no_fit(content: Any, found: list[Candidate], expected: Mapping[str, torch.Size], name: str) -> str:
+    if not found or not found[0].matched + len(found[0].differing):
+        return _nothing_alike(content, expected, name)
+    best = found[0]
+    lines = [f"it does not fit {name}: {_cause(content, best, name)}"]
+    lines.append(f"compared was {best}: of {len(expected)} tensors of {name} it has {best.matched}")
+    if best.missing:
+        lines.append(f"{len(best.missing)} are missing: {_some(best.missing)}")
+    if best.differing:
+        shapes = (f"{n} {[*best.tensors[n].shape]} and not {[*expected[n]]}" for n in best.differing)
+        lines.append(f"{len(best.differing)} have another shape: {_some(shapes)}")
+    if best.without_place:
+        lines.append(f"{len(best.without_place)} have no place in {name}: {_some(best.without_place)}")
+    return "\n  ".join(lines)
+
+
+def _nothing_alike(content: Any, expected: Mapping[str, torch.Size], name: str) -> str:
+    if isinstance(content, StandIn):
+        return f"it is a whole module ({content.name}), which is code and is not loaded: {RESAVE}"
+    tensors = _tensor_names(content)
+    if not tensors:
+        holds = ""
+        if isinstance(content, Mapping):
+            modules = [value for value in content.values() if isinstance(value, StandIn)]
+            if modules:
+                return f"it holds a whole object ({modules[0].name}) and no state dict: {RESAVE}"
+            holds = f", only {_some(map(str, content))}" if content else ""
+        return f"there is no state dict in it{holds}: {RESAVE}"
+    return (
+        f"it is of another network than {name}, or of one with other names: none of the names is the same\n"
+        f"  the file has {len(tensors)} tensors: {_some(tensors)}\n"
+        f"  {name} has {len(expected)}: {_some(expected)}"
+    )
+
+
+def _cause(content: Any, best: Candidate, name: str) -> str:
+    """The likely cause, and what to set."""
+    known = _known_that_fits(content, best, name)
+    if known:
+        return f"it fits {known}; set backbone.name to it"
+    sizes = Counter(
+        best.tensors[key].shape[0]
+        for key in best.differing
+        if best.tensors[key].dim() and best.expected[key][:1] == (best.embedding_size,)
+    )
+    if best.differing and len(sizes) == 1 and sizes.total() == len(best.differing):
+        return f"its embeddings have {next(iter(sizes))} numbers; set backbone.embedding_size to that"
+    if best.differing and not best.missing:
+        return (
+            "another image size, number of channels or option; look at data.image_size, data.channels, "
+            "backbone.embedding_size and backbone.options"
+        )
+    if best.missing and best.without_place:
+        return "it is of a network with other layers; look at backbone.name and backbone.options"
+    if best.missing:
+        return "it is of a smaller network, or only a part of one"
+    return "it is of a larger network; look at backbone.name and backbone.options"
+
+
+def _known_that_fits(content: Any, best: Candidate, name: str) -> str | None:
+    """The name of another backbone of ours that the file fits as it is."""
+    for other in BACKBONES:
+        if other == name:
+            continue
+        try:
+            with torch.device("meta"):
+                built = build_backbone(other, embedding_size=best.embedding_size)
+        except ConfigError:  # one that has no such size
+            continue
+        shapes = {key: tensor.shape for key, tensor in built.state_dict().items()}
+        if any(each.fits for each in candidates(content, shapes, best.embedding_size)):
+            return other
+    return None
+
+
+def _tensor_names(content: Any) -> list[str]:
+    if not isinstance(content, Mapping):
+        return []
+    names = [str(key) for key, value in content.items() if isinstance(value, torch.Tensor)]
+    return names or [name for value in content.values() for name in _tensor_names(value)]
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few, each on one short line whatever a file calls them."""
+    listed = [name if name.isprintable() and len(name) < 100 else repr(name)[:100] for name in names]
+    return ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")
