@@ -16,6 +16,7 @@ from partialfc.errors import (
     PairsError,
     PartialFCError,
     RecordError,
+    RecordIndexError,
 )
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
@@ -47,6 +48,7 @@ __all__ = [
     "PartialFC",
     "PartialFCError",
     "RecordError",
+    "RecordIndexError",
     "RowAdamW",
     "RowSGD",
     "__version__",

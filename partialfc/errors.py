@@ -24,6 +24,10 @@ class RecordError(DataError):
     """A RecordIO file is damaged; the message names file, record and offset."""
 
 
+class RecordIndexError(DataError):
+    """A `.idx` does not fit its `.rec`; where it is deleted, the `.rec` is scanned instead."""
+
+
 class ImageError(DataError):
     """An image cannot be decoded."""
 

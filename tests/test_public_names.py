@@ -25,6 +25,7 @@ NAMES = [
     "PartialFC",
     "PartialFCError",
     "RecordError",
+    "RecordIndexError",
     "RowAdamW",
     "RowSGD",
     "__version__",

@@ -1,6 +1,5 @@
 """Checks of the training data: whether it opens and decodes, its labels, how many images classes have."""
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +13,19 @@ from partialfc.data.images.codec import decode
 from partialfc.data.sources.checked_images import named
 from partialfc.data.sources.folder import FolderSource, counted
 from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.recordio import RecordReader, unpack
+from partialfc.data.sources.layout import EXACT
 from partialfc.data.sources.source import Source
 from partialfc.doctor.check import Check, green, red, yellow
-from partialfc.errors import CheckpointError, DataError, ImageError, LabelError, PartialFCError, RecordError
+from partialfc.errors import (
+    CheckpointError,
+    DataError,
+    ImageError,
+    LabelError,
+    PartialFCError,
+    RecordError,
+    RecordIndexError,
+)
 
-EXACT = 1 << 24  # from this label on float32 is not exact, and the record's id2 holds the label
 SAMPLE = 256
 
 
@@ -31,6 +37,11 @@ def check_source(
         source = open_source()
     except CheckpointError as error:  # of the classes.json that the run has saved before
         return red("data", str(error), "restore that file, or choose another run.dir"), None
+    except RecordIndexError as error:
+        index = path.with_suffix(".idx")
+        return red("data", str(error), f"delete {index}; {path.name} is then scanned instead"), None
+    except RecordError as error:
+        return red("data", str(error), "copy the .rec again from where it came, with its .idx"), None
     except (PartialFCError, OSError) as error:
         return red("data", str(error), _opening_remedy(path, class_depth)), None
     says = f"{path}: {len(source):,} images of {source.num_classes:,} classes"
@@ -157,23 +168,12 @@ def _labels(source: Source) -> Iterator[float]:
         yield from map(source.class_id, range(len(source)))
         return
     assert isinstance(source, RecordSource)
-    with RecordReader(source.path) as reader:
-        start = len(reader.keys) - len(source)
-        start = min(start, int(reader.keys[0] == 0 and _is_header(reader)))
-        for key in itertools.islice(reader.keys.tolist(), start, start + len(source)):
-            yield _label(reader, key)
+    yield from (_label(source, index) for index in range(len(source)))
 
 
-def _is_header(reader: RecordReader) -> bool:
-    header, image = unpack(reader.read(0))
-    return header.flag == 2 and not image  # InsightFace's layout, in which images begin at record 1
-
-
-def _label(reader: RecordReader, key: int) -> float:
+def _label(source: RecordSource, index: int) -> float:
     try:
-        with reader.view(key) as view:
-            header, image = unpack(view)
-            image.release()
+        header = source.header(index)
     except DataError:
         return float("nan")  # check_records reports what is wrong with it
     return float(header.id2) if header.label[0] >= EXACT else header.label[0]

@@ -203,3 +203,25 @@ def test_an_image_folder_has_the_classes_that_the_run_gave_before(tmp_path):
     assert check.level == Level.RED
     assert "classes.json is damaged" in check.says
     assert "run.dir" in check.remedy
+
+
+def test_an_index_that_does_not_fit_is_red_and_green_once_it_is_deleted(folder):
+    index = folder / "train.idx"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:14]))
+    check = found(quick(folder), "data")
+    assert check.level == Level.RED
+    assert check.remedy == f"delete {index}; train.rec is then scanned instead"
+    index.unlink()
+    assert found(quick(folder), "data").level == Level.GREEN
+
+
+def test_a_file_that_was_cut_is_red_and_green_once_it_is_copied_again(folder):
+    whole = (folder / "train.rec").read_bytes()
+    for size in (len(whole) - 4, len(whole) // 2):
+        (folder / "train.rec").write_bytes(whole[:size])
+        check = found(quick(folder), "data")
+        assert check.level == Level.RED
+        assert "cut short" in check.says
+        assert "copy the .rec again" in check.remedy
+    (folder / "train.rec").write_bytes(whole)
+    assert found(quick(folder), "data").level == Level.GREEN

@@ -8,125 +8,120 @@ Labels are float32, exact up to 2**24. From there on `write_source` also puts th
 `id2`, which other readers ignore, and this one requires.
 """
 
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from partialfc.data.sources.recordio import Header, RecordReader, RecordWriter, pack, unpack
+from partialfc.data.sources.labels import class_id, require_identities
+from partialfc.data.sources.layout import EXACT, count_empty_classes, find_layout
+from partialfc.data.sources.record_reader import RecordReader
+from partialfc.data.sources.recordio import Header, RecordWriter, pack, unpack
 from partialfc.errors import DataError, LabelError, RecordError
 from partialfc.files import replacing
 
 log = logging.getLogger(__name__)
 
-_EXACT = 1 << 24  # float32 holds every whole number below
+_FEW = 1_000_000  # so many labels are read in seconds
+_SAMPLE = 64  # labels that are looked at to find out whether they are class ids
 
 
 class RecordSource:
     """The labelled images of a `.rec` file.
 
-    `num_classes` is what `property` beside the file says, else the number of class records, else one past the
-    largest label. To find that, every record's header is read: one page of the file each, which takes minutes
-    for tens of millions.
+    `num_classes` is what `property` beside the file says, else the larger of the number of class records and
+    one past the largest known label: the last image's, as images are grouped by class; without class records
+    every label is read, one page of the file each, which takes minutes for tens of millions. Labels may be
+    larger than `num_classes` allows, where `property` says too little; `least_classes` is one past the
+    largest known one. Classes without an image are counted in a warning, but not where that would take a
+    pass over more than a million labels.
+
+    Raises RecordError and RecordIndexError as RecordReader does, and LabelError where labels are vectors that
+    hold no class ids.
     """
 
     num_classes: int
+    least_classes: int
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._reader = RecordReader(self.path)
-        keys = self._reader.keys
-        classes = 0
-        end = self._first_class_record()
-        if end is None:
-            self._start, self._stop = 0, len(keys)
-        else:
-            self._start, self._stop = (int(at) for at in np.searchsorted(keys, [1, end]))
-            classes = len(keys) - self._stop
-            if len(self) < end - 1:
-                log.warning("%s: record 0 promises %d images, the index lists %d", path, end - 1, len(self))
+        self._layout = find_layout(self._reader)
         if len(self) == 0:
             raise RecordError(f"{self.path}: holds no image record")
-        listed = _read_property(self.path.with_name("property"))
-        self.num_classes = listed or classes or self._scan_labels()
+        require_identities(self.path, self._sample_labels())
+        listed = read_property(self.path.with_name("property"))
+        class_records = self._layout.class_records
+        filled = None
+        if class_records:
+            filled = class_records - count_empty_classes(self._reader, self._layout)
+            self.least_classes = 1 + max(self._class_ids([len(self) - 1]), default=0)
+        elif listed is None or len(self) <= _FEW:
+            log.info("%s: no class records, reading %d labels", self.path, len(self))
+            ids = set(self._class_ids(range(len(self))))
+            filled, self.least_classes = len(ids), 1 + max(ids, default=0)
+        else:
+            self.least_classes = 1
+        self.num_classes = listed or max(class_records, self.least_classes)
+        if filled is not None and filled < self.num_classes:
+            log.warning(
+                "%s: %d of %d classes have no image", self.path, self.num_classes - filled, self.num_classes
+            )
 
     def __len__(self) -> int:
-        return self._stop - self._start
+        return self._layout.stop - self._layout.start
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The encoded image and its class id; LabelError where the id is not in 0..num_classes-1."""
-        header, image = self._unpack(self._key(index))
+        """The encoded image and its class id; LabelError where the label is none."""
+        key = self._key(index)
+        try:
+            header, image = unpack(self._reader.view(key))
+        except RecordError as error:
+            raise self._named(error, index) from error
         if not image:
-            raise RecordError(f"{self.path} record {self._key(index)}: holds no image")
-        label = self._class_id(header, index)
-        if label >= self.num_classes:
-            raise LabelError(
-                f"label {label} in {self.path} record {self._key(index)}: num_classes is {self.num_classes}, "
-                f"so labels must be 0..{self.num_classes - 1}"
-            )
-        return bytes(image), label
+            raise RecordError(f"{self._place(index)}: holds no image")
+        return bytes(image), class_id(header, self._place(index))
+
+    def class_id(self, index: int) -> int:
+        """The class id of an image, which is not read; LabelError where the label is none."""
+        return class_id(self.header(index), self._place(index))
+
+    def header(self, index: int) -> Header:
+        """What the record says of its image, which is not read."""
+        try:
+            return self._reader.header(self._key(index))[0]
+        except RecordError as error:
+            raise self._named(error, index) from error
 
     def name(self, index: int) -> str:
         return f"{self.path.name} record {self._key(index)}"
 
+    def _place(self, index: int) -> str:
+        return f"{self.path} record {self._key(index)}"
+
+    def _named(self, error: RecordError, index: int) -> RecordError:
+        return error if str(self.path) in str(error) else RecordError(f"{self._place(index)}: {error}")
+
     def _key(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of {self.path}: it has {len(self)} images")
-        return int(self._reader.keys[self._start + index])
+        return int(self._reader.keys[self._layout.start + index])
 
-    def _unpack(self, key: int) -> tuple[Header, memoryview]:
-        payload = self._reader.view(key)
-        try:
-            return unpack(payload)
-        except RecordError as error:
-            raise RecordError(f"{self.path} record {key}: {error}") from error
+    def _class_ids(self, indices: Iterable[int]) -> Iterator[int]:
+        """Those that can be read: a damaged record is an error when its image is, and may be skipped."""
+        for index in indices:
+            with contextlib.suppress(RecordError):
+                yield self.class_id(index)
 
-    def _class_id(self, header: Header, index: int) -> int:
-        """The whole number in label[0], exact."""
-        label = header.label[0]
-        if 0 <= label < _EXACT and label.is_integer():
-            return int(label)
-        place = f"label {label:g} in {self.path} record {self._key(index)}"
-        if not label.is_integer():
-            raise LabelError(f"{place}: a class id must be a whole number")
-        if label < 0:
-            raise LabelError(f"{place}: a class id must not be negative")
-        if np.float32(header.id2) != label:
-            raise LabelError(
-                f"{place}: float32 cannot tell class ids apart from 2**24 on, and the header's id2 "
-                f"({header.id2}) does not hold the exact one; write the file with partialfc, which does"
-            )
-        return header.id2
-
-    def _first_class_record(self) -> int | None:
-        """One past the last image key, from record 0; None where record 0 is an image like the others."""
-        keys = self._reader.keys
-        if keys[0] != 0:
-            return None
-        header, image = self._unpack(0)
-        if header.flag != 2 or image:
-            return None
-        first, after = header.label
-        if not (first.is_integer() and after.is_integer() and 1 <= first <= after):
-            raise RecordError(
-                f"{self.path} record 0: label [{first:g}, {after:g}] must be whole, 1 <= first <= last"
-            )
-        if first < _EXACT:
-            return int(first)
-        # The number was rounded to float32: the true one is the first record near it that has no image.
-        spacing = int(np.spacing(np.float32(first)))
-        low, high = np.searchsorted(keys, [first - spacing, first + spacing], side="right")
-        for key in keys[low:high].tolist():
-            if not self._unpack(key)[1]:
-                return int(key)
-        if high == len(keys):
-            return int(keys[-1]) + 1
-        raise RecordError(f"{self.path} record 0: label {first:g}: no class record lies near it")
-
-    def _scan_labels(self) -> int:
-        log.info("%s: neither `property` nor class records, scanning %d labels", self.path, len(self))
-        return 1 + max(self._class_id(self._unpack(self._key(i))[0], i) for i in range(len(self)))
+    def _sample_labels(self) -> list[tuple[float, ...]]:
+        """The labels of some records, evenly over the file."""
+        labels = []
+        for index in np.unique(np.linspace(0, len(self) - 1, _SAMPLE).astype(np.int64)).tolist():
+            with contextlib.suppress(RecordError):
+                labels.append(self.header(index).label)
+        return labels
 
 
 def write_source(
@@ -143,7 +138,7 @@ def write_source(
         raise ValueError(f"num_classes {num_classes} and image_size {image_size}: must be at least 1")
     listing = path.with_name("property")
     others = [other.name for other in path.parent.glob("*.rec") if other.name != path.name]
-    if others and _read_property(listing) not in (None, num_classes):
+    if others and read_property(listing) not in (None, num_classes):
         raise DataError(
             f"{listing}: belongs to {others[0]} and gives another num_classes than {num_classes}; "
             "write to a folder of its own"
@@ -172,7 +167,7 @@ def _write_records(writer: RecordWriter, samples: Iterable[tuple[bytes, int]], n
             raise DataError(f"sample {count} with label {label}: the image is empty")
         count, last = count + 1, label
         ends[label + 1] = count + 1
-        writer.write(count, pack(Header(0, (label,), count, label if label >= _EXACT else 0), image))
+        writer.write(count, pack(Header(0, (label,), count, label if label >= EXACT else 0), image))
     if count == 0:
         raise DataError(f"{writer.path}: there are no samples to write")
 
@@ -185,12 +180,22 @@ def _write_records(writer: RecordWriter, samples: Iterable[tuple[bytes, int]], n
     return count
 
 
-def _read_property(path: Path) -> int | None:
-    """num_classes from `num_classes,height,width`; None where there is no such file."""
-    if not path.exists():
+def read_property(path: Path) -> int | None:
+    """num_classes from `num_classes,height,width`; None where there is no such file.
+
+    InsightFace's newer builder writes a second line, the number of records, which is not needed.
+    """
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
         return None
-    text = path.read_text(errors="replace").strip()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    text = lines[0].strip() if lines else ""
     fields = text.split(",")
     if len(fields) != 3 or not all(field.strip().isdecimal() for field in fields) or int(fields[0]) < 1:
-        raise DataError(f"{path}: {text[:80]!r} is not `num_classes,height,width`, three whole numbers")
+        raise DataError(
+            f"{path}: its first line {text[:80]!r} is not `num_classes,height,width`, three whole numbers; "
+            "write it so, or delete the file to have the classes counted"
+        )
     return int(fields[0])

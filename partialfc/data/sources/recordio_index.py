@@ -8,37 +8,30 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from partialfc.errors import RecordError
+from partialfc.errors import RecordIndexError
 
 BLOCK = 1 << 24
-STALE = "the index does not belong to the .rec; delete it to have the .rec scanned instead"
+DELETE = "delete it to have the .rec scanned instead"
+STALE = f"the index does not fit the .rec; {DELETE}"
 LINE = re.compile(rb"\d{1,18}\t\d{1,18}\n")
 
 
-def read_index(path: Path, *, last_offset: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Keys in ascending order and their offsets; none may lie beyond `last_offset`.
+def read_index(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Keys in ascending order and their offsets, multiples of 4; RecordIndexError where that cannot be.
 
     It is read in blocks, so that tens of millions of lines take seconds, and little more memory than the
     result (16 bytes a line).
     """
-    with path.open("rb") as file:
-        lines = sum(block.count(b"\n") for block in _line_blocks(file))
-        if lines == 0:
-            raise RecordError(f"{path}: the index is empty; delete it to have the .rec scanned instead")
-        keys, offsets = np.empty(lines, np.int64), np.empty(lines, np.int64)
-        file.seek(0)
-        done = 0
-        for block in _line_blocks(file):
-            rows = _parse_index(path, done, block)
-            keys[done : done + len(rows)], offsets[done : done + len(rows)] = rows[:, 0], rows[:, 1]
-            done += len(rows)
-
-    outside = (offsets > last_offset) | (offsets % 4 != 0)
-    if outside.any():
-        line = int(outside.argmax())
-        raise RecordError(
-            f"{path}: line {line + 1}: offset {offsets[line]} must be a multiple of 4 "
-            f"and at most {last_offset}, where a last record can start; {STALE}"
+    try:
+        with path.open("rb") as file:
+            keys, offsets = _read_lines(path, file)
+    except OSError as error:
+        raise RecordIndexError(f"{path}: cannot be read: {error.strerror}; {DELETE}") from error
+    odd = offsets % 4 != 0
+    if odd.any():
+        line = int(odd.argmax())
+        raise RecordIndexError(
+            f"{path}: line {line + 1}: offset {offsets[line]} must be a multiple of 4; {STALE}"
         )
     if not (keys[1:] > keys[:-1]).all():
         order = np.argsort(keys, kind="stable")
@@ -46,7 +39,31 @@ def read_index(path: Path, *, last_offset: int) -> tuple[npt.NDArray[np.int64], 
         repeated = keys[1:] == keys[:-1]
         if repeated.any():
             at = int(repeated.argmax()) + 1
-            raise RecordError(f"{path}: line {order[at] + 1}: key {keys[at]} appears twice; {STALE}")
+            raise RecordIndexError(f"{path}: line {order[at] + 1}: key {keys[at]} appears twice; {STALE}")
+    return keys, offsets
+
+
+def require_distinct(path: Path, keys: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]) -> None:
+    """RecordIndexError where two keys have the same offset; both [n], in ascending order of the offsets."""
+    repeated = offsets[1:] == offsets[:-1]
+    if repeated.any():
+        at = int(repeated.argmax())
+        raise RecordIndexError(
+            f"{path}: keys {keys[at]} and {keys[at + 1]} both have the offset {offsets[at]}; {STALE}"
+        )
+
+
+def _read_lines(path: Path, file: IO[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    lines = sum(block.count(b"\n") for block in _line_blocks(file))
+    if lines == 0:
+        raise RecordIndexError(f"{path}: the index is empty; {DELETE}")
+    keys, offsets = np.empty(lines, np.int64), np.empty(lines, np.int64)
+    file.seek(0)
+    done = 0
+    for block in _line_blocks(file):
+        rows = _parse_index(path, done, block)
+        keys[done : done + len(rows)], offsets[done : done + len(rows)] = rows[:, 0], rows[:, 1]
+        done += len(rows)
     return keys, offsets
 
 
@@ -74,7 +91,7 @@ def _parse_index(path: Path, before: int, block: bytes) -> npt.NDArray[np.int64]
         return np.fromstring(block, np.int64, sep=" ").reshape(-1, 2)
     for number, line in enumerate(block.splitlines(keepends=True), start=before + 1):
         if not LINE.fullmatch(line):
-            raise RecordError(
-                f"{path}: line {number}: {line[:80]!r} is not `key<TAB>offset`, two whole numbers"
+            raise RecordIndexError(
+                f"{path}: line {number}: {line[:80]!r} is not `key<TAB>offset`, two whole numbers; {DELETE}"
             )
     raise AssertionError("the two checks of an index line disagree")

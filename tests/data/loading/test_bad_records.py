@@ -1,6 +1,9 @@
 """Samples that cannot be read: each is named by the error of its kind, some may be replaced."""
 
+import os
+import pickle
 import re
+import shutil
 from itertools import islice
 
 import pytest
@@ -8,7 +11,9 @@ import torch
 
 from partialfc.data.loading.sampler import BatchSampler
 from partialfc.data.loading.transforms import ToEncoded, ToPixels
-from partialfc.errors import DataError, ImageError, LabelError, RecordError
+from partialfc.data.sources.insightface import write_source
+from partialfc.data.sources.source import open_source
+from partialfc.errors import DataError, ImageError, LabelError, RecordError, RecordIndexError
 from tests.data.loading.cases import (
     PLAIN,
     Pictures,
@@ -18,6 +23,7 @@ from tests.data.loading.cases import (
     read_until_error,
     take,
 )
+from tests.paths import MXNET
 
 pytestmark = [
     pytest.mark.usefixtures("quick_workers"),
@@ -121,3 +127,24 @@ def test_a_label_out_of_range_is_named(pictures, workers, label):
     error, _ = read_until_error(Trouble(pictures.images, bad=3, kind="label", label=label), workers)
     assert type(error) is LabelError
     assert str(error) == f"label {label} at pictures/3.png: num_classes is 5, so labels must be 0..4"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_is_cut_while_it_is_read_is_an_error_not_a_signal(tmp_path, workers):
+    shutil.copytree(MXNET, tmp_path, dirs_exist_ok=True)
+    with build(open_source(tmp_path / "train.rec"), workers=workers, max_bad_records=3) as loader:
+        next(loader)
+        os.truncate(tmp_path / "train.rec", 1000)
+        with pytest.raises(RecordError, match=r"train\.rec: record \d+ at byte .* cut short"):
+            take(loader, 100)
+
+
+def test_an_index_of_another_file_is_never_skipped_as_a_bad_record(tmp_path):
+    """Found late, because the file was exchanged after it was opened."""
+    samples = [(bytes([n]) * (10 + n % 2 * 4), 0) for n in range(20)]
+    write_source(tmp_path / "a.rec", samples, num_classes=1, image_size=(8, 8))
+    source = open_source(tmp_path / "a.rec")
+    write_source(tmp_path / "b.rec", samples[::-1], num_classes=1, image_size=(8, 8))
+    (tmp_path / "b.rec").rename(tmp_path / "a.rec")
+    with pytest.raises(RecordIndexError, match="delete it"):
+        take(build(pickle.loads(pickle.dumps(source)), max_bad_records=20), 20)

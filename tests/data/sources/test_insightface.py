@@ -1,5 +1,6 @@
 """InsightFace's record layout: reading MXNet's files, writing our own, refusing bad labels."""
 
+import logging
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ import pytest
 
 from partialfc.data.images.codec import decode
 from partialfc.data.sources.insightface import RecordSource, write_source
-from partialfc.data.sources.recordio import Header, RecordReader, RecordWriter, pack, unpack
+from partialfc.data.sources.record_reader import RecordReader
+from partialfc.data.sources.recordio import Header, RecordWriter, pack, unpack
 from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError, LabelError, RecordError
 from tests.paths import MXNET
@@ -98,29 +100,25 @@ def test_labels_must_be_whole(tmp_path: Path, label: float) -> None:
         RecordSource(path)  # scans, having no property
     (tmp_path / "property").write_text("2,8,8")
     with pytest.raises(LabelError, match=r"record 1: .* whole number"):
-        RecordSource(path).read(1)
+        RecordSource(path)
 
 
-@pytest.mark.parametrize(("label", "rule"), [(-1, "must not be negative"), (3, r"num_classes is 3.* 0\.\.2")])
-def test_labels_outside_the_range_are_named(tmp_path: Path, label: int, rule: str) -> None:
-    path = plain(tmp_path / "a.rec", 0, label)
-    (tmp_path / "property").write_text("3,8,8\n")
-    source = RecordSource(path)
-    source.read(0)
-    with pytest.raises(LabelError, match=rf"label {label} in .*a\.rec record 1: .*{rule}"):
-        source.read(1)
+def test_negative_labels_are_named(tmp_path: Path) -> None:
+    path = plain(tmp_path / "a.rec", 0, -1)
+    with pytest.raises(LabelError, match=r"label -1 in .*a\.rec record 1: .*must not be negative"):
+        RecordSource(path)
 
 
 def test_class_ids_beyond_float32_stay_exact(tmp_path: Path) -> None:
     ids = [2**24 - 1, 2**24, 2**24 + 1, 2**24 + 2]
     records = {0: pack(Header(0, (0,)), b"i")}
     records |= {1 + at: pack(Header(0, (label,), 0, label), b"i") for at, label in enumerate(ids)}
-    records[9] = pack(Header(0, (2**24 + 1,)), b"i")  # as MXNet would write it: ambiguous
     (tmp_path / "property").write_text(f"{2**24 + 9},8,8\n")
     source = RecordSource(write_records(tmp_path / "a.rec", records))
     assert [source.read(1 + at)[1] for at in range(4)] == ids
+    records[9] = pack(Header(0, (2**24 + 1,)), b"i")  # as MXNet would write it: ambiguous
     with pytest.raises(LabelError, match=r"record 9: float32 cannot tell class ids apart"):
-        source.read(5)
+        RecordSource(write_records(tmp_path / "a.rec", records))
 
 
 @pytest.mark.parametrize("images_end", [2**24 + 1, 2**24 + 6, 2**24 + 7])
@@ -136,7 +134,7 @@ def test_more_images_than_float32_counts(tmp_path: Path, images_end: int, classe
     assert source.read(len(source) - 1) == (b"i", 0)
 
 
-@pytest.mark.parametrize("label", [(0.0, 5.0), (2.5, 5.0), (5.0, 2.0), (float("nan"), 2.0)])
+@pytest.mark.parametrize("label", [(0.0, 5.0), (2.5, 5.0), (5.0, -2.0), (float("nan"), 2.0), (1e30, 2.0)])
 def test_a_bad_record_0_is_named(tmp_path: Path, label: tuple[float, float]) -> None:
     path = write_records(tmp_path / "a.rec", {0: pack(Header(2, label), b""), 1: pack(Header(0, (0,)), b"i")})
     with pytest.raises(RecordError, match=r"a\.rec record 0: label \["):
@@ -159,17 +157,35 @@ def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
         RecordSource(path)
 
 
-def test_images_missing_from_the_index_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "a.rec"
-    write_source(path, [(b"x", 0), (b"y", 0), (b"z", 1)], num_classes=2, image_size=(8, 8))
-    lines = path.with_suffix(".idx").read_text().splitlines(keepends=True)
-    path.with_suffix(".idx").write_text("".join(lines[:2] + lines[3:]))
-    source = RecordSource(path)
-    assert [source.read(index)[0] for index in range(len(source))] == [b"x", b"z"]
-    assert "promises 3 images, the index lists 2" in caplog.text
+def test_images_that_record_0_promises_in_vain_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As from a packer that leaves out unreadable images and keeps their keys."""
+    records = {
+        0: pack(Header(2, (4, 5)), b""),
+        1: pack(Header(0, (0,)), b"x"),
+        3: pack(Header(0, (0,)), b"z"),
+    }
+    records[4] = pack(Header(2, (1, 4)), b"")
+    path = write_records(tmp_path / "a.rec", records)
+    for _ in ("indexed", "scanned"):
+        source = RecordSource(path)
+        assert [source.read(index) for index in range(len(source))] == [(b"x", 0), (b"z", 0)]
+        assert source.num_classes == 1
+        assert "record 0 promises 3 images, there are 2" in caplog.text
+        caplog.clear()
+        path.with_suffix(".idx").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("text", ["", "16", "16,112", "0,112,112", "a,112,112", "-1,112,112", "16.0,112,112"])
+def test_the_property_of_insightfaces_newer_builder_is_read(tmp_path: Path) -> None:
+    """Its second line is the number of records."""
+    (tmp_path / "property").write_text("6,112,112\n19\n")
+    assert RecordSource(plain(tmp_path / "a.rec", 0, 1)).num_classes == 6
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n6,112,112", "16", "16,112", "0,112,112", "a,112,112", "-1,112,112", "16.0,112,112"]
+)
 def test_a_bad_property_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "property").write_text(text)
     with pytest.raises(DataError, match=r"property: .* is not `num_classes,height,width`"):
@@ -235,3 +251,60 @@ def test_open_source_says_what_it_cannot_open(tmp_path: Path) -> None:
         open_source(tmp_path / "a.txt")
     with pytest.raises(DataError, match=r"name one of them, such as .*train\.rec"):
         open_source(FIXTURE)
+
+
+@pytest.mark.parametrize("rec", ["class records", "property", "neither"])
+def test_classes_without_images_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rec: str
+) -> None:
+    caplog.set_level(logging.WARNING, logger="partialfc")
+    path = tmp_path / "a.rec"
+    if rec == "class records":
+        write_source(path, [(b"x", 1), (b"y", 1), (b"z", 4)], num_classes=5, image_size=(8, 9))
+    else:
+        plain(path, 1, 1, 4)
+    if rec == "property":
+        (tmp_path / "property").write_text("5,8,9\n")
+    assert RecordSource(path).num_classes == 5
+    assert caplog.messages == [f"{path}: 3 of 5 classes have no image"]
+    caplog.clear()
+    RecordSource(plain(tmp_path / "b.rec", 0, 1, 2, 3, 4))
+    assert caplog.messages == []
+
+
+def vectors(path: Path, *labels: tuple[float, ...]) -> Path:
+    return write_records(
+        path, {key: pack(Header(len(label), label, key), b"image") for key, label in enumerate(labels)}
+    )
+
+
+def test_a_detection_file_is_refused(tmp_path: Path) -> None:
+    """MXNet's layout: [header width, object width, (width, height), class, corners]; not [class, ...]."""
+    boxes = [(4, 5, 80, 60, kind, 0.1, 0.2, 0.5, 0.1 * kind + 0.3) for kind in (2.0, 0.0, 1.0)]
+    with pytest.raises(
+        LabelError, match=r"a\.rec: .* \[4, 5, 80, .* all with 4 first, .* boxes for detection"
+    ):
+        RecordSource(vectors(tmp_path / "a.rec", *boxes))
+
+
+def test_vectors_of_attributes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match=r"vectors of 0 and 1 such as \[0, 1, 1\], .* attributes or one-hot"):
+        RecordSource(vectors(tmp_path / "a.rec", (0, 1, 1), (1, 0, 0), (0, 0, 1)))
+    with pytest.raises(LabelError, match=r"all with 7 first, so they hold something else than class ids"):
+        RecordSource(vectors(tmp_path / "b.rec", (7, 1.5), (7, 2), (7, 3)))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [(0, 0), (0, 0), (1, 0)],
+        [(0, 1), (1, 1), (2, 1)],
+        [(0, 0), (0, 0)],
+        [(0, 0.5, 0.1, 0.2), (3, 0.5, 0.5, 0.4)],
+        [(4, 5, 80, 60, 2, 0.1, 0.2, 0.5, 0.5)],
+        [(0, 0, 0), (1, 0, 0)],
+    ],
+)
+def test_vectors_that_begin_with_a_class_id_are_read(tmp_path: Path, labels: list[tuple[float, ...]]) -> None:
+    source = RecordSource(vectors(tmp_path / "a.rec", *labels))
+    assert [source.read(index)[1] for index in range(len(source))] == [label[0] for label in labels]

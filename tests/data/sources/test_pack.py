@@ -10,7 +10,7 @@ from partialfc.data.images.codec import decode, encode_jpeg
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.pack import Packed, pack_folder
-from partialfc.data.sources.recordio import RecordReader
+from partialfc.data.sources.record_reader import RecordReader
 from partialfc.errors import DataError, ImageError
 from tests.data.sources.cases import png, put
 
