@@ -20,6 +20,8 @@ from partialfc.head.shard import ClassShard
 from partialfc.head.surroundings import world_for_pickled
 from partialfc.head.whose import KEY, check_note, note
 
+ROWS_TO_LOOK_AT = 4096  # at once, to find what is not finite among them
+
 
 class RowSource(Protocol):
     """An optimizer whose rows may owe some steps: it says what a row's value is now.
@@ -101,6 +103,11 @@ class ShardedCentres(nn.Module):
         index = index_of(rows, self.weight.device)
         velocity, owed = (None, None) if self._row_source is None else self._row_source.owed(index)
         return Rows(self.stored, velocity, owed, rows, index, self.math_dtype)
+
+    def are_finite(self, rows: npt.NDArray[np.int64] | None) -> bool:
+        """Whether local rows [K], ascending, are finite as they are now; None: all. In little memory."""
+        chunks = self.rows(rows).chunks(ROWS_TO_LOOK_AT)
+        return all(bool(torch.isfinite(chunk.centres()).all()) for chunk in chunks)
 
     def check_whole(self) -> None:
         """Raises RuntimeError where an optimizer's step ended in the middle."""

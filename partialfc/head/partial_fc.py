@@ -209,6 +209,10 @@ class PartialFC(ShardedCentres):
         positives = min(len(targets), 1) + int(np.count_nonzero(np.diff(targets)))
         return positives, (len(self.shard) if self._last_rows is None else len(self._last_rows)) - positives
 
+    def last_rows_are_finite(self) -> bool:
+        """Whether the centres that took part in the last forward are finite now. Waits for the device."""
+        return self.are_finite(self._last_rows)
+
     def get_extra_state(self) -> dict[str, Any]:
         return {"step": self.step, KEY: self.whose}
 

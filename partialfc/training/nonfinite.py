@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from partialfc.distributed.world import World
 from partialfc.errors import NonFiniteError
 from partialfc.head.partial_fc import PartialFC
+from partialfc.training.kept_buffers import KeptBuffers
 
 STAGES = ("embedding norm", "centres", "logits", "gradient")
 
@@ -25,12 +26,11 @@ class NonFiniteSteps:
         self._limit = limit
         self._in_a_row = 0
         self._first = ""
-        self._kept: list[Tensor] = []
+        self._statistics = KeptBuffers([backbone, head.margin])
 
-    @torch.no_grad()
     def begin(self) -> None:
         """Before each step: copy the running statistics."""
-        self._kept = [buffer.clone() for buffer in self._buffers()]
+        self._statistics.keep()
 
     @torch.no_grad()
     def undo(self, step: int, embeddings: Sequence[Tensor], loss: Tensor) -> str:
@@ -38,8 +38,7 @@ class NonFiniteSteps:
 
         embeddings: this rank's, a tensor [B, D] for each micro-batch. Raises NonFiniteError at the limit.
         """
-        for buffer, kept in zip(self._buffers(), self._kept, strict=True):
-            buffer.copy_(kept)
+        self._statistics.restore()
         self._in_a_row += 1
         cause = self._explain(step, embeddings, loss)
         if self._in_a_row == 1:
@@ -56,19 +55,10 @@ class NonFiniteSteps:
         """After each step that is not bad."""
         self._in_a_row = 0
 
-    def _buffers(self) -> list[Tensor]:
-        return [*self._backbone.buffers(), *self._head.margin.buffers()]
-
     def _explain(self, step: int, embeddings: Sequence[Tensor], loss: Tensor) -> str:
         """Collective: what was not finite first, in the order in which it is computed, and on which ranks."""
-        rows = self._head.last_sample.numpy()
-        found = (
-            not _finite(embeddings),
-            not _finite([self._head.current_rows(rows)]),
-            not _finite([loss]),
-            True,  # only the gradient is left
-        )
-        table = self._world.gather_integers([found.index(True)])[:, 0]
+        finite = (_finite(embeddings), self._head.last_rows_are_finite(), _finite([loss]))
+        table = self._world.gather_integers([(*finite, False).index(False)])[:, 0]
         stage = int(table.min())
         ranks = ", ".join(str(rank) for rank in range(self._world.size) if table[rank] == stage)
         where = f"rank {ranks}" if stage < 2 else "every rank"

@@ -7,8 +7,12 @@ import pytest
 import torch
 
 import partialfc
+from partialfc.distributed import World
+from partialfc.head.centres import ROWS_TO_LOOK_AT
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
+from partialfc.training.nonfinite import NonFiniteSteps
+from tests.torch_calls import TorchCalls
 from tests.train_cases import small_config
 from tests.training.cases import run
 
@@ -61,3 +65,23 @@ def test_a_nonfinite_centre_is_told_from_a_nonfinite_embedding(rank_outcomes, fo
     config = small_config(folder, head={"sample_rate": 1.0}, train={"max_nonfinite_steps": 1})
     for outcome in rank_outcomes(spoil_centres, 2, config):
         assert "non-finite centres on rank 1" in str(outcome)
+
+
+@pytest.mark.parametrize("sample_rate", [1.0, 0.5])
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_a_bad_step_is_explained_in_little_memory(sample_rate, spoilt):
+    """However many centres took part, a few tensors of a chunk of them exist at a time."""
+    head = partialfc.PartialFC(128, 50_000, margin=partialfc.ArcFace(), sample_rate=sample_rate)
+    optimizer = partialfc.RowSGD(head, lr=0.1, momentum=0.9)
+    for _ in range(2):
+        head(torch.randn(4, 128), torch.arange(4)).backward()
+        optimizer.step()
+    if spoilt:
+        with torch.no_grad():
+            head.weight[head.last_sample[-1]] = torch.nan
+    steps = NonFiniteSteps(torch.nn.Linear(2, 2), head, World.of(), limit=2)
+    with TorchCalls() as calls:
+        cause = steps.undo(1, [torch.zeros(4, 128)], torch.tensor(1.0))
+    assert cause.startswith(f"step 1: non-finite {'centres on rank 0' if spoilt else 'gradient'}")
+    chunk, owed = ROWS_TO_LOOK_AT * 128 * 4, len(head.last_sample) * 4 * 4
+    assert calls.peak < 7 * chunk + 2 * owed < len(head.last_sample) * 128 * 4 * 2

@@ -1,0 +1,39 @@
+"""Running statistics, kept and put back."""
+
+import torch
+from torch import nn
+
+from partialfc.training.kept_buffers import KeptBuffers
+from tests.torch_calls import TorchCalls
+
+
+def network() -> nn.Module:
+    return nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)) for _ in range(20)))
+
+
+def test_buffers_come_back_as_they_were():
+    one, other = network(), nn.BatchNorm1d(3)
+    kept = KeptBuffers([one, other])
+    for _ in range(2):
+        kept.keep()
+        before = [buffer.clone() for module in (one, other) for buffer in module.buffers()]
+        one(torch.randn(8, 4))
+        other.running_mean = torch.full((3,), torch.nan)  # a new tensor in place of the old one
+        kept.restore()
+        after = [buffer for module in (one, other) for buffer in module.buffers()]
+        torch.testing.assert_close(after, before, atol=0, rtol=0)
+    one.double()
+    kept.keep()
+    one(torch.randn(8, 4, dtype=torch.float64))
+    kept.restore()
+    assert {b.dtype for b in one.buffers()} == {torch.float64, torch.int64}
+
+
+def test_buffers_of_a_dtype_are_copied_in_one_call():
+    kept = KeptBuffers([network()])
+    kept.keep()
+    with TorchCalls() as calls:
+        kept.keep()
+        kept.restore()
+    assert dict(calls.counts) == {"_foreach_copy_": 4}
+    KeptBuffers([nn.Linear(2, 2)]).keep()
