@@ -44,7 +44,11 @@ class TrainConfig(Section):
         ge=1,
         description="A step with a non-finite loss or gradient is skipped; so many in a row end the run.",
     )
-    deterministic: bool = Field(False, description="Let torch use deterministic algorithms only.")
+    deterministic: bool = Field(
+        False,
+        description="Let torch use deterministic algorithms only, so that the same run gives the same bits "
+        "on a GPU too; slower there. It sets CUBLAS_WORKSPACE_CONFIG.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
         description="Where to train; auto: cuda where there is a GPU, else cpu.",

@@ -32,6 +32,7 @@ from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
 from partialfc.training.builders.data import build_loader_from, read_training_source
 from partialfc.training.builders.schedule import total_steps
+from partialfc.training.determinism import set_determinism
 from partialfc.training.requirements import require_sample_each
 
 SECONDS = 3.0  # of each measurement
@@ -67,12 +68,13 @@ def examine_rank(config: Config | None, meeting: Meeting, *, quick: bool) -> Fou
     ranks = meeting.size
     if config is not None and config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
+    refused = _determinism(config)
     check, device = check_device("auto" if config is None else config.train.device)
     found = Found(
         host=os.uname().nodename,
         versions=versions(),
         device="cpu" if device is None else device.type,
-        checks=(check, *_limits(config, ranks)),
+        checks=(*refused, check, *_limits(config, ranks)),
     )
     if device is None:
         return found
@@ -136,6 +138,15 @@ def _measure(
 
 def _with(found: Found, *checks: Check) -> Found:
     return replace(found, checks=(*found.checks, *checks))
+
+
+def _determinism(config: Config | None) -> list[Check]:
+    """Compute from here on as the job would, before anything uses CUDA; a check where that cannot be."""
+    try:
+        set_determinism(config is not None and config.train.deterministic)
+    except ConfigError as error:
+        return [failed("config", error)]
+    return []
 
 
 def _limits(config: Config | None, ranks: int) -> Iterator[Check]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
+import numpy as np
 
 from partialfc.metrics.head import target_angles
 from partialfc.training.run_state import RunState
@@ -13,7 +13,7 @@ ANGLE_BINS = 36  # of 5 degrees
 
 def measured(state: RunState, *, epoch_samples: int) -> dict[str, Any]:
     """What is logged about the last step, besides the interval's means. epoch_samples: of a whole epoch."""
-    angles = target_angles(state.head)
+    angles = target_angles(state.head).cpu().numpy()
     return {
         "epoch": round(state.samples / epoch_samples, 4),
         "samples": state.samples,
@@ -21,7 +21,7 @@ def measured(state: RunState, *, epoch_samples: int) -> dict[str, Any]:
         "centres": len(state.head.last_sample),  # of this rank's shard, that took part
         "embedding_norm": float(state.head.last_norm.mean()),
         "target_angle_degrees": float(angles.mean()),
-        "target_angle_histogram": torch.histc(angles, ANGLE_BINS, 0, 180).int().tolist(),
+        "target_angle_histogram": np.histogram(angles, ANGLE_BINS, (0, 180))[0].tolist(),
         "nonfinite_steps": state.nonfinite_steps,
     }
 

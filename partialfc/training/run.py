@@ -10,16 +10,17 @@ from partialfc.distributed.failures import naming_failures
 from partialfc.distributed.group import process_group
 from partialfc.distributed.torchrun import end_with_launcher, launched_by_torchrun
 from partialfc.distributed.world import World
+from partialfc.training.determinism import set_determinism
 from partialfc.training.loop import Trainer
 from partialfc.training.run_folder import run_lock
 
 
 def train(config: Config) -> int:
     """Run or resume what the config describes; returns 0 when it finished, or the signal that stopped it."""
+    set_determinism(config.train.deterministic)
     device = local_device(config.train.device)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    torch.use_deterministic_algorithms(config.train.deterministic)
     if launched_by_torchrun():
         end_with_launcher()
     timeout = timedelta(seconds=config.train.timeout_seconds)
