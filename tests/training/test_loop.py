@@ -86,6 +86,19 @@ def test_compiled_and_channels_last_backbones_train(folder):
     assert load_trained(folder / "run", trust=["tests.train_cases"]).step == 3
 
 
+@pytest.mark.slow
+def test_two_ranks_train_a_compiled_backbone(run_ranks, folder):
+    """In micro-batches, of which the last alone reduces the gradients, and as the uncompiled one does."""
+    small = {**EXACT, "train": {"batch_size": 12, "accumulation": 2, "steps": 4}}
+    compiled = small | {"backbone": EXACT["backbone"] | {"compile": True}}
+    plain, fast = moved(folder, "plain"), moved(folder, "fast")
+    run(small_config(plain, **small))
+    results = run_ranks(run, 2, small_config(fast, **compiled))
+    assert losses(fast) == pytest.approx(losses(plain), abs=1e-9)
+    for name, tensor in results[0]["backbone"].items():
+        assert torch.equal(tensor, results[1]["backbone"][name])
+
+
 def test_a_bad_record_is_named_on_the_way_out(folder):
     (folder / "train.rec").unlink()
     content = bytearray((folder / "train.idx").resolve().with_suffix(".rec").read_bytes())
