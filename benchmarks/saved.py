@@ -9,7 +9,7 @@ from memory import peak, reset_peak
 from ours import Ours
 from torch import Tensor, nn
 
-from partialfc.checkpoint import CheckpointFolder
+from partialfc.checkpoint import CheckpointFolder, find_checkpoint
 from partialfc.training.run_state import RunState
 
 EVERY = 997  # one row of so many is compared after the resume
@@ -46,10 +46,9 @@ class Saved(Ours):
         _forget_cached(folder)
         reset_peak()
         started = time.perf_counter()
-        newest = checkpoints.newest_whole()
-        assert newest is not None
+        checkpoint = find_checkpoint(folder)
         checked = time.perf_counter()
-        values, loaded = checkpoints.load(newest, tensors, num_classes=self.work.classes)
+        values, loaded = checkpoints.load(checkpoint, tensors, num_classes=self.work.classes)
         state.restore(values, loaded)
         ended = time.perf_counter()
         result = {"verify_s": checked - started, "load_s": ended - checked, "load_peak": peak()}

@@ -37,7 +37,7 @@ class PairsError(DataError):
 
 
 class CheckpointError(PartialFCError, RuntimeError):
-    """A checkpoint is damaged or does not fit the run."""
+    """A checkpoint is damaged, missing, cannot be written, or does not fit the run."""
 
 
 class NonFiniteError(PartialFCError, RuntimeError):

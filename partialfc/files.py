@@ -1,10 +1,14 @@
 """Files and folders that nobody sees half written: made beside, put on the disk, renamed into place."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that only a file being written has
+UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 @contextmanager
@@ -19,7 +23,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield beside
         put_in_place(beside, path)
     except OSError as error:
-        if error.filename == str(beside):
+        if str(error.filename).startswith(str(beside)) or (
+            error.filename is None and error.errno in OF_WRITING
+        ):
             error.filename = str(path)  # which is the name that the user knows
         raise
     finally:
@@ -51,8 +57,36 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
+
+
+def told(error: OSError) -> str:
+    """What went wrong with a file, for a message: its name, why, and on a full disk how much is free."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return reason
+    says = f"{os.fsdecode(error.filename)}: {reason}"
+    return f"{says} ({_free(Path(os.fsdecode(error.filename)))})" if error.errno == errno.ENOSPC else says
+
+
+def show_size(count: float) -> str:
+    """A number of bytes for people: 1.5 GB."""
+    for unit in UNITS[:-1]:
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} {UNITS[-1]}"
+
+
+def _free(path: Path) -> str:
+    folder = next(each for each in (path, *path.absolute().parents) if each.is_dir())
+    disk = os.statvfs(folder)
+    if disk.f_files and not disk.f_favail:
+        return "the disk takes no more files"
+    return f"{show_size(disk.f_bavail * disk.f_frsize)} free"
 
 
 def _remove(path: Path) -> None:

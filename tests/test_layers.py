@@ -37,6 +37,8 @@ INNER = {
     "head/kernels": set(),
 }
 PURE = {
+    "checkpoint/kept",
+    "checkpoint/lineage",
     "data/loading/sampler",
     "data/sources/recordio",
     "head/kernels/decay",

@@ -3,46 +3,66 @@
 run/checkpoints/step-00001200/   one checkpoint
 run/checkpoints/latest           the name of the newest one, moved last
 run/checkpoints/best             the name of the best one
+run/checkpoints/lineage          the newest one, those that it goes on from, and where the run began
 """
 
+import json
 import logging
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partialfc.checkpoint.checksums import check_checkpoint
-from partialfc.checkpoint.kept import superseded, tried_in_order
-from partialfc.checkpoint.state import STATE
+from partialfc.checkpoint.kept import line_of, present, superseded
+from partialfc.checkpoint.lineage import Found, Lineage, Records, Saved
+from partialfc.checkpoint.state import read_seal, read_state
 from partialfc.checkpoint.store import read_checkpoint, write_checkpoint
-from partialfc.checkpoint.tensors import Tensors
+from partialfc.checkpoint.tensors import Tensors, total_bytes
+from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError
-from partialfc.files import put_in_place, write_whole
+from partialfc.files import put_in_place, show_size, told, write_whole
 
 log = logging.getLogger(__name__)
 
+NAME = re.compile(r"step-\d{8,}")
+REPLACED = re.compile(rf"\.({NAME.pattern})\.\d+\.old")  # by files.put_in_place, while it renames two folders
+
 
 class CheckpointFolder:
-    """The checkpoints of one run. Collective, to be called on every rank: save, load and newest_whole."""
+    """The checkpoints of one run. Collective, to be called on every rank: all but `path_of`."""
 
     def __init__(self, path: Path, world: World) -> None:
         self.path = path
         self.world = world
+        self._home = _identity(path.parent)
+        self._after: Lineage | None = None
+
+    def go_on_from(self, lineage: Lineage) -> None:
+        """Say what the next checkpoint goes on from. Unsaid, it is the folder's newest one."""
+        self._after = lineage
 
     def save(self, step: int, tensors: Tensors, state: Mapping[str, Any], *, num_classes: int) -> Path:
-        """Write a checkpoint, then let `latest` name it; a crash at any moment leaves the last one whole."""
+        """Write a checkpoint, then let `latest` name it; a crash at any moment leaves the last one whole.
+
+        Raises CheckpointError on every rank where it cannot be written; then nothing is left of it.
+        """
         final = self.path_of(step)
         partial = final.with_suffix(".partial")
-        if self.world.rank == 0:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        self.world.barrier()
-        write_checkpoint(partial, tensors, state, self.world, num_classes=num_classes)
-        if self.world.rank == 0:
-            put_in_place(partial, final)  # which is there already if a resumed run does a step again
-            write_whole(self.path / "latest", final.name)
-        self.world.barrier()
+        try:
+            lineage = on_first_rank(self.world, lambda: self._begin(partial))
+            about = {**state, "lineage": lineage}
+            write_checkpoint(partial, tensors, about, self.world, num_classes=num_classes)
+            on_first_rank(self.world, lambda: self._finish(partial, final, Lineage.from_dict(lineage)))
+        except CheckpointError:
+            on_first_rank(self.world, lambda: shutil.rmtree(partial, ignore_errors=True))
+            raise
+        except OSError as error:
+            failure, size = error, show_size(total_bytes(tensors, num_classes, self.world))
+            says = on_first_rank(self.world, lambda: self._give_up(partial, final, failure, size))
+            raise CheckpointError(says) from error
         return final
 
     def path_of(self, step: int) -> Path:
@@ -51,66 +71,114 @@ class CheckpointFolder:
 
     def mark_best(self, checkpoint: Path) -> None:
         """Let `best` name the checkpoint, so that it is kept."""
-        if self.world.rank == 0:
-            write_whole(self.path / "best", checkpoint.name)
+        on_first_rank(self.world, lambda: write_whole(self.path / "best", checkpoint.name))
 
     def prune(self, keep_last: int) -> None:
-        """Delete all but the newest `keep_last` and the best, and what an interrupted save left behind."""
-        if self.world.rank != 0:
-            return
-        for old in superseded(self._names(), keep_last=keep_last, best=_pointer(self.path / "best")):
-            shutil.rmtree(self.path / old, ignore_errors=True)
-        for leftover in (*self.path.glob("step-*.partial"), *self.path.glob(".step-*.old")):
-            shutil.rmtree(leftover, ignore_errors=True)
+        """Delete what `kept.superseded` says, and what an interrupted save left behind."""
+        on_first_rank(self.world, lambda: self._prune(keep_last))
 
-    def newest_whole(self) -> Path | None:
-        """The newest undamaged checkpoint, or None if there is none at all; the log names damaged ones.
+    def records(self) -> Records:
+        """What the folder says of its checkpoints, as rank 0 sees it: on a network another may see it later.
 
-        Raises CheckpointError where every checkpoint is damaged.
+        Raises OSError where the folder cannot be read.
         """
-        # Every rank takes rank 0's list: on a network file system another rank's may be older.
-        names = tried_in_order(self._names(), latest=_pointer(self.path / "latest"))
-        candidates = self.world.gather_texts("\n".join(names))[0].splitlines()
-        for candidate in (self.path / name for name in candidates):
-            try:
-                check_checkpoint(candidate, self.world)
-            except CheckpointError as error:
-                if self.world.rank == 0:
-                    log.warning("%s; trying the checkpoint before it", error)
-                continue
-            return candidate
-        if candidates:
-            raise CheckpointError(f"{self.path}: none of the {len(candidates)} checkpoints is undamaged")
-        return None
+        return Records.from_dict(on_first_rank(self.world, lambda: self._records().to_dict()))
 
     def load(self, checkpoint: Path, tensors: Tensors, *, num_classes: int) -> tuple[dict[str, Any], Tensors]:
         """Read a checked checkpoint into the tensors; returns and raises what `read_checkpoint` does."""
         return read_checkpoint(checkpoint, tensors, self.world, num_classes=num_classes)
 
-    def _names(self) -> list[str]:
-        """The names of the finished checkpoints, in no order."""
-        found = self.path.glob("step-*")
-        return [path.name for path in found if path.suffix != ".partial" and path.is_dir()]
+    def _begin(self, partial: Path) -> dict[str, Any]:
+        """Make the folder to write into; returns what the checkpoint goes on from."""
+        if self._home is None or _identity(self.path.parent) != self._home:
+            raise CheckpointError(
+                f"{self.path.parent} was removed, moved or replaced while the run used it, so nothing is "
+                "saved there; start the run again, with run.dir where its checkpoints are now"
+            )
+        self.path.mkdir(exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        records = self._records()
+        after = self._after or line_of(records, records.latest) or Lineage()
+        here = present(records, after)
+        return Lineage(tuple(saved for saved in after.line if saved.name in here), after.origin).to_dict()
+
+    def _finish(self, partial: Path, final: Path, before: Lineage | None) -> None:
+        """Put a whole checkpoint in its place, and let `latest` name it."""
+        assert before is not None
+        if final.is_dir() and _pointer(self.path / "best") == final.name:
+            (self.path / "best").unlink()  # it named the checkpoint that is replaced now
+        put_in_place(partial, final)  # which is there already if a resumed run does a step again
+        lineage = before.followed_by(Saved(final.name, read_seal(final)))
+        write_whole(self.path / "lineage", json.dumps(lineage.to_dict()))
+        write_whole(self.path / "latest", final.name)
+        self._after = lineage
+
+    def _give_up(self, partial: Path, final: Path, error: OSError, size: str) -> str:
+        """Delete what was written; returns what to tell of it. size: that of a checkpoint."""
+        shutil.rmtree(partial, ignore_errors=True)
+        latest = _pointer(self.path / "latest")
+        kept = "there is none before it" if latest is None else f"the one before, {latest}, stays as it is"
+        return (
+            f"{final.name} cannot be saved: {told(error)}; it takes {size}, and {kept}. Make room for it, or "
+            "let this user write there, and start the run again"
+        )
+
+    def _prune(self, keep_last: int) -> None:
+        records = self._records()
+        for name in superseded(records, keep_last=keep_last):
+            aside = self.path / f"{name}.partial"  # so that a crash leaves no half of it under its name
+            try:
+                (self.path / records.found[name].folder).rename(aside)
+            except OSError as error:
+                log.warning("%s is no longer needed, but cannot be deleted: %s", name, told(error))
+        here = {found.folder for found in self._records().found.values()}
+        for leftover in (*self.path.glob("step-*.partial"), *self.path.glob(".step-*.old")):
+            if leftover.name not in here:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def _records(self) -> Records:
+        try:
+            folders = sorted(entry.name for entry in os.scandir(self.path) if entry.is_dir())
+        except FileNotFoundError:
+            folders = []
+        found = {name[1]: _found(self.path / name[0]) for name in map(REPLACED.fullmatch, folders) if name}
+        found |= {name: _found(self.path / name) for name in folders if NAME.fullmatch(name)}
+        return Records(
+            found,
+            _pointer(self.path / "latest"),
+            _pointer(self.path / "best"),
+            _noted(self.path / "lineage"),
+        )
 
 
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint at `path`, or the newest undamaged one where that is a run or a folder of checkpoints.
-
-    Raises CheckpointError where there is none, or it is damaged.
-    """
-    if (path / STATE).exists():
-        check_checkpoint(path, World(None, 0, 1))
-        return path
-    for folder in (path, path / "checkpoints"):
-        newest = CheckpointFolder(folder, World(None, 0, 1)).newest_whole()
-        if newest is not None:
-            return newest
-    raise CheckpointError(f"{path}: neither a checkpoint nor a run with checkpoints")
+def _found(checkpoint: Path) -> Found:
+    try:
+        state = read_state(checkpoint)
+        return Found(checkpoint.name, read_seal(checkpoint), Lineage.from_dict(state.get("lineage")))
+    except CheckpointError:
+        return Found(checkpoint.name, None, None)
 
 
 def _pointer(path: Path) -> str | None:
     """The name that `latest` or `best` holds; None without that file."""
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return None
+
+
+def _noted(path: Path) -> Lineage | None:
+    try:
+        return Lineage.from_dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        return None
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What tells the folder from another one under its name; None where there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

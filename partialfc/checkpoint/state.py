@@ -10,6 +10,7 @@ from partialfc.errors import CheckpointError
 
 FORMAT = 1
 STATE = "state.json"
+SEAL = "// crc32 "
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -28,6 +29,22 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     if problem := _problem(state):
         raise CheckpointError(f"{path} is damaged: {problem}")
     return cast(dict[str, Any], state)
+
+
+def read_seal(checkpoint: Path) -> str:
+    """What tells a checkpoint from every other: the checksum in the first line of its state.json.
+
+    Raises CheckpointError where that cannot be read.
+    """
+    path = checkpoint / STATE
+    try:
+        with path.open(errors="replace") as file:
+            seal = file.readline(len(_seal("")) + 1).strip()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if not seal.startswith(SEAL):
+        raise CheckpointError(f"{path} is damaged: its first line is not the checksum of the others")
+    return seal.removeprefix(SEAL)
 
 
 def sealed(document: Mapping[str, Any]) -> str:
@@ -63,4 +80,4 @@ def _is_count(value: object) -> bool:
 
 def _seal(body: str) -> str:
     """The first line: the CRC-32 of all others, in the form of a comment."""
-    return f"// crc32 {zlib.crc32(body.encode()):08x}"
+    return f"{SEAL}{zlib.crc32(body.encode()):08x}"

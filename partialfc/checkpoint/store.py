@@ -7,6 +7,7 @@ Reading runs nothing that a file asks for: its metadata is a pickle of which onl
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,9 +26,14 @@ from partialfc.checkpoint.safe_metadata import SafeReader
 from partialfc.checkpoint.state import FORMAT, STATE, read_state, sealed
 from partialfc.checkpoint.tensors import Tensors, check_kind, named_views
 from partialfc.checkpoint.writing import ChecksumWriter, PiecePlanner, without_torch_checksums
+from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError
 from partialfc.files import write_whole
+
+TORCH_LOG = logging.getLogger(
+    "c10d-NullHandler-dcp_logger"
+)  # has a traceback of some twenty lines per failure
 
 
 def write_checkpoint(
@@ -35,21 +41,26 @@ def write_checkpoint(
 ) -> None:
     """Collective: fill an empty folder; state.json is written last.
 
-    Raises CheckpointError where a file cannot be written.
+    Raises OSError on every rank where one of them cannot write a file, CheckpointError for what else fails.
     """
     writer = ChecksumWriter(folder)
-    with _checkpoint_error(f"{folder} cannot be written"), without_torch_checksums():
-        save_tensors(
-            named_views(tensors, num_classes, world),
-            storage_writer=writer,
-            planner=PiecePlanner(),
-            process_group=world.group,
-            no_dist=world.size == 1,
-        )
-    checksums = _gather_checksums(writer.checksums, world)
-    if world.rank == 0:
-        document = {"format": FORMAT, "num_classes": num_classes, **state, "files": checksums}
-        write_whole(folder / STATE, sealed(document))
+    failure: Exception | None = None
+    try:
+        with _checkpoint_error(f"{folder} cannot be written"), without_torch_checksums():
+            save_tensors(
+                named_views(tensors, num_classes, world),
+                storage_writer=writer,
+                planner=PiecePlanner(),
+                process_group=world.group,
+                no_dist=world.size == 1,
+            )
+    except CheckpointError as error:
+        failure = error
+    checksums = _gather_checksums(writer, world)
+    if failure is not None:
+        raise failure
+    document = {"format": FORMAT, "num_classes": num_classes, **state, "files": checksums}
+    on_first_rank(world, lambda: write_whole(folder / STATE, sealed(document)))
 
 
 def read_checkpoint(
@@ -106,20 +117,29 @@ def load_replicated(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(start): tensor for name, tensor in wanted.items()}
 
 
-def _gather_checksums(mine: Mapping[str, tuple[int, int]], world: World) -> dict[str, tuple[int, int]]:
-    """Every file's size and checksum, from the ranks that wrote them."""
+def _gather_checksums(writer: ChecksumWriter, world: World) -> dict[str, tuple[int, int]]:
+    """Every file's size and checksum, from the ranks that wrote them; OSError where one could not."""
+    failure = writer.failure
+    system = None if failure is None else (failure.errno, failure.strerror, failure.filename)
     merged: dict[str, tuple[int, int]] = {}
-    for text in world.gather_texts(json.dumps(mine)):
-        merged |= json.loads(text)
+    for text in world.gather_texts(json.dumps([writer.checksums, system])):
+        checksums, failed = json.loads(text)
+        if failed is not None:
+            raise OSError(*failed)
+        merged |= checksums
     return merged
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's warning that there is no process group, where one process is meant to be alone."""
+    """Without torch's warning that one process is alone, and its log of a failure, which is raised anyway."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or")
-        yield
+        before, TORCH_LOG.disabled = TORCH_LOG.disabled, True
+        try:
+            yield
+        finally:
+            TORCH_LOG.disabled = before
 
 
 @contextmanager

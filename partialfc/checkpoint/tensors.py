@@ -48,6 +48,17 @@ def named_views(tensors: Tensors, num_classes: int, world: World) -> dict[str, T
     return flat
 
 
+def total_bytes(tensors: Tensors, num_classes: int, world: World) -> int:
+    """The bytes of all ranks' numbers, which a checkpoint's files take, but for some thousand."""
+    row_bytes = sum(rows.shape[1:].numel() * rows.itemsize for rows in tensors.sharded.values())
+    replicated = sum(tensor.nbytes for tensor in tensors.replicated.values())
+    return (
+        num_classes * row_bytes
+        + replicated
+        + world.size * sum(tensor.nbytes for tensor in tensors.private.values())
+    )
+
+
 def check_kind(checkpoint: Path, name: str, tensor: Tensor, saved: object) -> None:
     """CheckpointError unless the checkpoint's metadata of a tensor, `saved`, fits the run's own tensor."""
     if not isinstance(saved, TensorStorageMetadata):

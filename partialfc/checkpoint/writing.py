@@ -71,25 +71,50 @@ def without_torch_checksums() -> Iterator[None]:
 
 
 class ChecksumWriter(FileSystemWriter):
-    """FileSystemWriter that notes the size and CRC-32 of every file it wrote: `checksums`, by name."""
+    """FileSystemWriter that notes the size and CRC-32 of every file it wrote: `checksums`, by name.
+
+    failure: the first error of a file; of it torch.save tells no more than that a position is unexpected.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.checksums: dict[str, tuple[int, int]] = {}
-        self.fs = _ChecksumFileSystem(self.checksums)
+        self._files = _ChecksumFileSystem(self.checksums)
+        self.fs = self._files
+
+    @property
+    def failure(self) -> OSError | None:
+        return self._files.failure
 
 
 class _ChecksumFileSystem(FileSystem):
     def __init__(self, checksums: dict[str, tuple[int, int]]) -> None:
         self.checksums = checksums
+        self.failure: OSError | None = None
 
     @contextmanager
     def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[io.IOBase]:
         assert mode == "wb"
-        with Path(path).open("wb", buffering=0) as file, ThreadPoolExecutor(1, "checksum") as thread:
-            stream = _ChecksumStream(file, thread)
+        with (
+            self.noting_failure(path),
+            Path(path).open("wb", buffering=0) as file,
+            ThreadPoolExecutor(1, "checksum") as thread,
+        ):
+            stream = _ChecksumStream(file, thread, self)
             yield stream
         self.checksums[Path(path).name] = (stream.size, stream.crc)
+
+    @contextmanager
+    def noting_failure(self, path: str | os.PathLike[str]) -> Iterator[None]:
+        """Note an OSError of the block, with the name of the file that it is about."""
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or OSError(error.errno, error.strerror, os.fspath(path))
+            raise
+
+    def mkdir(self, path: str | os.PathLike[str]) -> None:
+        """The folder is there: one that was removed meanwhile is not made again."""
 
     def rename(self, path: str | os.PathLike[str], new_path: str | os.PathLike[str]) -> None:
         super().rename(path, new_path)
@@ -99,9 +124,10 @@ class _ChecksumFileSystem(FileSystem):
 class _ChecksumStream(io.RawIOBase):
     """A file being written; of a large write a second thread takes the checksum while the first writes."""
 
-    def __init__(self, file: io.FileIO, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, file: io.FileIO, thread: ThreadPoolExecutor, files: _ChecksumFileSystem) -> None:
         self.file = file
         self.thread = thread
+        self.files = files
         self.size = 0
         self.crc = 0
 
@@ -128,8 +154,9 @@ class _ChecksumStream(io.RawIOBase):
 
     def _write(self, view: memoryview) -> None:
         done = 0
-        while done < len(view):
-            done += self.file.write(view[done:])
+        with self.files.noting_failure(str(self.file.name)):
+            while done < len(view):
+                done += self.file.write(view[done:])
         self.size += done
 
     def _start_writeback(self, length: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from partialfc.backbones import build_backbone
-from partialfc.checkpoint.folder import find_checkpoint
+from partialfc.checkpoint.start import find_checkpoint
 from partialfc.checkpoint.state import read_state
 from partialfc.checkpoint.store import load_replicated
 from partialfc.deploy.saved_network import SavedNetwork

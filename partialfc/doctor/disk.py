@@ -6,6 +6,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from partialfc.checkpoint.folder import CheckpointFolder
+from partialfc.checkpoint.kept import line_of, most_at_once, tried_after
+from partialfc.checkpoint.lineage import Lineage, Records
+from partialfc.checkpoint.start import ALONE, asked_origin
+from partialfc.config import CheckpointConfig
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.plan.units import show_bytes, show_seconds
 
@@ -21,10 +26,24 @@ def nearest_folder(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
+def count_checkpoints(folder: Path, section: CheckpointConfig) -> int:
+    """How many checkpoints are in the folder at a time, at most, in the run that is about to start."""
+    try:
+        records = CheckpointFolder(folder, ALONE).records()
+    except OSError:  # which the check of the run's folder tells
+        records = Records({})
+    start = line_of(records, records.latest) or Lineage()
+    if section.resume not in ("auto", "never") and not tried_after(
+        records, asked_origin(Path(section.resume))
+    ):
+        start = Lineage()  # none of those that are there need lead to it
+    return most_at_once(records, start, keep_last=section.keep_last, keep_best=section.keep_best)
+
+
 def check_room(folder: Path, *, checkpoint: int, count: int) -> Check:
-    """checkpoint: bytes of one, of all ranks; count: how many there are at a time, at most."""
+    """folder: of checkpoints. checkpoint: bytes of one, of all ranks; count: how many at a time, at most."""
     free = shutil.disk_usage(nearest_folder(folder)).free
-    kept = sum(file.stat().st_size for file in (folder / "checkpoints").rglob("*") if file.is_file())
+    kept = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return judge_room(free, kept=kept, checkpoint=checkpoint, count=count)
 
 

@@ -21,7 +21,7 @@ from partialfc.doctor.data import (
     read_labels,
 )
 from partialfc.doctor.devices import check_backend, check_device, cores, local_ranks
-from partialfc.doctor.disk import check_room, check_writing
+from partialfc.doctor.disk import check_room, check_writing, count_checkpoints
 from partialfc.doctor.limits import check_files, check_metrics_port, check_shared_memory
 from partialfc.doctor.loading import judge_loading, loading_rate
 from partialfc.doctor.meeting import Meeting
@@ -242,8 +242,8 @@ def _loading(
 
 
 def _disks(config: Config, training: Training, source: Source | None, *, quick: bool) -> Iterator[Check]:
-    section, folder = config.checkpoint, config.run.dir
-    count = section.keep_last + section.keep_best + 1  # one more while it is being written
+    section, folder = config.checkpoint, config.run.dir / "checkpoints"
+    count = count_checkpoints(folder, section)
     yield attempt("disk space", lambda: check_room(folder, checkpoint=training.checkpoint, count=count))
     steps: float | None = section.every_steps
     if steps is None and source is not None:

@@ -2,14 +2,18 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from partialfc.checkpoint.folder import CheckpointFolder, find_checkpoint
+from partialfc.checkpoint.checksums import check_checkpoint
+from partialfc.checkpoint.folder import CheckpointFolder
+from partialfc.checkpoint.start import ALONE, Start
 from partialfc.checkpoint.state import read_state
-from partialfc.distributed.world import World
-from partialfc.doctor.check import Check, green, red, yellow
+from partialfc.doctor.check import Check, Level, first_line, green, red, yellow
+from partialfc.errors import CheckpointError, ConfigError
 from partialfc.training.run_folder import differences
+from partialfc.training.saving import find_start
 
 SHAPING = ("backbone.name ", "backbone.embedding_size ", "optimizer.name ")  # they decide on the tensors
 
@@ -31,20 +35,52 @@ def check_resume(folder: Path, how: str, *, classes: int, config: Mapping[str, A
     """Read the whole checkpoint that the run would resume from, and compare its settings with the job's.
 
     folder: run.dir; how: checkpoint.resume; classes: of this run; config: this run's, as it would be saved.
-    Raises CheckpointError where a checkpoint that is asked for is missing or damaged.
     """
-    kept = CheckpointFolder(folder / "checkpoints", World(None, 0, 1))
-    newest = None if how not in ("auto", "never") else kept.newest_whole()
-    if how == "never" and newest is not None:
-        return red(
-            "resume",
-            f"checkpoint.resume is never, but {kept.path} holds checkpoints of another run",
-            "choose another run.dir, or delete them",
-        )
-    checkpoint = newest if how in ("auto", "never") else find_checkpoint(Path(how))
-    if checkpoint is None:
+    kept = CheckpointFolder(folder / "checkpoints", ALONE)
+    try:
+        start = find_start(kept, how)
+    except ConfigError as error:  # it says itself what to do
+        says, _, remedy = first_line(error).rpartition(": ")
+        return red("resume", says, remedy)
+    except CheckpointError as error:
+        return red("resume", first_line(error), _other_start(kept, how))
+    if start is None:
         return green("resume", "starts from the beginning")
-    return judge_resume(checkpoint.name, read_state(checkpoint), classes=classes, config=config)
+    found = judge_resume(start.checkpoint.name, read_state(start.checkpoint), classes=classes, config=config)
+    return _with_history(found, start, how)
+
+
+def _other_start(kept: CheckpointFolder, how: str) -> str:
+    """What to do where what is asked for cannot be resumed from: a checkpoint that can be, or a beginning."""
+    if how != "auto":
+        return "let checkpoint.resume be auto, or the path of a whole checkpoint or of a run with one"
+    whole = [name for name in kept.records().found if _is_whole(kept.path / name)]
+    if whole:
+        return f"set checkpoint.resume={kept.path / max(whole)}, or choose another run.dir"
+    return "choose another run.dir: nothing here can be resumed from"
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        check_checkpoint(checkpoint, ALONE)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _with_history(found: Check, start: Start, how: str) -> Check:
+    """The result, with why it is this checkpoint where a user may have expected another."""
+    says = found.says
+    if start.again:
+        says += f", because the run began from {how} before"
+    if start.aside:
+        says += f"; {', '.join(start.aside)} did not lead to it and will be deleted"
+    if not start.damaged:
+        return replace(found, says=says)
+    says += f"; {', '.join(start.damaged)} is damaged"
+    if found.level == Level.RED:
+        return replace(found, says=says)
+    return yellow("resume", says, found.remedy or "look at the disk; it goes on all the same")
 
 
 def judge_resume(name: str, state: Mapping[str, Any], *, classes: int, config: Mapping[str, Any]) -> Check:

@@ -143,6 +143,7 @@ class Trainer:
                 self._verify()
             if last or self._due(config.checkpoint):
                 self._save()
+        self._save()  # where no step was left to train, from a checkpoint of another folder
         beyond = f" (it had {state.step:,} already)" if state.step > self.total_steps else ""
         self.progress.say(f"finished {self.total_steps:,} steps{beyond}; the run is in {config.run.dir}")
         return True

@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 
 from partialfc import __version__
-from partialfc.checkpoint.folder import CheckpointFolder, find_checkpoint
+from partialfc.checkpoint.folder import CheckpointFolder
+from partialfc.checkpoint.lineage import Lineage
+from partialfc.checkpoint.start import Start, named, newest
 from partialfc.checkpoint.state import STATE
 from partialfc.config import Config
 from partialfc.distributed.world import World
@@ -72,24 +74,53 @@ class RunCheckpoints:
         Raises ConfigError where it says never but the run has checkpoints, CheckpointError where the one that
         it names is missing or damaged, or does not fit this run.
         """
-        how = self._config.checkpoint.resume
-        newest = self._folder.newest_whole()
-        if how == "never":
-            if newest is not None:
-                raise ConfigError(
-                    f"checkpoint.resume is never, but {self._folder.path} holds checkpoints of another "
-                    "run: choose another run.dir, or delete them"
-                )
+        start = find_start(self._folder, self._config.checkpoint.resume)
+        if start is None:
+            self._folder.go_on_from(Lineage())
             return
-        checkpoint = newest if how == "auto" else find_checkpoint(Path(how))
-        if checkpoint is None:
-            return
+        self._folder.go_on_from(start.lineage)
+        checkpoint = start.checkpoint
         values, tensors = self._folder.load(checkpoint, self._state.tensors(), num_classes=self._num_classes)
         self._state.restore(values, tensors)
         self._metrics.restore(self._state.totals, (checkpoint / STATE).stat().st_mtime)
-        self._saved_step = self._state.step
+        if checkpoint.resolve().parent == self._folder.path.resolve():  # else the run has none of its own yet
+            self._saved_step = self._state.step
         if self._world.rank == 0:
+            self._tell(start)
             log.info("resumed from %s, written with a world size of %d", checkpoint, values["world_size"])
             changed = differences(values["config"], self._config.model_dump(mode="json"))
             if changed:
                 log.warning("resumed with other settings than it was saved with: %s", "; ".join(changed))
+
+    def _tell(self, start: Start) -> None:
+        """Log why it is this checkpoint, where a user may have expected another."""
+        if start.again:
+            log.info(
+                "checkpoint.resume is %s, from which this run began before: it goes on. To begin there anew, "
+                "choose another run.dir, or delete the checkpoints that came after it",
+                self._config.checkpoint.resume,
+            )
+        elif start.aside:
+            log.info(
+                "%s in %s did not lead to this one: left aside, and deleted once the run has %d checkpoints "
+                "that did (checkpoint.keep_last)",
+                *(", ".join(start.aside), self._folder.path, self._config.checkpoint.keep_last),
+            )
+
+
+def find_start(folder: CheckpointFolder, how: str) -> Start | None:
+    """Collective: what `checkpoint.resume` asks for; None where the run starts from the beginning.
+
+    Raises ConfigError where it is never but the run has checkpoints, CheckpointError where what it names is
+    missing or damaged.
+    """
+    if how == "auto":
+        return newest(folder)
+    if how != "never":
+        return named(folder, Path(how))
+    if folder.records().found:
+        raise ConfigError(
+            f"checkpoint.resume is never, but {folder.path} holds checkpoints of another run: choose another "
+            "run.dir, or delete them"
+        )
+    return None

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from partialfc.checkpoint import CheckpointFolder, Tensors
+from partialfc.checkpoint import CheckpointFolder, Tensors, newest
 from partialfc.checkpoint import writing as checkpoint_writing
 from partialfc.distributed import World
 from partialfc.head.shard import chunk_range
@@ -66,9 +66,9 @@ def save(path: str, step: int = 1, rows: int = C, piece_bytes: int = WHOLE, **ex
 def load(path: str, rows: int = C) -> dict[str, Any]:
     world = World.of()
     folder = CheckpointFolder(Path(path), world)
-    newest = folder.newest_whole()
-    assert newest is not None
-    state, found = folder.load(newest, tensors(world, rows, blank=True), num_classes=rows)
+    start = newest(folder)
+    assert start is not None
+    state, found = folder.load(start.checkpoint, tensors(world, rows, blank=True), num_classes=rows)
     return {
         "state": state,
         **found.sharded,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import partialfc
-from partialfc.checkpoint import CheckpointFolder, find_checkpoint
+from partialfc.checkpoint import CheckpointFolder, find_checkpoint, newest
 from partialfc.distributed import World
 from tests.checkpoint.cases import full_matrix, load, save
 from tests.paths import ROOT
@@ -34,9 +34,9 @@ def test_latest_moves_last_and_pruning_keeps_the_best(tmp_path):
 def test_damage_is_named_and_the_checkpoint_before_is_used(run_ranks, tmp_path, caplog, damage):
     for step in (1, 2):
         run_ranks(save, 2, str(tmp_path), step)
-    newest = tmp_path / "step-00000002"
+    damaged = tmp_path / "step-00000002"
     files = {"state": "state.json", "digit": "state.json", "metadata": ".metadata"}
-    victim = newest / files.get(damage, "__1_0.distcp")
+    victim = damaged / files.get(damage, "__1_0.distcp")
     content = victim.read_bytes()
     if damage == "flip":
         victim.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
@@ -51,18 +51,18 @@ def test_damage_is_named_and_the_checkpoint_before_is_used(run_ranks, tmp_path, 
     for result in run_ranks(load, 3, str(tmp_path)):
         assert result["state"]["step"] == 1
     with pytest.raises(partialfc.CheckpointError, match=victim.name):
-        find_checkpoint(newest)
+        find_checkpoint(damaged)
 
 
 def test_when_all_are_damaged_nothing_is_silently_restarted(tmp_path):
     save(str(tmp_path))
     (tmp_path / "step-00000001" / "state.json").write_text("[]")
     with pytest.raises(partialfc.CheckpointError, match="none of the 1 checkpoints is undamaged"):
-        CheckpointFolder(tmp_path, World.of()).newest_whole()
+        newest(CheckpointFolder(tmp_path, World.of()))
 
 
 def test_no_checkpoint_is_none(tmp_path):
-    assert CheckpointFolder(tmp_path, World.of()).newest_whole() is None
+    assert newest(CheckpointFolder(tmp_path, World.of())) is None
     with pytest.raises(partialfc.CheckpointError, match="neither a checkpoint nor a run"):
         find_checkpoint(tmp_path)
 
@@ -99,9 +99,10 @@ def test_a_kill_during_a_save_leaves_the_one_before(tmp_path, when):
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert result.returncode == -signal.SIGKILL, result.stderr.decode()
     loaded = load(str(tmp_path))
-    assert loaded["state"]["step"] == 1
+    assert loaded["state"]["step"] == (2 if when == "replace" else 1)  # the old one, moved away, is whole
     assert torch.equal(loaded["weight"], full_matrix())
     save(str(tmp_path), 2)  # what was left behind is no obstacle
     assert load(str(tmp_path))["state"]["step"] == 2
     CheckpointFolder(tmp_path, World.of()).prune(keep_last=5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step-00000001", "step-00000002"]
+    names = ["latest", "lineage", "step-00000001", "step-00000002"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names

@@ -22,9 +22,8 @@ from typing import Any
 import pytest
 import yaml
 
-from partialfc.checkpoint import CheckpointFolder
+from partialfc.checkpoint import find_checkpoint
 from partialfc.config import dump_config
-from partialfc.distributed import World
 from partialfc.metrics import FAMILIES
 from tests.docker.promql import syntax_errors, unknown
 from tests.paths import ROOT
@@ -223,7 +222,7 @@ def test_the_page_shows_a_run_while_it_trains(tmp_path):
         process.send_signal(signal.SIGINT)
         assert any(line.startswith("stopping") for line in process.stdout)
     assert process.returncode == 0, process.stdout.read()
-    assert CheckpointFolder(tmp_path / "run" / "checkpoints", World.of()).newest_whole() is not None
+    assert find_checkpoint(tmp_path / "run").is_dir()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 

@@ -35,3 +35,48 @@ def test_what_a_run_would_go_on_from(folder):
         assert (check.level, says in check.says) == (Level.RED, True), check
     (folder / "run" / "checkpoints" / "step-00000003" / "state.json").write_text("torn")
     assert resume().level == Level.RED
+
+
+def test_the_remedy_of_a_checkpoint_that_cannot_be_resumed_from_works(folder):
+    """Where it is damaged, or missing, or the only whole one is of a course that was left."""
+
+    def resume(*overrides: str) -> Check:
+        return found(quick(folder, "schedule.warmup_steps=0", *overrides), "resume")
+
+    def damage(step: int) -> None:
+        (checkpoints / f"step-{step:08d}" / "state.json").write_text("torn")
+
+    checkpoints = folder / "run" / "checkpoints"
+    usual = ["schedule.warmup_steps=0", "train.steps=3", "checkpoint.every_steps=1", "checkpoint.keep_last=9"]
+    train(train_cases.small_config(folder, *usual))
+    damage(3)
+    assert resume("train.steps=3").says.startswith("goes on from step-00000002")
+    assert "step-00000003 is damaged" in resume("train.steps=3").says
+    missing = resume("checkpoint.resume=/nope")
+    assert "let checkpoint.resume be auto" in missing.remedy
+    back = f"checkpoint.resume={checkpoints / 'step-00000001'}"
+    train(train_cases.small_config(folder, *usual, back, "train.steps=2"))
+    again = resume(*usual[1:], back)
+    assert "because the run began from" in again.says
+    damage(2)
+    damage(1)
+    train(train_cases.small_config(folder, *usual, "run.dir=" + str(folder / "other")))
+    (checkpoints / "step-00000003").rename(folder / "damaged")
+    (folder / "other" / "checkpoints" / "step-00000003").rename(checkpoints / "step-00000003")
+    check = resume()
+    assert check.level == Level.RED
+    option = check.remedy.removeprefix("set ").split(",")[0]
+    assert option == f"checkpoint.resume={checkpoints / 'step-00000003'}"
+    assert resume(option).level == Level.YELLOW
+    assert train(train_cases.small_config(folder, *usual, option)) == 0
+
+
+def test_room_is_counted_for_checkpoints_that_are_left_aside(folder):
+    usual = ["schedule.warmup_steps=0", "train.steps=4", "checkpoint.every_steps=1"]
+    train(train_cases.small_config(folder, *usual))
+    room = found(quick(folder, *usual), "disk space")
+    assert "for 4 checkpoints" in room.says
+    other = found(
+        quick(folder, *usual, f"checkpoint.resume={folder}", "checkpoint.keep_last=3"), "disk space"
+    )
+    assert "for 5 checkpoints" in other.says

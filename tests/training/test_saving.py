@@ -111,9 +111,44 @@ def test_another_run_starts_from_a_named_checkpoint(folder):
     assert (folder / "other" / "checkpoints" / "step-00000015").is_dir()
 
 
+def test_a_run_taken_back_goes_on_from_there_and_when_started_again(folder, caplog):
+    """A rollback after a divergence, in a job that a cluster requeues: saved where higher steps lie."""
+    every = {"every_steps": 3, "keep_last": 2}
+    run(small_config(folder, checkpoint=every))
+    checkpoints = folder / "run" / "checkpoints"
+    back = every | {"every_steps": 1, "resume": str(checkpoints / "step-00000009")}
+    backbone = INTERRUPTED | {"options": {"at": 1}}
+    stopped = run(small_config(folder, checkpoint=back, backbone=backbone))
+    assert (stopped["finished"], stopped["step"]) == (False, 10)
+    assert "step-00000012" in caplog.text
+    assert (checkpoints / "latest").read_text() == "step-00000010"
+    assert {path.name for path in checkpoints.glob("step-*")} == {"step-00000009", "step-00000010"}
+    again = run(small_config(folder, checkpoint=back, train={"steps": 11}))
+    assert again["step"] == 11
+    assert "from which this run began before: it goes on" in caplog.text
+    assert [record["step"] for record in read_metrics(folder / "run") if record["event"] == "train"] == [
+        *range(1, 12)
+    ]
+
+
+def test_a_run_begun_from_another_is_saved_in_its_own_folder(folder):
+    """Also where nothing is left to train."""
+    run(small_config(folder))
+    other = {"run": {"dir": str(folder / "other")}, "checkpoint": {"resume": str(folder / "run")}}
+    assert run(small_config(folder, **other))["finished"]
+    assert (folder / "other" / "checkpoints" / "step-00000012").is_dir()
+
+
 def test_a_fresh_start_over_old_checkpoints_is_refused(folder):
     run(small_config(folder))
     with pytest.raises(partialfc.ConfigError, match=r"checkpoint\.resume is never, but .* holds checkpoints"):
+        run(small_config(folder, checkpoint={"resume": "never"}))
+
+
+def test_a_fresh_start_over_damaged_checkpoints_is_refused_alike(folder):
+    run(small_config(folder))
+    (folder / "run" / "checkpoints" / "step-00000012" / "state.json").write_text("torn")
+    with pytest.raises(partialfc.ConfigError, match="holds checkpoints"):
         run(small_config(folder, checkpoint={"resume": "never"}))
 
 
