@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from partialfc.config.margin import ArcFaceConfig, MarginConfig
-from partialfc.config.section import Section
+from partialfc.config.section import ConfigPath, Section
 
 Dtype = Literal["float32", "float64", "bfloat16"]
 
@@ -44,6 +44,11 @@ class HeadConfig(Section):
         None,
         description="Compile the head's element-wise parts; null: only where a step is large enough to gain "
         "from it.",
+    )
+    class_weights: ConfigPath | None = Field(
+        None,
+        description="File of a weight for each class, which its samples count in the mean loss: a .npy array "
+        "[C], or text with a number on each line, class 0 first; null: all count the same.",
     )
     unsampled: Literal["dense", "frozen"] | None = Field(
         None,

@@ -81,7 +81,10 @@ class World:
     def all_gather_labels(
         self, labels: npt.NDArray[np.int64], counts: Sequence[int]
     ) -> npt.NDArray[np.int64]:
-        """Forward: labels [B] of every rank -> [N], rank by rank; counts [W]: each B. Backward: none."""
+        """Forward: labels [B, ...] of every rank -> [N, ...], rank by rank; counts [W]: each B.
+
+        Backward: none.
+        """
         if self.size == 1:
             return labels
         rows = torch.from_numpy(labels).to(self._host_device())

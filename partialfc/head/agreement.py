@@ -1,5 +1,7 @@
 """What every rank must agree on before a batch is exchanged: good arguments, the same call, the same head."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,44 +14,64 @@ IGNORE = -1
 EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 # The columns of the table that is exchanged, one row for each rank.
-VALID, FAILED, BAD_SAMPLE, BAD_LABEL, CALL, HEAD = range(6)
+VALID, FAILED, BAD_SAMPLE, BAD_LABEL, BAD_WEIGHT, WEIGHT, CALL, HEAD = range(8)
 MUST_BE_THE_SAME = {
-    CALL: "call the head otherwise than rank 0: train or eval mode, the embeddings' dtype and whether "
-    "gradients are wanted",
-    HEAD: "built their head otherwise than rank 0: sizes, sample rate, seed, margin and dtypes",
+    CALL: "call the head otherwise than rank 0: train or eval mode, the embeddings' dtype, whether there are "
+    "weights and whether gradients are wanted",
+    HEAD: "built their head otherwise than rank 0: sizes, sample rate, seed, margin, dtypes and "
+    "class weights",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What is known of a batch once all ranks have checked theirs."""
+
+    labels: npt.NDArray[np.int64]  # [B] this rank's
+    weights: npt.NDArray[np.float64] | None  # [B] this rank's
+    valid: npt.NDArray[np.int64]  # [V] which of its samples are valid
+    counts: list[int]  # [W] how many are on each rank
 
 
 def agree_on_batch(
     world: World,
     embeddings: Tensor,
     labels: Tensor,
+    weights: Tensor | None,
     *,
     embedding_size: int,
     num_classes: int,
     device: torch.device,
     mode: int,
     head_digest: int,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[int]]:
-    """Check this rank's embeddings [B, D] and labels [B], and hear of the other ranks' checks; collective.
+) -> Agreed:
+    """Check this rank's embeddings [B, D], labels [B] and weights [B], and hear of other ranks' checks.
 
-    mode and head_digest, small integers, must be the same on every rank.
+    Collective. mode and head_digest, small integers, must be the same on every rank.
 
-    Returns the labels on the host [B], the indices of the valid samples [V], and the V of every rank [W].
-    Raises, on every rank together: ValueError where this rank's own argument is wrong, LabelError where a
-    label of any rank is out of range, DistributedError where another rank's argument is, or ranks differ.
+    Raises, on every rank together: ValueError where this rank's own argument is wrong, or a weight of any
+    rank is, LabelError where a label of any rank is out of range, DistributedError where another rank's
+    argument is wrong, or ranks differ.
     """
-    problem = _problem(embeddings, labels, embedding_size, device)
+    problem = _problem(embeddings, labels, weights, embedding_size, device)
     host = np.empty(0, np.int64)
-    valid, bad = host, host
+    valid, bad, bad_weights, host_weights = host, host, host, None
     if problem is None:
         host = labels.detach().cpu().numpy().astype(np.int64, copy=False)
         valid = np.flatnonzero(host != IGNORE)
         bad = np.flatnonzero((host < IGNORE) | (host >= num_classes))
+        if weights is not None:
+            host_weights = weights.detach().cpu().to(torch.float64).numpy()
+            bad_weights = np.flatnonzero(~((host_weights >= 0) & (host_weights < np.inf)))
     first_bad = (int(bad[0]), int(host[bad[0]])) if len(bad) else (-1, 0)
+    bad_weight = (-1, 0)
+    if host_weights is not None and len(bad_weights):
+        bad_weight = (int(bad_weights[0]), int(host_weights.view(np.int64)[bad_weights[0]]))
     dtype = EMBEDDING_DTYPES.index(embeddings.dtype) if problem is None else 0
-    call = (dtype << 2) | mode
-    table = world.gather_integers([len(valid), problem is not None, *first_bad, call, head_digest])
+    call = (dtype << 3) | (weights is not None) << 2 | mode
+    table = world.gather_integers(
+        [len(valid), problem is not None, *first_bad, *bad_weight, call, head_digest]
+    )
     if problem is not None:
         raise problem
     for rank, row in enumerate(table.tolist()):
@@ -61,18 +83,24 @@ def agree_on_batch(
                 f"label {row[BAD_LABEL]} at sample {row[BAD_SAMPLE]}{where}: num_classes is {num_classes}, "
                 f"so labels must be 0..{num_classes - 1}, or -1 for a sample to ignore"
             )
+        if row[BAD_WEIGHT] >= 0:
+            value = np.int64(row[WEIGHT]).view(np.float64)
+            raise ValueError(
+                f"weight {value} at sample {row[BAD_WEIGHT]}{where}: weights must be finite and at least 0"
+            )
     for column, what in MUST_BE_THE_SAME.items():
         others = np.flatnonzero(table[:, column] != table[0, column]).tolist()
         if others:
             raise DistributedError(f"ranks {others} {what} must be the same on every rank")
-    return host, valid, table[:, VALID].tolist()
+    return Agreed(host, host_weights, valid, table[:, VALID].tolist())
 
 
 def _problem(
-    embeddings: Tensor, labels: Tensor, embedding_size: int, device: torch.device
+    embeddings: Tensor, labels: Tensor, weights: Tensor | None, embedding_size: int, device: torch.device
 ) -> ValueError | None:
-    """What is wrong with this rank's arguments, labels' values apart; None where nothing is."""
-    for name, value in (("embeddings", embeddings), ("labels", labels)):
+    """What is wrong with this rank's arguments, the values of labels and weights apart; None: nothing."""
+    tensors = {"embeddings": embeddings, "labels": labels} | ({} if weights is None else {"weights": weights})
+    for name, value in tensors.items():
         if not isinstance(value, Tensor):
             return ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor")
     if embeddings.dtype not in EMBEDDING_DTYPES:
@@ -90,6 +118,15 @@ def _problem(
     if labels.shape != embeddings.shape[:1]:
         return ValueError(
             f"labels.shape is {tuple(labels.shape)}; it must be [{len(embeddings)}], one an embedding"
+        )
+    if weights is not None and (weights.shape != labels.shape or not weights.is_floating_point()):
+        return ValueError(
+            f"weights is a tensor {list(weights.shape)} of {weights.dtype}; it must be [{len(embeddings)}], "
+            "one an embedding, of a floating-point dtype"
+        )
+    if weights is not None and weights.requires_grad:
+        return ValueError(
+            "weights requires a gradient, which the head does not compute: pass weights.detach()"
         )
     if embeddings.device != device:
         return ValueError(f"embeddings.device is {embeddings.device}; it must be the head's, {device}")

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from partialfc.head.weights import Share
+
 
 @dataclass(frozen=True, slots=True)
 class GlobalBatch:
@@ -15,15 +17,11 @@ class GlobalBatch:
     embeddings: Tensor  # [N, D] in the dtype of the head's arithmetic
     unit: Tensor  # [N, D] the embeddings, of norm 1
     norm: Tensor  # [N] the embeddings' norms
+    share: Share  # a sample's part of the mean loss by its own weight
     counts: list[int]  # [W] how many of the N each rank has
     own: slice  # which of the N are this rank's
     valid: npt.NDArray[np.int64]  # [V] which of this rank's B samples are valid
     local_size: int  # B
-
-    @property
-    def share(self) -> float:
-        """A sample's part of the mean loss, 1 / N."""
-        return 1.0 / max(len(self.labels), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,7 @@ class LocalBatch:
 
     unit: Tensor  # [N, D] unit embeddings
     target_cos: Tensor  # [N]
+    share: Share  # a sample's part of the mean loss, its class's weight included
     rows: npt.NDArray[np.int64] | None  # [K] local rows, ascending; None: every row of the shard
     num_rows: int  # K
     target_columns: npt.NDArray[np.int64]  # [T] where a target lies among the K rows, ascending

@@ -41,7 +41,7 @@ class BatchGradient:
         self.kept = kept
         dtype = softmax.compute_dtype
         limit = torch.finfo(torch.float32 if dtype == torch.bfloat16 else dtype).max
-        self._target_ratio = (weights.target / weights.negatives).clamp_(-limit, limit).to(dtype)
+        self._target_ratio = weights.ratio.clamp(-limit, limit).to(dtype)
         self._unit_t: Tensor | None = None
         self._weights_of_samples, self._scale = weights.negatives, scale
         self.finite = torch.isfinite(torch.stack([weights.target, weights.negatives]) * 0 * scale).all()

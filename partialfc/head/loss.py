@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from partialfc.head.margins.base import Margin
+from partialfc.head.weights import Share
 
 
 def headroom(dtype: torch.dtype) -> float:
@@ -52,6 +53,7 @@ class Weights:
     """The gradient of the mean loss, each [N]."""
 
     target: Tensor  # by the target's cosine
+    ratio: Tensor  # target / negatives, which is finite where both are 0
     negatives: Tensor  # by a negative's cosine, once multiplied by its E · dlogit/dcos / slope
     norm: Tensor  # by the embedding's norm
 
@@ -78,17 +80,18 @@ def sample_losses(targets: Targets, log_sums: Tensor) -> Tensor:
 
 
 def weights_of(
-    targets: Targets, log_sums: Tensor, by_target: Tensor | None, *, share: float, slope: float
+    targets: Targets, log_sums: Tensor, by_target: Tensor | None, *, share: Share, slope: float
 ) -> Weights:
     """log S [N] and by_target [N], the sum of E · dlogit/dtarget_cos or None for 0 -> the gradient's weights.
 
-    share: a sample's part of the mean, 1 / N; slope: the constant dlogit/dcos of the negatives.
+    share: a sample's part of the mean; slope: the constant dlogit/dcos of the negatives.
     """
     missing = torch.sigmoid(log_sums - targets.logit)  # 1 - p
     lowest = -headroom(log_sums.dtype) - 20.0  # keeps exp finite where every term was rounded to 0
-    inverse = torch.exp(-torch.logaddexp(log_sums, targets.logit).clamp_min(lowest)) * share
-    target = -missing * targets.by_cos * share
+    inverse = torch.exp(-torch.logaddexp(log_sums, targets.logit).clamp_min(lowest))
+    target = -missing * targets.by_cos
     if by_target is not None:
         target = target + inverse * by_target
-    norm = (-missing * targets.by_norm + targets.penalty_by_norm) * share
-    return Weights(target, inverse * slope, norm)
+    negatives = inverse * slope
+    norm = -missing * targets.by_norm + targets.penalty_by_norm
+    return Weights(target * share, target / negatives, negatives * share, norm * share)

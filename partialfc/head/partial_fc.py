@@ -23,6 +23,7 @@ from partialfc.head.margins.base import Margin
 from partialfc.head.sampling import sample_size
 from partialfc.head.softmax import Softmax
 from partialfc.head.surroundings import check_surroundings
+from partialfc.head.weights import weights_of_shard
 from partialfc.head.whose import KEY
 
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -75,6 +76,9 @@ class PartialFC(ShardedCentres):
         compile (bool | None): Run the element-wise parts through torch.compile, which takes some 40 s the
             first time; None (default) decides by the size of a step. Where there is no compiler it warns
             once and runs them uncompiled.
+        class_weights (Tensor | ArrayLike | None): [C], or [C_l] of this rank's classes alone: what a
+            sample of each class counts in the mean loss, at least 0, times its own weight. They are not saved
+            with the head. None (default): all count the same.
         process_group (torch.distributed.ProcessGroup | None): The ranks that share the classes; None
             (default) for the default group, or this process alone where there is none.
 
@@ -108,6 +112,7 @@ class PartialFC(ShardedCentres):
         seed: int = 0,
         sparse_grad: bool = False,
         compile: bool | None = None,
+        class_weights: Tensor | npt.ArrayLike | None = None,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         embedding_size = whole("embedding_size", embedding_size, least=1)
@@ -157,24 +162,32 @@ class PartialFC(ShardedCentres):
         self._last_rows: npt.NDArray[np.int64] | None = np.empty(0, np.int64)
         self._last_targets = np.empty(0, np.int64)
         sizes = (embedding_size, num_classes, sample_rate, seed)
-        about = (*sizes, repr(margin), weight_dtype, compute_dtype, gather_dtype)
+        of_shard, given = None, None
+        if class_weights is not None:
+            of_shard, given = weights_of_shard(class_weights, self.shard, self.math_dtype)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", of_shard, persistent=False)
+        about = (*sizes, repr(margin), weight_dtype, compute_dtype, gather_dtype, given)
         self._digest = zlib.crc32(repr(about).encode())
 
     @outside_graphs
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """The mean loss over the valid samples of all ranks. Every rank calls it together.
 
         Args:
             embeddings (Tensor): [B, D] of float32, float64, bfloat16 or float16 on the head's device; B may
                 differ between ranks, and be 0. Their gradient has their dtype.
             labels (Tensor): [B] int64, global class ids; -1 ignores a sample.
+            weights (Tensor | None): [B] of a floating-point dtype, finite and at least 0, on any device: what
+                each sample counts in the mean, sum(weights · losses) / sum(weights) over all ranks. A sample
+                of weight 0 moves nothing, but its class takes part. All ranks give weights, or none does.
 
         Returns:
-            Tensor: A scalar, the same on every rank; 0 where no sample is valid.
+            Tensor: A scalar, the same on every rank; 0 where no sample is valid, or all weights are 0.
 
         Raises:
             LabelError: on every rank together, for a label outside 0..num_classes-1 that is not -1.
-            ValueError: for a wrong type, shape, dtype or device.
+            ValueError: for a wrong type, shape, dtype or device; on every rank together for a wrong weight.
             DistributedError: for another rank's wrong argument, or where ranks disagree on what this call is.
         """
         check_surroundings(self, self.world)
@@ -184,7 +197,7 @@ class PartialFC(ShardedCentres):
         )
         # Autocast would run the head's own GEMMs in another dtype than compute_dtype.
         with torch.no_grad(), torch.autocast(self.weight.device.type, enabled=False):
-            loss, gradient = self._compute(embeddings, labels, wants_gradient)
+            loss, gradient = self._compute(embeddings, labels, weights, wants_gradient)
         if gradient is None:
             return loss
         pass_two = gradient.pass_two
@@ -226,7 +239,7 @@ class PartialFC(ShardedCentres):
         )
 
     def _compute(
-        self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
+        self, embeddings: Tensor, labels: Tensor, weights: Tensor | None, wants_gradient: bool
     ) -> tuple[Tensor, step.LossGradient | None]:
         """A batch's loss and, if wanted, its gradient; keeps what lasts until the next batch."""
         world, shard = self.world, self.shard
@@ -234,6 +247,7 @@ class PartialFC(ShardedCentres):
             world,
             embeddings,
             labels,
+            weights,
             embedding_size=self.embedding_size,
             num_classes=shard.num_classes,
             device=self.weight.device,
@@ -241,12 +255,17 @@ class PartialFC(ShardedCentres):
             head_digest=self._digest,
         )
         gathered = step.gather(
-            world, embeddings, *agreed, gather_dtype=self.gather_dtype, math_dtype=self.math_dtype
+            world, embeddings, agreed, gather_dtype=self.gather_dtype, math_dtype=self.math_dtype
         )
         samples, targets = step.targets_here(shard, gathered.labels)
         rows = self._participating_rows(gathered.labels)
-        centres = step.target_centres(self.rows(targets))
-        batch = step.local_batch(world, gathered.unit, samples, targets, centres, rows, len(shard))
+        target_rows = self.rows(targets)
+        centres = step.target_centres(target_rows)
+        batch = step.local_batch(
+            *(world, gathered.unit, samples, targets, centres, rows, len(shard)),
+            share=gathered.share,
+            class_weights=None if self.class_weights is None else self.class_weights[target_rows.index],
+        )
         self._last_rows, self._last_targets = rows, batch.target_columns
         self.last_target_cos, self.last_norm = batch.target_cos, gathered.norm
         if self.training:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from partialfc.distributed.world import World
+from partialfc.head.agreement import Agreed
 from partialfc.head.batch import GlobalBatch, LocalBatch
 from partialfc.head.gradient import BatchGradient
 from partialfc.head.kernels import elementwise
@@ -22,41 +24,52 @@ from partialfc.head.rows import Rows
 from partialfc.head.sampling import Indices, sample_rows, sample_size
 from partialfc.head.shard import ClassShard
 from partialfc.head.softmax import PassOne, Softmax
+from partialfc.head.weights import Share, mean, share_of, with_class_weights
 
 
 def gather(
     world: World,
     embeddings: Tensor,
-    labels: Indices,
-    valid: Indices,
-    counts: list[int],
+    agreed: Agreed,
     *,
     gather_dtype: torch.dtype | None,
     math_dtype: torch.dtype,
 ) -> GlobalBatch:
-    """This rank's embeddings [B, D] and labels [B], valid ones at [V] -> the batch of all ranks; collective.
+    """This rank's embeddings [B, D], and what was agreed on -> the batch of all ranks; collective.
 
-    counts [W]: every rank's V. gather_dtype: what embeddings are sent in, None for their own dtype.
+    gather_dtype: what embeddings are sent in, None for their own dtype.
     """
+    valid, counts = agreed.valid, agreed.counts
     sent = embeddings.detach()
     if len(valid) < len(sent):
         sent = sent[torch.from_numpy(valid).to(sent.device)]
-    all_labels = world.all_gather_labels(labels[valid], counts)
+    labels, weights = _gather_labels(world, agreed)
     if gather_dtype is not None:
         sent = sent.to(gather_dtype)
     gathered = world.all_gather_rows(sent, counts).to(math_dtype)
     inverse_norm = elementwise.inverse_norms(gathered)
     begin = sum(counts[: world.rank])
     return GlobalBatch(
-        labels=all_labels,
+        labels=labels,
         embeddings=gathered,
         unit=gathered * inverse_norm,
         norm=inverse_norm.reciprocal().squeeze(1),
+        share=share_of(weights, len(labels), gathered),
         counts=counts,
         own=slice(begin, begin + len(valid)),
         valid=valid,
         local_size=len(embeddings),
     )
+
+
+def _gather_labels(world: World, agreed: Agreed) -> tuple[Indices, npt.NDArray[np.float64] | None]:
+    """The labels [N] of all ranks, and their weights [N] if there are any; one collective for both."""
+    labels = agreed.labels[agreed.valid]
+    if agreed.weights is None:
+        return world.all_gather_labels(labels, agreed.counts), None
+    bits = agreed.weights[agreed.valid].view(np.int64)
+    gathered = world.all_gather_labels(np.stack([labels, bits], axis=1), agreed.counts)
+    return gathered[:, 0], gathered[:, 1].copy().view(np.float64)
 
 
 def targets_here(shard: ClassShard, labels: Indices) -> tuple[Indices, Indices]:
@@ -88,20 +101,28 @@ def local_batch(
     centres: Tensor,
     rows: Indices | None,
     num_rows: int,
+    *,
+    share: Share,
+    class_weights: Tensor | None,
 ) -> LocalBatch:
     """Unit embeddings [N, D] -> the batch as a shard of num_rows sees it; collective, for the target cosines.
 
-    samples, target_rows and centres: of the T targets here, by ascending row; rows [K]: those that take part.
+    samples, target_rows, centres and class_weights: of the T targets here, by ascending row; rows [K]: those
+    that take part; share: a sample's part of the mean loss by its own weight.
     """
     columns = target_rows if rows is None else np.searchsorted(rows, target_rows)
     target_column = np.full(len(unit), -1, np.int32)
     target_column[samples] = columns
     target_samples = on_device(torch.from_numpy(samples), unit.device)
-    cos = unit.new_zeros(len(unit))
-    cos[target_samples] = (unit[target_samples] * centres).sum(dim=1)
+    of_targets = unit.new_zeros(1 if class_weights is None else 2, len(unit))
+    of_targets[0, target_samples] = (unit[target_samples] * centres).sum(dim=1)
+    if class_weights is not None:
+        of_targets[1, target_samples] = class_weights
+    target_cos, *of_classes = world.all_reduce_sum(of_targets)
     return LocalBatch(
         unit=unit,
-        target_cos=world.all_reduce_sum(cos),
+        target_cos=target_cos,
+        share=with_class_weights(share, *of_classes) if of_classes else share,
         rows=rows,
         num_rows=num_rows if rows is None else len(rows),
         target_columns=columns,
@@ -138,10 +159,10 @@ def forward(
     first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
     sums, by_target = over_ranks(world, first)
     log_sums = sums.log()
-    loss = sample_losses(targets, log_sums).sum() * gathered.share
+    loss = mean(sample_losses(targets, log_sums), batch.share)
     if not wants_gradient:
         return loss, None
-    weights = weights_of(targets, log_sums, by_target, share=gathered.share, slope=softmax.slope)
+    weights = weights_of(targets, log_sums, by_target, share=batch.share, slope=softmax.slope)
     gradient = embedding_gradient(world, gathered, batch, centres, weights, first.pull)
     return loss, LossGradient(gradient, partial(BatchGradient, softmax, batch, first.kept, weights))
 

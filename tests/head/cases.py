@@ -42,6 +42,8 @@ class Case:
     sample_rate: float = 1.0
     seed: int = 0
     labels: list[int] | None = None
+    weights: list[float] | None = None
+    class_weights: list[float] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def batch(self) -> tuple[Tensor, Tensor]:
@@ -50,6 +52,15 @@ class Case:
         embeddings = torch.randn(n, D, dtype=torch.float64, generator=generator)
         labels = torch.randint(0, self.num_classes, (n,), generator=generator)
         return embeddings, labels if self.labels is None else torch.tensor(self.labels)
+
+    def weights_of_samples(self) -> Tensor | None:
+        """[N] those of their classes included."""
+        if self.weights is None and self.class_weights is None:
+            return None
+        of_samples = torch.tensor(self.weights or [1.0] * sum(self.sizes), dtype=torch.float64)
+        if self.class_weights is not None:
+            of_samples = of_samples * torch.tensor(self.class_weights, dtype=torch.float64)[self.batch()[1]]
+        return of_samples
 
     def weight(self) -> Tensor:
         return normal_rows(0, self.num_classes, D, seed=self.seed, dtype=torch.float64)
@@ -69,6 +80,7 @@ def build(case: Case, **options: Any) -> partialfc.PartialFC:
         weight_dtype=torch.float64,
         compute_dtype=torch.float64,
         seed=case.seed,
+        class_weights=case.class_weights,
         **options,
     )
 
@@ -83,7 +95,8 @@ def run_case(case: Case) -> dict[str, Any]:
     optimizer = partialfc.RowSGD(head, lr=1.0, unsampled="frozen")
     x, y = embeddings[mine].clone().requires_grad_(), labels[mine].clone()
     kept = x.detach().clone(), y.clone()
-    loss = head(x, y)
+    weights = None if case.weights is None else torch.tensor(case.weights, dtype=torch.float64)[mine]
+    loss = head(x, y, weights)
     loss.backward()
     optimizer.step()
     assert torch.equal(x.detach(), kept[0])
@@ -105,7 +118,11 @@ def check(case: Case, results: list[dict[str, Any]]) -> None:
     participating = torch.cat([result["participating"] for result in results])
     assert len(participating.unique()) == len(participating)
     loss = reference.dense_loss(
-        embeddings, weight, labels, margin=margin, scale=arguments["scale"], participating=participating
+        *(embeddings, weight, labels),
+        margin=margin,
+        scale=arguments["scale"],
+        participating=participating,
+        weights=case.weights_of_samples(),
     )
     loss.backward()
     for result in results:

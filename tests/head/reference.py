@@ -35,10 +35,14 @@ def dense_loss(
     margin: MarginFunction,
     scale: float,
     participating: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross entropy over the valid samples, the softmax restricted to the participating classes."""
+    """Mean cross entropy over the valid samples, the softmax restricted to the participating classes.
+
+    weights [N]: of the samples in the mean, those of their classes included.
+    """
     valid = labels >= 0
-    if not valid.any():
+    if not valid.any() or (weights is not None and not weights[valid].any()):
         return (embeddings * 0.0).sum() + (weight * 0.0).sum()
     embeddings, labels = embeddings[valid], labels[valid]
     cos = F.normalize(embeddings) @ F.normalize(weight).T
@@ -49,4 +53,7 @@ def dense_loss(
         absent = torch.ones(len(weight), dtype=torch.bool)
         absent[participating] = False
         logits = logits.masked_fill(absent, -math.inf)
-    return F.cross_entropy(scale * logits, labels)
+    if weights is None:
+        return F.cross_entropy(scale * logits, labels)
+    losses = F.cross_entropy(scale * logits, labels, reduction="none")
+    return (losses * weights[valid]).sum() / weights[valid].sum()

@@ -7,6 +7,7 @@ import torch
 import partialfc
 from partialfc.distributed import World
 from partialfc.head import step
+from partialfc.head.agreement import Agreed
 from partialfc.head.kernels.buffers import Pool
 from partialfc.head.kernels.storage import Stored
 from partialfc.head.rows import Rows
@@ -33,7 +34,9 @@ def test_every_target_has_its_column_among_the_rows_that_take_part():
     unit = torch.nn.functional.normalize(torch.randn(4, 3, dtype=torch.float64))
     centres = torch.eye(3, dtype=torch.float64)
     samples, targets, rows = np.array([3, 0, 1]), np.array([2, 6, 6]), np.array([2, 5, 6, 8])
-    batch = step.local_batch(ALONE, unit, samples, targets, centres, rows, 9)
+    batch = step.local_batch(
+        *(ALONE, unit, samples, targets, centres, rows, 9), share=0.25, class_weights=None
+    )
     assert batch.num_rows == 4
     assert batch.target_column.tolist() == [2, 2, -1, 0]
     assert batch.target_columns.tolist() == [0, 2, 2]
@@ -50,14 +53,15 @@ def test_a_batch_has_the_loss_and_gradient_of_the_reference(rate):
     (embeddings, labels), weight = case.batch(), case.weight()
     valid = np.flatnonzero(labels.numpy() >= 0)
     before = embeddings.clone()
-    gathered = step.gather(
-        ALONE, embeddings, labels.numpy(), valid, [6], gather_dtype=None, math_dtype=torch.float64
-    )
+    agreed = Agreed(labels.numpy(), None, valid, [6])
+    gathered = step.gather(ALONE, embeddings, agreed, gather_dtype=None, math_dtype=torch.float64)
     shard = partialfc.ClassShard(50, 0, 1)
     samples, targets = step.targets_here(shard, gathered.labels)
     rows = step.participating_rows(shard, gathered.labels, sample_rate=rate, seed=0, step=0)
     centres = step.target_centres(rows_of(weight, targets))
-    batch = step.local_batch(ALONE, gathered.unit, samples, targets, centres, rows, 50)
+    batch = step.local_batch(
+        *(ALONE, gathered.unit, samples, targets, centres, rows, 50), share=gathered.share, class_weights=None
+    )
     softmax = Softmax(partialfc.ArcFace(), torch.float64, False, Pool())
     loss, gradient = step.forward(
         *(ALONE, softmax, gathered, batch, centres, rows_of(weight, rows)), taken=0, wants_gradient=True

@@ -7,6 +7,7 @@ from partialfc.errors import ConfigError
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
 from partialfc.head.partial_fc import PartialFC
+from partialfc.training.builders.class_weights import read_class_weights
 
 MARGINS: dict[str, type[Margin]] = {
     "arcface": ArcFace,
@@ -20,6 +21,7 @@ def build_head(section: HeadConfig, *, embedding_size: int, num_classes: int, se
     """The head, on the CPU. Raises ConfigError where its centres do not fit the memory."""
     gather = section.gather_dtype
     margin = section.margin.model_dump(exclude={"name"})
+    path = section.class_weights
     try:
         return PartialFC(
             embedding_size,
@@ -30,6 +32,7 @@ def build_head(section: HeadConfig, *, embedding_size: int, num_classes: int, se
             compute_dtype=getattr(torch, section.compute_dtype),
             gather_dtype=None if gather is None else getattr(torch, gather),
             compile=section.compile,
+            class_weights=None if path is None else read_class_weights(path, num_classes),
             seed=seed,
         )
     except RuntimeError as error:  # the CPU's allocator has no error of its own

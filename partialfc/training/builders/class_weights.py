@@ -1,0 +1,39 @@
+"""The classes' weights in the mean loss, from the file that a config names."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from partialfc.errors import ConfigError
+
+
+def read_class_weights(path: Path, num_classes: int) -> npt.NDArray[np.float64]:
+    """A .npy file of C numbers, or a text file with a number on each line -> [C], line 1 for class 0.
+
+    Raises ConfigError where it cannot be read, has another length, or a number that is no weight.
+    """
+    where = f"head.class_weights: {path}"
+    try:
+        if path.suffix == ".npy":
+            weights = np.asarray(np.load(path, allow_pickle=False), np.float64)
+        else:
+            weights = np.array(path.read_text().split(), np.float64)
+    except OSError as error:
+        raise ConfigError(f"{where} cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError, EOFError) as error:
+        raise ConfigError(
+            f"{where} holds no list of numbers ({str(error).splitlines()[0]}); it must be a .npy file with "
+            "an array [C], or a text file with a number on each line"
+        ) from error
+    if weights.shape != (num_classes,):
+        raise ConfigError(
+            f"{where} has the shape {weights.shape}, but there are {num_classes:,} classes; it must have one "
+            "number for each"
+        )
+    bad = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
+    if len(bad):
+        raise ConfigError(
+            f"{where}: the weight of class {bad[0]} is {weights[bad[0]]}; it must be finite and at least 0"
+        )
+    return weights
