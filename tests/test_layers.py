@@ -19,7 +19,7 @@ ROOMS = {
     "evaluation": {"data", "distributed"},
     "metrics": {"distributed", "evaluation", "head"},
     "report": {"evaluation", "metrics", "plan"},
-    "deploy": {"backbones", "checkpoint"},
+    "deploy": {"backbones", "checkpoint", "data", "head"},
     "config": {"plan"},
 }
 ROOMS["training"] = set(ROOMS) - {"report", "deploy", "plan"}

@@ -46,7 +46,7 @@ def write_checkpoint(
     writer = ChecksumWriter(folder)
     failure: Exception | None = None
     try:
-        with _checkpoint_error(f"{folder} cannot be written"), without_torch_checksums():
+        with checkpoint_error(f"{folder} cannot be written"), without_torch_checksums():
             save_tensors(
                 named_views(tensors, num_classes, world),
                 storage_writer=writer,
@@ -77,7 +77,7 @@ def read_checkpoint(
             f"{checkpoint} has num_classes {state['num_classes']}, this run has {num_classes}: "
             "a checkpoint resumes only with the classes it was trained on"
         )
-    with _checkpoint_error(f"{checkpoint} cannot be read"):
+    with checkpoint_error(f"{checkpoint} cannot be read"):
         saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
     wanted = named_views(Tensors(tensors.sharded, {}, {}), num_classes, world)
     for name, tensor in wanted.items():
@@ -88,7 +88,7 @@ def read_checkpoint(
         mine = kind == "private" and same_world and key.startswith(f"{world.rank}/")
         if (kind == "replicated" or mine) and isinstance(entry, TensorStorageMetadata):
             wanted[name] = torch.empty(entry.size, dtype=entry.properties.dtype)
-    with _checkpoint_error(f"{checkpoint} cannot be read"):
+    with checkpoint_error(f"{checkpoint} cannot be read"):
         load_tensors(
             wanted,
             storage_reader=InPlaceReader(checkpoint),
@@ -106,7 +106,7 @@ def read_checkpoint(
 def load_replicated(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
     """On one process alone, the replicated tensors whose name starts with `prefix`, which is cut off."""
     start = f"replicated/{prefix}"
-    with _checkpoint_error(f"{checkpoint} cannot be read"):
+    with checkpoint_error(f"{checkpoint} cannot be read"):
         saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
         wanted = {
             name: torch.empty(entry.size, dtype=entry.properties.dtype)
@@ -143,7 +143,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _checkpoint_error(problem: str) -> Iterator[None]:
+def checkpoint_error(problem: str) -> Iterator[None]:
     """Raise what torch raises for a failed file, some of it no Exception, as a CheckpointError."""
     try:
         with _quiet():

@@ -1,33 +1,127 @@
-"""The trained backbone of a checkpoint."""
+"""A trained network out of a checkpoint: its backbone, and the centres of the classes it was trained on."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from partialfc.backbones import build_backbone
 from partialfc.checkpoint.start import find_checkpoint
 from partialfc.checkpoint.state import read_state
 from partialfc.checkpoint.store import load_replicated
+from partialfc.data.images.normalise import normalise
+from partialfc.deploy.centres import SavedCentres
+from partialfc.deploy.class_names import read_class_names
 from partialfc.deploy.saved_network import SavedNetwork
 from partialfc.errors import CheckpointError, ConfigError
+
+CHUNK = 65_536  # classes whose centres are in memory at a time
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained backbone in evaluation mode, and the sizes of its input and output."""
+    """A trained network in evaluation mode. Called with images, it gives their embeddings.
+
+    checkpoint, step: what was loaded, and the step that it was saved at.
+    backbone: floats [B, channels, image_size, image_size] in -1..1, which is pixel / 127.5 - 1 -> embeddings
+        [B, D], not normalised. It takes no other range, and does not notice one.
+    embedding_size, image_size, channels: D, the side of an image, and 3 (red, green, blue) or 1 (grey).
+    num_classes: C, how many classes it was trained on.
+    """
 
     checkpoint: Path
     step: int
-    backbone: nn.Module  # images [B, channels, image_size, image_size], floats in [-1, 1] -> [B, D]
-    embedding_size: int  # D
+    backbone: nn.Module
+    embedding_size: int
     image_size: int
     channels: int
+    num_classes: int
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes' names in the order of their ids, where the run has them (on image folders it does).
+
+        Raises CheckpointError where the run's classes.json is damaged.
+        """
+        folder = self.checkpoint.resolve().parent
+        if folder.name != "checkpoints":  # taken out of its run
+            return None
+        return read_class_names(folder.parent, num_classes=self.num_classes)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """images [B, channels, image_size, image_size] -> their embeddings [B, D], not normalised.
+
+        images: uint8, 0..255, as decoders give them, in the order red, green, blue (OpenCV gives blue, green,
+        red: `pixels[:, :, ::-1]`); or floats in -1..1. On the backbone's device. Decoding and resizing as in
+        training is `partialfc.evaluation.embed.embed`.
+
+        Raises ValueError for another type, shape or range.
+        """
+        shape = (self.channels, self.image_size, self.image_size)
+        if images.dim() != 4 or images.shape[1:] != shape:
+            wanted = ", ".join(map(str, shape))
+            raise ValueError(f"images.shape is {tuple(images.shape)}; it must be [B, {wanted}]")
+        if images.dtype == torch.uint8:
+            return self._embeddings(normalise(images))
+        if not images.is_floating_point():
+            raise ValueError(f"images.dtype is {images.dtype}; it must be uint8, 0..255, or floats in -1..1")
+        largest = float(images.abs().max()) if images.numel() else 0.0
+        if not largest <= 1.0:
+            raise ValueError(
+                f"images has values of size {largest:.6g}; floats must lie in -1..1, which is "
+                "pixel / 127.5 - 1; or pass the pixels themselves, as uint8"
+            )
+        return self._embeddings(images)
+
+    def centres(self, start: int = 0, stop: int | None = None) -> Tensor:
+        """The centres of classes start..stop (None: C), from the checkpoint -> float32 [stop - start, D].
+
+        A centre is the class's row of the last layer, not normalised: training compares directions alone, so
+        normalise it as you do an embedding. Only these rows are read; go through many classes in ranges.
+
+        Raises ValueError for classes that there are not, CheckpointError where the checkpoint lacks them.
+        """
+        stop = self.num_classes if stop is None else stop
+        if not 0 <= start <= stop <= self.num_classes:
+            raise ValueError(f"classes {start}..{stop} are not among the {self.num_classes} there are")
+        return self._centres.read(start, stop)
+
+    def top_k(self, embeddings: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """embeddings [n, D] -> the k nearest classes of each: cosines [n, k], falling, and class ids [n, k].
+
+        All centres are read, some thousand at a time. Raises ValueError for k outside 1..C or another shape.
+        """
+        if not 1 <= k <= self.num_classes:
+            raise ValueError(f"k is {k}; it must be 1..{self.num_classes}, the number of classes")
+        if embeddings.dim() != 2 or embeddings.shape[1] != self.embedding_size:
+            raise ValueError(
+                f"embeddings.shape is {tuple(embeddings.shape)}; it must be [n, {self.embedding_size}]"
+            )
+        unit = nn.functional.normalize(embeddings.detach().float().cpu())
+        best = unit.new_empty(len(unit), 0), torch.empty(len(unit), 0, dtype=torch.int64)
+        for start in range(0, self.num_classes, CHUNK):
+            centres = nn.functional.normalize(self.centres(start, min(start + CHUNK, self.num_classes)))
+            cosines, classes = (unit @ centres.T).topk(min(k, len(centres)))
+            found = torch.cat([best[0], cosines], 1), torch.cat([best[1], classes + start], 1)
+            order = found[0].topk(min(k, found[0].shape[1])).indices
+            best = found[0].gather(1, order), found[1].gather(1, order)
+        return best
+
+    @cached_property
+    def _centres(self) -> SavedCentres:
+        return SavedCentres(self.checkpoint, read_state(self.checkpoint))
+
+    def _embeddings(self, images: Tensor) -> Tensor:
+        embeddings: Tensor = self.backbone(images)
+        return embeddings
 
 
 def load_trained(path: str | Path, *, trust: Collection[str] = ()) -> Trained:
-    """The backbone of a checkpoint, or of the newest undamaged one of a run's folder, on the CPU.
+    """The network of a checkpoint, or of the newest undamaged one of a run's folder, on the CPU.
 
     A checkpoint is data: no code that it names is run. A backbone of partialfc's own needs nothing more; for
     one of yours, `"my_networks:SmallNet"`, allow its module by name: `trust=["my_networks"]`.
@@ -38,7 +132,8 @@ def load_trained(path: str | Path, *, trust: Collection[str] = ()) -> Trained:
     if isinstance(trust, str):
         raise ConfigError(f"trust is {trust!r}; it must be a list of modules' names, such as [{trust!r}]")
     checkpoint = find_checkpoint(Path(path))
-    saved = SavedNetwork.of(checkpoint, read_state(checkpoint))
+    state = read_state(checkpoint)
+    saved = SavedNetwork.of(checkpoint, state)
     backbone = _build(checkpoint, saved, frozenset(trust))
     try:
         backbone.load_state_dict(load_replicated(checkpoint, "backbone/"))
@@ -53,6 +148,7 @@ def load_trained(path: str | Path, *, trust: Collection[str] = ()) -> Trained:
         embedding_size=saved.embedding_size,
         image_size=saved.image_size,
         channels=saved.channels,
+        num_classes=state["num_classes"],
     )
 
 

@@ -20,7 +20,7 @@ def known_classes(run_dir: Path) -> list[str] | None:
         return None
     try:
         names = json.loads(index.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise CheckpointError(

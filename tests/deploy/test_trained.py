@@ -1,36 +1,187 @@
-"""A trained backbone out of a checkpoint."""
+"""A trained network out of a checkpoint: its backbone, what it takes, and its centres."""
+
+import json
+from pathlib import Path
 
 import pytest
 import torch
 
 import partialfc.trained
-from partialfc.deploy.trained import load_trained
+from partialfc.data.images.codec import decode, encode_jpeg, encode_png
+from partialfc.deploy.trained import Trained, load_trained
+from partialfc.errors import CheckpointError
+from partialfc.evaluation.embed import embed
 from tests import train_cases
 from tests.paths import FIXTURES
 from tests.train_cases import small_config
 from tests.training.cases import run
 
-
-@pytest.fixture
-def folder(tmp_path):
-    train_cases.write_data(tmp_path)
-    return tmp_path
+TRUST = ["tests.train_cases"]
+C, D = train_cases.CLASSES, 16
 
 
-def test_the_trained_backbone_is_loaded_for_use(folder):
-    result = run(small_config(folder))
-    trained = load_trained(folder / "run", trust=["tests.train_cases"])
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    train_cases.write_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path) -> tuple[Trained, dict]:
+    """A run that draws half of its centres, so that some owe steps when it ends; and what it ended with."""
+    result = run(small_config(data))
+    return load_trained(data / "run", trust=TRUST), result
+
+
+def test_the_trained_backbone_is_loaded_for_use(finished):
+    trained, result = finished
     assert trained.step == 12
-    assert (trained.image_size, trained.channels, trained.embedding_size) == (8, 1, 16)
+    assert (trained.image_size, trained.channels, trained.embedding_size) == (8, 1, D)
+    assert trained.num_classes == C
+    assert not trained.backbone.training
     for name, tensor in trained.backbone.state_dict().items():
         assert torch.equal(tensor, result["backbone"][name])
 
 
 def test_the_backbone_of_an_old_checkpoint_is_loaded():
     """Version 0.1.0 wrote it; `partialfc.trained` is where that version had the function."""
-    trained = partialfc.trained.load_trained(FIXTURES / "run_0.1.0", trust=["tests.train_cases"])
+    trained = partialfc.trained.load_trained(FIXTURES / "run_0.1.0", trust=TRUST)
     assert trained.step == 7
-    assert (trained.image_size, trained.channels, trained.embedding_size) == (8, 1, 16)
+    assert (trained.image_size, trained.channels, trained.embedding_size) == (8, 1, D)
     with torch.no_grad():
         (embedding,) = trained.backbone(torch.linspace(-1, 1, 64).view(1, 1, 8, 8))
     assert embedding[:3].tolist() == pytest.approx([-0.16541721, 1.44261339, 0.49325664], abs=1e-8)
+    assert trained.centres().shape == (C, D)
+
+
+# What it takes
+
+
+@pytest.fixture(scope="module")
+def colour(data: Path) -> Trained:
+    """A network of colour images: each of its embeddings depends on the order of the channels."""
+    config = small_config(
+        data,
+        run={"dir": str(data / "colour")},
+        data={"channels": 3},
+        backbone={"name": "convnet", "options": {"widths": [8, 8]}},
+        train={"steps": 3},
+    )
+    run(config)
+    return load_trained(data / "colour")
+
+
+@pytest.fixture(scope="module")
+def pixels() -> torch.Tensor:
+    """Two images [2, 8, 8, 3], uint8."""
+    return torch.randint(256, (2, 8, 8, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_pixels_and_normalised_floats_give_what_embed_gives(colour, pixels):
+    encoded = [encode_png(image.numpy()) for image in pixels]
+    wanted = embed(colour.backbone, encoded, image_size=8, channels=3, device=torch.device("cpu"))
+    images = pixels.permute(0, 3, 1, 2)
+    assert torch.equal(colour(images), wanted)
+    torch.testing.assert_close(colour(images.float() / 127.5 - 1), wanted)
+    torch.testing.assert_close(colour((images / 127.5 - 1).double().float()), wanted)
+    assert not colour(images).requires_grad
+
+
+def test_the_order_of_the_channels_is_red_green_blue(colour, pixels):
+    """As `decode` gives them: red first."""
+    red = torch.zeros(8, 8, 3, dtype=torch.uint8)
+    red[..., 0] = 255
+    decoded = torch.from_numpy(decode(encode_jpeg(red.numpy()), channels=3))
+    assert decoded[..., 0].min() > 200
+    assert decoded[..., 1:].max() < 60
+    images = pixels.permute(0, 3, 1, 2)
+    assert (colour(images) - colour(images.flip(1))).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 3, 8, 9), r"images.shape is \(2, 3, 8, 9\); it must be \[B, 3, 8, 8\]"),
+        (torch.zeros(2, 8, 8, 3), r"images.shape is \(2, 8, 8, 3\); it must be \[B, 3, 8, 8\]"),
+        (torch.zeros(3, 8, 8), r"images.shape is \(3, 8, 8\)"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.int64), "images.dtype is torch.int64; it must be uint8"),
+        (torch.full((1, 3, 8, 8), 255.0), "values of size 255; floats must lie in -1..1"),
+        (torch.full((1, 3, 8, 8), torch.nan), "values of size nan"),
+    ],
+)
+def test_images_of_another_kind_are_refused(colour, images, message):
+    with pytest.raises(ValueError, match=message):
+        colour(images)
+
+
+def test_no_images_give_no_embeddings(colour):
+    assert colour(torch.zeros(0, 3, 8, 8)).shape == (0, D)
+
+
+# The centres
+
+
+def test_centres_are_those_that_training_ended_with(finished):
+    trained, result = finished
+    centres = trained.centres()
+    assert centres.dtype == torch.float32
+    torch.testing.assert_close(centres, result["rows"], rtol=1e-6, atol=1e-7)
+    assert torch.equal(torch.cat([trained.centres(0, 7), trained.centres(7, 8), trained.centres(8)]), centres)
+    assert trained.centres(5, 5).shape == (0, D)
+    for start, stop in ((-1, 3), (0, C + 1), (4, 3)):
+        with pytest.raises(ValueError, match=f"classes {start}..{stop} are not among the {C} there are"):
+            trained.centres(start, stop)
+
+
+@pytest.mark.parametrize(
+    ("sections", "tolerance"),
+    [
+        ({"head": {"sample_rate": 0.3, "weight_dtype": "float64", "compute_dtype": "float64"}}, 1e-7),
+        ({"head": {"sample_rate": 0.3, "weight_dtype": "bfloat16", "momentum_dtype": "int8"}}, 0.01),
+        ({"head": {"sample_rate": 0.3}, "optimizer": {"momentum": 0.0, "weight_decay": 0.1}}, 1e-6),
+        ({"head": {"sample_rate": 0.3, "unsampled": "frozen"}}, 0.0),
+        ({"head": {"sample_rate": 0.3}, "optimizer": {"name": "adamw", "lr": 0.01}}, 0.0),
+    ],
+    ids=["float64", "narrow", "no momentum", "frozen", "adamw"],
+)
+def test_centres_of_two_ranks_are_paid_what_they_are_owed(data, tmp_path, run_ranks, sections, tolerance):
+    config = small_config(data, run={"dir": str(tmp_path / "run")}, **sections)
+    rows = torch.cat([result["rows"] for result in run_ranks(run, 2, config)])
+    centres = load_trained(tmp_path / "run", trust=TRUST).centres()
+    torch.testing.assert_close(centres, rows.float(), rtol=tolerance, atol=tolerance)
+
+
+def test_the_nearest_classes_are_found_in_chunks(finished, monkeypatch):
+    trained, result = finished
+    embeddings = torch.randn(5, D, generator=torch.Generator().manual_seed(0))
+    cosines = torch.nn.functional.normalize(embeddings) @ torch.nn.functional.normalize(result["rows"]).T
+    for chunk in (3, 7, 1000):
+        monkeypatch.setattr("partialfc.deploy.trained.CHUNK", chunk)
+        for k in (1, 4, C):
+            values, classes = trained.top_k(embeddings, k)
+            wanted = cosines.topk(k)
+            assert torch.equal(classes, wanted.indices)
+            torch.testing.assert_close(values, wanted.values)
+    for bad in (0, C + 1):
+        with pytest.raises(ValueError, match=f"k is {bad}; it must be 1..{C}"):
+            trained.top_k(embeddings, bad)
+    with pytest.raises(ValueError, match=r"embeddings.shape is \(5, 3\); it must be \[n, 16\]"):
+        trained.top_k(embeddings[:, :3], 1)
+
+
+# The names of the classes
+
+
+def test_names_of_classes_are_those_of_the_run(data, finished, tmp_path):
+    trained, _ = finished
+    assert trained.classes is None
+    path = data / "run" / "classes.json"
+    names = [f"person {number}" for number in range(C)]
+    path.write_text(json.dumps(names))
+    assert trained.classes == tuple(names)
+    for damage in ("[" * 100_000, "{}", "[1]", json.dumps([*names, "one more"]), "\ud800"):
+        path.write_bytes(damage.encode("utf-8", "surrogatepass"))
+        with pytest.raises(CheckpointError, match=r"classes\.json"):
+            _ = trained.classes
+    path.unlink()

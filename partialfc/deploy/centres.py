@@ -1,0 +1,66 @@
+"""The centres of a checkpoint, read by class range, as they were at its step.
+
+With unsampled="dense" rows that were not in the last steps owe them to their optimizer: they are saved as
+they lie in memory, with a table of what is owed, and are paid here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from partialfc.checkpoint.rows import SavedRows
+from partialfc.checkpoint.store import load_replicated
+from partialfc.errors import CheckpointError
+from partialfc.head.kernels.decay import DecayTable
+from partialfc.head.kernels.storage import Stored, read
+
+WEIGHT, STEPS = "weight", "optimizer/row_step"
+MOMENTUM, SCALES = "optimizer/momentum", "optimizer/momentum_scale"
+
+
+class SavedCentres:
+    """The centres [C, D] of a checkpoint; state: what its state.json holds."""
+
+    def __init__(self, checkpoint: Path, state: Mapping[str, Any]) -> None:
+        self._checkpoint = checkpoint
+        self._rows = SavedRows(checkpoint)
+        shape = self._rows.shape(WEIGHT)
+        if shape is None or len(shape) != 2:
+            raise CheckpointError(f"{checkpoint} holds no centres")
+        self.shape = shape
+        self._owed = self._table(state)
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Classes start..stop -> their centres [stop - start, D] in float32, not normalised."""
+        weight = self._rows.read(WEIGHT, start, stop)
+        dtype = torch.promote_types(weight.dtype, torch.float32)  # that of the head's arithmetic
+        weight = weight.to(dtype)
+        if self._owed is not None:
+            ww, wv, _, _ = self._coefficients(self._owed, start, stop, dtype)
+            weight = ww * weight
+            if self._rows.shape(MOMENTUM) is not None:
+                scales = None if self._rows.shape(SCALES) is None else self._rows.read(SCALES, start, stop)
+                weight += wv * read(Stored(self._rows.read(MOMENTUM, start, stop), scales), None, dtype)
+        return weight.float()
+
+    def _table(self, state: Mapping[str, Any]) -> DecayTable | None:
+        """What rows owe by the step that they were last touched in; None where they owe nothing."""
+        products = load_replicated(self._checkpoint, "head_optimizer/").get("owed")
+        if products is None or self._rows.shape(STEPS) is None:
+            return None
+        shared = state.get("head_optimizer")
+        start = shared.get("owed_from") if isinstance(shared, Mapping) else None
+        if not isinstance(start, int) or products.dim() != 2 or products.shape[1] != 4:
+            raise CheckpointError(f"{self._checkpoint} is damaged: what its centres owe is incomplete")
+        return DecayTable(start=start, products=products)
+
+    def _coefficients(self, owed: DecayTable, start: int, stop: int, dtype: torch.dtype) -> list[Tensor]:
+        """The entries of each row's product, four of [stop - start, 1]."""
+        steps = self._rows.read(STEPS, start, stop).long()
+        since = steps - owed.start
+        if len(since) and (int(since.min()) < 0 or int(since.max()) >= len(owed)):
+            raise CheckpointError(f"{self._checkpoint} is damaged: its centres owe steps that never were")
+        return list(owed.since(steps, dtype).unsqueeze(-1).unbind(1))
