@@ -5,6 +5,7 @@ the file for addresses in memory. What it asks of NumPy is noted while it is rea
 """
 
 import contextlib
+import math
 import pickle
 import re
 from collections.abc import Sequence
@@ -15,6 +16,19 @@ from partialfc.errors import PairsError
 from partialfc.unpickling import load_allowed
 
 _PLAIN_DTYPE = re.compile(rb"[<>=|](b1|[iu][1248])")  # byte order, kind and size of bools and integers
+_DTYPE = re.compile(rb"[<>=|]?([a-zA-Z])(\d*)")
+_KINDS = {  # NumPy's letters, and whether a size in bits belongs to the name
+    b"i": ("int", True),
+    b"u": ("uint", True),
+    b"f": ("float", True),
+    b"c": ("complex", True),
+    b"S": ("bytes", False),
+    b"U": ("str", False),
+    b"O": ("object", False),
+    b"V": ("void", False),
+    b"M": ("datetime64", False),
+    b"m": ("timedelta64", False),
+}
 
 
 class _Noted:
@@ -54,7 +68,7 @@ def parse_bin(data: bytes) -> tuple[list[bytes], list[bool]]:
     stored = load_allowed(data, _ALLOWED, error=PairsError)
     try:
         match stored:
-            case (list() | tuple() as images, list() | tuple() | _Noted() as flags):
+            case (list() | tuple() as images, flags):
                 return _images(images, room=len(data)), _flags(flags)
             case _:
                 raise PairsError(
@@ -79,7 +93,7 @@ def _images(stored: Sequence[object], *, room: int) -> list[bytes]:
     made: dict[int, bytes] = {}  # by identity
     for index, value in enumerate(stored):
         if id(value) not in made:
-            made[id(value)] = _image(_plain(value), index)
+            made[id(value)] = _image(_plain(value, f"image {index}"), index)
             room -= len(made[id(value)])
             if room < 0:
                 raise PairsError(f"images 0..{index} take more bytes than the file has")
@@ -91,16 +105,19 @@ def _image(value: object, index: int) -> bytes:
         case bytes() | str() if (encoded := _bytes(value)) is not None:
             return encoded
         case np.ndarray() if value.dtype.itemsize == 1 and value.dtype != np.bool_:
-            return value.tobytes()
-    raise PairsError(f"image {index} is {_kind(value)}: it must be an encoded image's bytes")
+            if value.size == max(value.shape, default=0):  # [n], or [n, 1] as OpenCV's imencode once gave
+                return value.tobytes()
+    pixels = ", not its pixels" if isinstance(value, np.ndarray) else ""
+    raise PairsError(f"image {index} is {_kind(value)}: it must be an encoded image's bytes{pixels}")
 
 
 def _flags(stored: object) -> list[bool]:
-    values = _plain(stored)
-    listed = values.tolist() if isinstance(values, np.ndarray) else values
-    if not isinstance(listed, list | tuple):
-        raise PairsError(f"the flags are {_kind(listed)}: they must be a list")
-    return [_flag(_plain(value), index) for index, value in enumerate(listed)]
+    values = _plain(stored, "the flags")
+    if isinstance(values, np.ndarray) and values.size == max(values.shape, default=0):
+        values = values.reshape(-1).tolist()
+    if not isinstance(values, list | tuple):
+        raise PairsError(f"the flags are {_kind(values)}: they must be a list")
+    return [_flag(_plain(value, f"flag {index}"), index) for index, value in enumerate(values)]
 
 
 def _flag(value: object, index: int) -> bool:
@@ -113,44 +130,54 @@ def _flag(value: object, index: int) -> bool:
 def _kind(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, np.ndarray | _Noted):
-        return "a NumPy array" if isinstance(value, np.ndarray) else "something of NumPy's"
+    if isinstance(value, np.ndarray):
+        return f"a NumPy array {value.dtype} {list(value.shape)}"
+    if isinstance(value, _Noted):
+        return "something of NumPy's"
     return f"of type {type(value).__name__}"
 
 
-def _plain(value: object) -> object:
-    """What was noted as bytes, a bool, an int or an array [n]; anything else as it is."""
+def _plain(value: object, what: str) -> object:
+    """What was noted as bytes, a bool, an int or an array; anything else as it is. what: for messages."""
     match value:
         case _Noted(arguments=(str() as text, "latin1" | b"latin1")):  # bytes, in protocols 0 to 2
             return _bytes(text)
         case _Noted(arguments=(_Noted() as dtype, data)):  # scalar
-            return _array(dtype, (1,), data)[0].item()
+            return _array(dtype, (1,), data, what)[0].item()
         case _Noted(arguments=(data, _Noted() as dtype, shape, _)):  # _frombuffer
-            return _array(dtype, shape, data)
+            return _array(dtype, shape, data, what)
         case _Noted(state=(_, shape, _Noted() as dtype, _, data)):  # _reconstruct
-            return _array(dtype, shape, data)
+            return _array(dtype, shape, data, what)
         case _Noted():
-            raise PairsError("the pickle holds something of NumPy's that is neither a number nor an array")
+            raise PairsError(f"{what}: something of NumPy's that is neither a number nor an array")
     return value
 
 
-def _array(dtype: _Noted, shape: object, data: object) -> np.ndarray:
+def _array(dtype: _Noted, shape: object, data: object, what: str) -> np.ndarray:
     match dtype:
         case _Noted(arguments=(code, *_), state=(_, order, *_)):
             name = (_bytes(order) or b"") + (_bytes(code) or b"")
         case _:
             name = b""
     if not _PLAIN_DTYPE.fullmatch(name):
-        raise PairsError(
-            f"the pickle holds NumPy data of type {name[:20]!r}: only bools and integers are read"
-        )
-    raw = _bytes(_plain(data))
+        raise PairsError(f"{what}: NumPy data of type {_dtype_name(name)}, only bools and integers are read")
+    raw = _bytes(_plain(data, what))
     if raw is None:
-        raise PairsError(f"the pickle holds NumPy data that is {_kind(data)}: it must be bytes")
+        raise PairsError(f"{what}: NumPy data that is {_kind(data)}, it must be bytes")
     values = np.frombuffer(raw, name.decode())
-    if shape != values.shape:
-        raise PairsError(f"the pickle holds a NumPy array of shape {shape} with {len(values)} elements")
-    return values
+    match shape:
+        case tuple() if all(isinstance(n, int) and n >= 0 for n in shape) and math.prod(shape) == len(values):
+            return values.reshape(shape)
+    raise PairsError(f"{what}: a NumPy array of shape {shape} that has {len(values)} elements")
+
+
+def _dtype_name(code: bytes) -> str:
+    """float64 for b"<f8": what Python calls a type that NumPy writes as a letter and a size in bytes."""
+    match = _DTYPE.fullmatch(code)
+    name, sized = _KINDS.get(match[1], (None, False)) if match else (None, False)
+    if match is None or name is None:
+        return repr(code[:20])
+    return f"{name}{8 * int(match[2][:3] or 0)}" if sized else name
 
 
 def _bytes(value: object) -> bytes | None:

@@ -35,6 +35,7 @@ def test_reads_the_file_that_mxnet_users_have() -> None:
         np.array([True, False]),
         np.array([1, 0]),
         np.array([1, 0], dtype=">i4"),
+        np.array([[1], [0]]),
     ],
     ids=repr,
 )
@@ -49,6 +50,18 @@ def test_reads_every_protocol_and_kind_of_flag(
     pairs = read_pairs(write(tmp_path, pickle.dumps((images, flags), protocol=protocol)))
     assert pairs.images == [A, B, C, D]
     assert pairs.same.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("shape", [(-1, 1), (1, -1), (-1, 1, 1)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_reads_images_as_opencv_once_gave_them(
+    tmp_path: Path, protocol: int, shape: tuple[int, ...], order: str
+) -> None:
+    """An array [N, 1] of the encoded bytes, from `cv2.imencode` before OpenCV 4.5.2."""
+    images = [np.array(np.frombuffer(image, np.uint8).reshape(shape), order=order) for image in (A, B, C, D)]
+    pairs = read_pairs(write(tmp_path, pickle.dumps((images, [1, 0]), protocol=protocol)))
+    assert pairs.images == [A, B, C, D]
 
 
 def test_reads_bytearrays_and_text_that_stands_for_bytes(tmp_path: Path) -> None:
@@ -101,14 +114,32 @@ def test_reads_python_2_numpy(tmp_path: Path) -> None:
         (([], []), "no pairs"),
         ([A, B], "list of 2"),
         (([A, B], [True], []), "tuple of 3"),
-        (([A, B], True), "tuple of 2"),
+        (([A, B], True), "the flags are of type bool: they must be a list"),
+        (([A, B], {0: True}), "the flags are of type dict: they must be a list"),
+        (([A, B], {True}), "the flags are of type set: they must be a list"),
+        (([A, B], "1"), "the flags are of type str: they must be a list"),
+        (([A, B], 1.0), "the flags are of type float: they must be a list"),
+        (([A, B], [1.0]), "flag 0 is of type float: it must be a bool, or 0 or 1"),
+        (([A, B], ["1"]), "flag 0 is of type str"),
+        (([A, B], [np.float64(1)]), "flag 0: NumPy data of type float64, only bools and integers"),
+        (([A, B], np.array([1], np.float16)), "the flags: NumPy data of type float16,"),
+        (([A, B], np.array([1], np.complex64)), "the flags: NumPy data of type complex64,"),
+        (([A, B], np.array(["1"])), "the flags: NumPy data of type str,"),
+        (([A, B], np.array([b"1"])), "the flags: NumPy data of type bytes,"),
+        (([A, B], np.array([True], object)), "the flags: NumPy data of type object,"),
+        (([A, B], np.array(["2020"], "M8[D]")), "the flags: NumPy data of type datetime64,"),
+        (([A, B], np.array([[True, False]] * 2)), r"the flags are a NumPy array bool \[2, 2\]"),
+        (([A, B], np.array(True)), r"the flags are a NumPy array bool \[\]"),
         (A, "type bytes"),
         (None, "NoneType"),
         (([A, 7], [True]), "image 1 is of type int"),
         (([A, [B]], [True]), "image 1 is a list of 1"),
         (([A, "\u2603"], [True]), "image 1 is of type str"),
-        (([A, np.arange(3)], [True]), "image 1 is a NumPy array"),
-        (([A, np.ones((2, 2), np.uint8)], [True]), "one-dimensional|shape"),
+        (([A, np.arange(3)], [True]), r"image 1 is a NumPy array int64 \[3\]: it must be an encoded image's"),
+        (([A, np.ones((2, 2, 3), np.uint8)], [True]), r"NumPy array uint8 \[2, 2, 3\]: .*, not its pixels"),
+        (([A, np.ones((2, 2), np.uint8)], [True]), r"image 1 is a NumPy array uint8 \[2, 2\]"),
+        (([A, np.array(7, np.uint8)], [True]), r"image 1 is a NumPy array uint8 \[\]"),
+        (([A, np.ones(3)], [True]), "image 1: NumPy data of type float64"),
         (([A, B], [2]), "flag 0 is 2"),
         (([A, B], [None]), "flag 0 is of type NoneType"),
         (([A, B], np.array([-1])), "flag 0 is -1"),

@@ -45,7 +45,7 @@ def in_a_pair(pickled: bytes) -> bytes:
         (Reduces(np.load, "x.npy", None, True), "numpy.load"),
         (np.dtype, "numpy.dtype|a function|of type"),
         (builtins.print, "print"),
-        (np.float64(1), "numpy|f8"),
+        (np.float64(1), "numpy|float64"),
         (np.random.default_rng(0), "numpy.random|dict|DICT"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -127,18 +127,18 @@ _frombuffer = np._core.numeric._frombuffer
     [
         pytest.param(
             Reduces(_frombuffer, b"A" * 8, _OBJECT_FIELD, (1,), "C"),
-            r"type b'\|V8'",
+            "type void,",
             id="array at address 0x4141414141414141",
         ),
         pytest.param(
             Reduces(_scalar, _OBJECT_FIELD, b"A" * 8),
-            r"type b'\|V8'",
+            "type void,",
             id="object at address 0x4141414141414141",
         ),
-        pytest.param(Reduces(_scalar, _OBJECT, [A]), r"type b'\|O'", id="any object"),
+        pytest.param(Reduces(_scalar, _OBJECT, [A]), "type object,", id="any object"),
         pytest.param(
             Reduces(_reconstruct, np.ndarray, (0,), b"b", state=(1, (1,), _OBJECT, False, [A])),
-            r"type b'\|O'",
+            "type object,",
             id="array of any objects",
         ),
         pytest.param(
@@ -147,17 +147,29 @@ _frombuffer = np._core.numeric._frombuffer
         pytest.param(Reduces(np.ndarray, (1 << 29,), "O"), "neither a number nor an array", id="4 GB"),
         pytest.param(
             Reduces(_reconstruct, np.ndarray, (0,), b"b", state=(1, (1 << 40,), _UNSIGNED, False, A)),
-            r"shape \(1099511627776,\) with 4 elements",
+            r"shape \(1099511627776,\) that has 4 elements",
             id="array that lies about its shape",
         ),
-        pytest.param(Reduces(_frombuffer, A, _UNSIGNED, 4, "C"), "shape 4 with 4 elements", id="no shape"),
+        pytest.param(
+            Reduces(_frombuffer, A, _UNSIGNED, 4, "C"), "shape 4 that has 4 elements", id="no shape"
+        ),
+        pytest.param(
+            Reduces(_reconstruct, np.ndarray, (0,), b"b", state=(1, (-2, -2), _UNSIGNED, False, A)),
+            r"shape \(-2, -2\) that has 4 elements",
+            id="array of negative shape",
+        ),
+        pytest.param(
+            Reduces(_reconstruct, np.ndarray, (0,), b"b", state=(1, (4,) + (1,) * 99, _UNSIGNED, False, A)),
+            "damaged pickle: maximum supported dimension",
+            id="array of a hundred dimensions",
+        ),
         pytest.param(
             Reduces(_reconstruct, np.ndarray, (0,), b"b", state=(1, (4,), _UNSIGNED, False, 1 << 40)),
-            "is of type int: it must be bytes",
+            "is of type int, it must be bytes",
             id="array of no bytes",
         ),
         pytest.param(
-            Reduces(_scalar, _UNSIGNED, 1 << 40), "is of type int: it must be bytes", id="scalar of no bytes"
+            Reduces(_scalar, _UNSIGNED, 1 << 40), "is of type int, it must be bytes", id="scalar of no bytes"
         ),
     ],
 )
