@@ -25,6 +25,8 @@ Content = TypeVar("Content")
 PID, READING, STOP, DONE = range(4)
 NOTHING = -1
 
+STARTING = "while starting"  # what a worker is doing that has not told its process id yet
+
 
 class BatchReader(Dataset[Any], Generic[Content]):
     """Turns a list of (index, position) pairs into one batch; copied into every worker.
@@ -37,6 +39,7 @@ class BatchReader(Dataset[Any], Generic[Content]):
         self._source = source
         self._transform = transform
         self._max_bad = max_bad_records
+        self._failure: DataError | None = None  # of a worker that cannot open its source
         self._board = torch.empty((0, 4), dtype=torch.int64)
         self._row: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(4, np.int64)
 
@@ -51,16 +54,20 @@ class BatchReader(Dataset[Any], Generic[Content]):
         self._board[:, STOP] = 1
 
     def __getstate__(self) -> dict[str, Any]:
-        # A source that cannot be opened again must fail where torch reports it, in enter_worker; if it failed
-        # while a process unpickles its arguments, the main process would only see that nothing came.
+        # A source that cannot be opened again must fail in enter_worker, which notes it; if it failed while a
+        # process unpickles its arguments, the main process would only see that it ended.
         return self.__dict__ | {"_source": pickle.dumps(self._source)}
 
     def enter_worker(self, worker: int) -> None:
-        self._source = pickle.loads(cast(bytes, self._source))
         self._row = self._board.numpy()[worker]
         self._row[PID] = os.getpid()
+        try:
+            self._source = pickle.loads(cast(bytes, self._source))
+        except Exception as error:
+            self._failure = DataError(f"the loader's workers did not start: {type(error).__name__}: {error}")
 
     def worker_pids(self) -> set[int]:
+        """Of those that have started."""
         return set(self._board[:, PID].tolist())
 
     def batches_done(self) -> int:
@@ -69,9 +76,12 @@ class BatchReader(Dataset[Any], Generic[Content]):
 
     def reading(self, pid: int | None) -> int:
         """The index of the sample that a worker is, or was at its end, reading; or NOTHING."""
-        return next(int(row[READING]) for row in self._board if row[PID] == pid)
+        return next((int(row[READING]) for row in self._board if row[PID] == pid), NOTHING)
 
     def doing(self, pid: int | None) -> str:
+        """What a worker is, or was at its end, at work on."""
+        if pid not in self.worker_pids():
+            return STARTING
         index = self.reading(pid)
         return "while idle" if index == NOTHING else f"while reading {self._source.name(index)}"
 
@@ -79,6 +89,8 @@ class BatchReader(Dataset[Any], Generic[Content]):
         self, pairs: Sequence[tuple[int, int]]
     ) -> tuple[Content, torch.Tensor, list[Skipped]] | PartialFCError:
         """[(index, position)] * B -> the transform's batch, labels int64 [B], and what was replaced."""
+        if self._failure is not None:
+            return self._failure
         samples, labels = [], torch.empty(len(pairs), dtype=torch.int64)
         skipped: list[Skipped] = []
         for row, (index, position) in enumerate(pairs):

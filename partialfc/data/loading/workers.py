@@ -3,23 +3,24 @@
 import multiprocessing
 import signal
 import time
-import warnings
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
-from torchdata.stateful_dataloader import StatefulDataLoader
+from torch.utils.data import DataLoader
 
 from partialfc.data.loading import batch_reader
 from partialfc.data.loading.bad_records import BadRecords, Skipped
-from partialfc.data.loading.batch_reader import NOTHING, BatchReader, enter_worker
+from partialfc.data.loading.batch_reader import NOTHING, STARTING, BatchReader, enter_worker
 from partialfc.data.loading.loader import BatchLoader, Content
 from partialfc.data.loading.sampler import BatchSampler
 from partialfc.data.loading.transforms import Transform
 from partialfc.data.sources.source import Source
 from partialfc.errors import ConfigError, DataError, PartialFCError
+
+NOTICE = 0.5  # seconds after which a wait for a batch looks whether all workers live
 
 
 class WorkerLoader(BatchLoader[Content]):
@@ -30,8 +31,8 @@ class WorkerLoader(BatchLoader[Content]):
     parts of all ranks together are the same for any world size.
 
     Up to `max_bad_records` records that cannot be decoded are each replaced by the next one that can.
-    `timeout_seconds` bounds the wait for a batch of a worker that hangs or is killed. Raises ConfigError for
-    a bad argument and DataError for an empty source.
+    `timeout_seconds` bounds the wait for a batch of a worker that hangs; one that ends, or is killed, is
+    noticed at once. Raises ConfigError for a bad argument and DataError for an empty source.
     """
 
     def __init__(
@@ -120,16 +121,14 @@ class WorkerLoader(BatchLoader[Content]):
         self._batches = None  # the last reference: torch's iterator joins its workers and threads
 
     def _take(self) -> tuple[Content, torch.Tensor, list[Skipped]] | PartialFCError:
-        failure = self._death()  # a dead worker's batches never come: notice now, not at the timeout
+        failure = self._death()  # a dead worker's batches never come
         if failure is None:
-            began = time.monotonic()
             try:
                 if self._batches is None:
                     self._batches = self._start()
-                taken: tuple[Content, torch.Tensor, list[Skipped]] | PartialFCError = next(self._batches)
-                return taken
+                return self._wait(self._batches)
             except Exception as error:
-                failure = self._explain(error, timed_out=time.monotonic() - began >= self._timeout)
+                failure = self._explain(error)
                 if failure is None:
                     raise
                 error.__traceback__ = None  # torch leaves a cycle through it that keeps its iterator alive
@@ -140,46 +139,57 @@ class WorkerLoader(BatchLoader[Content]):
         self.close()
         raise failure
 
+    def _wait(self, batches: Iterator[Any]) -> tuple[Content, torch.Tensor, list[Skipped]] | PartialFCError:
+        """The next batch; torch's own error after timeout_seconds, or where a worker has ended before."""
+        began, started = time.monotonic(), False
+        while True:
+            try:
+                taken: tuple[Content, torch.Tensor, list[Skipped]] | PartialFCError = next(batches)
+                return taken
+            except RuntimeError as error:
+                if not _is_timeout(error):
+                    raise
+                if not started and self._have_started():  # that may take as long again
+                    began, started = time.monotonic(), True
+                if time.monotonic() - began >= self._timeout or self._death() is not None:
+                    raise
+                error.__traceback__ = None
+
+    def _have_started(self) -> bool:
+        return {process.pid for process in self._processes} <= self._reader.worker_pids()
+
     def _start(self) -> Iterator[Any]:
         self._sampler.load_state_dict(self.state_dict())
         if self._workers:
             self._reader.expect_workers(self._workers)
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="'set_vital' is deprecated"
-            )  # torchdata 0.11 on torch 2.13
-            loader = StatefulDataLoader(
-                self._reader,
-                batch_size=None,  # the sampler yields batches, and the reader reads one at a time
-                sampler=self._sampler,
-                num_workers=self._workers,
-                pin_memory=self._pin_memory,
-                timeout=self._timeout if self._workers else 0,
-                worker_init_fn=enter_worker,
-                multiprocessing_context=_worker_context() if self._workers else None,
-                # A generator of its own: starting the loader must not move torch's global random numbers,
-                # or a resumed run would draw others than one that never stopped.
-                generator=torch.Generator(),
-                snapshot_every_n_steps=None,  # Loader counts what was handed out; that is the whole state
-            )
-        batches: Iterator[Any] = iter(loader)
+        loader: DataLoader[Any] = DataLoader(
+            self._reader,
+            batch_size=None,  # the sampler yields batches, and the reader reads one at a time
+            sampler=self._sampler,
+            num_workers=self._workers,
+            pin_memory=self._pin_memory,
+            timeout=min(NOTICE, self._timeout) if self._workers else 0,
+            worker_init_fn=enter_worker,
+            multiprocessing_context=_worker_context() if self._workers else None,
+            # A generator of its own: starting the loader must not move torch's global random numbers,
+            # or a resumed run would draw others than one that never stopped.
+            generator=torch.Generator(),
+        )
         self._taken = 0
-        pids = self._reader.worker_pids()
-        self._processes = [process for process in multiprocessing.active_children() if process.pid in pids]
+        others = set(multiprocessing.active_children())
+        batches: Iterator[Any] = iter(loader)
+        self._processes = [process for process in multiprocessing.active_children() if process not in others]
         return batches
 
-    def _explain(self, error: Exception, *, timed_out: bool) -> DataError | None:
+    def _explain(self, error: Exception) -> DataError | None:
         """The error to raise when no batch came; None if the workers are not its cause."""
         if self._workers == 0:
             return None
-        if not self._processes:
-            hint = "; a script needs `if __name__ == '__main__':` around its main part" if timed_out else ""
-            return DataError(f"the loader's workers did not start{hint}: {error}")
         # The end of a broken connection is seen before the end of the process at its other side.
-        wait([process.sentinel for process in self._processes], timeout=0 if timed_out else 1)
+        wait([process.sentinel for process in self._processes], timeout=0 if _is_timeout(error) else 1)
         if death := self._death():
             return death
-        if not timed_out:
+        if not _is_timeout(error):
             return None
         states = "; ".join(
             f"pid {process.pid} {self._reader.doing(process.pid)}" for process in self._processes
@@ -190,12 +200,14 @@ class WorkerLoader(BatchLoader[Content]):
         )
 
     def _death(self) -> DataError | None:
-        ends = [
-            f"{_end_of(process)} {self._reader.doing(process.pid)}"
-            for process in self._processes
-            if process.exitcode is not None
-        ]
-        return DataError(f"a loader worker died: {'; '.join(ends)}") if ends else None
+        dead = [process for process in self._processes if process.exitcode is not None]
+        if not dead:
+            return None
+        ends = "; ".join(f"{_end_of(process)} {self._reader.doing(process.pid)}" for process in dead)
+        causes = dict.fromkeys(_CAUSES[process.exitcode] for process in dead if process.exitcode in _CAUSES)
+        if any(self._reader.doing(process.pid) == STARTING for process in dead):
+            causes["a script needs `if __name__ == '__main__':` around its main part"] = None
+        return DataError("; ".join((f"a loader worker died: {ends}", *causes)))
 
 
 def _worker_context() -> Any:
@@ -213,11 +225,23 @@ def _worker_context() -> Any:
     return context
 
 
+# By exit code, what ends a process in this way when nobody sent it the signal by hand.
+_CAUSES = {
+    -signal.SIGKILL: "the kernel does that where memory is short (`dmesg` says so): lower data.workers, or "
+    "raise the job's memory",
+    -signal.SIGBUS: "that is shared memory which is full (`df /dev/shm`), or a data file that became shorter "
+    "while it was read",
+}
+
+
+def _is_timeout(error: Exception) -> bool:
+    """Whether torch waited for a batch as long as it was told to."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out")
+
+
 def _end_of(process: BaseProcess) -> str:
     """How a process ended, for people."""
     code = process.exitcode or 0
     if code >= 0:
         return f"pid {process.pid} exited with code {code}"
-    name = signal.Signals(-code).name
-    memory = " (out of memory?)" if name == "SIGKILL" else ""
-    return f"pid {process.pid} was killed by {name}{memory}"
+    return f"pid {process.pid} was killed by {signal.Signals(-code).name}"

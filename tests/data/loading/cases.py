@@ -62,6 +62,8 @@ class Trouble(Pictures):
                 return self.images[index], self.label
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "bus":
+                os.kill(os.getpid(), signal.SIGBUS)
             case "exit":
                 os._exit(3)
             case "hang":

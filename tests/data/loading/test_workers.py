@@ -59,18 +59,24 @@ def test_batches_that_workers_have_ready_are_counted(pictures):
     [
         (
             "kill",
-            r"a loader worker died: pid \d+ was killed by SIGKILL \(out of memory\?\) while reading pict.*/6",
+            r"a loader worker died: pid \d+ was killed by SIGKILL while reading pictures/6.png; .*`dmesg`",
         ),
         ("exit", r"a loader worker died: pid \d+ exited with code 3 while reading pictures/6.png"),
         (
             "hang",
             r"no batch came within timeout_seconds = 3: .*pid \d+ while reading pictures/6.png.*raise time",
         ),
+        (
+            "bus",
+            r"killed by SIGBUS while reading pictures/6.png; that is shared memory which is full .*/dev/shm",
+        ),
     ],
 )
 def test_a_worker_that_dies_or_hangs_ends_in_an_error_that_names_the_sample(pictures, kind, message):
-    # Each case waits for it; on a busy machine workers need some of it to start.
-    error, _ = read_until_error(Trouble(pictures.images, bad=6, kind=kind), 2, timeout_seconds=3)
+    """Death is noticed without waiting for the time-out, which is longer than pytest would wait."""
+    # Where it hangs the case waits for the time-out; on a busy machine workers need some of it to start.
+    timeout = 3 if kind == "hang" else 10_000
+    error, _ = read_until_error(Trouble(pictures.images, bad=6, kind=kind), 2, timeout_seconds=timeout)
     assert type(error) is DataError
     assert re.search(message, str(error))
 
@@ -102,6 +108,29 @@ def test_workers_leave_ctrl_c_to_the_main_process(pictures):
         assert len(take(loader, 10)) == 10
 
 
+UNGUARDED = """
+from tests.data.loading.cases import Pictures, build, noise
+
+with build(Pictures(noise(5)), workers=1, timeout_seconds=10_000) as loader:
+    next(loader)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_that_runs_again_in_its_workers_is_told_so(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(UNGUARDED)
+    done = subprocess.run(
+        [sys.executable, script],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "exited with code 1 while starting; a script needs `if __name__ == '__main__':`" in done.stderr
+
+
 KILLED = """
 import os, signal
 from tests.data.loading.cases import Pictures, build, noise
@@ -114,6 +143,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_killed_main_process_takes_its_workers_along(tmp_path):
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
