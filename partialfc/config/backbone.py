@@ -13,10 +13,13 @@ class BackboneConfig(Section):
 
     name: str = Field(
         pattern=r"^([\w-]+|[\w.]+:[\w.]+)$",
+        examples=["iresnet50", "module:Class"],
         description="A backbone that partialfc knows, or 'module:callable' for your own.",
     )
     embedding_size: int = Field(512, ge=1, description="Size D of the embedding.")
-    options: dict[str, JsonValue] = Field({}, description="Further keyword arguments of the backbone.")
+    options: dict[str, JsonValue] = Field(
+        {}, description="Further keyword arguments of the backbone.", examples=[{"dropout": 0.4}]
+    )
     compile: bool = Field(False, description="Run the backbone through torch.compile.")
     channels_last: bool = Field(False, description="Keep images and weights in channels-last memory order.")
     weights: ConfigPath | None = Field(

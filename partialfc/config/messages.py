@@ -38,6 +38,15 @@ def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
             rule = "must be true or false"
         case "path_type":
             rule = "must be a path"
+        case "string_type" if location[-1] != "[key]":
+            rule = "must be text"
+        case "string_pattern_mismatch":
+            rule = "must be a name such as " + " or ".join(section.model_fields[path[-1]].examples or ["x"])
+        case "float_type":
+            rule = "must be a number"
+        case "dict_type":
+            (example,) = section.model_fields[path[-1]].examples or [{"name": "value"}]
+            rule = "must be values by name, such as " + _as_yaml(example)
         case "model_type" | "model_attributes_type" | "union_tag_invalid":
             rule = "must be a section of keys and values"
         case "string_type" if location[-1] == "[key]":
@@ -45,6 +54,10 @@ def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
         case _:
             rule = re.sub(r"^\w+ should", "must", error["msg"])
     return path, f"{rule}, got {shown(value)}"
+
+
+def _as_yaml(mapping: dict[str, Any]) -> str:
+    return "{" + ", ".join(f"{key}: {value}" for key, value in mapping.items()) + "}"
 
 
 def _path_and_section(location: tuple[int | str, ...]) -> tuple[tuple[str, ...], type[BaseModel]]:

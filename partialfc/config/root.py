@@ -50,7 +50,8 @@ class Config(Section):
             warmup, length = getattr(self.schedule, f"warmup_{unit}"), getattr(self.train, unit)
             if warmup is not None and length is not None and warmup >= length:
                 raise ValueError(
-                    f"schedule.warmup_{unit}: must be less than train.{unit}, {length}, got {warmup}"
+                    f"schedule.warmup_{unit}: must be less than train.{unit}, {length}, got {warmup}; "
+                    f"for so short a run set it lower, such as schedule.warmup_{unit}={_tenth(length)}"
                 )
         return self
 
@@ -58,3 +59,8 @@ class Config(Section):
     def unsampled(self) -> Literal["dense", "frozen"]:
         """head.unsampled; where it is null, what goes with the optimizer."""
         return self.head.unsampled or ("frozen" if self.optimizer.name == "adamw" else "dense")
+
+
+def _tenth(length: float) -> str:
+    """A tenth of a run's steps (whole) or epochs."""
+    return str(length // 10) if isinstance(length, int) else f"{length / 10:g}"

@@ -21,6 +21,7 @@ class VerificationConfig(Periodic):
     sets: dict[str, ConfigPath] = Field(
         {},
         description="Pair files (.bin), each under the name that it has in logs and metrics.",
+        examples=[{"lfw": "data/lfw.bin"}],
     )
     folds: int = Field(10, ge=2, description="Number of folds in which the threshold is cross-validated.")
     flip: bool = Field(False, description="Add the embedding of the mirrored image to each embedding.")

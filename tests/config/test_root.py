@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
-from partialfc.config import AdamWConfig, ArcFaceConfig, CombinedConfig, Config, SGDConfig
+from partialfc.config import AdamWConfig, ArcFaceConfig, CombinedConfig, Config, SGDConfig, load_config
 from tests.config.cases import FULL, SMALL, failure, load, small
+from tests.paths import ROOT
 
 
 def test_a_small_file_gets_the_defaults(tmp_path: Path) -> None:
@@ -97,7 +98,17 @@ def test_a_warm_up_in_steps_ends_before_the_run() -> None:
 
 def test_a_warm_up_in_epochs_ends_before_the_run() -> None:
     message = r"schedule\.warmup_epochs: must be less than train\.epochs, 3.0, got 3.0"
-    assert re.search(message, failure("schedule.warmup_epochs=3"))
+    text = failure("schedule.warmup_epochs=3")
+    assert re.search(message, text)
+    remedy = text.rpartition("such as ")[2]
+    assert small("schedule.warmup_epochs=3", remedy).schedule.warmup_epochs == 0.3
+    short = ("train.epochs=null", "train.steps=5", "schedule.warmup_epochs=null")
+    assert failure(*short, "schedule.warmup_steps=7").endswith("such as schedule.warmup_steps=0")
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_a_config_that_comes_along_may_run_for_one_epoch(config: Path) -> None:
+    assert load_config(config, ["train.epochs=1", "train.steps=null"]).train.epochs == 1
 
 
 @pytest.mark.parametrize("name", Config.model_fields)
