@@ -9,6 +9,7 @@ import torch
 
 from partialfc.config import Config, DataConfig
 from partialfc.config.plan import planned_setting
+from partialfc.data.loading import dali_package
 from partialfc.data.sources.source import Source
 from partialfc.distributed.torchrun import local_rank
 from partialfc.doctor.check import Check, attempt, failed
@@ -27,7 +28,7 @@ from partialfc.doctor.loading import judge_loading, loading_rate
 from partialfc.doctor.meeting import Meeting
 from partialfc.doctor.pairs import check_pairs
 from partialfc.doctor.resume import check_resume, check_run_folder
-from partialfc.doctor.software import check_compile, versions
+from partialfc.doctor.software import check_compile, judge_dali, versions
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
 from partialfc.training.builders.data import build_loader_from, read_training_source
@@ -79,6 +80,8 @@ def examine_rank(config: Config | None, meeting: Meeting, *, quick: bool) -> Fou
     if device is None:
         return found
     found = _with(found, attempt("backend", lambda: check_backend(device, ranks)))
+    if device.type == "cuda" or (config is not None and config.data.loader == "dali"):
+        found = _with(found, *judge_dali(dali_package.installed(), torch.version.cuda))
     if config is not None:
         return _examine_job(config, found, device, meeting, quick=quick)
     return found if quick else _with(found, attempt("compile", lambda: check_compile(device)))

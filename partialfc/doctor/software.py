@@ -1,20 +1,18 @@
 """Checks of what is installed: the same versions on every rank, and a compiler for the head's kernels."""
 
-import importlib.metadata
 import platform
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 
 from partialfc import __version__
+from partialfc.data.loading import dali_package
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.head.kernels.compiled import trouble
 from partialfc.head.kernels.elementwise import unit_centres
 from partialfc.head.kernels.storage import Stored
-
-OPTIONAL = {"dali": "nvidia-dali-cuda120"}
 
 
 def versions() -> dict[str, str]:
@@ -24,12 +22,27 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "partialfc": __version__,
     }
-    for name, package in OPTIONAL.items():
-        try:
-            found[name] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    if dali := dali_package.installed():
+        found["dali"] = ", ".join(f"{number} ({package})" for package, number in dali.items())
     return found
+
+
+def judge_dali(installed: Collection[str], cuda: str | None) -> list[Check]:
+    """Yellow where DALI is installed for another CUDA than torch's, or twice; nothing without DALI.
+
+    installed: the names of DALI's packages; cuda: what torch is built for, such as "13.0", or None.
+    """
+    right = dali_package.PACKAGES[dali_package.suitable_cuda(cuda)]
+    wrong = [package for package in installed if package != right]
+    if not installed or (cuda is None and len(installed) == 1):
+        return []
+    if not wrong:
+        return [green("dali", f"{right}, and torch is built for CUDA {cuda}")]
+    remedy = f"pip uninstall {' '.join(installed)}, then pip install 'partialfc[{dali_package.extra(cuda)}]'"
+    if len(installed) > 1:
+        says = f"{' and '.join(installed)} are installed, which overwrite each other's files"
+        return [yellow("dali", says, remedy)]
+    return [yellow("dali", f"{wrong[0]} is installed, but torch is built for CUDA {cuda}", remedy)]
 
 
 def judge_versions(by_rank: Mapping[int, Mapping[str, str]]) -> Check:

@@ -63,6 +63,37 @@ def test_linters_are_silent(command: list[str]) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("extras", "cuda", "installed"),
+    [
+        ("", "13.0", "plot,glyphs"),
+        ("dali", "13.0", "plot,glyphs,dali-cuda13"),
+        ("dali", "12.9", "plot,glyphs,dali-cuda12"),
+        ("dali", None, "plot,glyphs,dali-cuda12"),  # a torch for CPUs
+        ("tensorboard,dali", "13.2", "plot,glyphs,tensorboard,dali-cuda13"),
+        ("dali-cuda12", "13.0", "plot,glyphs,dali-cuda12"),
+        ("tensorboard", "13.0", "plot,glyphs,tensorboard"),
+    ],
+)
+def test_the_image_gets_the_dali_of_its_torch(
+    tmp_path: Path, extras: str, cuda: str | None, installed: str
+) -> None:
+    """The lines of the Dockerfile that choose it, with a torch that says it is built for that CUDA."""
+    (step,) = [rest for rest in arguments("RUN") if "EXTRAS" in rest]
+    chosen = [part for part in step.split("&&") if re.match(r"\s*(cuda|extras)=", part)]
+    (brackets,) = re.findall(r'"\$\{wheel\}\[(.*?)\]"', step)
+    (tmp_path / "torch.py").write_text(f"class version:\n    cuda = {cuda!r}\n")
+    script = " && ".join([*chosen, f'echo "{brackets}"']).replace("/opt/venv/bin/python", sys.executable)
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env=ENVIRONMENT | {"EXTRAS": extras, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{installed}\n"
+
+
 def test_user_is_a_number_and_the_one_of_kubernetes() -> None:
     """Kubernetes can tell a number from root, a name it cannot."""
     ((user, group),) = (each.split(":") for each in arguments("USER"))

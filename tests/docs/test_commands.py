@@ -46,7 +46,7 @@ def essential(words: list[str]) -> list[str]:
     if words[0] == "make":
         return words[1:2]
     if words[0] == "pip":
-        return re.findall(r"\[(\w+)\]", " ".join(words))
+        return re.findall(r"\[([\w-]+)\]", " ".join(words))
     if "partialfc" in words[:-1]:
         return [words[words.index("partialfc") + 1]]
     return [Path(word).name for word in words if re.match("(launch|docker|benchmarks)/.+[.]", word)] or words[

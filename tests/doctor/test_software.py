@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from partialfc.doctor import Level
-from partialfc.doctor.software import judge_versions
+from partialfc.doctor.software import judge_dali, judge_versions
 from tests.processes import ENVIRONMENT
 
 
@@ -26,3 +26,27 @@ def test_no_compiler_is_yellow(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "yellow  compile" in result.stdout
     assert "install a C++ compiler" in result.stdout
+
+
+TWELVE, THIRTEEN = "nvidia-dali-cuda120", "nvidia-dali-cuda130"
+
+
+def test_dali_for_another_cuda_is_yellow():
+    (check,) = judge_dali([TWELVE], "13.0")
+    assert check.level == Level.YELLOW
+    assert check.says == f"{TWELVE} is installed, but torch is built for CUDA 13.0"
+    assert check.remedy == f"pip uninstall {TWELVE}, then pip install 'partialfc[dali-cuda13]'"
+    (check,) = judge_dali([THIRTEEN], "12.9")
+    assert "partialfc[dali-cuda12]" in check.remedy
+    for installed, cuda in (([TWELVE], "12.9"), ([THIRTEEN], "13.2")):
+        assert [check.level for check in judge_dali(installed, cuda)] == [Level.GREEN]
+    for installed, cuda in (([], "13.0"), ([TWELVE], None), ([THIRTEEN], None)):
+        assert judge_dali(installed, cuda) == []
+
+
+def test_dali_that_is_installed_twice_is_yellow():
+    for cuda in ("12.9", "13.0", None):
+        (check,) = judge_dali([TWELVE, THIRTEEN], cuda)
+        assert check.level == Level.YELLOW
+        assert "overwrite each other's files" in check.says
+        assert f"pip uninstall {TWELVE} {THIRTEEN}, then" in check.remedy

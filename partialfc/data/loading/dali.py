@@ -18,6 +18,7 @@ from torch.utils.dlpack import from_dlpack
 from partialfc.data.images.augmentation import Augment
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.loading.dali_graph import build_pipeline
+from partialfc.data.loading.dali_package import extra
 from partialfc.data.loading.loader import Batch, BatchLoader, Loader
 from partialfc.data.loading.transforms import EncodedImages, ToEncoded
 from partialfc.data.loading.workers import WorkerLoader
@@ -178,7 +179,7 @@ def _import_dali() -> Any:
         importlib.import_module("nvidia.dali.fn")
     except ImportError as error:
         raise MissingExtraError(
-            "data.loader is dali, but NVIDIA DALI is not installed: pip install 'partialfc[dali]', "
+            f"data.loader is dali, but NVIDIA DALI is not installed: pip install 'partialfc[{extra()}]', "
             "or set data.loader to plain"
         ) from error
     return dali

@@ -14,6 +14,7 @@ import torch
 from partialfc.data.images.augmentation import Augment
 from partialfc.data.images.codec import encode_png
 from partialfc.data.loading.dali import DaliLoader, build_dali_loader
+from partialfc.data.loading.dali_package import extra
 from partialfc.data.loading.loader import Batch, Loader
 from partialfc.data.loading.plain import build_loader
 from partialfc.data.loading.workers import WorkerLoader
@@ -34,7 +35,7 @@ VARIED = Augment(flip=True, shift=0.1, scale=0.1, rotate=15)
 
 needs_dali = pytest.mark.skipif(
     find_spec("nvidia") is None or find_spec("nvidia.dali") is None,
-    reason="NVIDIA DALI is not installed: pip install 'partialfc[dali]'",
+    reason=f"NVIDIA DALI is not installed: pip install 'partialfc[{extra()}]'",
 )
 
 pytestmark = pytest.mark.usefixtures("quick_workers")
