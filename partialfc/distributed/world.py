@@ -134,6 +134,22 @@ class World:
             dist.reduce_scatter_single(kept, rows, group=self.group)
         return kept[: counts[self.rank]]
 
+    def exchange_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """Forward: rows [N, ...] for all samples on every rank -> [W, B, ...]: every rank's for one's own.
+
+        counts [W]: each B; the samples come rank by rank. Backward: none.
+        """
+        own = counts[self.rank]
+        if self.size == 1 or max(counts) == 0:
+            return rows[None]
+        received = rows.new_empty(self.size * own, *rows.shape[1:])
+        larger = max(rows, received, key=len)
+        with self._naming("exchange of rows"), self.traffic.measured("all_to_all", larger):
+            dist.all_to_all_single(
+                received, rows.contiguous(), [own] * self.size, list(counts), group=self.group
+            )
+        return received.view(self.size, own, *rows.shape[1:])
+
     def barrier(self) -> None:
         """Forward: wait until every rank has called this. Backward: none."""
         self.gather_integers([0])

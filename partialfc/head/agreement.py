@@ -95,24 +95,50 @@ def agree_on_batch(
     return Agreed(host, host_weights, valid, table[:, VALID].tolist())
 
 
+def agree_on_query(
+    world: World,
+    embeddings: Tensor,
+    k: int,
+    *,
+    embedding_size: int,
+    num_classes: int,
+    device: torch.device,
+) -> list[int]:
+    """Check this rank's embeddings [B, D] and k, and hear of other ranks' checks -> every rank's B [W].
+
+    Collective. Raises, on every rank together: ValueError where this rank's own argument is wrong,
+    DistributedError where another rank's is, or ranks differ in k or in the embeddings' dtype.
+    """
+    problem = _problem_of_embeddings(embeddings, embedding_size, device)
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= num_classes:
+        problem = ValueError(f"k is {k!r}; it must be a whole number from 1 to num_classes, {num_classes}")
+    mine = [0, 1, 0, 0]
+    if problem is None:
+        mine = [len(embeddings), 0, EMBEDDING_DTYPES.index(embeddings.dtype), k]
+    table = world.gather_integers(mine)
+    if problem is not None:
+        raise problem
+    failed = np.flatnonzero(table[:, 1]).tolist()
+    if failed:
+        raise DistributedError(f"bad input on rank {failed[0]}; its own error says what is wrong")
+    others = np.flatnonzero((table[:, 2:] != table[0, 2:]).any(axis=1)).tolist()
+    if others:
+        raise DistributedError(
+            f"ranks {others} ask otherwise than rank 0: k and the embeddings' dtype must be the same on all"
+        )
+    return [*map(int, table[:, 0])]
+
+
 def _problem(
     embeddings: Tensor, labels: Tensor, weights: Tensor | None, embedding_size: int, device: torch.device
 ) -> ValueError | None:
     """What is wrong with this rank's arguments, the values of labels and weights apart; None: nothing."""
-    tensors = {"embeddings": embeddings, "labels": labels} | ({} if weights is None else {"weights": weights})
-    for name, value in tensors.items():
+    problem = _problem_of_embeddings(embeddings, embedding_size, device)
+    if problem is not None:
+        return problem
+    for name, value in {"labels": labels, **({} if weights is None else {"weights": weights})}.items():
         if not isinstance(value, Tensor):
             return ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor")
-    if embeddings.dtype not in EMBEDDING_DTYPES:
-        return ValueError(
-            f"embeddings.dtype is {embeddings.dtype}; it must be floating-point, one of "
-            f"{EMBEDDING_DTYPES}; pass embeddings.float()"
-        )
-    if embeddings.dim() != 2 or embeddings.shape[1] != embedding_size:
-        return ValueError(
-            f"embeddings.shape is {tuple(embeddings.shape)}; it must be [B, {embedding_size}], "
-            "the head's embedding_size"
-        )
     if labels.dtype not in (torch.int64, torch.int32):
         return ValueError(f"labels.dtype is {labels.dtype}; it must be torch.int64")
     if labels.shape != embeddings.shape[:1]:
@@ -127,6 +153,24 @@ def _problem(
     if weights is not None and weights.requires_grad:
         return ValueError(
             "weights requires a gradient, which the head does not compute: pass weights.detach()"
+        )
+    return None
+
+
+def _problem_of_embeddings(
+    embeddings: Tensor, embedding_size: int, device: torch.device
+) -> ValueError | None:
+    if not isinstance(embeddings, Tensor):
+        return ValueError(f"embeddings is a {type(embeddings).__name__}; it must be a torch.Tensor")
+    if embeddings.dtype not in EMBEDDING_DTYPES:
+        return ValueError(
+            f"embeddings.dtype is {embeddings.dtype}; it must be floating-point, one of "
+            f"{EMBEDDING_DTYPES}; pass embeddings.float()"
+        )
+    if embeddings.dim() != 2 or embeddings.shape[1] != embedding_size:
+        return ValueError(
+            f"embeddings.shape is {tuple(embeddings.shape)}; it must be [B, {embedding_size}], "
+            "the head's embedding_size"
         )
     if embeddings.device != device:
         return ValueError(f"embeddings.device is {embeddings.device}; it must be the head's, {device}")

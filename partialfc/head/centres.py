@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from partialfc.distributed.world import World
 from partialfc.head.gradient import BatchGradient, row_gradients, union_of_rows
 from partialfc.head.initial import normal_rows
+from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.head.kernels.storage import Stored
 from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.optim.sparse import sparse_gradient
 from partialfc.head.rows import Chunk, Rows, index_of
 from partialfc.head.shard import ClassShard
-from partialfc.head.surroundings import world_for_pickled
+from partialfc.head.surroundings import check_surroundings, world_for_pickled
+from partialfc.head.top_k import top_k
 from partialfc.head.whose import KEY, check_note, note
 
 ROWS_TO_LOOK_AT = 4096  # at once, to find what is not finite among them
@@ -108,6 +110,28 @@ class ShardedCentres(nn.Module):
         """Whether local rows [K], ascending, are finite as they are now; None: all. In little memory."""
         chunks = self.rows(rows).chunks(ROWS_TO_LOOK_AT)
         return all(bool(torch.isfinite(chunk.centres()).all()) for chunk in chunks)
+
+    @outside_graphs
+    @torch.no_grad()
+    def top_k(self, embeddings: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k classes whose centres are nearest, among all classes. Every rank calls it together.
+
+        Args:
+            embeddings (Tensor): [B, D] of any norm, as for `forward`; each rank gives its own; B may be 0.
+            k (int): How many, 1 to num_classes, the same on every rank.
+
+        Returns:
+            tuple[Tensor, Tensor]: Their cosines [B, k] in `math_dtype`, largest first, without margin and
+            scale, and their class ids [B, k] int64. Of equal cosines the lower class id comes first.
+
+        Raises:
+            ValueError: for a wrong type, shape, dtype or device, or another k.
+            DistributedError: for another rank's wrong argument, or where ranks differ in k or dtype.
+        """
+        check_surroundings(self, self.world)
+        self.check_whole()
+        with torch.autocast(self.weight.device.type, enabled=False):
+            return top_k(self.world, self.shard, self.rows(None), embeddings, k)
 
     def check_whole(self) -> None:
         """Raises RuntimeError where an optimizer's step ended in the middle."""

@@ -14,7 +14,7 @@ DEGREES = tuple(float(angle) for angle in range(5, 181, 5))
 
 STEP_PHASES = ("data_wait", "backbone", "head_forward", "backward", "optimizer")  # the phases of a step
 PHASES = (*STEP_PHASES, "checkpoint", "verification")
-COLLECTIVES = ("all_gather", "all_reduce", "reduce_scatter", "broadcast")
+COLLECTIVES = ("all_gather", "all_reduce", "reduce_scatter", "all_to_all", "broadcast")
 
 COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
 

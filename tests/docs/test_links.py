@@ -15,7 +15,7 @@ generated = load_generated()
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 FOLDERS = "benchmarks|configs|docker|docs|launch|partialfc|tests"
-NO_KEYS = ("head.weight", "metrics.jsonl", "train.idx", "train.rec")  # which look like keys
+NO_KEYS = ("head.weight", "head.top_k", "metrics.jsonl", "train.idx", "train.rec")  # which look like keys
 SECTIONS = "run|data|backbone|head|optimizer|schedule|train|checkpoint|verification|metrics"
 
 
