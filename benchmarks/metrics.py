@@ -112,7 +112,9 @@ def calls_of_a_step(trainer: Trainer, rows: torch.Tensor) -> None:
                 pass
         metrics._head._forward_done(trainer.head, (rows, rows), {}, rows)
         own = np.array([metrics.own_microseconds] * trainer.world.size)
-        metrics.stepped(trainer.state.step, finite=True, own_microseconds=own, queued=0, bad_records=0)
+        metrics.stepped(
+            trainer.state.step, finite=True, overflowed=False, own_microseconds=own, queued=0, bad_records=0
+        )
 
 
 def median_of(call: Callable[[], object]) -> float:

@@ -94,6 +94,36 @@ class _InfiniteGradient(torch.autograd.Function):
         return gradient * torch.inf
 
 
+class Loud(Normed):
+    """Its gradient passes through float16 enlarged, so that a scale above some hundred overflows there.
+
+    In its training forward pass number `stop_at` the process gets a SIGTERM.
+    """
+
+    def __init__(self, *, stop_at: int = 0, **size: Any) -> None:
+        super().__init__(**size)
+        self.count, self.stop_at = 0, stop_at
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.count += self.training
+        if self.training and self.count == self.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return _EnlargedGradient.apply(super().forward(images))
+
+
+class _EnlargedGradient(torch.autograd.Function):
+    FACTOR = 2.0**10
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        enlarged = (gradient.float() * _EnlargedGradient.FACTOR).half()
+        return (enlarged.float() / _EnlargedGradient.FACTOR).to(gradient.dtype)
+
+
 def rank_here() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 

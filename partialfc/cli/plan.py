@@ -34,7 +34,7 @@ def plan(
         str | None, typer.Option(help="Type of sgd's momentum: float32, float64, bfloat16, int8, none.")
     ] = None,
     gather_dtype: Annotated[
-        str | None, typer.Option(help="Type in which embeddings are exchanged: bfloat16.")
+        str | None, typer.Option(help="Type in which embeddings are exchanged: bfloat16, float16.")
     ] = None,
     optimizer: Annotated[str | None, typer.Option(help="Optimizer of the centres: sgd or adamw.")] = None,
     unsampled: Annotated[

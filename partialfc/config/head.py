@@ -36,7 +36,7 @@ class HeadConfig(Section):
         "compute_dtype is float64, else float32. Centres in bfloat16, and momentum in bfloat16 "
         "or int8, are rounded at random, so that they stay right on average.",
     )
-    gather_dtype: Literal["bfloat16"] | None = Field(
+    gather_dtype: Literal["bfloat16", "float16"] | None = Field(
         None,
         description="Type in which the ranks exchange embeddings; null: the type that the backbone gives.",
     )

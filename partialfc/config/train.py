@@ -30,10 +30,11 @@ class TrainConfig(Section):
         gt=0,
         description="Largest norm of the backbone's gradient, which is clipped to it; null: no clipping.",
     )
-    amp: Literal["auto", "bfloat16"] | None = Field(
+    amp: Literal["auto", "bfloat16", "float16"] | None = Field(
         None,
         description="Type that the backbone is autocast to; auto: bfloat16 where the device has "
-        "instructions for it, else no autocast; null: no autocast.",
+        "instructions for it, else no autocast; null: no autocast. float16 is for GPUs without bfloat16, "
+        "such as V100 and T4; the loss is then scaled, and a step whose gradient overflows is skipped.",
     )
     threads: int | None = Field(
         None, ge=1, description="Torch CPU threads per process; null: torch's own choice."

@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from partialfc.distributed.device import local_device
+from partialfc.distributed.device import has_bfloat16, local_device
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import DistributedError
 from partialfc.plan.units import show_bytes
 
+FLOAT16_CORES = (7, 0)  # the first compute capability whose tensor cores multiply float16
 BUSY = 1.5  # load per core above which measured times cannot be trusted
 
 
@@ -68,6 +69,35 @@ def judge_cpu(cores: int, threads: int, ranks: int, *, load: float, unused_gpu: 
             "wait until they are done, or use a machine that the job has for itself",
         )
     return green("device", says)
+
+
+def check_amp(amp: str | None, device: torch.device) -> Check:
+    """amp: train.amp."""
+    float16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= FLOAT16_CORES
+    return judge_amp(amp, device.type, bfloat16=has_bfloat16(device), float16=float16)
+
+
+def judge_amp(amp: str | None, device: str, *, bfloat16: bool, float16: bool) -> Check:
+    """Does the type that the backbone is autocast to suit a device, "cpu" or "cuda", with these instructions?
+
+    A GPU with float16 alone is a V100, a T4 or the like.
+    """
+    suits = "float16" if float16 and not bfloat16 else "auto"
+    if amp == "bfloat16" and not bfloat16:
+        says = "bfloat16, for which this device has no instructions, so it is slower than float32"
+        return yellow("amp", says, f"set train.amp to {suits}")
+    if amp == "float16" and device == "cpu":
+        says = "float16, which is slow on a CPU"
+        return yellow("amp", says, "set train.amp to auto, which takes bfloat16 where the CPU has it")
+    if amp == "auto" and suits == "float16":
+        says = "none, because auto takes bfloat16 alone, for which this GPU has no instructions"
+        return yellow("amp", says, "set train.amp to float16, which this GPU multiplies fastest")
+    if amp == "float16" and bfloat16:
+        return green("amp", "float16 with a loss scale; bfloat16, which this GPU has too, needs none")
+    chosen = amp if amp != "auto" else "bfloat16" if bfloat16 else "none"
+    faster = "bfloat16" if bfloat16 else "float16" if float16 else None
+    hint = f"; {faster} would be faster here" if amp is None and faster else ""
+    return green("amp", f"{chosen or 'none'}{hint}")
 
 
 def judge_backend(device: str, ranks: int, *, nccl: bool, interface: str | None) -> Check:

@@ -21,7 +21,7 @@ from partialfc.doctor.data import (
     judge_num_classes,
     read_labels,
 )
-from partialfc.doctor.devices import check_backend, check_device, cores, local_ranks
+from partialfc.doctor.devices import check_amp, check_backend, check_device, cores, local_ranks
 from partialfc.doctor.disk import check_room, check_writing, count_checkpoints
 from partialfc.doctor.limits import check_files, check_metrics_port, check_shared_memory
 from partialfc.doctor.loading import judge_loading, loading_rate
@@ -83,6 +83,7 @@ def examine_rank(config: Config | None, meeting: Meeting, *, quick: bool) -> Fou
     if device.type == "cuda" or (config is not None and config.data.loader == "dali"):
         found = _with(found, *judge_dali(dali_package.installed(), torch.version.cuda))
     if config is not None:
+        found = _with(found, attempt("amp", lambda: check_amp(config.train.amp, device)))
         return _examine_job(config, found, device, meeting, quick=quick)
     return found if quick else _with(found, attempt("compile", lambda: check_compile(device)))
 

@@ -60,6 +60,12 @@ _ALL = (
         "Steps undone and skipped on all ranks for a loss or gradient that is not finite.",
         everywhere=True,
     ),
+    Family(
+        COUNTER,
+        "partialfc_overflow_steps_total",
+        "Steps skipped on all ranks because the scaled gradient overflowed float16.",
+        everywhere=True,
+    ),
     Family(COUNTER, "partialfc_bad_records_total", "Records that this rank could not decode and skipped."),
     Family(
         COUNTER,
@@ -127,6 +133,7 @@ _ALL = (
     Family(GAUGE, "partialfc_loss", "Mean loss since the last log line."),
     Family(GAUGE, "partialfc_learning_rate", "Learning rate by group of parameters.", ("group",)),
     Family(GAUGE, "partialfc_gradient_norm", "Mean norm of the backbone's gradient since the last log line."),
+    Family(GAUGE, "partialfc_loss_scale", "What the loss is multiplied by in float16; 1 otherwise."),
     Family(GAUGE, "partialfc_embedding_norm", "Mean norm of the global batch's embeddings."),
     Family(
         GAUGE,

@@ -82,17 +82,19 @@ class RunMetrics:
         step: int,
         *,
         finite: bool,
+        overflowed: bool,
         own_microseconds: npt.NDArray[np.int64],
         queued: int,
         bad_records: int,
     ) -> None:
-        """A step is done; if not finite, it was skipped.
+        """A step is done; if not finite, or if its scaled gradient overflowed, it was skipped.
 
         own_microseconds [W]: of every rank, by rank. queued: batches that the loader has read ahead.
         bad_records: how many records it has skipped since this process began.
         """
         self.registry.add("partialfc_steps_total")
         self.registry.add("partialfc_nonfinite_steps_total", not finite)
+        self.registry.add("partialfc_overflow_steps_total", overflowed)
         self.registry.set("partialfc_step", step)
         self.registry.set("partialfc_last_step_timestamp_seconds", time.time())
         self.registry.set("partialfc_loader_queue_batches", queued)
@@ -104,8 +106,11 @@ class RunMetrics:
             self.registry.set("partialfc_straggler_ratio", float(ratio))
 
     def logged(self, values: Mapping[str, Any], learning_rates: Mapping[str, float]) -> None:
-        """A log line: its loss, gradient_norm and epoch; learning_rates: by group. Reads from the device."""
-        for name in ("loss", "gradient_norm", "epoch"):
+        """A log line: its loss, gradient_norm, epoch and loss_scale; learning_rates: by group.
+
+        Reads from the device.
+        """
+        for name in ("loss", "gradient_norm", "epoch", "loss_scale"):
             self.registry.set(f"partialfc_{name}", values[name])
         for group, rate in learning_rates.items():
             self.registry.set("partialfc_learning_rate", rate, group=group)

@@ -10,12 +10,12 @@ from partialfc.head.partial_fc import WORTH_COMPILING
 from partialfc.head.sampling import sample_size
 from partialfc.head.shard import chunk_range
 
-ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "int8": 1, "none": 0}
+ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "int8": 1, "none": 0}
 CHOICES = {
     "weight_dtype": ("float32", "float64", "bfloat16"),
     "compute_dtype": ("float32", "float64", "bfloat16"),
     "momentum_dtype": ("float32", "float64", "bfloat16", "int8", "none"),
-    "gather_dtype": ("bfloat16",),
+    "gather_dtype": ("bfloat16", "float16"),
     "optimizer": ("sgd", "adamw"),
     "unsampled": ("dense", "frozen"),
     "device": ("cuda", "cpu"),

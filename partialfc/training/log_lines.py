@@ -23,6 +23,8 @@ def measured(state: RunState, *, epoch_samples: int) -> dict[str, Any]:
         "target_angle_degrees": float(angles.mean()),
         "target_angle_histogram": np.histogram(angles, ANGLE_BINS, (0, 180))[0].tolist(),
         "nonfinite_steps": state.nonfinite_steps,
+        "overflow_steps": state.overflow_steps,
+        "loss_scale": state.loss_scale.value,
     }
 
 

@@ -30,6 +30,10 @@ from partialfc.training.run_folder import make_run_dir
 from partialfc.training.saving import RunCheckpoints
 from partialfc.training.stopping import StopSignal
 
+FLOAT16_ADVICE = (
+    "; float16 holds nothing above 65,504: train.amp bfloat16, where the device has it, or null reach further"
+)
+
 
 class Trainer:
     """One run on one rank: built from a config, resumed from a checkpoint where there is one, then trained.
@@ -66,7 +70,9 @@ class Trainer:
         )
         self.clock = self.metrics.clock
         self.nonfinite = NonFiniteSteps(
-            self.state.backbone, self.head, self.world, limit=config.train.max_nonfinite_steps
+            *(self.state.backbone, self.head, self.world),
+            limit=config.train.max_nonfinite_steps,
+            advice=FLOAT16_ADVICE if self.state.loss_scale.enabled else "",
         )
         self.checkpoints = RunCheckpoints(
             config, self.world, self.state, self.metrics, num_classes=self.num_classes
@@ -167,47 +173,65 @@ class Trainer:
                     with self.clock.phase("head_forward"):
                         part = self.head(embedded, labels) / config.accumulation
                 with self.clock.phase("backward"):
-                    part.backward()
+                    self.state.loss_scale.backward(part)
             embeddings.append(embedded.detach())
             loss += part.detach()
         with self.clock.phase("optimizer"):
             return self._update(loss, embeddings)
 
     def _update(self, loss: Tensor, embeddings: list[Tensor]) -> int:
-        """The end of a step: move backbone and centres, or on no rank anything where a rank is not finite.
+        """The end of a step: move backbone and centres, or on no rank anything where one's is not finite.
 
         loss []: this rank's; embeddings: a tensor [B, D] for each micro-batch.
         """
         state, config = self.state, self.config.train
+        state.loss_scale.unscale(state.optimizer, state.head_optimizer)
         limit = math.inf if config.clip_norm is None else config.clip_norm
         norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), limit)
         state.step += 1
         state.samples = self.loader.position
 
         # One small exchange: all ranks take the same decision, in the same step.
-        finite = bool(torch.isfinite(loss + norm))
-        table = self.world.gather_integers([finite, self._stop.number, self.metrics.own_microseconds])
-        finite_everywhere = bool(table[:, 0].all())
+        finite = torch.isfinite(torch.stack([loss, loss + norm])).tolist()
+        table = self.world.gather_integers([*finite, self._stop.number, self.metrics.own_microseconds])
+        finite_loss, finite_everywhere = bool(table[:, 0].all()), bool(table[:, 1].all())
+        # Without a scale there is nothing to lower.
+        overflowed = finite_loss and not finite_everywhere and state.loss_scale.value > 1.0
         self.metrics.stepped(
             state.step,
-            finite=finite_everywhere,
-            own_microseconds=table[:, 2],
+            finite=finite_everywhere or overflowed,
+            overflowed=overflowed,
+            own_microseconds=table[:, 3],
             queued=self.loader.queued,
             bad_records=self.loader.bad_records,
         )
         if finite_everywhere:
             state.optimizer.step()
             state.head_optimizer.step()
+            state.loss_scale.stepped()
             self.nonfinite.finished()
             self.interval.add(loss, norm)
+        elif overflowed:
+            self._skip_overflow()
         else:
             state.nonfinite_steps += 1
             cause = self.nonfinite.undo(state.step, embeddings, loss)
+            state.loss_scale.overflowed() if finite_loss else state.loss_scale.skipped()
             self.progress.say(f"skipped {cause}")
             self.run_log.record("nonfinite", state.step, {"cause": cause, "total": state.nonfinite_steps})
         state.optimizer.zero_grad()
         state.head_optimizer.zero_grad()
-        return int(table[:, 1].max())
+        return int(table[:, 2].max())
+
+    def _skip_overflow(self) -> None:
+        """Undo a step whose gradient was too large for float16 once it was scaled, and lower the scale."""
+        state = self.state
+        state.overflow_steps += 1
+        self.nonfinite.restore()
+        state.loss_scale.overflowed()
+        scale = state.loss_scale.value
+        self.progress.say(f"skipped step {state.step}: the gradient overflowed float16; loss scale {scale:g}")
+        self.run_log.record("overflow", state.step, {"loss_scale": scale, "total": state.overflow_steps})
 
     def _input(self, images: Tensor) -> Tensor:
         """The loader's uint8 images [B, channels, H, W] -> the backbone's input in [-1, 1], on its device."""

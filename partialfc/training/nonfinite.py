@@ -16,14 +16,18 @@ STAGES = ("embedding norm", "centres", "logits", "gradient")
 class NonFiniteSteps:
     """Keeps what a forward pass changes, the running statistics, so that a bad step can be undone.
 
-    A bad step is one whose loss or gradient is not finite. `limit` of them in a row raise NonFiniteError.
+    A bad step is one whose loss or gradient is not finite. `limit` of them in a row raise NonFiniteError;
+    advice: the end of its message.
     """
 
-    def __init__(self, backbone: nn.Module, head: PartialFC, world: World, *, limit: int) -> None:
+    def __init__(
+        self, backbone: nn.Module, head: PartialFC, world: World, *, limit: int, advice: str = ""
+    ) -> None:
         self._backbone = backbone
         self._head = head
         self._world = world
         self._limit = limit
+        self._advice = advice
         self._in_a_row = 0
         self._first = ""
         self._statistics = KeptBuffers([backbone, head.margin])
@@ -38,7 +42,7 @@ class NonFiniteSteps:
 
         embeddings: this rank's, a tensor [B, D] for each micro-batch. Raises NonFiniteError at the limit.
         """
-        self._statistics.restore()
+        self.restore()
         self._in_a_row += 1
         cause = self._explain(step, embeddings, loss)
         if self._in_a_row == 1:
@@ -48,8 +52,13 @@ class NonFiniteSteps:
                 f"{self._in_a_row} steps in a row were not finite, the most that train.max_nonfinite_steps "
                 f"allows. The first was {self._first}. A lower learning rate, a longer warm-up or gradient "
                 "clipping usually helps; an earlier checkpoint may be from before the training diverged"
+                f"{self._advice}"
             )
         return cause
+
+    def restore(self) -> None:
+        """Restore the statistics, after a step that is skipped and was not bad."""
+        self._statistics.restore()
 
     def finished(self) -> None:
         """After each step that is not bad."""

@@ -11,6 +11,7 @@ from partialfc.checkpoint.tensors import Tensors
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.registry import Totals
+from partialfc.training.loss_scale import LossScale
 
 
 @dataclass
@@ -21,11 +22,13 @@ class RunState:
     optimizer: torch.optim.Optimizer
     head: PartialFC
     head_optimizer: RowOptimizer
+    loss_scale: LossScale
     device: torch.device
     step: int = 0  # optimizer steps done, skipped ones included
     samples: int = 0  # position in the global stream of samples
     best: float | None = None  # best verification score so far
     nonfinite_steps: int = 0
+    overflow_steps: int = 0  # skipped while float16's loss scale was found
     totals: list[Totals] = field(default_factory=list)  # every rank's counters, by rank
 
     @property
@@ -63,6 +66,8 @@ class RunState:
             "samples": self.samples,
             "best": self.best,
             "nonfinite_steps": self.nonfinite_steps,
+            "overflow_steps": self.overflow_steps,
+            "loss_scale": self.loss_scale.state(),
             "metrics": self.totals,
             "head_step": self.head.step,
             "head_optimizer": {k: v for k, v in shared.items() if not isinstance(v, Tensor)},
@@ -83,7 +88,10 @@ class RunState:
             torch.cuda.set_rng_state(tensors.private["rng_cuda"], self.device)
         self.step, self.samples, self.best = values["step"], values["samples"], values["best"]
         self.nonfinite_steps = values["nonfinite_steps"]
-        self.totals = values.get("metrics", [])  # checkpoints of version 0.1 have none
+        # Checkpoints of version 0.1 have none of these.
+        self.overflow_steps = values.get("overflow_steps", 0)
+        self.loss_scale.restore(values.get("loss_scale"))
+        self.totals = values.get("metrics", [])
         self.head.step = values["head_step"]
 
     def _restore_optimizer(self, flat: Mapping[str, Tensor]) -> None:

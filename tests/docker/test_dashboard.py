@@ -37,7 +37,11 @@ QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in pa
 PAGE = ROOT / "docker" / "monitor" / "page"
 DEADLINE_SECONDS = 120
 NOT_SHOWN = {"partialfc_epoch", "partialfc_build_info", "partialfc_world_size", "partialfc_checkpoints_total"}
-NOT_SHOWN |= {"partialfc_collective_calls_total", "partialfc_last_step_timestamp_seconds"}
+NOT_SHOWN |= {
+    "partialfc_collective_calls_total",
+    "partialfc_last_step_timestamp_seconds",
+    "partialfc_loss_scale",
+}
 
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="no prometheus: apt-get install prometheus"

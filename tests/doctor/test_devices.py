@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from partialfc.doctor import Level
-from partialfc.doctor.devices import judge_backend, judge_cpu
-from tests.doctor.cases import found, quick
+from partialfc.doctor.devices import judge_amp, judge_backend, judge_cpu
+from tests.doctor.cases import examined, found, quick
+from tests.train_cases import small_config
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -29,3 +30,34 @@ def test_gpus_without_nccl_are_red():
     assert judge_backend("cuda", 2, nccl=False, interface=None).level == Level.RED
     assert judge_backend("cuda", 1, nccl=False, interface=None).level == Level.GREEN
     assert "eth1" in judge_backend("cuda", 2, nccl=True, interface="eth1").says
+
+
+@pytest.mark.parametrize(
+    ("amp", "device", "bfloat16", "float16", "level", "words"),
+    [
+        ("bfloat16", "cuda", True, True, Level.GREEN, "bfloat16"),
+        ("auto", "cuda", True, True, Level.GREEN, "bfloat16"),
+        (None, "cuda", True, True, Level.GREEN, "none; bfloat16 would be faster"),
+        ("float16", "cuda", True, True, Level.GREEN, "bfloat16, which this GPU has too"),
+        ("bfloat16", "cuda", False, True, Level.YELLOW, "set train.amp to float16"),
+        ("auto", "cuda", False, True, Level.YELLOW, "set train.amp to float16"),
+        ("float16", "cuda", False, True, Level.GREEN, "float16"),
+        (None, "cuda", False, True, Level.GREEN, "none; float16 would be faster"),
+        ("bfloat16", "cuda", False, False, Level.YELLOW, "set train.amp to auto"),
+        ("bfloat16", "cpu", False, False, Level.YELLOW, "set train.amp to auto"),
+        ("float16", "cpu", True, False, Level.YELLOW, "set train.amp to auto"),
+        ("auto", "cpu", False, False, Level.GREEN, "none"),
+        (None, "cpu", False, False, Level.GREEN, "none"),
+    ],
+)
+def test_the_autocast_type_that_suits_the_device_is_named(amp, device, bfloat16, float16, level, words):
+    check = judge_amp(amp, device, bfloat16=bfloat16, float16=float16)
+    assert check.level == level
+    assert words in f"{check.says} {check.remedy}"
+
+
+def test_a_job_in_float16_is_examined_whole(folder):
+    report = examined(small_config(folder, "train.amp=float16"))
+    assert report.level == Level.YELLOW
+    assert found(report, "amp").says == "float16, which is slow on a CPU"
+    assert found(report, "step").level == Level.GREEN

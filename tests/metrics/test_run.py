@@ -91,7 +91,9 @@ def own_times(slow: str) -> tuple[dict[tuple[str, ...], float], float]:
                     loss.backward()
                 optimizer.step()
                 own = world.gather_integers([metrics.own_microseconds])[:, 0]
-                metrics.stepped(step, finite=True, own_microseconds=own, queued=0, bad_records=0)
+                metrics.stepped(
+                    step, finite=True, overflowed=False, own_microseconds=own, queued=0, bad_records=0
+                )
     return samples(text_of(metrics.registry)), metrics.own_microseconds
 
 
@@ -102,7 +104,7 @@ def own_times(slow: str) -> tuple[dict[tuple[str, ...], float], float]:
 def test_stragglers_are_measured_by_the_median_rank_of_an_even_number_the_faster(own, ratio):
     head = partialfc.PartialFC(4, 8, margin=partialfc.ArcFace())
     metrics = RunMetrics(run="mine", world=World(None, 0, 1), head=head, device=torch.device("cpu"))
-    metrics.stepped(1, finite=True, own_microseconds=np.array(own), queued=0, bad_records=0)
+    metrics.stepped(1, finite=True, overflowed=False, own_microseconds=np.array(own), queued=0, bad_records=0)
     assert samples(text_of(metrics.registry))["partialfc_straggler_ratio", *RANK] == ratio
 
 

@@ -17,7 +17,10 @@ from tests.plan.cases import FACES
         ({"sample_rate": float("nan")}, "sample_rate is nan"),
         ({"weight_dtype": "int8"}, "weight_dtype is 'int8'; it must be one of float32, float64, bfloat16"),
         ({"optimizer": "adam"}, "optimizer is 'adam'; it must be one of sgd, adamw"),
-        ({"gather_dtype": "float32"}, "gather_dtype is 'float32'; it must be bfloat16, or left out"),
+        (
+            {"gather_dtype": "float32"},
+            "gather_dtype is 'float32'; it must be one of bfloat16, float16, or left",
+        ),
         ({"optimizer": None}, "optimizer is None; it must be one of sgd, adamw$"),
         (
             {"optimizer": "adamw", "momentum_dtype": "int8"},

@@ -16,6 +16,8 @@ from partialfc.errors import CheckpointError
 
 def autocast_dtype(amp: str | None, device: torch.device) -> torch.dtype | None:
     """What the backbone's products run in on `device` under `train.amp`; None: float32."""
+    if amp == "float16":
+        return torch.float16
     wanted = amp == "bfloat16" or (amp == "auto" and has_bfloat16(device))
     return torch.bfloat16 if wanted else None
 

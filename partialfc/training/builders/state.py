@@ -4,9 +4,10 @@ import numpy as np
 import torch
 
 from partialfc.config import Config
-from partialfc.training.builders.backbone import build_backbone_from
+from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
 from partialfc.training.builders.head import build_head
 from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
+from partialfc.training.loss_scale import LossScale
 from partialfc.training.requirements import require_samples_to_normalise
 from partialfc.training.run_state import RunState
 
@@ -28,7 +29,9 @@ def build_state(config: Config, *, num_classes: int, ranks: int, device: torch.d
         seed=config.run.seed,
     ).to(device)
     optimizer = build_backbone_optimizer(config.optimizer, backbone)
-    return RunState(backbone, optimizer, head, build_head_optimizer(config, head), device)
+    float16 = autocast_dtype(config.train.amp, device) == torch.float16
+    loss_scale = LossScale(device, enabled=float16)
+    return RunState(backbone, optimizer, head, build_head_optimizer(config, head), loss_scale, device)
 
 
 def seed_rank(seed: int, rank: int) -> None:
