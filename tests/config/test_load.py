@@ -15,6 +15,7 @@ from partialfc import config as config_module
 from partialfc.config import config_schema, dump_config, load_config, parse_config
 from partialfc.errors import ConfigError
 from tests.config.cases import FULL, SMALL, load, small
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,11 @@ def test_the_schema_accepts_what_loads_and_refuses_what_does_not() -> None:
     assert errors("optimizer={name: adamw, lr: 1, momentum: 0.9}")
     assert errors("head={sample_rate: 0}")
     assert errors("haed={}")
+
+
+@pytest.mark.parametrize("name", ["faces_100k", "faces_10m"])
+def test_the_configs_for_gpus_use_tensor_cores_in_backbone_and_head(name: str) -> None:
+    config = load_config(ROOT / "configs" / f"{name}.yaml")
+    assert (config.train.amp, config.head.compute_dtype) == ("bfloat16", "bfloat16")
+    older = ["train.amp=float16", "head.compute_dtype=float32"]  # as its comment says for V100 and T4
+    assert load_config(ROOT / "configs" / f"{name}.yaml", older).train.amp == "float16"
