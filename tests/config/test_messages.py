@@ -117,7 +117,7 @@ def test_fractions_are_strict(written: str) -> None:
         ("head.margin.beyond_pi", "must be 'hard' or 'easy'"),
         ("optimizer.name", "must be one of sgd, adamw"),
         ("schedule.name", "must be 'polynomial', 'cosine', 'constant' or 'step'"),
-        ("train.amp", "must be 'auto' or 'bfloat16'"),
+        ("train.amp", "must be 'auto', 'bfloat16' or 'float16'"),
         ("train.device", "must be 'auto', 'cpu' or 'cuda'"),
         ("backbone.name", "must be a name such as iresnet50 or module:Class"),
     ],
