@@ -66,7 +66,9 @@ class PartialFC(ShardedCentres):
             halves the memory; updates round at random, up or down with the odds that keep them right on
             average, so the small ones are not lost.
         compute_dtype (torch.dtype): What the matrix products run in: float32 (default), float64 or bfloat16,
-            which uses AMX or tensor cores. All else runs in float64 if this is float64, else in float32.
+            which uses AMX or tensor cores. All else runs in float64 if this is float64, else in float32. A
+            product in bfloat16 sums in float32 and rounds its result to bfloat16, once a chunk; on a GPU the
+            one that the embeddings' gradient comes from stays in float32.
         gather_dtype (torch.dtype | None): What embeddings are exchanged in: None (default) for their own
             dtype, or bfloat16 or float16, which halve the bytes of float32.
         seed (int): At least 0, the same on every rank: the key of the first centres and of every sample of

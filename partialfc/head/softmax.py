@@ -146,8 +146,14 @@ def cosines(centres: Tensor, unit_t: Tensor, *, out: Tensor | None = None) -> Te
 
 
 def add_pull(total: Tensor, weighted: Tensor, centres: Tensor) -> None:
-    """total [N, D] += weighted [k, N]^T @ centres [k, D], summed in total's dtype."""
+    """total [N, D] += weighted [k, N]^T @ centres [k, D]; chunks are added up in total's dtype.
+
+    A product in bfloat16 sums in float32 inside. CPUs' GEMMs write their inputs' dtype alone, so there each
+    chunk's result is rounded to bfloat16 once before it is added.
+    """
     if total.dtype == weighted.dtype:
         total.addmm_(weighted.T, centres)
+    elif total.is_cuda:
+        total += torch.mm(weighted.T, centres, out_dtype=total.dtype)
     else:
         total += weighted.T @ centres

@@ -79,17 +79,26 @@ def to_bfloat16(rows: Tensor, noise: Tensor) -> Tensor:
     A float32 has 16 bits more than a bfloat16, so noise in units of its last place spans one place of the
     bfloat16 that the sum is then rounded to.
     """
-    if rows.device.type == "cpu":
-        # The compiler does not vectorise a view of floats as integers, but it does vectorise these sums and
-        # products, and on a CPU fuses none of them. The first two find the distance to the next float32.
-        above = rows * (1.0 + 2.0**-23)
-        last_place = above - above * (1.0 - 2.0**-24)
-        # Around `far` the float32 numbers are as far apart as bfloat16 numbers are around the row's value.
-        far = last_place * (1.5 * 2.0**39)
-        moved = (rows + (noise | 1).to(torch.float32) * last_place + far) - far
-        return torch.where(rows.abs() < LARGEST_ROUNDED, moved, rows).to(torch.bfloat16)
-    moved = ((rows.view(torch.int32) + (noise + 0x8000)) & -0x10000).view(torch.float32)
+    moved = moved_by_sums(rows, noise) if rows.device.type == "cpu" else moved_by_bits(rows, noise)
     return torch.where(rows.abs() < LARGEST_ROUNDED, moved, rows).to(torch.bfloat16)
+
+
+def moved_by_sums(rows: Tensor, noise: Tensor) -> Tensor:
+    """float32 [k, D] moved to a neighbour in bfloat16; for a CPU.
+
+    The compiler does not vectorise a view of floats as integers, but it does vectorise these sums and
+    products, and on a CPU fuses none of them. The first two find the distance to the next float32.
+    """
+    above = rows * (1.0 + 2.0**-23)
+    last_place = above - above * (1.0 - 2.0**-24)
+    # Around `far` the float32 numbers are as far apart as bfloat16 numbers are around the row's value.
+    far = last_place * (1.5 * 2.0**39)
+    return (rows + (noise | 1).to(torch.float32) * last_place + far) - far
+
+
+def moved_by_bits(rows: Tensor, noise: Tensor) -> Tensor:
+    """float32 [k, D] moved to a neighbour in bfloat16; for a GPU, whose compiler may fuse the sums above."""
+    return ((rows.view(torch.int32) + (noise + 0x8000)) & -0x10000).view(torch.float32)
 
 
 def to_int8(rows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -52,6 +52,22 @@ def test_rounding_is_to_a_neighbour_and_right_on_average(dtype):
     assert abs(error.mean()) < 5 * 0.5 / (keys * rows.numel()) ** 0.5
 
 
+@pytest.mark.parametrize("move", [storage.moved_by_sums, storage.moved_by_bits])
+def test_both_ways_to_bfloat16_reach_a_neighbour_and_are_right_on_average(move):
+    """The one for CPUs and the one for GPUs, both run here."""
+    rows = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
+    rows[0, :4] = torch.tensor([1e30, -1e30, 1e-30, 0.0])
+    keys = 2000
+    values = torch.stack([move(rows, noise(8, 64, key)) for key in range(keys)])
+    assert torch.equal(values, values.bfloat16().float())
+    step = grid(torch.bfloat16, rows.double()).clamp_min(1e-300)
+    assert ((values.double() - rows).abs() <= 1.001 * step).all()
+    error = (values.double().mean(0) - rows) / step
+    assert error.abs().max() < 5 * 0.5 / keys**0.5
+    assert abs(error.mean()) < 5 * 0.5 / (keys * rows.numel()) ** 0.5
+    assert torch.equal(move(values[0], noise(8, 64, 1)), values[0])  # what bfloat16 can hold stays
+
+
 def test_many_small_updates_add_up_in_bfloat16():
     """1 + 10,000 · 1e-4 is 2; rounding to nearest would stay at 1, whose neighbour lies 0.0078 off."""
     values = stored_as(torch.bfloat16, torch.ones(64, 32))
