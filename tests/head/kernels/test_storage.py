@@ -209,8 +209,8 @@ def test_the_momentum_dtype_is_checked():
     head = partialfc.PartialFC(8, 10, margin=partialfc.ArcFace())
     with pytest.raises(ValueError, match=r"momentum_dtype is torch.int16; it must be one of"):
         partialfc.RowSGD(head, lr=0.1, momentum_dtype=torch.int16)
-    with pytest.raises(ValueError, match=r"gather_dtype is torch.float16; it must be one of None, torch"):
-        partialfc.PartialFC(8, 10, margin=partialfc.ArcFace(), gather_dtype=torch.float16)
+    with pytest.raises(ValueError, match=r"gather_dtype is torch.float32; it must be one of None, torch"):
+        partialfc.PartialFC(8, 10, margin=partialfc.ArcFace(), gather_dtype=torch.float32)
 
 
 def test_the_state_of_eight_bits_is_saved_and_loaded():
