@@ -15,16 +15,38 @@ def test_pack_and_pairs_see_the_same_images(tmp_path: Path) -> None:
 
     refused = call("data", "pack", folder, tmp_path / "out", "--class-depth", 2)
     assert refused.returncode == 1
-    assert "1 of 12 images cannot be used:\n  x/a/0.png: the file is empty, 0 bytes\n" in refused.stderr
+    assert (
+        f"1 of 12 images cannot be used:\n  {folder}/x/a/0.png: the file is empty, 0 bytes\n"
+        in refused.stderr
+    )
     assert "--max-bad 1" in refused.stderr
     pairs = call("data", "pairs", folder, tmp_path / "pairs.bin", "--pairs", 24, "--class-depth", 2)
     assert pairs.returncode == 1
-    assert "  x/a/0.png: the file is empty, 0 bytes\n" in pairs.stderr
+    assert f"  {folder}/x/a/0.png: the file is empty, 0 bytes\n" in pairs.stderr
 
     packed = call("data", "pack", folder, tmp_path / "out", "--class-depth", 2, "--max-bad", 1)
     assert packed.returncode == 0, packed.stderr
     assert packed.stdout.endswith("train.rec: 11 images of 4 classes, 1 left out\n")
-    assert "left out: x/a/0.png: the file is empty" in packed.stderr
+    assert f"left out: {folder}/x/a/0.png: the file is empty" in packed.stderr
     assert packed.stderr.count("skipped 2 files and folders that are no images: 1 x ._*, 1 x .ipynb_") == 1
     drawn = call("data", "pairs", tmp_path / "out/train.rec", tmp_path / "pairs.bin", "--pairs", 20)
     assert drawn.returncode == 0, drawn.stderr
+
+
+def test_pack_relabels_and_replaces_as_asked(tmp_path: Path) -> None:
+    """From a .rec whose labels have gaps; pairs are drawn from such a one as it is."""
+    folder = put(tmp_path / "in", *(f"{name}/{n}.png" for name in "abc" for n in range(3)))
+    (folder / "b/0.png").rename(folder / "c/9.png")
+    for n in (1, 2):
+        (folder / f"b/{n}.png").unlink()
+    packed = call("data", "pack", folder, tmp_path / "out")
+    assert packed.stdout.endswith("train.rec: 7 images of 3 classes\n")
+    drawn = call("data", "pairs", tmp_path / "out/train.rec", tmp_path / "pairs.bin", "--pairs", 10)
+    assert drawn.returncode == 0, drawn.stderr
+    again = call("data", "pack", tmp_path / "out/train.rec", tmp_path / "out", "--relabel")
+    assert again.returncode == 1
+    assert "out/train.rec: exists already" in again.stderr
+    assert "--overwrite" in again.stderr
+    replaced = call("data", "pack", tmp_path / "out/train.rec", tmp_path / "out", "--relabel", "--overwrite")
+    assert replaced.stdout.endswith("train.rec: 7 images of 2 classes\n")
+    assert (tmp_path / "out/classes.txt").read_text() == "a\nc\n"

@@ -9,7 +9,7 @@ from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, MaxPixels
 
 
 def pack(
-    folder: Annotated[Path, typer.Argument(help="Image folder: FOLDER/class/image.jpg.")],
+    source: Annotated[Path, typer.Argument(help="Image folder, FOLDER/class/image.jpg, or a .rec file.")],
     out: Annotated[Path, typer.Argument(help="Folder to write train.rec, .idx and classes.txt into.")],
     class_depth: ClassDepth = 1,
     max_bad: Annotated[
@@ -17,10 +17,24 @@ def pack(
         typer.Option(min=0, help="How many images that cannot be decoded are left out; more are an error."),
     ] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
+    relabel: Annotated[
+        bool, typer.Option("--relabel", help="Leave out classes without images, so that ids have no gaps.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what an earlier call wrote into OUT.")
+    ] = False,
 ) -> None:
-    """Pack an image folder into RecordIO, in InsightFace's layout, without encoding the images again."""
-    from partialfc.data.sources.pack import pack_folder
+    """Pack images into RecordIO, in InsightFace's layout, without encoding them again."""
+    from partialfc.data.sources.pack import pack_source
 
-    packed = pack_folder(folder, out, class_depth=class_depth, max_bad=max_bad, max_pixels=max_pixels)
+    packed = pack_source(
+        source,
+        out,
+        class_depth=class_depth,
+        relabel=relabel,
+        overwrite=overwrite,
+        max_bad=max_bad,
+        max_pixels=max_pixels,
+    )
     left_out = f", {packed.left_out:,} left out" if packed.left_out else ""
     print(f"{packed.path}: {packed.images:,} images of {packed.classes:,} classes{left_out}")

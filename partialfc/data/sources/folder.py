@@ -58,15 +58,18 @@ class FolderSource:
 
     def read(self, index: int) -> tuple[bytes, int]:
         """The encoded image and its class id."""
-        label = self.class_id(index)
-        path = self.path / self.classes[label] / self._names[index]
+        label, path = self.class_id(index), self._path(index)
         try:
             return path.read_bytes(), label
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
     def name(self, index: int) -> str:
-        return f"{self.classes[self.class_id(index)]}/{self._names[index]}"
+        """For messages: the image's path."""
+        return str(self._path(index))
+
+    def _path(self, index: int) -> Path:
+        return self.path / self.classes[self.class_id(index)] / self._names[index]
 
     def class_id(self, index: int) -> int:
         """The class of an image, without reading it."""

@@ -10,6 +10,7 @@ Labels are float32, exact up to 2**24. From there on `write_source` also puts th
 
 import contextlib
 import logging
+from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -81,12 +82,12 @@ class RecordSource:
         except RecordError as error:
             raise self._named(error, index) from error
         if not image:
-            raise RecordError(f"{self._place(index)}: holds no image")
-        return bytes(image), class_id(header, self._place(index))
+            raise RecordError(f"{self.name(index)}: holds no image")
+        return bytes(image), class_id(header, self.name(index))
 
     def class_id(self, index: int) -> int:
         """The class id of an image, which is not read; LabelError where the label is none."""
-        return class_id(self.header(index), self._place(index))
+        return class_id(self.header(index), self.name(index))
 
     def header(self, index: int) -> Header:
         """What the record says of its image, which is not read."""
@@ -96,13 +97,11 @@ class RecordSource:
             raise self._named(error, index) from error
 
     def name(self, index: int) -> str:
-        return f"{self.path.name} record {self._key(index)}"
-
-    def _place(self, index: int) -> str:
+        """For messages: the file and the record's key."""
         return f"{self.path} record {self._key(index)}"
 
     def _named(self, error: RecordError, index: int) -> RecordError:
-        return error if str(self.path) in str(error) else RecordError(f"{self._place(index)}: {error}")
+        return error if str(self.path) in str(error) else RecordError(f"{self.name(index)}: {error}")
 
     def _key(self, index: int) -> int:
         if not 0 <= index < len(self):
@@ -125,18 +124,33 @@ class RecordSource:
 
 
 def write_source(
-    path: str | Path, samples: Iterable[tuple[bytes, int]], *, num_classes: int, image_size: tuple[int, int]
+    path: str | Path,
+    samples: Iterable[tuple[bytes, int]],
+    *,
+    num_classes: int | None,
+    image_size: tuple[int, int],
 ) -> int:
     """Write `path` (.rec), its .idx and `property` in InsightFace's layout; returns the number of images.
 
     `samples` are (encoded image, class id) in ascending order of id, taken one by one; ids may be missing.
+    `num_classes` None: one past the largest id.
     `image_size` is (height, width), for `property` only. Everything is written beside and renamed at the end.
     `property` belongs to all .rec files of its folder: DataError where another one has another num_classes.
     """
     path = Path(path)
-    if num_classes < 1 or min(image_size) < 1:
+    if (num_classes is not None and num_classes < 1) or min(image_size) < 1:
         raise ValueError(f"num_classes {num_classes} and image_size {image_size}: must be at least 1")
     listing = path.with_name("property")
+    if num_classes is not None:
+        _require_own_property(listing, path, num_classes)
+    with replacing(listing) as beside, RecordWriter(path) as writer:
+        count, found = _write_records(writer, samples, num_classes)
+        _require_own_property(listing, path, found)
+        beside.write_text(f"{found},{image_size[0]},{image_size[1]}\n")
+    return count
+
+
+def _require_own_property(listing: Path, path: Path, num_classes: int) -> None:
     others = [other.name for other in path.parent.glob("*.rec") if other.name != path.name]
     if others and read_property(listing) not in (None, num_classes):
         raise DataError(
@@ -144,40 +158,38 @@ def write_source(
             "write to a folder of its own"
         )
 
-    with replacing(listing) as beside, RecordWriter(path) as writer:
-        count = _write_records(writer, samples, num_classes)
-        beside.write_text(f"{num_classes},{image_size[0]},{image_size[1]}\n")
-    return count
 
-
-def _write_records(writer: RecordWriter, samples: Iterable[tuple[bytes, int]], num_classes: int) -> int:
-    """Record 0, the images, the class records; returns the number of images."""
-    ends = np.ones(num_classes + 1, np.int64)  # at c + 1: one past the last image of class c
+def _write_records(
+    writer: RecordWriter, samples: Iterable[tuple[bytes, int]], num_classes: int | None
+) -> tuple[int, int]:
+    """Record 0, the images, the class records; returns the number of images, and of classes."""
+    starts = array("q")  # by class: its first image, or that of the next class that has one
     count, last = 0, 0
     header = writer.write(0, pack(Header(2, (0, 0)), b""))
     for image, label in samples:
-        if not 0 <= label < num_classes:
+        if label < 0 or (num_classes is not None and label >= num_classes):
+            limit = "" if num_classes is None else f"{num_classes - 1}"
             raise LabelError(
-                f"label {label} at sample {count}: num_classes is {num_classes}, "
-                f"so labels must be 0..{num_classes - 1}"
+                f"label {label} at sample {count}: num_classes is {num_classes}, so labels must be 0..{limit}"
             )
         if label < last:
             raise ValueError(f"label {label} at sample {count} follows {last}: labels must ascend")
         if not image:
             raise DataError(f"sample {count} with label {label}: the image is empty")
+        starts.extend([count + 1] * (label + 1 - len(starts)))
         count, last = count + 1, label
-        ends[label + 1] = count + 1
         writer.write(count, pack(Header(0, (label,), count, label if label >= EXACT else 0), image))
     if count == 0:
         raise DataError(f"{writer.path}: there are no samples to write")
 
-    np.maximum.accumulate(ends, out=ends)  # a class without images starts and ends where the one before ended
+    classes = last + 1 if num_classes is None else num_classes
     first = count + 1
-    for label in range(num_classes):
-        span = float(ends[label]), float(ends[label + 1])
+    starts.extend([first] * (classes + 1 - len(starts)))
+    for label in range(classes):
+        span = float(starts[label]), float(starts[label + 1])
         writer.write(first + label, pack(Header(2, span, first + label), b""))
-    writer.overwrite(header, pack(Header(2, (first, first + num_classes)), b""))
-    return count
+    writer.overwrite(header, pack(Header(2, (first, first + classes)), b""))
+    return count, classes
 
 
 def read_property(path: Path) -> int | None:

@@ -9,6 +9,15 @@ from partialfc.data.sources.recordio import Header
 from partialfc.errors import LabelError
 
 ONE_LABEL = "give each record its class id as the label (a folder of class folders: partialfc data pack)"
+RELABEL = "partialfc data pack SOURCE OUT --relabel"
+
+
+def out_of_range(label: int, name: str, num_classes: int) -> str:
+    """What is wrong with a class id that is too large, and what to do."""
+    return (
+        f"label {label} at {name}: num_classes is {num_classes}, so labels must be 0..{num_classes - 1}; "
+        f"make room for it (data.num_classes), or close gaps between ids ({RELABEL})"
+    )
 
 
 def class_id(header: Header, name: str) -> int:

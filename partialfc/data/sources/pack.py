@@ -1,4 +1,4 @@
-"""Packing an image folder into RecordIO, so that millions of images are read from one file."""
+"""Packing labelled images into RecordIO, so that millions of them are read from one file."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,15 @@ from pathlib import Path
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.sources.checked_images import CheckedImages
 from partialfc.data.sources.folder import FolderSource
-from partialfc.data.sources.insightface import write_source
+from partialfc.data.sources.in_class_order import InClassOrder, renumbered
+from partialfc.data.sources.insightface import RecordSource, write_source
+from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError
 from partialfc.files import replacing
 
 log = logging.getLogger(__name__)
+
+CLASS_NAMES = "classes.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,43 +30,74 @@ class Packed:
     left_out: int = 0  # images that do not decode
 
 
-def pack_folder(
-    folder: str | Path,
+def pack_source(
+    path: str | Path,
     out_dir: str | Path,
     *,
     classes: Sequence[str] | None = None,
     class_depth: int = 1,
+    relabel: bool = False,
+    overwrite: bool = False,
     max_bad: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> Packed:
-    """`folder/class/image` -> `train.rec`, `train.idx`, `property`, `classes.txt` (names by id) in `out_dir`.
+    """A folder of class folders, or a `.rec` -> `train.rec`, `.idx`, `property`, `classes.txt` in `out_dir`.
 
     The encoded bytes stay as they are; each image is decoded once to check it. Up to `max_bad` that do not
     decode, or claim more than `max_pixels`, are left out with a warning each; where there are more, nothing
     is written, and an ImageError names all. `classes` (which keeps the ids of an earlier run) and
     `class_depth` are FolderSource's.
+
+    `relabel` leaves out classes without images and gives the others ids without gaps, in the same order.
+    `classes.txt` has the class names by id; those of a `.rec` are in a `classes.txt` beside it, else its ids.
+    DataError where `out_dir` has a `train.rec`, unless `overwrite`.
     """
-    source = FolderSource(folder, classes, class_depth=class_depth)
-    split = next((name for name in source.classes if "\n" in name), None)
+    target = Path(out_dir) / "train.rec"
+    if target.exists() and not overwrite:
+        raise DataError(f"{target}: exists already; name another folder, or replace it with --overwrite")
+    source, names = _opened(path, classes, class_depth)
+    split = next((name for name in names if "\n" in name), None)
     if split is not None:
-        raise DataError(f"{Path(folder) / split!r}: a class name with a line break does not fit classes.txt")
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    path = out_dir / "train.rec"
+        raise DataError(f"{Path(path) / split!r}: a class name with a line break does not fit {CLASS_NAMES}")
+    target.parent.mkdir(parents=True, exist_ok=True)
     checked = CheckedImages(source, max_bad=max_bad, max_pixels=max_pixels)
     samples = iter(checked)
     first = next(samples, None)
     if first is None:
-        raise DataError(f"{folder}: none of its {len(source)} images can be used, such as {checked.bad[0]}")
+        raise DataError(f"{path}: none of its {len(source)} images can be used, such as {checked.bad[0]}")
     size = first[2]
-    images = write_source(
-        path, _counted(chain([first], samples), size), num_classes=source.num_classes, image_size=size
-    )
+    samples = chain([first], samples)
+    ids = list[int]()
+    if relabel:
+        samples = renumbered(samples, ids)
+    num_classes = None if relabel else source.num_classes
+    images = write_source(target, _counted(samples, size), num_classes=num_classes, image_size=size)
+    names = [names[old] for old in ids] if relabel else names
     # A folder name that is not UTF-8 is written as the bytes that it is on the disk.
-    text = "".join(f"{name}\n" for name in source.classes)
-    with replacing(out_dir / "classes.txt") as beside:
+    text = "".join(f"{name}\n" for name in names)
+    with replacing(target.with_name(CLASS_NAMES)) as beside:
         beside.write_text(text, encoding="utf-8", errors="surrogateescape")
-    return Packed(path, images, source.num_classes, len(checked.bad))
+    return Packed(target, images, len(names), len(checked.bad))
+
+
+def _opened(
+    path: str | Path, classes: Sequence[str] | None, class_depth: int
+) -> tuple[FolderSource | InClassOrder, Sequence[str]]:
+    """The images in ascending order of class id, and a name for each id."""
+    source = open_source(path, classes=classes, class_depth=class_depth)
+    if isinstance(source, FolderSource):
+        return source, source.classes
+    assert isinstance(source, RecordSource)
+    ordered = InClassOrder(source)
+    names = _names_beside(source.path)
+    return ordered, names if len(names) == ordered.num_classes else list(map(str, range(ordered.num_classes)))
+
+
+def _names_beside(path: Path) -> list[str]:
+    listing = path.with_name(CLASS_NAMES)
+    if not listing.exists():
+        return []
+    return listing.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
 
 
 def _counted(

@@ -22,7 +22,7 @@ class Source(Protocol):
         ...
 
     def name(self, index: int) -> str:
-        """For messages: "train.rec record 17" or "cats/3.jpg"."""
+        """For messages: "packed/train.rec record 17" or "images/cats/3.jpg"."""
         ...
 
 

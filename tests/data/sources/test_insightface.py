@@ -37,7 +37,7 @@ def test_mxnets_file_reads_as_the_readme_says() -> None:
     source = open_source(FIXTURE / "train.rec")
     assert isinstance(source, RecordSource)
     assert (len(source), source.num_classes) == (128, 16)
-    assert source.name(0) == "train.rec record 1"
+    assert source.name(0) == f"{FIXTURE}/train.rec record 1"
     for index in range(128):
         image, label = source.read(index)
         assert label == index // 8
@@ -90,7 +90,7 @@ def test_a_file_without_record_0_header_is_images_only(tmp_path: Path) -> None:
     source = RecordSource(plain(tmp_path / "a.rec", 2, 0, 1))
     assert (len(source), source.num_classes) == (3, 3)
     assert [source.read(index)[1] for index in range(3)] == [2, 0, 1]
-    assert source.name(0) == "a.rec record 0"
+    assert source.name(0) == f"{tmp_path}/a.rec record 0"
 
 
 @pytest.mark.parametrize("label", [0.5, float("nan"), float("inf")])

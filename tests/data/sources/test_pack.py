@@ -9,8 +9,9 @@ from PIL import Image
 from partialfc.data.images.codec import decode, encode_jpeg
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.pack import Packed, pack_folder
+from partialfc.data.sources.pack import Packed, pack_source
 from partialfc.data.sources.record_reader import RecordReader
+from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.errors import DataError, ImageError
 from tests.data.sources.cases import png, put
 
@@ -20,7 +21,7 @@ def test_packing_keeps_bytes_ids_and_names(tmp_path: Path) -> None:
     (folder / "eel").mkdir()
     (folder / "dog/2.jpg").write_bytes(encode_jpeg(np.zeros((8, 8, 1), np.uint8)))
     out = tmp_path / "deep" / "out"
-    assert pack_folder(folder, out) == Packed(out / "train.rec", images=4, classes=3)
+    assert pack_source(folder, out) == Packed(out / "train.rec", images=4, classes=3)
     assert (out / "classes.txt").read_text() == "cat\ndog\neel\n"
     assert (out / "property").read_text() == "3,8,8\n"
     packed, source = RecordSource(out / "train.rec"), FolderSource(folder)
@@ -36,7 +37,7 @@ def test_packing_keeps_bytes_ids_and_names(tmp_path: Path) -> None:
 
 def test_packing_with_known_classes_keeps_their_ids(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", "dog/1.png", "cat/1.png")
-    pack_folder(folder, tmp_path / "out", classes=["dog", "ant", "cat"])
+    pack_source(folder, tmp_path / "out", classes=["dog", "ant", "cat"])
     source = RecordSource(tmp_path / "out" / "train.rec")
     assert [source.read(index)[1] for index in range(2)] == [0, 2]
     assert (tmp_path / "out" / "classes.txt").read_text() == "dog\nant\ncat\n"
@@ -59,7 +60,7 @@ def spoilt(tmp_path: Path) -> Path:
 
 def test_packing_names_all_bad_images_at_once_and_leaves_no_records(spoilt: Path, tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
-        pack_folder(spoilt, tmp_path / "out", max_bad=2)
+        pack_source(spoilt, tmp_path / "out", max_bad=2)
     head, *bad, remedy = str(caught.value).splitlines()
     assert head == "3 of 6 images cannot be used:"
     for line, start in zip(
@@ -73,7 +74,7 @@ def test_packing_names_all_bad_images_at_once_and_leaves_no_records(spoilt: Path
 def test_packing_leaves_bad_images_out_as_asked(
     spoilt: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    packed = pack_folder(spoilt, tmp_path / "out", max_bad=3)
+    packed = pack_source(spoilt, tmp_path / "out", max_bad=3)
     assert (packed.images, packed.classes, packed.left_out) == (3, 3, 3)
     source = RecordSource(packed.path)
     folder = FolderSource(spoilt)
@@ -85,16 +86,18 @@ def test_packing_leaves_bad_images_out_as_asked(
 def test_packing_only_bad_images_says_so(tmp_path: Path) -> None:
     put(tmp_path / "in", "cat/1.png")
     (tmp_path / "in/cat/1.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"none of its 1 images can be used, such as cat/1\.png: no JPEG"):
-        pack_folder(tmp_path / "in", tmp_path / "out", max_bad=1)
+    with pytest.raises(
+        DataError, match=r"none of its 1 images can be used, such as .*/in/cat/1\.png: no JPEG"
+    ):
+        pack_source(tmp_path / "in", tmp_path / "out", max_bad=1)
 
 
 def test_packing_has_a_bound_on_pixels_and_a_depth_of_classes(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", "a/cat/1.png", "b/cat/1.png")
-    pack_folder(folder, tmp_path / "out", class_depth=2)
+    pack_source(folder, tmp_path / "out", class_depth=2)
     assert (tmp_path / "out/classes.txt").read_text() == "a/cat\nb/cat\n"
     with pytest.raises(ImageError, match=r"2 of 2 .*\n.*8 x 8 pixels by its header: images may have 63"):
-        pack_folder(folder, tmp_path / "out", max_pixels=63)
+        pack_source(folder, tmp_path / "small", max_pixels=63)
 
 
 def test_formats_besides_jpeg_and_png_are_packed_as_they_are(tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_formats_besides_jpeg_and_png_are_packed_as_they_are(tmp_path: Path) -> 
     image = Image.fromarray(np.full((8, 8), 40, np.uint8))
     for suffix in ("bmp", "webp", "pgm"):
         image.save(folder / "cat" / f"1.{suffix}")
-    pack_folder(folder, tmp_path / "out")
+    pack_source(folder, tmp_path / "out")
     source = RecordSource(tmp_path / "out/train.rec")
     for index, suffix in enumerate(("bmp", "pgm", "webp")):
         assert source.read(index)[0] == (folder / f"cat/1.{suffix}").read_bytes()
@@ -113,12 +116,76 @@ def test_formats_besides_jpeg_and_png_are_packed_as_they_are(tmp_path: Path) -> 
 def test_packing_counts_other_sizes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = put(tmp_path / "in", "cat/1.png", "cat/2.png")
     (folder / "cat/3.png").write_bytes(png(0, size=9))
-    pack_folder(folder, tmp_path / "out")
+    pack_source(folder, tmp_path / "out")
     assert "1 of 3 images are not 8x8" in caplog.text
 
 
 def test_a_class_name_that_breaks_the_list_is_refused(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", "two\nlines/1.png")
     with pytest.raises(DataError, match="line break"):
-        pack_folder(folder, tmp_path / "out")
+        pack_source(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_packed_already_is_replaced_only_if_asked_for(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", "cat/1.png")
+    pack_source(folder, tmp_path / "out")
+    put(folder, "cat/2.png")
+    with pytest.raises(DataError, match=r"out/train\.rec: exists already; .* --overwrite"):
+        pack_source(folder, tmp_path / "out")
+    assert len(RecordSource(tmp_path / "out/train.rec")) == 1
+    assert pack_source(folder, tmp_path / "out", overwrite=True).images == 2
+    assert len(RecordSource(tmp_path / "out/train.rec")) == 2
+
+
+def gaps(path: Path, *labels: int) -> Path:
+    """As im2rec writes a shuffled list: images only, in no order of their labels."""
+    with RecordWriter(path) as writer:
+        for key, label in enumerate(labels):
+            writer.write(key, pack(Header(0, (label,), key), png(10 * label + key)))
+    return path
+
+
+def content(path: Path) -> list[tuple[bytes, int]]:
+    source = RecordSource(path)
+    return [source.read(index) for index in range(len(source))]
+
+
+def test_a_rec_is_packed_in_the_order_of_its_classes(tmp_path: Path) -> None:
+    packed = pack_source(gaps(tmp_path / "a.rec", 9, 0, 5, 0), tmp_path / "out")
+    assert (packed.images, packed.classes) == (4, 10)
+    assert content(packed.path) == [(png(1), 0), (png(3), 0), (png(52), 5), (png(90), 9)]
+    assert (tmp_path / "out/classes.txt").read_text() == "".join(f"{label}\n" for label in range(10))
+
+
+def test_relabelling_a_rec_closes_gaps_and_keeps_old_ids_as_names(tmp_path: Path) -> None:
+    packed = pack_source(gaps(tmp_path / "a.rec", 9, 0, 5, 0), tmp_path / "out", relabel=True)
+    assert (packed.images, packed.classes) == (4, 3)
+    assert content(packed.path) == [(png(1), 0), (png(3), 0), (png(52), 1), (png(90), 2)]
+    assert (tmp_path / "out/classes.txt").read_text() == "0\n5\n9\n"
+    assert (tmp_path / "out/property").read_text() == "3,8,8\n"
+    assert RecordSource(packed.path).num_classes == 3
+
+
+def test_relabelling_keeps_class_names_and_leaves_out_classes_without_good_images(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", "ant/1.png", "bee/1.png", "cat/1.png", "dog/1.png")
+    (folder / "bee/1.png").write_bytes(b"")
+    (folder / "ant/1.png").unlink()
+    first = pack_source(folder, tmp_path / "one", max_bad=1)
+    assert (first.images, first.classes) == (2, 4)
+    direct = pack_source(folder, tmp_path / "two", max_bad=1, relabel=True)
+    again = pack_source(first.path, tmp_path / "three", relabel=True)
+    for packed in (direct, again):
+        assert (packed.images, packed.classes) == (2, 2)
+        assert content(packed.path) == [(png(2), 0), (png(3), 1)]
+        assert packed.path.with_name("classes.txt").read_text() == "cat\ndog\n"
+
+
+def test_a_damaged_record_is_left_out_as_asked(tmp_path: Path) -> None:
+    path = gaps(tmp_path / "a.rec", 1, 0, 1)
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    (tmp_path / "property").write_text("2,8,8\n")
+    with pytest.raises(DataError, match=r"record 0 at byte 0: starts with"):
+        pack_source(path, tmp_path / "out")
