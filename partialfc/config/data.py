@@ -73,7 +73,8 @@ class DataConfig(Section):
     num_classes: int | None = Field(
         None,
         ge=1,
-        description="Number of classes C, at least as many as the data has; null: exactly as many.",
+        description="Number of classes C, at least as many as the data has, and more than the largest label; "
+        "null: as many as the data says.",
     )
     image_size: int = Field(112, ge=1, description="Height and width of the backbone's input, in pixels.")
     max_pixels: int = Field(

@@ -1,6 +1,7 @@
 """Checks of the training data: whether it opens and decodes, its labels, how many images classes have."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from partialfc.errors import (
 )
 
 SAMPLE = 256
+NO_CLASS_IDS = "pack the images anew with one class id each, a whole number from 0 on (partialfc data pack)"
 
 
 def check_source(
@@ -42,6 +44,8 @@ def check_source(
         return red("data", str(error), f"delete {index}; {path.name} is then scanned instead"), None
     except RecordError as error:
         return red("data", str(error), "copy the .rec again from where it came, with its .idx"), None
+    except LabelError as error:
+        return red("data", str(error), NO_CLASS_IDS), None
     except (PartialFCError, OSError) as error:
         return red("data", str(error), _opening_remedy(path, class_depth)), None
     says = f"{path}: {len(source):,} images of {source.num_classes:,} classes"
@@ -56,6 +60,8 @@ def _opening_remedy(path: Path, class_depth: int) -> str:
         )
     if path.exists() and class_depth != 1:
         return "leave data.class_depth out"
+    if path.suffix == ".rec" and path.exists():
+        return f"correct {path.with_name('property')}, or delete it to have the classes counted"
     return "set data.train to a .rec file or a folder of class folders that this machine can read"
 
 
@@ -80,21 +86,29 @@ def judge_folder(source: FolderSource, says: str) -> Check:
     return green("data", says)
 
 
-def judge_num_classes(asked: int | None, found: int) -> Check:
-    """asked: data.num_classes; found: the number of classes in the data."""
-    if asked is not None and asked < found:
-        return red(
-            "num_classes",
-            f"data.num_classes is {asked:,}, but the data has {found:,} classes",
-            f"leave it out, or set it to {found} or more",
-        )
-    if asked is not None and asked > found:
+def judge_num_classes(asked: int | None, found: int, *, least: int, path: Path) -> Check:
+    """asked: data.num_classes; found: how many classes the data says it has; least: how many labels need."""
+    name = "num_classes"
+    has = f"the data has {found:,} classes"
+    if least > found:
+        has = f"the data says {found:,} classes, and has a label {least - 1:,}"
+    needed = max(found, least)
+    if asked is None and found == needed:
+        return green(name, f"{found:,}, as the data says")
+    if asked is None:
+        return red(name, has, _room(least, path))
+    if asked < needed:
+        remedy = f"leave it out, or set it to {found} or more" if found == needed else _room(least, path)
+        return red(name, f"data.num_classes is {asked:,}, but {has}", remedy)
+    if asked > needed:
         return yellow(
-            "num_classes",
-            f"data.num_classes is {asked:,}, the data has {found:,}: the others are centres without images",
-            "leave data.num_classes out, unless those classes are to come",
+            name,
+            f"data.num_classes is {asked:,}, {has}: the others are centres without images",
+            "leave data.num_classes out, unless those classes are to come"
+            if found == needed
+            else f"set data.num_classes to {needed}, unless those classes are to come",
         )
-    return green("num_classes", f"{found:,}, as the data says")
+    return green(name, f"{asked:,}; {has}")
 
 
 def check_records(source: Source, *, channels: int, max_pixels: int, allowed: int, seconds: float) -> Check:
@@ -179,22 +193,34 @@ def _label(source: RecordSource, index: int) -> float:
     return float(header.id2) if header.label[0] >= EXACT else header.label[0]
 
 
-def judge_labels(found: Labels, source: Source, *, num_classes: int) -> Check:
+def judge_labels(found: Labels, source: Source, *, num_classes: int, path: Path) -> Check:
     """Labels must be whole numbers in 0..num_classes-1."""
     labels = found.labels
     bad = np.flatnonzero(~_valid(labels, num_classes))
     if len(bad):
-        return red(
-            "labels",
-            f"{len(bad):,} of {len(labels):,} are not in 0..{num_classes - 1}, the first "
-            f"{labels[bad[0]]:g} in {source.name(int(bad[0]))}",
-            "raise data.num_classes where it is set, else num_classes in `property` beside the .rec, "
-            "or write the data again (partialfc data pack)",
-        )
+        says = f"{len(bad):,} of {len(labels):,} are not in 0..{num_classes - 1}, the first "
+        says += f"{labels[bad[0]]:g} in {source.name(int(bad[0]))}"
+        return red("labels", says, _labels_remedy(labels[bad], path))
     return green("labels", f"{_seen(found)} in 0..{num_classes - 1}")
 
 
-def judge_class_sizes(found: Labels, *, num_classes: int) -> Check:
+def _labels_remedy(bad: npt.NDArray[np.float64], path: Path) -> str:
+    """bad: labels that are not in the range, NaN where a record cannot be read."""
+    read = bad[~np.isnan(bad)]
+    if not len(read):
+        return "see records: those could not be read"
+    if not _valid(read, sys.maxsize).all():
+        return NO_CLASS_IDS
+    return _room(int(read.max()) + 1, path)
+
+
+def _room(least: int, path: Path) -> str:
+    """How labels get room, where `least` classes are needed."""
+    pack = f"partialfc data pack {path} OUT --relabel"
+    return f"set data.num_classes to {least} or more, or give the classes ids without gaps: {pack}"
+
+
+def judge_class_sizes(found: Labels, *, num_classes: int, path: Path) -> Check:
     """How many samples the classes have; a class of one image teaches nothing."""
     labels = found.labels[_valid(found.labels, num_classes)].astype(np.int64)
     if not len(labels):
@@ -209,10 +235,14 @@ def judge_class_sizes(found: Labels, *, num_classes: int) -> Check:
         f"{single:,} classes have 1, {missing:,} none"
     )
     if (single + missing) * 10 > num_classes:
-        return yellow(
-            "class sizes", says, "leave such classes out: they cost as much as others and teach little"
-        )
+        return yellow("class sizes", says, _sizes_remedy(single, missing, path))
     return green("class sizes", says)
+
+
+def _sizes_remedy(single: int, missing: int, path: Path) -> str:
+    if missing > single:
+        return f"leave out classes without images: partialfc data pack {path} OUT --relabel"
+    return "leave such classes out: they cost as much as others and teach little"
 
 
 def _valid(labels: npt.NDArray[np.float64], num_classes: int) -> npt.NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from partialfc.config import Config, DataConfig
 from partialfc.config.plan import planned_setting
 from partialfc.data.loading import dali_package
+from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Source
 from partialfc.distributed.torchrun import local_rank
 from partialfc.doctor.check import Check, attempt, failed
@@ -179,9 +181,10 @@ def _data(config: Config, source: Source | None) -> Iterator[Check]:
     section, verification = config.data, config.verification
     if source is not None:
         asked = section.num_classes
-        yield judge_num_classes(asked, source.num_classes)
+        least = source.least_classes if isinstance(source, RecordSource) else 0
+        yield judge_num_classes(asked, source.num_classes, least=least, path=section.train)
         yield attempt("records", lambda: _records(source, section))
-        yield from _labels(source, asked or source.num_classes)
+        yield from _labels(source, asked or source.num_classes, section.train)
     yield attempt(
         "verification",
         lambda: check_pairs(
@@ -211,14 +214,14 @@ def _run(config: Config, classes: int | None) -> Iterator[Check]:
         yield attempt("resume", lambda: check_resume(config.run.dir, how, classes=classes, config=now))
 
 
-def _labels(source: Source, classes: int) -> Iterator[Check]:
+def _labels(source: Source, classes: int, path: Path) -> Iterator[Check]:
     try:
         labels = read_labels(source, seconds=SECONDS)
     except Exception as error:
         yield failed("labels", error)
         return
-    yield attempt("labels", lambda: judge_labels(labels, source, num_classes=classes))
-    yield attempt("class sizes", lambda: judge_class_sizes(labels, num_classes=source.num_classes))
+    yield attempt("labels", lambda: judge_labels(labels, source, num_classes=classes, path=path))
+    yield attempt("class sizes", lambda: judge_class_sizes(labels, num_classes=classes, path=path))
 
 
 def _loading(
@@ -228,6 +231,7 @@ def _loading(
         config.data,
         source,
         device,
+        num_classes=config.data.num_classes or source.num_classes,
         batch_size=config.train.batch_size,
         seed=config.run.seed,
         rank=meeting.rank,

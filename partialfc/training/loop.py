@@ -83,6 +83,7 @@ class Trainer:
             config.data,
             self.source,
             device,
+            num_classes=self.num_classes,
             batch_size=config.train.batch_size,
             seed=config.run.seed,
             rank=self.world.rank,

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from torch import nn
 
-from partialfc.errors import ConfigError
+from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.labels import out_of_range
+from partialfc.errors import ConfigError, LabelError
 
 
 def require_sample_each(batch_size: int, ranks: int) -> None:
@@ -33,6 +35,12 @@ def require_classes_of_data(asked: int, found: int, path: Path) -> None:
             f"data.num_classes is {asked}, but {path} has {found} classes; "
             "leave it out, or make it at least that"
         )
+
+
+def require_room_for_labels(num_classes: int, source: RecordSource) -> None:
+    """The largest label that is known at opening must be below the number of classes."""
+    if num_classes < source.least_classes:
+        raise LabelError(out_of_range(source.least_classes - 1, str(source.path), num_classes))
 
 
 def require_steps_for_warmup(warmup: int, total: int) -> None:

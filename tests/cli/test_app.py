@@ -61,7 +61,7 @@ def test_help_does_not_wait_for_what_only_a_command_needs():
         (["train", "{config}", "head.sample_rat=0.1"], "did you mean head.sample_rate"),
         (
             ["train", "{config}", "data.train=nowhere.rec"],
-            "ConfigError: data.train is nowhere.rec; it must be",
+            "ConfigError: data.train is nowhere.rec, which does not exist; it must be",
         ),
         (["train", "{config}", "backbone.name=iresnet51"], "unknown backbone 'iresnet51'; known:"),
         (["evaluate", "{folder}", "--pairs", "{config}"], "PairsError"),

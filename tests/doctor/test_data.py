@@ -1,19 +1,22 @@
 """The training data: missing, damaged, with labels out of range, with lonely classes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from partialfc.data.images.codec import encode_png
 from partialfc.data.sources.insightface import write_source
-from partialfc.data.sources.pack import pack_folder
+from partialfc.data.sources.pack import pack_source
+from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.data.sources.source import open_source
 from partialfc.doctor import Level
 from partialfc.doctor.data import Labels, judge_class_sizes, read_labels
 from partialfc.errors import ImageError
 from partialfc.training.builders.data import build_loader_from, read_training_source
 from tests import train_cases
-from tests.data.sources.cases import put
+from tests.data.sources.cases import png, put
 from tests.doctor.cases import found, quick
 
 
@@ -34,10 +37,69 @@ def test_too_few_classes_are_red_and_too_many_yellow(folder):
 
 def test_labels_out_of_range_are_red_and_the_first_is_named(folder):
     (folder / "property").write_text("15,8,8\n")
-    check = found(quick(folder), "labels")
+    report = quick(folder)
+    check = found(report, "labels")
     assert check.level == Level.RED
     assert "30 of 120" in check.says
-    assert "15 in train.rec record 91" in check.says
+    assert f"15 in {folder}/train.rec record 91" in check.says
+    assert check.remedy == found(report, "num_classes").remedy
+    assert "data.num_classes to 20 or more, or" in check.remedy
+    assert f"partialfc data pack {folder}/train.rec OUT --relabel" in check.remedy
+    assert_green(quick(folder, "data.num_classes=20"))
+    packed = pack_source(folder / "train.rec", folder / "out", relabel=True)
+    assert_green(quick(folder, f"data.train={packed.path}"))
+
+
+def assert_green(report):
+    for name in ("data", "num_classes", "labels", "class sizes", "records"):
+        assert found(report, name).level == Level.GREEN, name
+
+
+def test_labels_with_gaps_are_told_once_and_every_remedy_works(folder):
+    """Only every fifth class has images; property says no more than that there are so many."""
+    image = png(1)
+    labels = [label for label in range(0, 20, 5) for _ in range(6)]
+    write_source(folder / "train.rec", [(image, n) for n in labels], num_classes=None, image_size=(8, 8))
+    (folder / "property").write_text("4,8,8\n")
+    report = quick(folder)
+    assert found(report, "num_classes").level == Level.RED
+    assert "says 4 classes, and has a label 15" in found(report, "num_classes").says
+    assert found(report, "labels").level == Level.RED
+    assert found(report, "labels").remedy == found(report, "num_classes").remedy
+    roomy = quick(folder, "data.num_classes=16")
+    assert found(roomy, "num_classes").level == found(roomy, "labels").level == Level.GREEN
+    sizes = found(roomy, "class sizes")
+    assert sizes.level == Level.YELLOW
+    assert sizes.remedy == (
+        f"leave out classes without images: partialfc data pack {folder}/train.rec OUT --relabel"
+    )
+    trains(folder, "data.num_classes=16")
+    packed = pack_source(folder / "train.rec", folder / "out", relabel=True)
+    assert_green(quick(folder, f"data.train={packed.path}"))
+    few = quick(folder, "data.num_classes=10")
+    assert "data.num_classes to 16 or more" in found(few, "num_classes").remedy
+
+
+def test_labels_that_are_no_class_ids_are_red_with_a_remedy(folder):
+    for vectors in ([(4, 5, 1, 0.1, 0.1, 0.2, 0.2), (4, 5, 0, 0.3, 0.1, 0.4, 0.2)], [(0.5,), (1.0,)]):
+        with RecordWriter(folder / "train.rec") as writer:
+            for key, label in enumerate(vectors):
+                writer.write(key, pack(Header(len(label), label, key), png(1)))
+        check = found(quick(folder), "data")
+        assert check.level == Level.RED
+        assert "one class id each, a whole number from 0 on" in check.remedy
+
+
+def test_a_bad_property_is_red_and_green_once_it_is_corrected_or_deleted(folder):
+    for text in ("20", "", "20,8"):
+        (folder / "property").write_text(text)
+        check = found(quick(folder), "data")
+        assert check.level == Level.RED
+        assert check.remedy == f"correct {folder}/property, or delete it to have the classes counted"
+    (folder / "property").write_text("20,8,8\n120\n")
+    assert_green(quick(folder))
+    (folder / "property").unlink()
+    assert_green(quick(folder))
 
 
 def test_damaged_images_are_red(folder):
@@ -69,16 +131,20 @@ def test_class_sizes_are_counted_and_lonely_classes_yellow(tmp_path):
     seen = read_labels(open_source(tmp_path / "train.rec"), seconds=5)
     assert seen.complete
     assert seen.labels.tolist() == labels
-    check = judge_class_sizes(seen, num_classes=6)
+    check = judge_class_sizes(seen, num_classes=6, path=Path("x"))
     assert check.level == Level.YELLOW
     assert "1 to 3 a class, median 1.5; 2 classes have 1, 2 none" in check.says
 
 
 def test_classes_are_counted_among_valid_labels_only():
-    none = judge_class_sizes(Labels(np.array([np.nan, 0.5, 9.0]), complete=True), num_classes=6)
+    none = judge_class_sizes(
+        Labels(np.array([np.nan, 0.5, 9.0]), complete=True), num_classes=6, path=Path("x")
+    )
     assert none.level == Level.YELLOW
     assert "none has a valid label" in none.says
-    some = judge_class_sizes(Labels(np.array([-1.0, 0.0, 0.0, 1.0, 1.0, 2.0, np.inf]), True), num_classes=2)
+    some = judge_class_sizes(
+        Labels(np.array([-1.0, 0.0, 0.0, 1.0, 1.0, 2.0, np.inf]), True), num_classes=2, path=Path("x")
+    )
     assert "2 to 2 a class" in some.says
     assert some.says.endswith("0 none")
 
@@ -105,7 +171,14 @@ def trains(folder, *overrides):
     """Whether the training that the doctor examined reads all its batches."""
     config = train_cases.small_config(folder, "train.steps=6", *overrides)
     source = read_training_source(config.data, config.run.dir)
-    options = {"batch_size": 6, "seed": 0, "rank": 0, "world_size": 1, "position": 0}
+    options = {
+        "num_classes": config.data.num_classes or source.num_classes,
+        "batch_size": 6,
+        "seed": 0,
+        "rank": 0,
+        "world_size": 1,
+        "position": 0,
+    }
     with build_loader_from(config.data, source, torch.device("cpu"), **options) as loader:
         for _ in range(6):
             next(loader)
@@ -167,7 +240,7 @@ def test_bad_images_are_red_until_as_many_may_be_skipped_and_green_without_them(
     cat.joinpath("2.png").write_bytes(cat.joinpath("3.png").read_bytes()[:-9])
     check = found(quick(tmp_path, data), "records")
     assert check.level == Level.RED
-    assert check.says.startswith("3 of 12 sampled cannot be read: cat/")
+    assert check.says.startswith(f"3 of 12 sampled cannot be read: {cat}/")
     assert "(3 in all), or set data.max_bad_records to that many" in check.remedy
     with pytest.raises(ImageError):
         trains(tmp_path, data)
@@ -175,7 +248,7 @@ def test_bad_images_are_red_until_as_many_may_be_skipped_and_green_without_them(
     assert allowed.level == Level.YELLOW
     trains(tmp_path, data, "data.max_bad_records=3")
     assert "partialfc data pack --max-bad" in allowed.remedy
-    packed = pack_folder(tmp_path / "images", tmp_path / "packed", max_bad=3)
+    packed = pack_source(tmp_path / "images", tmp_path / "packed", max_bad=3)
     assert found(quick(tmp_path, f"data.train={packed.path}"), "records").level == Level.GREEN
     trains(tmp_path, f"data.train={packed.path}")
 

@@ -1,11 +1,14 @@
 """What the data and the ranks cannot do is refused before training."""
 
+import numpy as np
 import pytest
 import torch
 
 import partialfc
+from partialfc.data.images.codec import encode_png
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
+from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.data.sources.source import open_source
 from partialfc.training.loop import Trainer
 from tests.train_cases import small_config
@@ -56,3 +59,63 @@ def test_a_batch_of_one_cannot_be_normalised(folder):
 def test_more_ranks_than_samples_are_refused(rank_outcomes, folder):
     for outcome in rank_outcomes(run, 3, small_config(folder, train={"batch_size": 2})):
         assert "train.batch_size is 2, but there are 3 ranks" in str(outcome)
+
+
+@pytest.fixture
+def gaps(folder):
+    """The images of classes 0, 5 and 9 with a class record each and no property, as InsightFace's builder."""
+    image = encode_png(np.zeros((8, 8, 3), np.uint8))
+    keys = range(1, 13)
+    with RecordWriter(folder / "train.rec") as writer:
+        writer.write(0, pack(Header(2, (13, 16)), b""))
+        for key in keys:
+            writer.write(key, pack(Header(0, ((0, 5, 9)[(key - 1) // 4],), key), image))
+        for number in range(3):
+            writer.write(13 + number, pack(Header(2, (1 + 4 * number, 5 + 4 * number)), b""))
+    (folder / "property").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("listed", [None, 3, 10])
+@pytest.mark.parametrize("asked", [10, 12])
+def test_num_classes_makes_room_for_labels_with_gaps(gaps, listed, asked):
+    if listed:
+        (gaps / "property").write_text(f"{listed},8,8\n")
+    config = small_config(gaps, train={"steps": 4}, data={"num_classes": asked})
+    trainer = Trainer(config, torch.device("cpu"))
+    assert trainer.num_classes == asked
+    with trainer.running():
+        assert trainer.run()
+
+
+def test_labels_beyond_the_number_of_classes_are_refused_before_training(gaps):
+    """Without a property their number follows from the last label; with one that says less it cannot."""
+    assert Trainer(small_config(gaps), torch.device("cpu")).num_classes == 10
+    (gaps / "property").write_text("3,8,8\n")
+    remedy = r"so labels must be 0\.\.{}; make room for it \(data\.num_classes\), or close gaps .*--relabel"
+    for asked, room in ((None, 3), (9, 9)):
+        message = f"label 9 at .*train.rec: num_classes is {room}, {remedy.format(room - 1)}"
+        with pytest.raises(partialfc.LabelError, match=message):
+            Trainer(small_config(gaps, data={"num_classes": asked}), torch.device("cpu"))
+
+
+def test_a_label_that_is_seen_only_when_it_is_read_names_the_remedy(folder):
+    """Class records vouch for the order of labels; here the largest is not the last."""
+    image = encode_png(np.zeros((8, 8, 3), np.uint8))
+    with RecordWriter(folder / "train.rec") as writer:
+        writer.write(0, pack(Header(2, (7, 9)), b""))
+        for key, label in enumerate((0, 0, 4, 4, 1, 1), start=1):
+            writer.write(key, pack(Header(0, (label,), key), image))
+        for number in range(2):
+            writer.write(7 + number, pack(Header(2, (1 + 3 * number, 4 + 3 * number)), b""))
+    (folder / "property").unlink()
+    config = small_config(folder, train={"batch_size": 6})
+    trainer = Trainer(config, torch.device("cpu"))
+    with pytest.raises(partialfc.LabelError, match=r"label 4 at .* num_classes is 2, .*--relabel"):
+        next(trainer.loader)
+
+
+def test_a_verification_set_that_cannot_be_read_is_named_by_its_key(folder):
+    sets = {"sets": {"mine": str(folder / "nope.bin")}}
+    with pytest.raises(partialfc.PairsError, match=r"^verification\.sets\.mine: .*nope\.bin: cannot be read"):
+        Trainer(small_config(folder, verification=sets), torch.device("cpu"))

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from partialfc.data.loading.bad_records import Skipped, one_too_many
 from partialfc.data.loading.transforms import Transform
+from partialfc.data.sources.labels import out_of_range
 from partialfc.data.sources.source import Source
 from partialfc.errors import DataError, ImageError, LabelError, PartialFCError, RecordError
 
@@ -35,11 +36,19 @@ class BatchReader(Dataset[Any], Generic[Content]):
     Errors are returned, not raised, so that they cross the process boundary with their type and message.
     """
 
-    def __init__(self, source: Source, transform: Transform[Any, Content], *, max_bad_records: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        transform: Transform[Any, Content],
+        *,
+        max_bad_records: int,
+        num_classes: int | None,
+    ) -> None:
         self._source = source
         self._transform = transform
         self._max_bad = max_bad_records
         self._failure: DataError | None = None  # of a worker that cannot open its source
+        self._num_classes = source.num_classes if num_classes is None else num_classes
         self._board = torch.empty((0, 4), dtype=torch.int64)
         self._row: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(4, np.int64)
 
@@ -127,12 +136,8 @@ class BatchReader(Dataset[Any], Generic[Content]):
 
     def _read(self, index: int) -> tuple[bytes, int]:
         data, label = self._source.read(index)
-        num_classes = self._source.num_classes
-        if not 0 <= label < num_classes:
-            raise LabelError(
-                f"label {label} at {self._source.name(index)}: num_classes is {num_classes}, "
-                f"so labels must be 0..{num_classes - 1}"
-            )
+        if not 0 <= label < self._num_classes:
+            raise LabelError(out_of_range(label, self._source.name(index), self._num_classes))
         return data, label
 
     def _named(self, error: Exception, index: int) -> PartialFCError:

@@ -44,6 +44,7 @@ def build_dali_loader(
     workers: int = 0,
     max_bad_records: int = 0,
     timeout_seconds: float = 60.0,
+    num_classes: int | None = None,
 ) -> Loader:
     """As partialfc.data.loading.plain.build_loader, with images on `device`, a CUDA device or the CPU.
 
@@ -65,6 +66,7 @@ def build_dali_loader(
         pin_memory=False,
         max_bad_records=max_bad_records,
         timeout_seconds=timeout_seconds,
+        num_classes=num_classes,
     )
     pipeline = partial(
         build_pipeline,

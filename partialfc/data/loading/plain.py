@@ -24,6 +24,7 @@ def build_loader(
     pin_memory: bool = False,
     max_bad_records: int = 0,
     timeout_seconds: float = 60.0,
+    num_classes: int | None = None,
 ) -> Loader:
     """This rank's part of each global batch of `source`, from stream position `position` on.
 
@@ -43,4 +44,5 @@ def build_loader(
         pin_memory=pin_memory,
         max_bad_records=max_bad_records,
         timeout_seconds=timeout_seconds,
+        num_classes=num_classes,
     )

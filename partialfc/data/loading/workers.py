@@ -30,9 +30,10 @@ class WorkerLoader(BatchLoader[Content]):
     until `close()` or the end of a `with` block. The batches are the same for any number of workers; the
     parts of all ranks together are the same for any world size.
 
-    Up to `max_bad_records` records that cannot be decoded are each replaced by the next one that can.
-    `timeout_seconds` bounds the wait for a batch of a worker that hangs; one that ends, or is killed, is
-    noticed at once. Raises ConfigError for a bad argument and DataError for an empty source.
+    Labels must be below `num_classes`; None: what the source says. Up to `max_bad_records` records that
+    cannot be decoded are each replaced by the next one that can. `timeout_seconds` bounds the wait for a
+    batch of a worker that hangs; one that ends, or is killed, is noticed at once. Raises ConfigError for a
+    bad argument and DataError for an empty source.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class WorkerLoader(BatchLoader[Content]):
         pin_memory: bool,
         max_bad_records: int,
         timeout_seconds: float,
+        num_classes: int | None = None,
     ) -> None:
         super().__init__(position)
         if len(source) == 0:
@@ -65,7 +67,9 @@ class WorkerLoader(BatchLoader[Content]):
         ):
             if not holds:
                 raise ConfigError(f"{name} is {value}: it must be {rule}")
-        self._reader = BatchReader(source, transform, max_bad_records=max_bad_records)
+        self._reader = BatchReader(
+            source, transform, max_bad_records=max_bad_records, num_classes=num_classes
+        )
         self._sampler = BatchSampler(
             len(source),
             global_batch=global_batch,

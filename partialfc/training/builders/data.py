@@ -13,11 +13,12 @@ from partialfc.data.loading.dali import build_dali_loader
 from partialfc.data.loading.loader import Loader
 from partialfc.data.loading.plain import build_loader
 from partialfc.data.sources.folder import FolderSource
+from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Source, open_source
 from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
 from partialfc.training.classes import known_classes, save_classes
-from partialfc.training.requirements import require_classes_of_data
+from partialfc.training.requirements import require_classes_of_data, require_room_for_labels
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +40,26 @@ def read_training_source(section: DataConfig, run_dir: Path) -> Source:
     """The training data; an image folder gets the class ids that the run gave it before. Writes nothing."""
     path = section.train
     if not path.exists():
-        raise ConfigError(f"data.train is {path}; it must be a .rec file or a folder of class folders")
+        raise ConfigError(
+            f"data.train is {path}, which does not exist; it must be a .rec file or a folder of class folders"
+        )
     known = known_classes(run_dir) if path.is_dir() else None
     return open_source(path, classes=known, class_depth=section.class_depth)
 
 
 def resolve_num_classes(section: DataConfig, source: Source) -> int:
-    """`data.num_classes`, or without it the number of classes of the data."""
+    """`data.num_classes`, or without it the number of classes of the data.
+
+    Raises ConfigError where that is fewer than the data has, LabelError where a label is known to be larger.
+    """
     found = source.num_classes
     if found == 1:
         log.warning("%s has a single class, so there is nothing to learn", section.train)
-    if section.num_classes is None:
-        return found
-    require_classes_of_data(section.num_classes, found, section.train)
-    return section.num_classes
+    num_classes = found if section.num_classes is None else section.num_classes
+    require_classes_of_data(num_classes, found, section.train)
+    if isinstance(source, RecordSource):
+        require_room_for_labels(num_classes, source)
+    return num_classes
 
 
 def build_loader_from(
@@ -60,6 +67,7 @@ def build_loader_from(
     source: Source,
     device: torch.device,
     *,
+    num_classes: int,
     batch_size: int,
     seed: int,
     rank: int,
@@ -71,6 +79,7 @@ def build_loader_from(
     batch_size: samples of a batch over all ranks. position: how many samples of the run came before.
     """
     options: dict[str, Any] = {
+        "num_classes": num_classes,
         "global_batch": batch_size,
         "rank": rank,
         "world_size": world_size,

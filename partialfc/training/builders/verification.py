@@ -1,10 +1,13 @@
 """The verification sets."""
 
+from pathlib import Path
+
 import torch
 
 from partialfc.config import Config
-from partialfc.data.pairs.files import read_pairs
+from partialfc.data.pairs.files import PairSet, read_pairs
 from partialfc.distributed.world import World
+from partialfc.errors import PairsError
 from partialfc.evaluation.sets import VerificationSets
 from partialfc.training.requirements import require_pair_for_each_fold
 
@@ -14,10 +17,10 @@ def build_verification(
 ) -> VerificationSets:
     """The sets, read whole before training. amp: what the backbone's products run in; None: float32.
 
-    Raises ConfigError where a set has fewer pairs than there are folds.
+    Raises ConfigError where a set has fewer pairs than there are folds, PairsError where one cannot be read.
     """
     section = config.verification
-    sets = {name: read_pairs(path) for name, path in section.sets.items()}
+    sets = {name: _read(name, path) for name, path in section.sets.items()}
     require_pair_for_each_fold({name: len(pairs.same) for name, pairs in sets.items()}, section.folds)
     return VerificationSets(
         sets,
@@ -33,3 +36,10 @@ def build_verification(
         max_pixels=config.data.max_pixels,
         amp=amp,
     )
+
+
+def _read(name: str, path: Path) -> PairSet:
+    try:
+        return read_pairs(path)
+    except PairsError as error:
+        raise PairsError(f"verification.sets.{name}: {error}") from error

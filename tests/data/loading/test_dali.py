@@ -236,7 +236,14 @@ def test_without_a_gpu_dali_is_taken_only_if_asked_for(tmp_path, asked, kind):
     train_cases.write_data(tmp_path)
     config = small_config(tmp_path, data={"loader": asked})
     source = RecordSource(tmp_path / "train.rec")
-    options = {"batch_size": config.train.batch_size, "seed": 0, "rank": 0, "world_size": 1, "position": 0}
+    options = {
+        "num_classes": 20,
+        "batch_size": config.train.batch_size,
+        "seed": 0,
+        "rank": 0,
+        "world_size": 1,
+        "position": 0,
+    }
     with build_loader_from(config.data, source, torch.device("cpu"), **options) as loader:
         assert type(loader) is kind
 
