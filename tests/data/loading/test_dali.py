@@ -209,7 +209,7 @@ def test_bad_records_are_replaced_as_in_the_plain_loader(pictures):
 
 def test_a_missing_extra_is_named(pictures, monkeypatch):
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'partialfc\[dali\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'partialfc\[dali-cuda1[23]\]'"):
         dali(pictures, **small())
 
 
