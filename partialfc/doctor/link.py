@@ -34,10 +34,14 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The connection between ranks, as the slowest of them measured it."""
+    """The connection between ranks, as the slowest of them measured it.
+
+    host_gather: an all-gather from CPU to CPU, as the head's labels go where the rest goes from GPU to GPU.
+    """
 
     all_reduce: Rate
     all_gather: Rate
+    host_gather: Rate
 
 
 def measure_link(world: World, device: torch.device) -> Link:
@@ -47,9 +51,13 @@ def measure_link(world: World, device: torch.device) -> Link:
     def gather(values: Tensor) -> object:
         return world.all_gather_rows(values, [len(values)] * world.size)
 
+    sent, most = world.size - 1, LARGEST // world.size
+    all_gather = _rate(world, device, gather, sent=sent, most=most)
+    on_cpu = device.type == "cpu" or world.backend(torch.device("cpu")) == "none"
     return Link(
         all_reduce=_rate(world, device, world.all_reduce_sum, sent=2 * once, most=LARGEST),
-        all_gather=_rate(world, device, gather, sent=world.size - 1, most=LARGEST // world.size),
+        all_gather=all_gather,
+        host_gather=all_gather if on_cpu else _rate(world, torch.device("cpu"), gather, sent=sent, most=most),
     )
 
 

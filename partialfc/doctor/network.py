@@ -22,12 +22,13 @@ class Step:
 
 def head_seconds(setting: Setting, link: Link) -> float:
     """Seconds of the head's collectives in a step."""
-    planned = communication_of(setting, bandwidth=1.0, latency=0.0)
-    rates = {"all_gather": link.all_gather}
-    return sum(
-        setting.accumulation * rates.get(each.kind, link.all_reduce).seconds(each.sent / setting.accumulation)
-        for each in planned.collectives
-    )
+    planned = communication_of(setting, bandwidth=1.0, latency=0.0, host_bandwidth=1.0, host_latency=0.0)
+    times, seconds = setting.accumulation, 0.0
+    for each in planned.collectives:
+        gather = link.host_gather if each.on_host else link.all_gather
+        rate = gather if each.kind == "all_gather" else link.all_reduce
+        seconds += times * rate.seconds(each.sent / times)
+    return seconds
 
 
 def gradient_seconds(bytes: int, ranks: int, link: Link) -> float:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from partialfc.head import agreement
 from partialfc.plan.setting import Setting
 
 LABEL_BYTES = 8
-INTEGERS = 6 * 8  # bytes a rank, for the agreement on a batch
+INTEGERS = 8 * (agreement.HEAD + 1)  # bytes a rank: all columns of the agreement on a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,7 @@ class Collective:
 
     payload: bytes of its input or its output, whichever is larger, as partialfc.distributed.traffic counts
     them. sent: bytes that leave each rank. All of it is summed over the micro-batches of a step.
+    on_host: whether it goes from CPU to CPU (gloo), also where the others go from GPU to GPU (NCCL).
     """
 
     kind: str
@@ -21,6 +23,7 @@ class Collective:
     payload: int
     sent: float
     seconds: float
+    on_host: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,13 @@ class Communication:
         return sum(each.seconds for each in self.collectives)
 
 
-def communication_of(setting: Setting, *, bandwidth: float, latency: float) -> Communication:
+def communication_of(
+    setting: Setting, *, bandwidth: float, latency: float, host_bandwidth: float, host_latency: float
+) -> Communication:
     """Ring algorithms, at `bandwidth` bytes a second from each rank and `latency` seconds a collective.
+
+    host_bandwidth, host_latency: of the collectives between CPUs. Labels and counts are decided on by the
+    host, so that they go that way on GPUs too. On CPUs all collectives are of that kind.
 
     A ring moves (W - 1) / W of the bytes of a gather or a scatter, and twice that share of an all-reduce's.
     """
@@ -47,24 +55,19 @@ def communication_of(setting: Setting, *, bandwidth: float, latency: float) -> C
         return Communication(())
     samples, size = setting.samples, setting.embedding
     once = (setting.gpus - 1) / setting.gpus
+    on_cpu = setting.device == "cpu"
     exchanges = (
-        ("all_gather", "counts", setting.gpus * INTEGERS, once),
-        ("all_gather", "labels", samples * LABEL_BYTES, once),
-        ("all_gather", "embeddings", samples * size * setting.gather_bytes, once),
-        ("all_reduce", "target cosines", samples * setting.math_bytes, 2 * once),
-        ("all_reduce", "sums", samples * setting.math_bytes, 2 * once),
-        ("reduce_scatter", "embedding gradients", samples * size * setting.math_bytes, once),
+        ("all_gather", "counts", setting.gpus * INTEGERS, once, True),
+        ("all_gather", "labels", samples * LABEL_BYTES, once, True),
+        ("all_gather", "embeddings", samples * size * setting.gather_bytes, once, on_cpu),
+        ("all_reduce", "target cosines", samples * setting.math_bytes, 2 * once, on_cpu),
+        ("all_reduce", "sums", samples * setting.math_bytes, 2 * once, on_cpu),
+        ("reduce_scatter", "embedding gradients", samples * size * setting.math_bytes, once, on_cpu),
     )
     times = setting.accumulation
-    return Communication(
-        tuple(
-            Collective(
-                kind,
-                what,
-                payload=payload * times,
-                sent=payload * times * share,
-                seconds=times * (latency + payload * share / bandwidth),
-            )
-            for kind, what, payload, share in exchanges
-        )
-    )
+    found = []
+    for kind, what, payload, share, on_host in exchanges:
+        rate, wait = (host_bandwidth, host_latency) if on_host else (bandwidth, latency)
+        seconds = times * (wait + payload * share / rate)
+        found.append(Collective(kind, what, payload * times, payload * times * share, seconds, on_host))
+    return Communication(tuple(found))

@@ -76,12 +76,17 @@ def _communication(plan: Plan) -> Iterator[str]:
     bandwidth = f"{show_bytes(speed.bandwidth)}/s{_assumed(plan, 'bandwidth')}"
     latency = f"{show_seconds(speed.latency)} a collective{_assumed(plan, 'latency')}"
     yield f"communication per step and {_rank(plan)}, at {bandwidth} and {latency}"
+    slower = plan.setting.device == "cuda"  # what goes from CPU to CPU
     for each in plan.communication.collectives:
         yield _line(
             f"{each.kind} of {each.what}".replace("_", "-", 1),
             show_bytes(each.sent),
-            show_seconds(each.seconds),
+            f"{show_seconds(each.seconds)}{' between the hosts (gloo)' if each.on_host and slower else ''}",
         )
+    if slower:
+        host = f"{show_bytes(speed.host_bandwidth)}/s{_assumed(plan, 'host_bandwidth')}"
+        wait = f"{show_seconds(speed.host_latency)} a collective{_assumed(plan, 'host_latency')}"
+        yield f"  between the hosts at {host} and {wait}"
     yield _line("in all", show_bytes(plan.communication.sent), show_seconds(plan.communication.seconds))
 
 

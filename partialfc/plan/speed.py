@@ -24,21 +24,26 @@ class Speed:
 
     gemm_rate: floating-point operations a second in matrix products. memory_bandwidth, bandwidth: bytes a
     second from memory, and to other ranks. latency: seconds that any collective takes, whatever its size.
-    assumed: the names of those that nobody gave.
+    host_bandwidth, host_latency: the same of collectives between CPUs, which GPUs' ranks have too; on CPUs
+    there are no others. assumed: the names of those that nobody gave.
     """
 
     gemm_rate: float
     memory_bandwidth: float
     bandwidth: float
     latency: float
+    host_bandwidth: float
+    host_latency: float
     assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("gemm_rate", "memory_bandwidth", "bandwidth"):
+        for name in ("gemm_rate", "memory_bandwidth", "bandwidth", "host_bandwidth"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a finite number above 0")
-        if not 0.0 <= self.latency < float("inf"):
-            raise ConfigError(f"latency is {self.latency!r}; it must be a finite number of at least 0")
+        for name in ("latency", "host_latency"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                value = getattr(self, name)
+                raise ConfigError(f"{name} is {value!r}; it must be a finite number of at least 0")
 
     @staticmethod
     def of(setting: Setting, **given: float | None) -> "Speed":
@@ -51,4 +56,7 @@ class Speed:
             "latency": GPU_LATENCY if gpu else CPU_LATENCY,
         }
         known = {name: value for name, value in given.items() if value is not None}
+        either = usual | known
+        usual["host_bandwidth"] = CPU_LINK if gpu else either["bandwidth"]
+        usual["host_latency"] = CPU_LATENCY if gpu else either["latency"]
         return Speed(**{**usual, **known}, assumed=tuple(name for name in usual if name not in known))

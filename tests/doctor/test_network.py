@@ -22,27 +22,42 @@ JOB = Setting(classes=10_000_000, embedding=512, gpus=8, batch=128, sample_rate=
 
 def test_a_step_is_estimated_as_the_plan_counts_it():
     """At one bandwidth for every collective the head's part is the plan's own figure."""
-    link = Link(all_reduce=SLOW, all_gather=SLOW)
-    planned = communication_of(JOB, bandwidth=SLOW.bandwidth, latency=SLOW.latency).seconds
+    link = Link(SLOW, SLOW, SLOW)
+    rates = {"bandwidth": SLOW.bandwidth, "latency": SLOW.latency}
+    planned = communication_of(JOB, **rates, **{f"host_{name}": rate for name, rate in rates.items()}).seconds
     assert head_seconds(JOB, link) == pytest.approx(planned)
     micro = dataclasses.replace(JOB, accumulation=4)
     assert head_seconds(micro, link) == pytest.approx(4 * planned)
     assert gradient_seconds(250_000_000, 8, link) == pytest.approx(10 * 1e-3 + 250e6 * 1.75 / 12.5e6)
 
 
+def test_what_goes_from_host_to_host_costs_what_that_costs():
+    """On GPUs: the counts and the labels, twice a micro-batch."""
+    late = dataclasses.replace(FAST, latency=0.1)
+    micro = dataclasses.replace(JOB, accumulation=3)
+    assert head_seconds(micro, Link(FAST, FAST, late)) - head_seconds(micro, Link(FAST, FAST, FAST)) == (
+        pytest.approx(3 * 2 * (0.1 - FAST.latency))
+    )
+    on_cpu = dataclasses.replace(JOB, device="cpu")
+    assert head_seconds(on_cpu, Link(FAST, late, FAST)) == head_seconds(on_cpu, Link(FAST, FAST, FAST))
+
+
 def test_a_network_that_makes_34_hours_1241_is_red_and_says_so():
     usual = {"gradients": 261_000_000, "step": Step(compute=0.3, backward=0.15), "steps": 400_000}
-    fast = judge_communication(Link(FAST, FAST), JOB, backend="cuda", **usual)
+    fast = judge_communication(Link(FAST, FAST, FAST), JOB, backend="cuda", **usual)
     assert fast.level == Level.GREEN
-    slow = judge_communication(Link(SLOW, SLOW), JOB, backend="cuda", **usual)
+    slow = judge_communication(Link(SLOW, SLOW, SLOW), JOB, backend="cuda", **usual)
     assert slow.level == Level.RED
     assert "in place of 33.3 h" in slow.says
     assert "NCCL_SOCKET_IFNAME" in slow.remedy
-    assert "GLOO_SOCKET_IFNAME" in judge_communication(Link(SLOW, SLOW), JOB, backend="cpu", **usual).remedy
+    assert (
+        "GLOO_SOCKET_IFNAME"
+        in judge_communication(Link(SLOW, SLOW, SLOW), JOB, backend="cpu", **usual).remedy
+    )
 
 
 def test_gradients_cost_only_what_the_backward_pass_does_not_hide():
-    link = Link(all_reduce=Rate(0.0, 1e9), all_gather=Rate(0.0, 1e12))
+    link = Link(all_reduce=Rate(0.0, 1e9), all_gather=Rate(0.0, 1e12), host_gather=Rate(0.0, 1e12))
     usual = {"gradients": 100_000_000, "steps": 10**6, "backend": "cuda"}  # 0.175 s
     hidden = judge_communication(link, JOB, step=Step(compute=0.3, backward=0.2), **usual)
     assert hidden.level == Level.GREEN

@@ -29,10 +29,37 @@ def test_communication_is_what_the_ranks_exchange(run_ranks, ranks):
 
 
 def test_communication_takes_the_rings_time():
-    speed = Speed(gemm_rate=1e12, memory_bandwidth=1e10, bandwidth=1e9, latency=1e-3)
+    speed = Speed(
+        gemm_rate=1e12,
+        memory_bandwidth=1e10,
+        bandwidth=1e9,
+        latency=1e-3,
+        host_bandwidth=1e6,
+        host_latency=0.5,
+    )
     communication = plan(FACES, memory=80 * GB, speed=speed).communication
     scatter = next(each for each in communication.collectives if each.kind == "reduce_scatter")
     assert scatter.payload == 1024 * 512 * 4
     assert scatter.seconds == pytest.approx(1e-3 + 7 / 8 * scatter.payload / 1e9)
+    (labels,) = [each for each in communication.collectives if each.what == "labels"]
+    assert labels.seconds == pytest.approx(0.5 + 7 / 8 * 1024 * 8 / 1e6)
     halved = plan(replace(FACES, gather_dtype="bfloat16"), memory=80 * GB, speed=speed).communication
     assert communication.sent - halved.sent == 7 / 8 * 1024 * 512 * 2
+
+
+def test_labels_and_counts_go_between_hosts_on_gpus_and_all_does_on_cpus():
+    """As World sends them: of the group "cpu:gloo,cuda:nccl", what is on the CPU goes through gloo."""
+
+    def kinds(setting: Setting) -> list[str]:
+        return [each.what for each in plan(setting, memory=80 * GB).communication.collectives if each.on_host]
+
+    assert kinds(FACES) == ["counts", "labels"]
+    assert len(kinds(replace(FACES, device="cpu"))) == 6
+
+
+def test_a_speed_that_is_given_for_cpus_is_that_of_all_collectives():
+    on_cpu = Speed.of(replace(FACES, device="cpu"), bandwidth=5e9)
+    assert (on_cpu.bandwidth, on_cpu.host_bandwidth) == (5e9, 5e9)
+    on_gpu = Speed.of(FACES, bandwidth=5e9)
+    assert on_gpu.host_bandwidth < on_gpu.bandwidth
+    assert "host_bandwidth" in on_gpu.assumed
