@@ -31,6 +31,7 @@ PRELOADED = (
     "partialfc.doctor",
     "partialfc.evaluation.evaluate",
     "partialfc.training.run",
+    "torch._inductor",  # as choosing deterministic algorithms or not does
     "torch.distributed.run",
 )
 LARGEST_REQUEST = 1 << 20
@@ -147,7 +148,10 @@ def serve(listener: socket.socket) -> None:
                 return
             if descriptor == listener.fileno():
                 connection, _ = listener.accept()
-                request, streams = _receive(connection)
+                try:
+                    request, streams = _receive(connection)
+                except EOFError:
+                    continue
                 pid = os.fork()
                 if pid == 0:
                     become(request, streams)
@@ -158,7 +162,8 @@ def serve(listener: socket.socket) -> None:
                 poll.register(connection.fileno(), select.POLLHUP)
                 children[handle] = (pid, connection)
                 askers[connection.fileno()] = pid
-                connection.sendall(b"%d\n" % pid)
+                with contextlib.suppress(BrokenPipeError):  # the asker is gone; the poll sees it too
+                    connection.sendall(b"%d\n" % pid)
             elif descriptor in askers:
                 os.kill(askers.pop(descriptor), signal.SIGKILL)
                 poll.unregister(descriptor)
@@ -174,9 +179,12 @@ def serve(listener: socket.socket) -> None:
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The request and its streams. Raises EOFError where the asker was killed while it asked."""
     data, streams = b"", list[int]()
     while not data.endswith(b"\n"):
         part, more, _, _ = socket.recv_fds(connection, LARGEST_REQUEST, 2)
+        if not part:
+            raise EOFError
         data, streams = data + part, streams + list(more)
     return json.loads(data), streams
 
