@@ -1,8 +1,9 @@
 """A report as lines for people, and as plain values for programs."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from typing import Any
 
+from partialfc.distributed.ranks import named_ranks
 from partialfc.doctor.check import Finding, Level, Report
 
 COLOURS = {Level.GREEN: "\033[32m", Level.YELLOW: "\033[33m", Level.RED: "\033[31m"}
@@ -55,7 +56,7 @@ def _line(finding: Finding, made_by: Collection[int], *, colour: bool) -> str:
     level = f"{check.level:<{LEVEL_WIDTH}}"
     if colour:
         level = f"{COLOURS[check.level]}{level}{PLAIN}"
-    where = "" if len(finding.ranks) == len(made_by) else f"{named(finding.ranks)}: "
+    where = "" if len(finding.ranks) == len(made_by) else f"{named_ranks(finding.ranks)}: "
     remedy = f" -> {check.remedy}" if check.remedy else ""
     return f"{level}{check.name:<{NAME_WIDTH}}{where}{check.says}{remedy}"
 
@@ -67,16 +68,3 @@ def _verdict(report: Report) -> str:
     return f"{', '.join(parts)}: " + (
         "this job should not start" if report.level == Level.RED else "this job can start"
     )
-
-
-def named(ranks: Sequence[int]) -> str:
-    """[0, 1, 2, 5] -> "ranks 0-2, 5"; ascending."""
-    return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(_runs(ranks))
-
-
-def _runs(ranks: Sequence[int]) -> Iterator[str]:
-    start = 0
-    for index, rank in enumerate(ranks):
-        if index + 1 == len(ranks) or ranks[index + 1] != rank + 1:
-            yield str(rank) if start == index else f"{ranks[start]}-{rank}"
-            start = index + 1

@@ -1,10 +1,7 @@
 """The lines of a report."""
 
-import pytest
-
 from partialfc.doctor import describe, to_dict
 from partialfc.doctor.check import gathered, green, red, yellow
-from partialfc.doctor.lines import named
 
 
 def test_a_line_has_the_level_the_ranks_and_the_remedy():
@@ -20,10 +17,3 @@ def test_what_only_some_ranks_check_names_no_rank_and_yellow_lets_the_job_start(
     assert lines[0] == "green   a             x"
     assert lines[1] == "yellow  b             slow -> hurry"
     assert lines[2] == "1 yellow, 1 green: this job can start"
-
-
-@pytest.mark.parametrize(
-    ("ranks", "text"), [([3], "rank 3"), ([0, 1, 2, 5], "ranks 0-2, 5"), ([0, 2, 3], "ranks 0, 2-3")]
-)
-def test_ranks_are_named_in_runs(ranks, text):
-    assert named(ranks) == text
