@@ -1,6 +1,7 @@
 """Backbones and data for the training tests; named in configs as "tests.train_cases:Name"."""
 
 import os
+import random
 import signal
 import threading
 from pathlib import Path
@@ -59,6 +60,23 @@ class Interrupted(Normed):
         self.count += self.training
         if self.count == self.at and self.rank == rank_here():
             os.kill(os.getpid(), signal.SIGKILL if self.kill else signal.SIGTERM)
+        return super().forward(images)
+
+
+class Mortal(Normed):
+    """In each of the first `deaths` attempts of one torchrun, a rank is killed once both have stepped."""
+
+    def __init__(self, *, deaths: int, **size: Any) -> None:
+        super().__init__(**size)
+        attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        chosen = random.Random(attempt)
+        self.count, self.dies = 0, attempt < deaths and chosen.randrange(2) == rank_here()
+        self.at = chosen.randrange(2, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.count += self.training
+        if self.dies and self.count == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(images)
 
 

@@ -4,13 +4,19 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def launched_by_torchrun() -> bool:
+def launched_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the environment has what torchrun, or a launcher like it, gives its processes."""
-    return all(name in os.environ for name in LAUNCHED)
+    return all(environment.get(name) for name in LAUNCHED)
+
+
+def serves_store(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process serves the store in which ranks find each other: rank 0, unless torchrun does."""
+    return environment["RANK"] == "0" and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
 
 
 def local_rank() -> int:

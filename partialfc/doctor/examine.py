@@ -8,9 +8,9 @@ import torch
 
 from partialfc.config import Config
 from partialfc.config.plan import planned_setting
+from partialfc.distributed.ranks import named_ranks
 from partialfc.doctor.check import Check, Level, Report, failed, gathered, green, red
 from partialfc.doctor.host_clocks import judge_clocks, measure_clocks
-from partialfc.doctor.lines import named
 from partialfc.doctor.link import Link, measure_link
 from partialfc.doctor.meeting import Meeting
 from partialfc.doctor.network import Step, judge_communication, judge_link
@@ -33,7 +33,6 @@ def examine(config: Config | None, *, quick: bool, timeout: float, show: Callabl
     DistributedError on the other ranks where rank 0 does not answer.
     """
     meeting = Meeting(timeout=timeout)
-    absent = meeting.absent()
     found = examine_rank(config, meeting, quick=quick)
     own = json.dumps(found.to_dict())
     meeting.tell("found", own)
@@ -49,7 +48,7 @@ def examine(config: Config | None, *, quick: bool, timeout: float, show: Callabl
     here = [each for each in everyone if each is not None]
     checks = [
         judge_versions({rank: each.versions for rank, each in enumerate(everyone) if each is not None}),
-        judge_ranks(everyone, absent),
+        judge_ranks(everyone, meeting.absent),
     ]
     able = len(here) == meeting.size > 1 and len({each.device for each in here}) == 1
     meeting.tell("verdict", GO if able else STAY)
@@ -69,7 +68,7 @@ def judge_ranks(everyone: Sequence[Found | None], absent: Sequence[int]) -> Chec
     silent = [rank for rank, each in enumerate(everyone) if each is None]
     if silent:
         missing = [rank for rank in silent if rank in absent]
-        what = f"{named(missing)} did not arrive" if missing else f"{named(silent)} fell silent"
+        what = f"{named_ranks(missing)} did not arrive" if missing else f"{named_ranks(silent)} fell silent"
         return red(
             "ranks",
             f"{what} ({len(everyone)} are expected)",
@@ -79,7 +78,7 @@ def judge_ranks(everyone: Sequence[Found | None], absent: Sequence[int]) -> Chec
     devices = {each.device for each in everyone if each is not None}
     if len(devices) > 1:
         gpu = [rank for rank, each in enumerate(everyone) if each is not None and each.device == "cuda"]
-        says = f"only {named(gpu)} of {len(everyone)} found a GPU"
+        says = f"only {named_ranks(gpu)} of {len(everyone)} found a GPU"
         return red("ranks", says, "fix the drivers of the others, or set train.device=cpu")
     hosts = {each.host for each in everyone if each is not None}
     return green("ranks", f"{len(everyone)} answered, on {_counted(len(hosts), 'host')}")

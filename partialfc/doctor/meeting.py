@@ -6,15 +6,15 @@ So a rank that cannot exchange tensors can still say why, and a missing rank is 
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
-import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from partialfc.distributed.group import joined_group
-from partialfc.distributed.torchrun import LAUNCHED
+from partialfc.distributed.rendezvous import connect, meet
+from partialfc.distributed.torchrun import launched_by_torchrun
 from partialfc.distributed.world import World
 from partialfc.errors import DistributedError
 
@@ -24,34 +24,20 @@ LEAVING = 10.0  # seconds that rank 0 waits for the others at the end
 class Meeting:
     """The ranks of RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, or without those one rank alone.
 
-    timeout: seconds to wait for another rank. Raises DistributedError where the store cannot be reached.
+    timeout: seconds to wait for another rank. absent: the ranks that did not arrive within them. Raises
+    DistributedError where the store cannot be reached, and on the other ranks where rank 0 is absent.
     """
 
     def __init__(self, *, timeout: float, environment: Mapping[str, str] = os.environ) -> None:
         self.rank, self.size = 0, 1
         self.timeout = timeout
+        self.absent: list[int] = []
         self._store: Store | None = None
-        self._absent: list[int] = []
         self._reached: set[str] = set()
-        if not all(environment.get(name) for name in LAUNCHED):
-            return
-        self.rank, self.size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-        host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
-        serves = self.rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-        try:
-            store = dist.TCPStore(  # type: ignore[attr-defined]
-                host, port, is_master=serves, wait_for_workers=False, timeout=timedelta(seconds=timeout)
-            )
-        except RuntimeError as error:
-            problem = (
-                f"cannot listen on MASTER_PORT {port} of {host}: end what uses it, or set another MASTER_PORT"
-                if serves
-                else f"no answer at {host}:{port} (MASTER_ADDR, MASTER_PORT) within {timeout:g} s: "
-                "start rank 0, and let this host reach that port"
-            )
-            raise DistributedError(f"rank {self.rank} of {self.size}: {problem}") from error
-        attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._store = PrefixStore(f"partialfc/doctor/{attempt}", store)
+        if launched_by_torchrun(environment):
+            bound = timedelta(seconds=timeout)
+            store, self.rank, self.size = connect(bound, environment)
+            self._store, self.absent = meet(store, rank=self.rank, size=self.size, timeout=bound)
 
     def tell(self, subject: str, text: str) -> None:
         """Let the other ranks know this rank's text about the subject."""
@@ -61,12 +47,12 @@ class Meeting:
     def hear(self, subject: str, own: str) -> list[str | None]:
         """What every rank told about the subject, by rank; None for one that told nothing until the timeout.
 
-        own: what this rank told. A rank that was absent at the roll call is not waited for again.
+        own: what this rank told. An absent rank is not waited for again.
         """
         if self._store is None:
             return [own]
         now = time.monotonic()
-        deadlines = [now if rank in self._absent else now + self.timeout for rank in range(self.size)]
+        deadlines = [now if rank in self.absent else now + self.timeout for rank in range(self.size)]
         return [self._read(f"{subject}/{rank}", deadline) for rank, deadline in enumerate(deadlines)]
 
     def hear_first(self, subject: str, *, seconds: float) -> str:
@@ -80,18 +66,6 @@ class Meeting:
             )
         return said
 
-    def absent(self) -> list[int]:
-        """The roll call: the ranks that did not arrive in time. Raises DistributedError if rank 0 is one."""
-        self.tell("arrived", "yes")
-        said = self.hear("arrived", "yes")
-        self._absent = [rank for rank, each in enumerate(said) if each is None]
-        if 0 in self._absent:
-            raise DistributedError(
-                f"rank {self.rank} of {self.size}: rank 0 did not arrive within {self.timeout:g} s; "
-                "look for its error, or raise --timeout"
-            )
-        return self._absent
-
     def wait_for_all(self, moment: str) -> None:
         """Wait until every rank that arrived has called this or `pass_by` for the moment, or timed out."""
         self.pass_by(moment)
@@ -104,7 +78,7 @@ class Meeting:
             return
         for moment in set(moments) - self._reached:
             self._reached.add(moment)
-            if self._store.add(f"{moment}/count", 1) >= self.size - len(self._absent):
+            if self._store.add(f"{moment}/count", 1) >= self.size - len(self.absent):
                 self._store.set(f"{moment}/all", "yes")
 
     def leave(self, present: Sequence[int]) -> None:
@@ -119,20 +93,9 @@ class Meeting:
     def world(self, device: torch.device) -> Iterator[World]:
         """Collective: join the process group of all ranks, as training does. Raises DistributedError."""
         assert self._store is not None
-        group = joined_group(
-            device,
-            timeout=timedelta(seconds=self.timeout),
-            store=PrefixStore("group", self._store),
-            rank=self.rank,
-            world_size=self.size,
-        )
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(group)
-            except RuntimeError as error:
-                raise DistributedError(
-                    f"rank {self.rank} of {self.size} cannot join the others: {str(error).splitlines()[0]}"
-                ) from error
+        timeout = timedelta(seconds=self.timeout)
+        store = PrefixStore("group", self._store)
+        with joined_group(device, timeout=timeout, store=store, rank=self.rank, size=self.size):
             yield World.of()
 
     def _read(self, key: str, deadline: float) -> str | None:

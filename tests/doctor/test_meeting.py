@@ -15,16 +15,15 @@ def test_ranks_wait_for_each_other_before_they_measure(alone_as_rank_0):
 
     def other() -> None:
         meeting = Meeting(timeout=60, environment=place(1, alone_as_rank_0))
-        meeting.absent()
         meeting.hear_first("ready", seconds=60)
         reached.append("step")
         meeting.wait_for_all("step")
         meeting.pass_by("step", "loading")
 
-    meeting = Meeting(timeout=60)
     thread = threading.Thread(target=other)
     thread.start()
-    assert meeting.absent() == []
+    meeting = Meeting(timeout=60)
+    assert meeting.absent == []
     meeting.tell("ready", "yes")
     meeting.wait_for_all("step")
     assert reached == ["step"]
@@ -36,7 +35,7 @@ def test_ranks_wait_for_each_other_before_they_measure(alone_as_rank_0):
 @pytest.mark.usefixtures("alone_as_rank_0")
 def test_a_missing_rank_is_waited_for_once():
     meeting = Meeting(timeout=1)
-    assert meeting.absent() == [1]
+    assert meeting.absent == [1]
     meeting.timeout = 10_000  # a test that hangs here waits for it again
     meeting.wait_for_all("step")
     meeting.tell("found", "own")

@@ -84,7 +84,7 @@ def test_a_rank_that_falls_silent_is_named(alone_as_rank_0):
     arrivals = []
 
     def arrive() -> None:
-        arrivals.append(Meeting(timeout=60, environment=place(1, alone_as_rank_0)).absent())
+        arrivals.append(Meeting(timeout=60, environment=place(1, alone_as_rank_0)).absent)
 
     other = threading.Thread(target=arrive)
     other.start()
