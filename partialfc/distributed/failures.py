@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
+from partialfc.distributed.ranks import named_ranks
+from partialfc.distributed.rendezvous import looks
 from partialfc.errors import DistributedError
 
-REPORT_SECONDS = 5  # how long another rank may take to report the same failure
+REPORT_SECONDS = 5.0  # how long the other ranks, all together, may take to report the same failure
+LOST = ("Connection closed by peer", "Connection reset by peer")
 
 
 @contextmanager
-def naming_failures(what: str, *, rank: int, size: int) -> Iterator[None]:
+def naming_failures(
+    what: str, *, rank: int, size: int, group: dist.ProcessGroup | None = None
+) -> Iterator[None]:
     """Around code with collectives of its own, such as DistributedDataParallel's: name the silent ranks.
 
     Only a RuntimeError that looks like a collective's becomes a DistributedError; every other one passes.
@@ -22,38 +27,56 @@ def naming_failures(what: str, *, rank: int, size: int) -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, DistributedError) or not _is_of_a_collective(error):
             raise
-        with naming_silent_ranks(what, rank=rank, size=size):
+        with naming_silent_ranks(what, rank=rank, size=size, group=group):
             raise
 
 
 @contextmanager
-def naming_silent_ranks(what: str, *, rank: int, size: int) -> Iterator[None]:
-    """Around one collective: turn its RuntimeError into a DistributedError that names the silent ranks."""
+def naming_silent_ranks(
+    what: str, *, rank: int, size: int, group: dist.ProcessGroup | None = None
+) -> Iterator[None]:
+    """Around one collective: turn its RuntimeError into a DistributedError that names the silent ranks.
+
+    rank, size: of the group; None: the default one.
+    """
     try:
         yield
     except RuntimeError as error:
-        silent = _silent_ranks(rank, size)
-        blame = f"no answer from rank {', '.join(map(str, silent))}" if silent else "every rank still answers"
+        # The only other rank has reported before it ended, or it never will.
+        seconds = 0.0 if size == 2 and any(each in str(error) for each in LOST) else REPORT_SECONDS
+        chosen = group or dist.group.WORLD
+        assert chosen is not None
+        prefix = f"partialfc/failed/{chosen.group_name}"
+        store = PrefixStore(prefix, dist.distributed_c10d._get_default_store())
+        blame = _blame(silent_ranks(store, rank=rank, size=size, seconds=seconds))
         raise DistributedError(
-            f"{what} failed on rank {rank} of {size}: {blame}; "
-            f"look for the first error in the silent rank's log ({str(error).splitlines()[0]})"
+            f"{what} failed on rank {rank} of {size}: {blame} ({str(error).splitlines()[0]})"
         ) from error
 
 
-def _silent_ranks(rank: int, size: int) -> list[int]:
-    """The ranks that have not reported a failure of theirs within REPORT_SECONDS each."""
-    store = dist.distributed_c10d._get_default_store()
-    silent = []
+def silent_ranks(store: Store, *, rank: int, size: int, seconds: float) -> list[int] | None:
+    """Report this rank's failure in the store; the other ranks that have not reported theirs in time.
+
+    None where the store is gone. However many ranks are silent, it takes so many seconds once.
+    """
+    silent = [other for other in range(size) if other != rank]
     try:
-        store.set(f"partialfc/failed/{rank}", "1")
-        for other in range(size):
-            try:
-                store.wait([f"partialfc/failed/{other}"], timedelta(seconds=REPORT_SECONDS))
-            except RuntimeError:
-                silent.append(other)
-    except RuntimeError:  # the store has ended with the rank that held it
-        return [other for other in range(size) if other != rank]
+        store.set(str(rank), "")
+        for _ in looks(seconds):
+            silent = [other for other in silent if not store.check([str(other)])]
+            if not silent:
+                break
+    except RuntimeError:
+        return None
     return silent
+
+
+def _blame(silent: list[int] | None) -> str:
+    if silent is None:
+        return "rank 0 or torchrun has ended, and with it the store in which ranks report; look for its error"
+    if not silent:
+        return "every rank still answers; look for the first error in the other ranks' logs"
+    return f"no answer from {named_ranks(silent)}; look for the first error in the silent rank's log"
 
 
 def _is_of_a_collective(error: RuntimeError) -> bool:

@@ -160,7 +160,7 @@ class World:
         return torch.device("cpu") if on_cpu else torch.device("cuda", torch.cuda.current_device())
 
     def _naming(self, what: str) -> AbstractContextManager[None]:
-        return naming_silent_ranks(what, rank=self.rank, size=self.size)
+        return naming_silent_ranks(what, rank=self.rank, size=self.size, group=self.group)
 
 
 def _padded(rows: Tensor, count: int) -> Tensor:
