@@ -5,7 +5,7 @@
 #
 #   COMMAND           train, or doctor to examine every rank instead; default train
 #   NPROC_PER_NODE    processes on this node; default: one for each GPU, or 1 without GPUs
-#   NNODES            nodes; default 1
+#   NNODES            nodes, or MIN:MAX, between which the job shrinks and grows as nodes leave and come; default 1
 #   RDZV_ENDPOINT     HOST:PORT where the nodes meet; HOST is one of them
 #   RDZV_ID           a name that no other job at that endpoint has; default partialfc
 #   NODE_RANK         number of this node; node 0 is the one at RDZV_ENDPOINT
@@ -101,6 +101,8 @@ else
     options+=(--nnodes "$NNODES" --rdzv-backend c10d --rdzv-endpoint "$RDZV_ENDPOINT" --rdzv-id "$RDZV_ID")
     # Without read_timeout a node that arrives first waits for the one at RDZV_ENDPOINT for one minute only.
     options+=(--rdzv-conf "join_timeout=$RDZV_TIMEOUT,read_timeout=$RDZV_TIMEOUT${IS_HOST:+,is_host=$IS_HOST}")
+    # With the store that torchrun shares between attempts, a node that comes later never learns where it is.
+    [[ $NNODES != *:* ]] || export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-1}
     [[ -z ${LOCAL_ADDR-} ]] || options+=(--local-addr "$LOCAL_ADDR")
 fi
 

@@ -84,7 +84,14 @@ def test_several_nodes_meet_at_the_endpoint(recorder):
     assert "is_host=true" in asked(recorder, **many, NODE_RANK="0")[0]
     assert "is_host=true" in asked(recorder, **many, NODE_RANK="1", IS_HOST="true")[0]
     assert "is_host" not in asked(recorder, **many)[0]  # torchrun finds out by the host's name
-    assert "--nnodes 2:4 " in asked(recorder, **many | {"NNODES": "2:4"})[0]
+    assert "TORCH_DISABLE_SHARE_RDZV_TCP_STORE" not in seen
+
+
+def test_a_number_of_nodes_that_may_change_can_grow_again(recorder):
+    """test_restarts.py runs such a job."""
+    arguments, seen = asked(recorder, NNODES="2:4", RDZV_ENDPOINT="node0:1")
+    assert "--nnodes 2:4 " in arguments
+    assert seen["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] == "1"
 
 
 def test_the_interface_and_the_targets_file_are_passed_on(recorder):
