@@ -11,6 +11,7 @@ from partialfc.checkpoint import read_state
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
+from partialfc.deploy.trained import load_trained
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
 from partialfc.training.loss_scale import LossScale
@@ -45,6 +46,8 @@ def test_the_scale_is_found_by_steps_that_do_not_count_as_bad(run_ranks, folder,
         "scale": last["loss_scale"],
         "growth_tracker": 30 - overflows[-1]["step"],
     }
+    trained = load_trained(folder / "run", trust=["tests.train_cases"])
+    assert {p.dtype for p in trained.backbone.parameters()} == {torch.float32}
     totals = state["metrics"][0]
     assert list(totals["partialfc_overflow_steps_total"].values()) == [len(overflows)]
     assert list(totals["partialfc_nonfinite_steps_total"].values()) == [0]

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 import partialfc
+from partialfc.metrics.run_log import read_metrics
 from tests import train_cases
+from tests.processes import call
 from tests.training.cases import run
 
 pytestmark = pytest.mark.gpu
@@ -75,9 +77,22 @@ def test_labels_may_lie_on_the_gpu():
     assert head(embeddings, labels).item() == head(embeddings, labels.cuda()).item()
 
 
-def test_a_run_trains_on_cuda_and_resumes(tmp_path):
+@pytest.mark.parametrize("amp", ["bfloat16", "float16"])
+def test_a_run_trains_on_cuda_and_resumes(tmp_path, amp):
     train_cases.write_data(tmp_path)
-    trained = run(train_cases.small_config(tmp_path, train={"device": "cuda", "amp": "bfloat16"}))
+    trained = run(train_cases.small_config(tmp_path, train={"device": "cuda", "amp": amp}))
     assert trained["finished"]
-    longer = {"device": "cuda", "amp": "bfloat16", "steps": 15}
+    longer = {"device": "cuda", "amp": amp, "steps": 15}
     assert run(train_cases.small_config(tmp_path, train=longer))["step"] == 15
+
+
+def test_a_deterministic_run_repeats_bit_for_bit_on_cuda(tmp_path):
+    """In a process of its own, because cuBLAS reads its variable when it starts."""
+    curves = []
+    for name in ("one", "two"):
+        config = train_cases.saved_config(tmp_path, "train.device=cuda", "train.deterministic=true")
+        done = call("train", config, f"run.dir={tmp_path / name}")
+        assert done.returncode == 0, done.stderr
+        records = read_metrics(tmp_path / name)
+        curves.append([record["loss"] for record in records if record["event"] == "train"])
+    assert curves[0] == curves[1]
