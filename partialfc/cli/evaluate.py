@@ -26,7 +26,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure how well a trained backbone says whether two images show the same class."""
-    from partialfc.data.pairs.files import read_pairs
+    from partialfc.data.pairs.files import read_pairs, require_images
     from partialfc.deploy.trained import load_trained
     from partialfc.distributed.device import local_device
     from partialfc.distributed.world import World
@@ -36,6 +36,7 @@ def evaluate(
     trained = load_trained(checkpoint, trust=trust or ())
     target = local_device(device)
     try:
+        require_images(pair_set, max_pixels=max_pixels)
         result, _ = evaluate_pairs(
             trained.backbone.to(target),
             pair_set,

@@ -15,6 +15,7 @@ from partialfc.data.sources.checked_images import named
 from partialfc.data.sources.folder import FolderSource, counted
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.layout import EXACT
+from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.source import Source
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import (
@@ -49,7 +50,24 @@ def check_source(
     except (PartialFCError, OSError) as error:
         return red("data", str(error), _opening_remedy(path, class_depth)), None
     says = f"{path}: {len(source):,} images of {source.num_classes:,} classes"
-    return (judge_folder(source, says) if isinstance(source, FolderSource) else green("data", says)), source
+    return (
+        judge_folder(source, says) if isinstance(source, FolderSource) else judge_names(path, says)
+    ), source
+
+
+def judge_names(path: Path, says: str) -> Check:
+    """Whether the classes of a packed folder, by `classes.txt` beside the .rec, are leftovers."""
+    listing = path.with_name("classes.txt")
+    names = listing.read_text(errors="replace").splitlines() if listing.is_file() else []
+    leftovers = [name for name in names if any(map(leftover_kind, name.split("/")))]
+    if not leftovers:
+        return green("data", says)
+    return yellow(
+        "data",
+        f"{says}; by {listing}, {len(leftovers)} of the classes are leftovers such as {leftovers[0]!r}",
+        "pack the images again into another folder (partialfc data pack, which skips them); train in another "
+        "run.dir",
+    )
 
 
 def _opening_remedy(path: Path, class_depth: int) -> str:

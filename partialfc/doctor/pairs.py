@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from partialfc.data.images.codec import decode
-from partialfc.data.pairs.files import PairSet, read_pairs
+from partialfc.data.pairs.files import PairSet, read_pairs, require_images
 from partialfc.doctor.check import Check, green, red
 from partialfc.errors import DataError, ImageError
 
@@ -12,7 +12,7 @@ SAMPLE = 32
 
 
 def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int, max_pixels: int) -> Check:
-    """Read every set whole, and decode some of its images."""
+    """Read every set whole, and the header of every image; decode some images."""
     name = "verification"
     if not sets:
         return green(name, "no sets, so the run will not say how good its embedding is")
@@ -20,6 +20,7 @@ def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int, max_pixe
     for key, path in sets.items():
         try:
             read[key] = read_pairs(path)
+            require_images(read[key], max_pixels=max_pixels)
             _decode_sample(read[key], channels, max_pixels)
         except ImageError as error:
             return red(
@@ -29,7 +30,9 @@ def check_pairs(sets: Mapping[str, Path], *, channels: int, folds: int, max_pixe
             )
         except DataError as error:
             return red(
-                name, f"verification.sets.{key}: {path}: {error}", "copy the file again, or name another"
+                name,
+                f"verification.sets.{key}: {path}: {error}",
+                "copy the file again if it was damaged on its way, else write it anew (partialfc data pairs)",
             )
         if len(read[key].same) < folds:
             return red(

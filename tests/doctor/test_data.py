@@ -191,6 +191,22 @@ def test_leftovers_are_told_and_harm_nothing(tmp_path):
     assert check.says.endswith("4 images of 2 classes; skipped: 1 x ._*, 1 x .ipynb_checkpoints")
 
 
+def test_records_that_were_packed_with_leftovers_are_yellow_until_packed_again(tmp_path):
+    """As versions did that took `.ipynb_checkpoints` for a class."""
+    put(tmp_path / "images", "cat/1.png", "dog/1.png", "ipynb/1.png")
+    packed = pack_source(tmp_path / "images", tmp_path / "packed")
+    names = tmp_path / "packed/classes.txt"
+    names.write_text(names.read_text().replace("ipynb", ".ipynb_checkpoints"))
+    check = found(quick(tmp_path, f"data.train={packed.path}"), "data")
+    assert check.level == Level.YELLOW
+    assert "1 of the classes are leftovers such as '.ipynb_checkpoints'" in check.says
+    (tmp_path / "images/ipynb").rename(tmp_path / "images/.ipynb_checkpoints")
+    packed = pack_source(tmp_path / "images", tmp_path / "packed again")
+    again = found(quick(tmp_path, f"data.train={packed.path}"), "data")
+    assert again.level == Level.GREEN
+    assert "of 2 classes" in again.says
+
+
 def test_images_that_are_not_read_are_yellow_until_they_are_moved_away(tmp_path):
     data = images(tmp_path, "cat/1.png", "dog/1.png", "dog/2.heic")
     check = found(quick(tmp_path, data), "data")

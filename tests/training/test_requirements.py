@@ -7,7 +7,7 @@ import torch
 import partialfc
 from partialfc.data.images.codec import encode_png
 from partialfc.data.pairs.draw import make_pairs
-from partialfc.data.pairs.files import write_pairs
+from partialfc.data.pairs.files import PairSet, write_pairs
 from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.data.sources.source import open_source
 from partialfc.training.loop import Trainer
@@ -21,6 +21,25 @@ def test_more_folds_than_pairs_are_refused_before_training(folder):
     sets = {"sets": {"few": str(folder / "pairs.bin")}, "folds": 21}
     with pytest.raises(partialfc.ConfigError, match=r"folds is 21, but the set 'few' has 20 pairs"):
         Trainer(small_config(folder, verification=sets), torch.device("cpu"))
+
+
+def test_pairs_that_are_no_images_are_named_before_training(folder):
+    """And not hours later, at the first verification; all at once."""
+    pairs = make_pairs(open_source(folder / "train.rec"), pairs=20, seed=0)
+    images = [b"", b"<html>", *pairs.images[2:]]
+    write_pairs(folder / "pairs.bin", PairSet(images, pairs.same))
+    sets = {"sets": {"mine": str(folder / "pairs.bin")}}
+    with pytest.raises(partialfc.ImageError) as caught:
+        Trainer(small_config(folder, "data.max_pixels=64", verification=sets), torch.device("cpu"))
+    head, *lines = str(caught.value).splitlines()
+    assert head.startswith("verification.sets.mine: ")
+    assert head.endswith("pairs.bin: 2 of 40 images cannot be used:")
+    assert [line.strip()[:30] for line in lines] == [
+        "image 0 (pair 0): the file is ",
+        "image 1 (pair 0): no JPEG, PNG",
+    ]
+    with pytest.raises(partialfc.ImageError, match="40 of 40 images"):
+        Trainer(small_config(folder, "data.max_pixels=63", verification=sets), torch.device("cpu"))
 
 
 def test_centres_that_no_memory_holds_are_refused(folder):

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from partialfc.data.images.header import check_size
 from partialfc.data.pairs.bin_file import format_bin, parse_bin
 from partialfc.data.pairs.list_file import parse_list
-from partialfc.errors import PairsError
+from partialfc.data.sources.checked_images import listed
+from partialfc.errors import ImageError, PairsError
 from partialfc.files import replacing
 
 LIST_SUFFIXES = (".txt", ".csv", ".tsv")
@@ -15,7 +17,7 @@ LIST_SUFFIXES = (".txt", ".csv", ".tsv")
 
 @dataclass(frozen=True, eq=False)
 class PairSet:
-    """P pairs of encoded images. `images`: 2P JPEGs or PNGs, 2i and 2i+1 form pair i; `same` bool [P]."""
+    """P pairs of encoded images. `images`: 2P, such as JPEGs, 2i and 2i+1 form pair i; `same` bool [P]."""
 
     images: list[bytes]
     same: np.ndarray
@@ -32,6 +34,21 @@ class PairSet:
             )
         if not len(self.same):
             raise PairsError("no pairs: a verification set needs at least one")
+
+
+def require_images(pairs: PairSet, *, max_pixels: int) -> None:
+    """ImageError that names all images of which a decoder can make nothing, or that claim more pixels.
+
+    Only headers are read, so this takes milliseconds for thousands; damage behind them is found later.
+    """
+    bad = []
+    for index, image in enumerate(pairs.images):
+        try:
+            check_size(image, max_pixels)
+        except ImageError as error:
+            bad.append(f"image {index} (pair {index // 2}): {error}")
+    if bad:
+        raise ImageError(listed(bad, len(pairs.images)))
 
 
 def read_pairs(path: str | Path) -> PairSet:

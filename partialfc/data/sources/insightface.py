@@ -18,6 +18,7 @@ import numpy as np
 
 from partialfc.data.sources.labels import class_id, require_identities
 from partialfc.data.sources.layout import EXACT, count_empty_classes, find_layout
+from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.record_reader import RecordReader
 from partialfc.data.sources.recordio import Header, RecordWriter, pack, unpack
 from partialfc.errors import DataError, LabelError, RecordError
@@ -151,7 +152,8 @@ def write_source(
 
 
 def _require_own_property(listing: Path, path: Path, num_classes: int) -> None:
-    others = [other.name for other in path.parent.glob("*.rec") if other.name != path.name]
+    found = (other.name for other in path.parent.glob("*.rec"))
+    others = [name for name in found if name != path.name and not leftover_kind(name)]
     if others and read_property(listing) not in (None, num_classes):
         raise DataError(
             f"{listing}: belongs to {others[0]} and gives another num_classes than {num_classes}; "

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from partialfc.config import Config
-from partialfc.data.pairs.files import PairSet, read_pairs
+from partialfc.data.pairs.files import PairSet, read_pairs, require_images
 from partialfc.distributed.world import World
-from partialfc.errors import PairsError
+from partialfc.errors import ImageError, PairsError
 from partialfc.evaluation.sets import VerificationSets
 from partialfc.training.requirements import require_pair_for_each_fold
 
@@ -17,10 +17,12 @@ def build_verification(
 ) -> VerificationSets:
     """The sets, read whole before training. amp: what the backbone's products run in; None: float32.
 
-    Raises ConfigError where a set has fewer pairs than there are folds, PairsError where one cannot be read.
+    Raises ConfigError where a set has fewer pairs than there are folds, PairsError where one
+    cannot be read, and ImageError for images that no decoder knows: before training, and not at the first
+    verification.
     """
     section = config.verification
-    sets = {name: _read(name, path) for name, path in section.sets.items()}
+    sets = {name: _read(name, path, config.data.max_pixels) for name, path in section.sets.items()}
     require_pair_for_each_fold({name: len(pairs.same) for name, pairs in sets.items()}, section.folds)
     return VerificationSets(
         sets,
@@ -38,8 +40,12 @@ def build_verification(
     )
 
 
-def _read(name: str, path: Path) -> PairSet:
+def _read(name: str, path: Path, max_pixels: int) -> PairSet:
     try:
-        return read_pairs(path)
+        pairs = read_pairs(path)
+        require_images(pairs, max_pixels=max_pixels)
     except PairsError as error:
         raise PairsError(f"verification.sets.{name}: {error}") from error
+    except ImageError as error:
+        raise ImageError(f"verification.sets.{name}: {path}: {error}") from error
+    return pairs

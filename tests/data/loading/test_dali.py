@@ -1,5 +1,6 @@
 """DALI's loader beside the plain one: the same samples in the same order, pixels alike, errors by name."""
 
+import io
 import struct
 import sys
 import zlib
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from partialfc.data.images.augmentation import Augment
 from partialfc.data.images.codec import encode_png
@@ -25,6 +27,7 @@ from partialfc.metrics.run_log import read_metrics
 from partialfc.training.builders.data import build_loader_from
 from partialfc.training.run import train
 from tests import train_cases
+from tests.data.images.scene import scene
 from tests.data.loading.cases import Pictures, Trouble, joined, take
 from tests.paths import MXNET
 from tests.train_cases import small_config
@@ -92,6 +95,33 @@ def test_pixels_are_those_of_the_plain_loader(faces, augment, image_size, channe
     assert off.shape == (48, channels, image_size, image_size)
     assert off.max() <= largest
     assert off.mean() <= mean
+
+
+@needs_dali
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["BMP", "WEBP", "PPM", "TOP-DOWN", "GREY", "16 BIT", "TEXT"])
+def test_other_formats_are_decoded_alike(kind, channels):
+    """So that a run may change its loader with any of them."""
+    picture = Image.fromarray(scene())
+    file = io.BytesIO()
+    match kind:
+        case "GREY":
+            picture.convert("L").save(file, "PPM")
+        case "16 BIT":
+            file.write(b"P5 48 48 65535\n" + (scene(1).astype(">u2") * 257).tobytes())
+        case "TEXT":
+            file.write(b"P2 48 48 255\n" + b" ".join(b"%d" % value for value in scene(1).ravel()) + b"\n")
+        case "TOP-DOWN":
+            picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(file, "BMP")
+            file.seek(22)
+            file.write(struct.pack("<i", -48))
+        case _:
+            picture.save(file, kind)
+    source = Pictures([file.getvalue()] * 4)
+    changes = options(global_batch=4, image_size=48, channels=channels, augment=Augment())
+    with dali(source, **changes) as loader:
+        off = difference(next(build_loader(source, **changes)), next(loader))
+    assert off.max() == 0
 
 
 @pytest.fixture(scope="module")

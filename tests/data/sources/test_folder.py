@@ -112,6 +112,12 @@ def test_what_notebooks_file_managers_and_archivers_leave_is_skipped_and_counted
     assert warning.endswith("other kinds; rename what should count")
 
 
+def test_a_leftover_of_a_record_file_makes_no_record_folder(tmp_path: Path) -> None:
+    put(tmp_path, "cat/1.png")
+    (tmp_path / "._train.rec").touch()
+    assert content(open_source(tmp_path)) == [("cat/1.png", 0)]
+
+
 def test_a_folder_of_leftovers_alone_says_what_it_holds(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no class folder; .*; skipped: .*\.ipynb_checkpoints"):
         FolderSource(put(tmp_path, ".ipynb_checkpoints/1.png", ".DS_Store"))
