@@ -80,6 +80,10 @@ WITHOUT_DETERMINISM = {
     "median",
     "grid_sampler_2d_backward",
     "grid_sampler_3d_backward",
+    # Not in that documentation, but in the source.
+    "index_reduce",
+    "index_reduce_",
+    "kthvalue",
 }
 
 

@@ -43,7 +43,8 @@ class TrainConfig(Section):
     max_nonfinite_steps: int = Field(
         10,
         ge=1,
-        description="A step with a non-finite loss or gradient is skipped; so many in a row end the run.",
+        description="A step with a non-finite loss or gradient is skipped; so many in a row end the run. "
+        "Overflows of float16, which lower the loss scale, do not count.",
     )
     deterministic: bool = Field(
         False,
