@@ -1,5 +1,6 @@
 """Drawing verification pairs from labelled images."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,8 @@ from partialfc.data.pairs.files import PairSet
 from partialfc.data.sources.checked_images import listed, named
 from partialfc.data.sources.source import Source
 from partialfc.errors import DataError, ImageError, PairsError
+
+log = logging.getLogger(__name__)
 
 
 def make_pairs(source: Source, *, pairs: int, seed: int, max_pixels: int | None = None) -> PairSet:
@@ -20,7 +23,8 @@ def make_pairs(source: Source, *, pairs: int, seed: int, max_pixels: int | None 
     of the source is read once for its label; only the chosen ones are kept.
 
     Raises PairsError when `pairs` is odd or less than 2, or more than the source holds; and one that names
-    all images that cannot be read, or, if `max_pixels` is given, do not decode or claim more pixels.
+    all images that cannot be read, or, if `max_pixels` is given and one that was drawn does not decode or
+    claims more pixels, all that are like it.
     """
     if pairs < 2 or pairs % 2:
         raise PairsError(f"pairs is {pairs}: it must be even and at least 2, as half of them are genuine")
@@ -54,17 +58,21 @@ def _labels(source: Source) -> np.ndarray:
 
 
 def _images(source: Source, indices: Sequence[int], max_pixels: int | None) -> dict[int, bytes]:
-    """The encoded images by index."""
-    images, bad = dict[int, bytes](), list[str]()
-    for index in indices:
-        images[index], _ = source.read(index)
-        try:
-            if max_pixels is not None:
-                check(images[index], max_pixels=max_pixels)
-        except ImageError as error:
-            bad.append(named(source.name(index), error))
-    _refuse(bad, len(indices))
+    """The encoded images by index. Where one is bad, all of the source are looked at, to name all at once."""
+    images = {index: source.read(index)[0] for index in indices}
+    if max_pixels is not None and any(_problem(image, max_pixels) for image in images.values()):
+        log.info("an image that was drawn cannot be used: checking all %d, to name all such", len(source))
+        problems = ((i, _problem(source.read(i)[0], max_pixels)) for i in range(len(source)))
+        _refuse([named(source.name(i), error) for i, error in problems if error], len(source))
     return images
+
+
+def _problem(image: bytes, max_pixels: int) -> ImageError | None:
+    try:
+        check(image, max_pixels=max_pixels)
+    except ImageError as error:
+        return error
+    return None
 
 
 def _refuse(bad: Sequence[str], total: int) -> None:
