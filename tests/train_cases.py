@@ -19,14 +19,23 @@ CLASSES, PER_CLASS, SIZE = 20, 6, 8
 
 
 class Tiny(nn.Module):
-    """A network without BatchNorm, so that how a batch is divided changes only rounding."""
+    """A network without BatchNorm, unless asked for: how a batch is divided changes only rounding."""
 
-    def __init__(self, *, embedding_size: int, image_size: int, channels: int, double: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        embedding_size: int,
+        image_size: int,
+        channels: int,
+        double: bool = False,
+        batchnorm: bool = False,
+    ) -> None:
         super().__init__()
         dtype = torch.float64 if double else torch.float32
         self.layers = nn.Sequential(
             nn.Flatten(),
             nn.Linear(channels * image_size**2, 32, dtype=dtype),
+            *([nn.BatchNorm1d(32, dtype=dtype)] if batchnorm else []),
             nn.PReLU(dtype=dtype),
             nn.Linear(32, embedding_size, dtype=dtype),
         )

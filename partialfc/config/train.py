@@ -46,6 +46,11 @@ class TrainConfig(Section):
         description="A step with a non-finite loss or gradient is skipped; so many in a row end the run. "
         "Overflows of float16, which lower the loss scale, do not count.",
     )
+    sync_batchnorm: bool = Field(
+        False,
+        description="Let BatchNorm layers normalise with the statistics of the batch of all ranks, in place "
+        "of each rank's part: the same run on any number of ranks, for two small exchanges a layer.",
+    )
     deterministic: bool = Field(
         False,
         description="Let torch use deterministic algorithms only, so that the same run gives the same bits "

@@ -15,6 +15,7 @@ from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
+from partialfc.training.builders.class_weights import read_class_weights
 from partialfc.training.builders.head import build_head
 from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
 
@@ -53,6 +54,8 @@ def examine_training(
         return [failed("backbone", error)], None
     try:
         optimizer = build_backbone_optimizer(config.optimizer, backbone)
+        if config.head.class_weights is not None:
+            read_class_weights(config.head.class_weights, setting.classes)
         build_head_optimizer(config, _build_head(config, SMALL))  # a small one, to see that it can be built
     except Exception as error:
         return [failed("head", error)], None
@@ -112,5 +115,5 @@ def _head(config: Config, setting: Setting, device: torch.device) -> float:
 
 
 def _build_head(config: Config, num_classes: int) -> PartialFC:
-    size = config.backbone.embedding_size
-    return build_head(config.head, embedding_size=size, num_classes=num_classes, seed=config.run.seed)
+    size, section = config.backbone.embedding_size, config.head.model_copy(update={"class_weights": None})
+    return build_head(section, embedding_size=size, num_classes=num_classes, seed=config.run.seed)

@@ -55,7 +55,7 @@ class Trainer:
         epoch_steps = len(self.source) / config.train.samples_per_step
         self.total_steps = total_steps(config.train, len(self.source))
         self.schedule = build_schedule(config.schedule, total_steps=self.total_steps, epoch_steps=epoch_steps)
-        self.state = build_state(config, num_classes=self.num_classes, ranks=self.world.size, device=device)
+        self.state = build_state(config, num_classes=self.num_classes, world=self.world, device=device)
         self.head = self.state.head
         size = config.data.image_size
         self.forward_backbone = replicate(

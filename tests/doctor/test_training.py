@@ -41,6 +41,17 @@ def test_a_backbone_that_does_not_exist_or_does_not_run_is_red(folder):
     assert "train.batch_size" in memory.remedy
 
 
+def test_class_weights_are_read_for_all_classes(folder):
+    path = folder / "weights.txt"
+    path.write_text("1\n" * train_cases.CLASSES)
+    names = {finding.check.name for finding in quick(folder, f"head.class_weights={path}").findings}
+    assert "head" not in names
+    path.write_text("1\n" * 16)
+    check = found(quick(folder, f"head.class_weights={path}"), "head")
+    assert check.level == Level.RED
+    assert "has the shape (16,), but there are 20 classes" in check.says
+
+
 def test_a_head_that_cannot_be_built_is_red(folder):
     check = found(quick(folder, "head.margin.scale=200"), "head")
     assert check.level == Level.RED

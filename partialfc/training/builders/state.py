@@ -4,24 +4,32 @@ import numpy as np
 import torch
 
 from partialfc.config import Config
+from partialfc.distributed.world import World
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
 from partialfc.training.builders.head import build_head
 from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
 from partialfc.training.loss_scale import LossScale
 from partialfc.training.requirements import require_samples_to_normalise
 from partialfc.training.run_state import RunState
+from partialfc.training.sync_batchnorm import synchronised
 
 
-def build_state(config: Config, *, num_classes: int, ranks: int, device: torch.device) -> RunState:
+def build_state(config: Config, *, num_classes: int, world: World, device: torch.device) -> RunState:
     """The same initial backbone on every rank, at any world size; sets torch's random seed for it."""
     torch.manual_seed(config.run.seed)
     data = config.data
     backbone = build_backbone_from(
         config.backbone, image_size=data.image_size, channels=data.channels, device=device
     )
+    together = config.train.sync_batchnorm
     require_samples_to_normalise(
-        backbone, config.backbone.name, batch_size=config.train.batch_size, ranks=ranks
+        backbone,
+        config.backbone.name,
+        batch_size=config.train.batch_size,
+        ranks=1 if together else world.size,
     )
+    if together:
+        backbone = synchronised(backbone, world, device)
     head = build_head(
         config.head,
         embedding_size=config.backbone.embedding_size,
