@@ -4,12 +4,15 @@ PyYAML follows YAML 1.1. One notation goes beyond 1.2: underscores between digit
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from partialfc.config.shown import shown
 from partialfc.errors import ConfigError
+
+LARGEST = 100_000  # values of a document; a few lines of aliases would make billions
 
 _TAG = "tag:yaml.org,2002:"
 _DIGITS = "[0-9](?:_?[0-9])*"
@@ -29,10 +32,11 @@ _TYPES = ("null", "str", "seq", "map", *_KINDS)
 def load(text: str, origin: str) -> Any:
     """The one document in the text; ConfigError calls the text `origin` and gives line and column.
 
-    Nothing but null, booleans, numbers, text, lists and mappings, and no key twice in a mapping.
+    Nothing but null, booleans, numbers, text, lists and mappings, and no key twice in a mapping. No tag of it
+    makes anything else, and its aliases no more than LARGEST values.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -43,6 +47,22 @@ def load(text: str, origin: str) -> Any:
         raise ConfigError(f"{origin}: line {line}: U+{error.character:04X} is not allowed in YAML") from error
     except RecursionError as error:
         raise ConfigError(f"{origin}: nested too deeply") from error
+    if not _is_bounded(content):
+        raise ConfigError(f"{origin}: holds more than {LARGEST:,} values, or one that holds itself")
+    return content
+
+
+def _is_bounded(content: Any) -> bool:
+    """Whether it has at most LARGEST values; what an alias repeats counts each time."""
+    count, rest = 0, [content]
+    while rest and count <= LARGEST:
+        value = rest.pop()
+        count += 1
+        if isinstance(value, Mapping):
+            rest += value.values()
+        elif isinstance(value, list):
+            rest += value
+    return count <= LARGEST
 
 
 def dump(content: Any) -> str:

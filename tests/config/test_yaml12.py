@@ -1,5 +1,6 @@
 """YAML 1.2's plain words, what is refused and where, and the way back to text."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,3 +142,32 @@ def test_text_is_written_so_that_yaml_1_1_reads_text_too(text: str) -> None:
 
 def test_mappings_keep_their_order_when_written() -> None:
     assert yaml12.dump({"b": 1, "a": "ä"}) == "b: 1\na: ä\n"
+
+
+# A stranger's
+
+NINE = "[" + ", ".join(["x"] * 9) + "]"
+BOMB = f"a0: &a0 {NINE}\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    "text", [BOMB, "backbone: {options: &a {x: *a}}", "&a [*a]", f"[{', '.join(['1'] * 100_001)}]"]
+)
+def test_aliases_make_no_more_values_than_a_config_can_have(text: str) -> None:
+    with pytest.raises(ConfigError, match="it: holds more than 100,000 values, or one that"):
+        yaml12.load(text, "it")
+
+
+def test_a_few_aliases_are_fine() -> None:
+    assert yaml12.load("a: &a [1, 2]\nb: [*a, *a]", "it") == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["!!python/object/apply:os.mkdir ['ran']", "!!python/name:os.system", "!!python/module:this", "!x 1"],
+)
+def test_no_tag_makes_an_object(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="could not determine a constructor for the tag"):
+        yaml12.load(text, "it")
+    assert not Path("ran").exists()

@@ -32,10 +32,15 @@ def parse_list(data: bytes, folder: Path) -> tuple[list[bytes], list[bool]]:
 
 
 def _read(path: Path, number: int) -> bytes:
+    """An image's bytes. A pipe or a device, of which a list may name one too, might be read for ever."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise PairsError(f"line {number}: {path} is not a file")
         return path.read_bytes()
     except OSError as error:
         raise PairsError(f"line {number}: cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # a name that no file can have
+        raise PairsError(f"line {number}: cannot read {str(path)!r}: {error}") from error
 
 
 def _fields(line: str, number: int) -> tuple[str, str, str]:

@@ -81,7 +81,8 @@ def _is(entry: "os.DirEntry[str]", kind: str) -> bool:
 def _is_image(entry: "os.DirEntry[str]", listing: Listing) -> bool:
     """By its name; what is none is counted. A link to nothing is one, so that it is not missed."""
     suffix = os.path.splitext(entry.name)[1].lower()
-    if not (_is(entry, "file") or entry.is_symlink()):
+    to_nothing = entry.is_symlink() and not os.path.exists(entry.path)
+    if not (_is(entry, "file") or to_nothing):
         listing.skipped["pipes or devices"] += 1
     elif suffix in SUFFIXES:
         return True

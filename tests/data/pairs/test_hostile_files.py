@@ -265,3 +265,21 @@ def test_flipped_bytes_give_pairs_or_a_pairs_error(
 def test_not_a_pickle_at_all(tmp_path: Path) -> None:
     refused(tmp_path, b"", "truncated")
     refused(tmp_path, b"\xff\xd8\xff\xe0 a JPEG", "not a pickle")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("/dev/zero", "line 1: /dev/zero is not a file"),
+        ("pipe", "line 1: .*pipe is not a file"),
+        ("a\0b", "line 1: cannot read .*null byte"),
+        ("a" * 5000, "line 1: cannot read .*name too long"),
+        ("secret", r"line 1: cannot read .*secret: Is a directory"),
+    ],
+)
+def test_lists_name_files_and_nothing_else(tmp_path: Path, name: str, message: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "list.txt").write_text(f"{name} {name} 1\n")
+    with pytest.raises(PairsError, match=message):
+        read_pairs(tmp_path / "list.txt")

@@ -68,11 +68,12 @@ def test_what_is_no_image_and_who_has_none_is_counted(
     (tmp_path / "dog").mkdir()
     (tmp_path / "eel").mkdir()
     os.mkfifo(tmp_path / "cat/pipe.png")
+    (tmp_path / "cat/zeros.png").symlink_to("/dev/zero")
     source = FolderSource(tmp_path)
     assert (source.num_classes, content(source)) == (3, [("cat/1.png", 0)])
     assert warnings(caplog) == [
-        f"{tmp_path}: skipped 4 files and folders that are no images: 2 x *.txt, "
-        "1 x files without a suffix, 1 x pipes or devices; rename what should count",
+        f"{tmp_path}: skipped 5 files and folders that are no images: 2 x *.txt, "
+        "2 x pipes or devices, 1 x files without a suffix; rename what should count",
         f"{tmp_path}: 2 images are of a kind that is not read: 1 x *.heic, 1 x *.tif; "
         "convert them to JPEG or PNG",
         f"{tmp_path}: 2 of 3 classes have no image, such as 'dog'",
