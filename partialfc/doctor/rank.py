@@ -189,7 +189,6 @@ def _data(config: Config, source: Source | None) -> Iterator[Check]:
         "verification",
         lambda: check_pairs(
             verification.sets,
-            channels=section.channels,
             folds=verification.folds,
             max_pixels=section.max_pixels,
         ),

@@ -35,8 +35,8 @@ def test_a_set_with_an_image_that_cannot_be_decoded_is_red_until_it_is_drawn_aga
     assert found(quick(folder, verification=sets), "verification").level == Level.GREEN
 
 
-def test_damage_behind_an_images_header_is_found_in_the_sample(folder):
+def test_damage_behind_an_images_header_is_found(folder):
     drawn = make_pairs(open_source(folder / "train.rec"), pairs=6, seed=0)
     write_pairs(folder / "pairs.bin", PairSet([drawn.images[0][:-20], *drawn.images[1:]], drawn.same))
     sets = {"sets": {"mine": str(folder / "pairs.bin")}, "folds": 3}
-    assert "image 0: damaged" in found(quick(folder, verification=sets), "verification").says
+    assert "image 0 (pair 0): damaged" in found(quick(folder, verification=sets), "verification").says

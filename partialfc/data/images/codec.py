@@ -58,6 +58,15 @@ def check(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
     decode(data, max_pixels=max_pixels)
 
 
+def problem(data: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageError | None:
+    """The error that `check` raises, if any."""
+    try:
+        check(data, max_pixels=max_pixels)
+    except ImageError as error:
+        return error
+    return None
+
+
 def encode_jpeg(pixels: Pixels, *, quality: int = 95) -> bytes:
     """uint8 [H, W, 3] or [H, W, 1] -> JPEG with 4:2:0 chroma, as MXNet packs it; quality 1..100."""
     if not 1 <= quality <= 100:

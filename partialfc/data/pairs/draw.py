@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from partialfc.data.images.codec import check
+from partialfc.data.images.codec import problem
 from partialfc.data.pairs.files import PairSet
 from partialfc.data.sources.checked_images import listed, named
 from partialfc.data.sources.source import Source
-from partialfc.errors import DataError, ImageError, PairsError
+from partialfc.errors import DataError, PairsError
 
 log = logging.getLogger(__name__)
 
@@ -60,19 +60,11 @@ def _labels(source: Source) -> np.ndarray:
 def _images(source: Source, indices: Sequence[int], max_pixels: int | None) -> dict[int, bytes]:
     """The encoded images by index. Where one is bad, all of the source are looked at, to name all at once."""
     images = {index: source.read(index)[0] for index in indices}
-    if max_pixels is not None and any(_problem(image, max_pixels) for image in images.values()):
+    if max_pixels is not None and any(problem(image, max_pixels=max_pixels) for image in images.values()):
         log.info("an image that was drawn cannot be used: checking all %d, to name all such", len(source))
-        problems = ((i, _problem(source.read(i)[0], max_pixels)) for i in range(len(source)))
+        problems = ((i, problem(source.read(i)[0], max_pixels=max_pixels)) for i in range(len(source)))
         _refuse([named(source.name(i), error) for i, error in problems if error], len(source))
     return images
-
-
-def _problem(image: bytes, max_pixels: int) -> ImageError | None:
-    try:
-        check(image, max_pixels=max_pixels)
-    except ImageError as error:
-        return error
-    return None
 
 
 def _refuse(bad: Sequence[str], total: int) -> None:

@@ -1,11 +1,12 @@
 """Verification pairs: InsightFace's `.bin` files, and plain lists of your own images."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from partialfc.data.images.header import check_size
+from partialfc.data.images.codec import problem
 from partialfc.data.pairs.bin_file import format_bin, parse_bin
 from partialfc.data.pairs.list_file import parse_list
 from partialfc.data.sources.checked_images import listed
@@ -37,16 +38,16 @@ class PairSet:
 
 
 def require_images(pairs: PairSet, *, max_pixels: int) -> None:
-    """ImageError that names all images of which a decoder can make nothing, or that claim more pixels.
-
-    Only headers are read, so this takes milliseconds for thousands; damage behind them is found later.
-    """
-    bad = []
-    for index, image in enumerate(pairs.images):
-        try:
-            check_size(image, max_pixels)
-        except ImageError as error:
-            bad.append(f"image {index} (pair {index // 2}): {error}")
+    """ImageError that names all images that do not decode, or that claim more than `max_pixels`."""
+    distinct = {id(image): image for image in pairs.images}  # an image is usually part of several pairs
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda image: problem(image, max_pixels=max_pixels), distinct.values())
+        problems = dict(zip(distinct, found, strict=True))
+    bad = [
+        f"image {index} (pair {index // 2}): {error}"
+        for index, image in enumerate(pairs.images)
+        if (error := problems[id(image)]) is not None
+    ]
     if bad:
         raise ImageError(listed(bad, len(pairs.images)))
 

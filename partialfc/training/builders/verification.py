@@ -18,8 +18,8 @@ def build_verification(
     """The sets, read whole before training. amp: what the backbone's products run in; None: float32.
 
     Raises ConfigError where a set has fewer pairs than there are folds, PairsError where one
-    cannot be read, and ImageError for images that no decoder knows: before training, and not at the first
-    verification.
+    cannot be read, and ImageError for images that do not decode: before training, and not at the
+    first verification.
     """
     section = config.verification
     sets = {name: _read(name, path, config.data.max_pixels) for name, path in section.sets.items()}
