@@ -9,6 +9,7 @@ from partialfc.data.sources.recordio import Header
 from partialfc.errors import LabelError
 
 ONE_LABEL = "give each record its class id as the label (a folder of class folders: partialfc data pack)"
+_MOST = 1 << 53
 RELABEL = "partialfc data pack SOURCE OUT --relabel"
 
 
@@ -30,6 +31,8 @@ def class_id(header: Header, name: str) -> int:
         raise LabelError(f"{place}: a class id must be a whole number")
     if label < 0:
         raise LabelError(f"{place}: a class id must not be negative")
+    if label >= _MOST:
+        raise LabelError(f"{place}: a class id must be below 2**53")
     if np.float32(header.id2) != label:
         raise LabelError(
             f"{place}: float32 cannot tell class ids apart from 2**24 on, and the header's id2 "

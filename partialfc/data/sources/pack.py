@@ -18,6 +18,7 @@ from partialfc.files import replacing
 log = logging.getLogger(__name__)
 
 CLASS_NAMES = "classes.txt"
+_SPARSE = 1000  # classes per image; more are a mistake, and would be as many names and records
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,7 @@ def pack_source(
     target = Path(out_dir) / "train.rec"
     if target.exists() and not overwrite:
         raise DataError(f"{target}: exists already; name another folder, or replace it with --overwrite")
-    source, names = _opened(path, classes, class_depth)
-    split = next((name for name in names if "\n" in name), None)
-    if split is not None:
-        raise DataError(f"{Path(path) / split!r}: a class name with a line break does not fit {CLASS_NAMES}")
+    source, names = _opened(path, classes, class_depth, relabel=relabel)
     target.parent.mkdir(parents=True, exist_ok=True)
     checked = CheckedImages(source, max_bad=max_bad, max_pixels=max_pixels)
     samples = iter(checked)
@@ -81,16 +79,26 @@ def pack_source(
 
 
 def _opened(
-    path: str | Path, classes: Sequence[str] | None, class_depth: int
-) -> tuple[FolderSource | InClassOrder, Sequence[str]]:
+    path: str | Path, classes: Sequence[str] | None, class_depth: int, *, relabel: bool
+) -> tuple[FolderSource | InClassOrder, Sequence[str | int]]:
     """The images in ascending order of class id, and a name for each id."""
     source = open_source(path, classes=classes, class_depth=class_depth)
     if isinstance(source, FolderSource):
+        split = next((name for name in source.classes if "\n" in name), None)
+        if split is not None:
+            raise DataError(
+                f"{Path(path) / split!r}: a class name with a line break does not fit {CLASS_NAMES}"
+            )
         return source, source.classes
     assert isinstance(source, RecordSource)
     ordered = InClassOrder(source)
+    if ordered.num_classes > _SPARSE * len(ordered) and not relabel:
+        raise DataError(
+            f"{path}: {len(ordered)} images have labels up to {ordered.num_classes - 1}, so nearly all "
+            "classes would be empty; give them ids without gaps: --relabel"
+        )
     names = _names_beside(source.path)
-    return ordered, names if len(names) == ordered.num_classes else list(map(str, range(ordered.num_classes)))
+    return ordered, names if len(names) == ordered.num_classes else range(ordered.num_classes)
 
 
 def _names_beside(path: Path) -> list[str]:

@@ -40,7 +40,7 @@ class RecordFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._opened: tuple[int, weakref.finalize[..., RecordFile]] | None = None
-        self.size = os.fstat(self._descriptor).st_size
+        self.size = self._size_now()
         if self.size == 0:
             raise RecordError(f"{path}: the file is empty, so it holds no record")
 
@@ -63,6 +63,9 @@ class RecordFile:
             self._opened = descriptor, weakref.finalize(self, os.close, descriptor)
         return self._opened[0]
 
+    def _size_now(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
     def read(self, start: int, count: int) -> bytes:
         """So many bytes from `start` on; fewer where the file ends before."""
         try:
@@ -79,11 +82,10 @@ class RecordFile:
         allowed = (WHOLE, FIRST)
         start = offset
         while True:
-            place = f"{self.path}: {name} at byte {start}"
+            place = f"{self.path} {name} at byte {start}"
             frame = self.read(start, FRAME.size)
             if len(frame) < FRAME.size:
-                cut = f"the file ends there, at byte {start + len(frame)}; it was cut short"
-                raise RecordError(f"{place}: {cut}")
+                raise RecordError(f"{place}: the file ends at byte {self._size_now()}; it was cut short")
             magic, word = FRAME.unpack(frame)
             if magic != MAGIC:
                 raise RecordError(f"{place}: starts with 0x{magic:08x}, the magic word is 0x{MAGIC:08x}")
@@ -97,7 +99,7 @@ class RecordFile:
             if flag in (WHOLE, LAST):
                 break
             allowed = (MIDDLE, LAST)
-        size = os.fstat(self._descriptor).st_size
+        size = self._size_now()
         if start > size:
             raise RecordError(
                 f"{place}: length {length} runs past the end of the file at byte {size}; it was cut short"

@@ -83,7 +83,7 @@ class RecordReader:
         parts = self._checked_parts(at)
         payload = MAGIC_BYTES.join(self._file.read(part, length) for part, length in parts)
         if len(payload) < sum(length for _, length in parts) + len(MAGIC_BYTES) * (len(parts) - 1):
-            raise RecordError(f"{self.path}: record {key} at byte {start}: cut short while it was read")
+            raise RecordError(f"{self.path} record {key} at byte {start}: cut short while it was read")
         return memoryview(payload)
 
     def header(self, key: int) -> tuple[Header, bool]:
@@ -145,7 +145,7 @@ class RecordReader:
             return parts
         if end == self._file.size or self._file.begins_record(end):
             raise self._misfit(at, end)
-        place = f"{self.path}: record {self.keys[at]} at byte {offset}"
+        place = f"{self.path} record {self.keys[at]} at byte {offset}"
         if listed == self._file.size:
             raise RecordError(
                 f"{place}: it ends at byte {end}, and the {listed - end} bytes after it are no record; "

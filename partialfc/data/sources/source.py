@@ -18,7 +18,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The encoded image, such as a JPEG, and its class id in 0..num_classes-1."""
+        """The encoded image, such as a JPEG, and its class id; a file's may be beyond its num_classes."""
         ...
 
     def name(self, index: int) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from partialfc.data.images.codec import encode_png
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import PairSet
+from partialfc.data.sources.insightface import write_source
 from partialfc.data.sources.source import Source, open_source
 from partialfc.errors import PairsError
 from tests.data.sources.cases import put
@@ -151,3 +152,13 @@ def test_bad_images_are_named_all_at_once(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn(sizes: tuple[int, ...], pairs: int, match: str) -> None:
     with pytest.raises(PairsError, match=match):
         make_pairs(Numbered(*sizes), pairs=pairs, seed=0)
+
+
+def test_pairs_are_drawn_from_labels_with_gaps_and_beyond_what_property_says(tmp_path: Path) -> None:
+    samples = [(b"%d %d" % (label, n), label) for label in (0, 5, 9) for n in range(4)]
+    write_source(tmp_path / "a.rec", samples, num_classes=None, image_size=(8, 8))
+    (tmp_path / "property").write_text("3,8,8\n12\n")
+    drawn = make_pairs(open_source(tmp_path / "a.rec"), pairs=12, seed=0)
+    for pair, same in enumerate(drawn.same):
+        first, second = (drawn.images[2 * pair + k].split()[0] for k in (0, 1))
+        assert (first == second) == same

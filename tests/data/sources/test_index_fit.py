@@ -218,7 +218,7 @@ def test_a_cut_file_is_not_blamed_on_its_index(small: Path) -> None:
     ends = [int(line.split()[1]) for line in lines_of(small)]
     for size in (len(data) - 4, ends[15], ends[15] + 4, ends[15] + 12, ends[2]):
         small.write_bytes(data[:size])
-        with pytest.raises(RecordError, match=r"train\.rec: .*cut short"):
+        with pytest.raises(RecordError, match=r"train\.rec.*cut short"):
             RecordSource(small)
     small.with_suffix(".idx").unlink()
     with pytest.raises(RecordError, match=r"train\.rec: .* 5 class records, there are 0: the file was cut"):
@@ -286,10 +286,10 @@ def test_a_file_that_is_cut_while_it_is_open_is_an_error(small: Path) -> None:
     source = RecordSource(small)
     source.read(0)
     os.truncate(small, 200)
-    with pytest.raises(RecordError, match=r"train\.rec: record 12 at byte \d+: .*cut short"):
+    with pytest.raises(RecordError, match=r"train\.rec record 12 at byte \d+: .*cut short"):
         source.read(11)
     os.truncate(small, 0)
-    with pytest.raises(RecordError, match=r"record 1 at byte 40: the file ends there"):
+    with pytest.raises(RecordError, match=r"record 1 at byte 40: the file ends at byte 0"):
         source.read(0)
 
 

@@ -103,6 +103,12 @@ def test_labels_must_be_whole(tmp_path: Path, label: float) -> None:
         RecordSource(path)
 
 
+def test_a_label_that_no_class_id_can_have_is_named(tmp_path: Path) -> None:
+    records = {0: pack(Header(0, (2.0**63,), 0, 2**63), b"i")}
+    with pytest.raises(LabelError, match=r"record 0: a class id must be below 2\*\*53"):
+        RecordSource(write_records(tmp_path / "a.rec", records))
+
+
 def test_negative_labels_are_named(tmp_path: Path) -> None:
     path = plain(tmp_path / "a.rec", 0, -1)
     with pytest.raises(LabelError, match=r"label -1 in .*a\.rec record 1: .*must not be negative"):

@@ -142,7 +142,7 @@ def gaps(path: Path, *labels: int) -> Path:
     """As im2rec writes a shuffled list: images only, in no order of their labels."""
     with RecordWriter(path) as writer:
         for key, label in enumerate(labels):
-            writer.write(key, pack(Header(0, (label,), key), png(10 * label + key)))
+            writer.write(key, pack(Header(0, (label,), key), png((10 * label + key) % 256)))
     return path
 
 
@@ -189,3 +189,11 @@ def test_a_damaged_record_is_left_out_as_asked(tmp_path: Path) -> None:
     (tmp_path / "property").write_text("2,8,8\n")
     with pytest.raises(DataError, match=r"record 0 at byte 0: starts with"):
         pack_source(path, tmp_path / "out")
+
+
+def test_labels_far_apart_are_packed_only_without_their_gaps(tmp_path: Path) -> None:
+    path = gaps(tmp_path / "a.rec", 0, 1_000_000)
+    with pytest.raises(DataError, match=r"2 images have labels up to 1000000, .* --relabel"):
+        pack_source(path, tmp_path / "out")
+    assert pack_source(path, tmp_path / "out", relabel=True).classes == 2
+    assert (tmp_path / "out/classes.txt").read_text() == "0\n1000000\n"

@@ -196,20 +196,20 @@ def test_a_truncated_file_is_found_at_opening(copy: Path, cut: int, indexed: boo
     ("data", "message"),
     [
         (frame(b"abcd") + bytes(8), "record 1 at byte 12: starts with 0x00000000"),
-        (frame(b"abcd") + MAGIC, "record 1 at byte 12: the file ends there, at byte 16"),
+        (frame(b"abcd") + MAGIC, "record 1 at byte 12: the file ends at byte 16"),
         (frame(b"abcd") + MAGIC + struct.pack("<I", 5) + b"abcd", "record 1 at byte 12: length 5 runs past"),
         (frame(b"abcd", 2), "record 0 at byte 0: continuation flag 2, only 0 or 1"),
         (frame(b"abcd", 3), "record 0 at byte 0: continuation flag 3, only 0 or 1"),
         (frame(b"abcd", 1) + frame(b"", 0), "record 0 at byte 12: continuation flag 0, only 2 or 3"),
         (frame(b"abcd", 1) + frame(b"", 1), "record 0 at byte 12: continuation flag 1, only 2 or 3"),
-        (frame(b"abcd", 1), "record 0 at byte 12: the file ends there"),
+        (frame(b"abcd", 1), "record 0 at byte 12: the file ends at byte 12"),
         (frame(b"abcd", 7), "record 0 at byte 0: continuation flag 7"),
     ],
 )
 def test_bad_framing_is_named_with_record_and_offset(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "bad.rec"
     path.write_bytes(data)
-    with pytest.raises(RecordError, match=rf"bad\.rec: {message}"):
+    with pytest.raises(RecordError, match=rf"bad\.rec {message}"):
         RecordReader(path)
 
 
