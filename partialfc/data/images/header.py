@@ -36,7 +36,9 @@ def read_size(data: bytes) -> tuple[int, int]:
         if data.startswith(start):
             try:
                 return read(data)
-            except (struct.error, ValueError) as error:
+            except struct.error as error:
+                raise ImageError(f"damaged image of {len(data)} bytes: its header is cut short") from error
+            except ValueError as error:
                 raise ImageError(f"damaged image of {len(data)} bytes: {error}") from error
     raise ImageError(f"no JPEG, PNG, BMP, WebP or PGM: {len(data)} bytes that start with {data[:8]!r}")
 
