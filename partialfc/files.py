@@ -1,13 +1,17 @@
 """Files and folders that nobody sees half written: made beside, put on the disk, renamed into place."""
 
 import errno
+import json
+import math
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TextIO
 
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that only a file being written has
+OF_DISKS = (*OF_WRITING, errno.EIO, errno.ESTALE)  # errors that only files have
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -29,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
             error.filename = str(path)  # which is the name that the user knows
         raise
     finally:
-        _remove(beside)
+        remove(beside)
 
 
 def put_in_place(beside: Path, path: Path) -> None:
@@ -40,7 +44,7 @@ def put_in_place(beside: Path, path: Path) -> None:
         old = path.with_name(f".{path.name}.{os.getpid()}.old")
         path.rename(old)
         beside.rename(path)
-        _remove(old)
+        remove(old)
     else:
         beside.replace(path)
     sync(path.parent)
@@ -52,6 +56,11 @@ def write_whole(path: Path, text: str) -> None:
         beside.write_text(text)
 
 
+def json_text(document: Any, **layout: Any) -> str:
+    """JSON that every reader takes: null for a number that is not finite. layout: as for json.dumps."""
+    return json.dumps(_finite(document), allow_nan=False, **layout)
+
+
 def sync(path: Path) -> None:
     """Put a file's content, or the names in a folder, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -61,6 +70,26 @@ def sync(path: Path) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is written to a standard stream go nowhere: its reader is gone, or its disk full.
+
+    What it still holds would fail once more when Python ends, and change the exit status.
+    """
+    with suppress(OSError, ValueError):  # not a stream of the system
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link, or a folder with all that is in it, as far as that can be done."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def told(error: OSError) -> str:
@@ -81,16 +110,21 @@ def show_size(count: float) -> str:
     return f"{count:.3g} {UNITS[-1]}"
 
 
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {key: _finite(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_finite(part) for part in value]
+    return value
+
+
 def _free(path: Path) -> str:
-    folder = next(each for each in (path, *path.absolute().parents) if each.is_dir())
+    """What is left on the disk of a file that may not be there."""
+    folder = next(each for each in path.absolute().parents if each.is_dir())
     disk = os.statvfs(folder)
     if disk.f_files and not disk.f_favail:
         return "the disk takes no more files"
     return f"{show_size(disk.f_bavail * disk.f_frsize)} free"
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from partialfc.config import Config, dump_config, parse_config
 from partialfc.data.images.codec import encode_png
 from partialfc.data.sources.insightface import write_source
+from tests.disks import fill
 
 CLASSES, PER_CLASS, SIZE = 20, 6, 8
 
@@ -197,6 +198,20 @@ def saved_config(folder: Path, *overrides: str) -> Path:
     path = folder / "config.yaml"
     path.write_text(dump_config(small_config(folder, *overrides)))
     return path
+
+
+class Filling(Normed):
+    """Fills the disk of the run up in its third training forward pass; the run lies in `disk/run`."""
+
+    def __init__(self, *, disk: str = "", **size: Any) -> None:
+        super().__init__(**size)
+        self.count, self.disk = 0, disk
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.count += self.training
+        if self.count == 3:
+            fill(Path(self.disk))
+        return super().forward(images)
 
 
 class Hanging(Normed):

@@ -23,12 +23,13 @@ from partialfc.checkpoint.tensors import Tensors, total_bytes
 from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError
-from partialfc.files import put_in_place, show_size, told, write_whole
+from partialfc.files import put_in_place, remove, replacing, show_size, sync, told, write_whole
 
 log = logging.getLogger(__name__)
 
 NAME = re.compile(r"step-\d{8,}")
 REPLACED = re.compile(rf"\.({NAME.pattern})\.\d+\.old")  # by files.put_in_place, while it renames two folders
+LEFTOVER = re.compile(rf"{NAME.pattern}\.partial|\.(latest|best|lineage)\.\d+\.partial|{REPLACED.pattern}")
 
 
 class CheckpointFolder:
@@ -108,10 +109,12 @@ class CheckpointFolder:
         assert before is not None
         if final.is_dir() and _pointer(self.path / "best") == final.name:
             (self.path / "best").unlink()  # it named the checkpoint that is replaced now
-        put_in_place(partial, final)  # which is there already if a resumed run does a step again
-        lineage = before.followed_by(Saved(final.name, read_seal(final)))
-        write_whole(self.path / "lineage", json.dumps(lineage.to_dict()))
-        write_whole(self.path / "latest", final.name)
+        lineage = before.followed_by(Saved(final.name, read_seal(partial)))
+        with replacing(self.path / "latest") as latest, replacing(self.path / "lineage") as listing:
+            for path, text in ((listing, json.dumps(lineage.to_dict())), (latest, final.name)):
+                path.write_text(text)  # all that takes room, before the first of the renames
+                sync(path)
+            put_in_place(partial, final)  # which is there already if a resumed run does a step again
         self._after = lineage
 
     def _give_up(self, partial: Path, final: Path, error: OSError, size: str) -> str:
@@ -133,14 +136,14 @@ class CheckpointFolder:
             except OSError as error:
                 log.warning("%s is no longer needed, but cannot be deleted: %s", name, told(error))
         here = {found.folder for found in self._records().found.values()}
-        for leftover in (*self.path.glob("step-*.partial"), *self.path.glob(".step-*.old")):
-            if leftover.name not in here:
-                shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in self.path.iterdir():
+            if LEFTOVER.fullmatch(leftover.name) and leftover.name not in here:
+                remove(leftover)
 
     def _records(self) -> Records:
         try:
             folders = sorted(entry.name for entry in os.scandir(self.path) if entry.is_dir())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             folders = []
         found = {name[1]: _found(self.path / name[0]) for name in map(REPLACED.fullmatch, folders) if name}
         found |= {name: _found(self.path / name) for name in folders if NAME.fullmatch(name)}

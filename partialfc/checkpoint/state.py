@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from partialfc.errors import CheckpointError
+from partialfc.files import json_text
 
 FORMAT = 1
 STATE = "state.json"
@@ -49,7 +50,7 @@ def read_seal(checkpoint: Path) -> str:
 
 def sealed(document: Mapping[str, Any]) -> str:
     """The text of state.json: the seal, then the document as JSON."""
-    body = json.dumps(document, indent=1)
+    body = json_text(document, indent=1)
     return f"{_seal(body)}\n{body}"
 
 

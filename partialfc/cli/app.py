@@ -17,6 +17,7 @@ from partialfc.cli.plan import plan
 from partialfc.cli.report import report
 from partialfc.cli.train import train
 from partialfc.errors import PartialFCError
+from partialfc.files import OF_DISKS, discard, told
 
 app = typer.Typer(
     name="partialfc",
@@ -65,12 +66,28 @@ def main() -> None:
     prefix = "" if rank is None else f"[rank {rank}] "
     logging.basicConfig(level=logging.INFO, format=f"{prefix}%(levelname)s: %(message)s")
     try:
-        app()
+        try:
+            app()
+        finally:
+            _flush()
     except PartialFCError as error:
         print(f"{prefix}partialfc: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
-    except OSError as error:
-        if error.filename is None:  # not of a file that the user could do something about
-            raise
-        print(f"{prefix}partialfc: {error.filename}: {error.strerror}", file=sys.stderr)
+    except BrokenPipeError:  # such as `| head`
+        discard(sys.stdout)
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None and error.errno not in OF_DISKS:  # no file that a user could look at
+            raise
+        what = "" if error.filename else "the output: "
+        print(f"{prefix}partialfc: {what}{told(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _flush() -> None:
+    """Write what was printed; where that fails, it is not tried again when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard(sys.stdout)
+        raise

@@ -43,7 +43,7 @@ def count_checkpoints(folder: Path, section: CheckpointConfig) -> int:
 def check_room(folder: Path, *, checkpoint: int, count: int) -> Check:
     """folder: of checkpoints. checkpoint: bytes of one, of all ranks; count: how many at a time, at most."""
     free = shutil.disk_usage(nearest_folder(folder)).free
-    kept = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    kept = sum(file.stat().st_size for file in folder.glob("step-*/*"))
     return judge_room(free, kept=kept, checkpoint=checkpoint, count=count)
 
 
@@ -88,10 +88,11 @@ def judge_writing(rate: float, *, checkpoint: int, interval: float | None) -> Ch
 
 def write_rate(folder: Path) -> float:
     """Bytes a second that reach the disk. Raises OSError where the folder cannot be written to."""
-    piece = os.urandom(PIECE)  # random, so that a file system cannot compress it
+    most = min(MOST_BYTES, 1 + shutil.disk_usage(folder).free // 2)
+    piece = os.urandom(min(PIECE, most))  # random, so that a file system cannot compress it
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
         began, written = time.perf_counter(), 0
-        while written < MOST_BYTES and time.perf_counter() - began < MOST_SECONDS:
+        while written < most and time.perf_counter() - began < MOST_SECONDS:
             written += file.write(piece)
         file.flush()
         os.fsync(file.fileno())

@@ -12,7 +12,7 @@ from partialfc.checkpoint.start import ALONE, Start
 from partialfc.checkpoint.state import read_state
 from partialfc.doctor.check import Check, Level, first_line, green, red, yellow
 from partialfc.errors import CheckpointError, ConfigError
-from partialfc.training.run_folder import differences
+from partialfc.training.run_folder import differences, problem_of
 from partialfc.training.saving import find_start
 
 SHAPING = ("backbone.name ", "backbone.embedding_size ", "optimizer.name ")  # they decide on the tensors
@@ -22,10 +22,16 @@ def check_run_folder(folder: Path) -> Check:
     """folder: run.dir, which may not exist yet."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     remedy = "choose another run.dir"
+    allow = f"{remedy}, or let this user write there"
     if not existing.is_dir():
         return red("run folder", f"{existing} is not a folder", remedy)
     if not os.access(existing, os.W_OK):
-        return red("run folder", f"{existing} cannot be written to", remedy)
+        return red(
+            "run folder", f"{existing} cannot be written to", f"{remedy}, or let this user write there"
+        )
+    if problem := problem_of(folder):
+        says, _, what = problem.partition(": ")
+        return red("run folder", says, what or allow)
     return green(
         "run folder", f"{folder} " + ("is there" if existing == folder.absolute() else "will be made")
     )

@@ -87,8 +87,8 @@ elif when == "replace":  # the same step again: its old checkpoint is moved away
     rename = Path.rename
     Path.rename = lambda path, target: die() if path.suffix == ".partial" else rename(path, target)
 elif when == "latest":
-    write = folder.write_whole
-    folder.write_whole = lambda path, text: die() if path.name == "latest" else write(path, text)
+    replace = Path.replace
+    Path.replace = lambda path, target: die() if target.name == "latest" else replace(path, target)
 save({path!r}, 2)
 """
 

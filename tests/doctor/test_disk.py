@@ -1,44 +1,55 @@
 """Room for checkpoints, and the disk's speed."""
 
 import resource
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from partialfc.doctor import Level
 from partialfc.doctor.disk import check_writing, judge_room, judge_writing
-from tests.doctor.cases import found, quick, soft_limit
-
-
-def mounted(size: str, folder: Path) -> None:
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=False)
-    if done.returncode:
-        pytest.skip("needs the right to mount a small file system (root)")
+from tests import train_cases
+from tests.disks import fill, protect, small_disk
+from tests.doctor.cases import examined, found, quick, soft_limit
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    mounted("1m", disk)
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+def disk(tmp_path):
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
 
 
-def test_a_disk_too_small_is_red(folder, small_disk):
-    check = found(quick(folder, f"run.dir={small_disk / 'run'}", "data.num_classes=100000"), "disk space")
+def test_a_disk_too_small_is_red(folder, disk):
+    check = found(quick(folder, f"run.dir={disk / 'run'}", "data.num_classes=100000"), "disk space")
     assert check.level == Level.RED
     assert "short" in check.says
     assert "keep_last" in check.remedy
 
 
-def test_a_full_disk_is_red(small_disk):
-    (small_disk / "filler").write_bytes(b"x" * (1 << 20))
-    check = check_writing(small_disk / "run", checkpoint=1, interval=None)
+def test_a_full_disk_is_red_and_its_remedy_works(disk):
+    fill(disk)
+    check = check_writing(disk / "run", checkpoint=1, interval=None)
     assert check.level == Level.RED
     assert "No space left" in check.says
-    assert [file.name for file in small_disk.iterdir()] == ["filler"]
+    assert "free some space" in check.remedy
+    assert [file.name for file in disk.iterdir()] == ["filler"]
+    (disk / "filler").unlink()
+    assert check_writing(disk / "run", checkpoint=1, interval=None).level == Level.GREEN
+
+
+def test_a_disk_that_must_not_be_written_to_is_red(folder, disk):
+    protect(disk)
+    for name in ("run folder", "disk writing"):
+        check = found(examined(train_cases.small_config(folder, f"run.dir={disk / 'run'}")), name)
+        assert check.level == Level.RED
+        assert "choose another run.dir" in check.remedy
+
+
+def test_checkpoints_on_another_disk_are_looked_for_there(folder, disk):
+    """`checkpoints` may be a link."""
+    (folder / "run").mkdir()
+    (folder / "run" / "checkpoints").symlink_to(disk)
+    fill(disk)
+    check = found(quick(folder), "disk space")
+    assert (check.level, check.says.split(" free")[0]) == (Level.RED, "0 B")
 
 
 def test_a_limit_on_the_size_of_files_is_red(tmp_path):
