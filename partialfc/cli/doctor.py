@@ -1,6 +1,5 @@
 """The `partialfc doctor` command."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from partialfc.cli.arguments import AsJson, Overrides
+from partialfc.files import json_text
 
 
 def doctor(
@@ -33,7 +33,7 @@ def doctor(
 
     def show(report: Report) -> None:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(json.dumps(to_dict(report)) if as_json else describe(report, colour=colour), flush=True)
+        print(json_text(to_dict(report)) if as_json else describe(report, colour=colour), flush=True)
 
     if examine(job, quick=quick, timeout=timeout, show=show) == Level.RED:
         raise typer.Exit(1)

@@ -1,6 +1,5 @@
 """The `partialfc evaluate` command."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from partialfc.cli.arguments import MAX_PIXELS, AsJson, MaxPixels, Trust
 from partialfc.errors import ConfigError, DataError
+from partialfc.files import json_text
 
 
 def evaluate(
@@ -54,4 +54,4 @@ def evaluate(
         raise DataError(f"{pairs}: {error}") from error
     except ValueError as error:
         raise ConfigError(f"{pairs}: {error}") from error
-    print(json.dumps(result.to_dict()) if as_json else result.describe())
+    print(json_text(result.to_dict()) if as_json else result.describe())

@@ -1,6 +1,5 @@
 """The `partialfc plan` command."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from partialfc.cli.arguments import AsJson, Overrides
 from partialfc.errors import ConfigError
+from partialfc.files import json_text
 
 
 def plan(
@@ -107,6 +107,6 @@ def plan(
         from partialfc.report.plan_picture import draw_plan
 
         draw_plan(made, plot)
-    print(json.dumps(to_dict(made)) if as_json else describe(made, gpus_given=gpus is not None))
+    print(json_text(to_dict(made)) if as_json else describe(made, gpus_given=gpus is not None))
     if plot is not None:
         print(f"\npicture  {plot}", file=sys.stderr if as_json else sys.stdout)

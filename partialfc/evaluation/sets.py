@@ -1,17 +1,21 @@
 """The verification sets of a run."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from partialfc.data.pairs.files import PairSet
 from partialfc.distributed.world import World
 from partialfc.evaluation.evaluate import evaluate_pairs
 from partialfc.evaluation.verification import Verification
-from partialfc.files import replacing
+from partialfc.files import replacing, told
+
+log = logging.getLogger(__name__)
 
 
 class VerificationSets:
@@ -35,8 +39,16 @@ class VerificationSets:
         for name, pairs in self._pairs.items():
             result, scores = evaluate_pairs(backbone, pairs, self._world, **self._how)
             if self._world.rank == 0:
-                self._folder.mkdir(exist_ok=True)
                 file = self._folder / f"{name}.{'latest' if step else 'untrained'}.npz"
-                with replacing(file) as beside, beside.open("wb") as npz:
-                    np.savez(npz, scores=scores, same=pairs.same, step=step)  # for the ROC
+                try:
+                    _write(file, scores=scores, same=pairs.same, step=step)
+                except OSError as error:
+                    log.warning("%s; the report will lack this ROC curve, training goes on", told(error))
             yield name, result
+
+
+def _write(file: Path, **arrays: npt.ArrayLike) -> None:
+    """For the ROC curves of a report."""
+    file.parent.mkdir(exist_ok=True)
+    with replacing(file) as beside, beside.open("wb") as npz:
+        np.savez(npz, **arrays)  # type: ignore[arg-type]

@@ -1,55 +1,89 @@
 """A run's log: metrics.jsonl, a record on each line, and where asked the same numbers for TensorBoard."""
 
 import json
+import logging
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from partialfc.errors import MissingExtraError
-from partialfc.files import write_whole
+from partialfc.files import json_text, told, write_whole
+
+log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 
 
 class RunLog:
-    """The records of one run, which rank 0 writes; where not active, as on other ranks, nothing happens."""
+    """The records of one run, which rank 0 writes; before `begin`, and on other ranks, nothing happens."""
 
-    def __init__(self, run_dir: Path, *, active: bool, start_step: int, tensorboard: bool) -> None:
-        self._file: TextIO | None = None
+    def __init__(self, run_dir: Path, *, tensorboard: bool) -> None:
+        self._path = run_dir / METRICS
+        self._file: int | None = None
+        self._torn = False  # whether the last line was cut off
+        self._complained = False
+        self._wants_tensorboard = tensorboard
         self._tensorboard: Any = None
-        if not active:
-            return
-        path = run_dir / METRICS
-        _drop_after(path, start_step)
-        self._file = path.open("a")
-        if tensorboard:
-            self._tensorboard = _tensorboard_writer(run_dir, start_step)
+
+    def begin(self, start_step: int) -> None:
+        """Open the files, for a run that is resumed at `start_step`. Raises OSError where they cannot be."""
+        _drop_after(self._path, start_step)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        self._file = os.open(self._path, flags, 0o666)
+        if self._wants_tensorboard:
+            self._tensorboard = _tensorboard_writer(self._path.parent, start_step)
 
     def record(self, event: str, step: int, values: Mapping[str, Any]) -> None:
-        """Write a line of metrics.jsonl: {"event", "step", "time" (Unix seconds), **values}."""
+        """Write a line of metrics.jsonl: {"event", "step", "time" (Unix seconds), **values}.
+
+        A number that is not finite is null. A disk that is full stops no training: the first line that cannot
+        be written is told in the log.
+        """
         if self._file is None:
             return
-        self._file.write(json.dumps({"event": event, "step": step, "time": round(time.time(), 3), **values}))
-        self._file.write("\n")
-        self._file.flush()
-        if self._tensorboard is not None:
-            for name, value in values.items():
-                if isinstance(value, float):
-                    self._tensorboard.add_scalar(f"{event}/{name}", value, step)
+        try:
+            self._write({"event": event, "step": step, "time": round(time.time(), 3), **values})
+            if self._tensorboard is not None:
+                for name, value in values.items():
+                    if isinstance(value, float):
+                        self._tensorboard.add_scalar(f"{event}/{name}", value, step)
+        except OSError as error:
+            error.filename = error.filename or str(self._path)
+            if not self._complained:
+                log.warning("%s; lines of the run's log are missing from here, training goes on", told(error))
+            self._complained = True
 
     def close(self) -> None:
-        for part in (self._tensorboard, self._file):
-            if part is not None:
-                part.close()
+        try:
+            if self._tensorboard is not None:
+                self._tensorboard.close()
+        except OSError as error:
+            log.warning("the log for TensorBoard is not complete: %s", told(error))
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        assert self._file is not None
+        line = ("\n" if self._torn else "") + json_text(record) + "\n"
+        rest = line.encode()
+        while rest:
+            count = os.write(self._file, rest)
+            self._torn = count < len(rest)
+            rest = rest[count:]
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """The records of a run, in order; a line that is no record, cut off by a crash, is left out."""
+    """The records of a run, in order; a line that is no record, cut off by a crash, is left out.
+
+    None stands for a number that was not finite; older versions wrote it as NaN, which JSON does not have.
+    """
     records = []
     for line in (run_dir / METRICS).read_text(errors="replace").splitlines():
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_constant=lambda _: None)
         except ValueError:
             continue
         if isinstance(record, dict) and {"event", "step"} <= record.keys():
@@ -60,9 +94,10 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 def _drop_after(path: Path, step: int) -> None:
     """Delete the records after `step`, at which the run is resumed: it does those steps again."""
     if not path.exists():
+        path.unlink(missing_ok=True)  # a link to a file that is not there, which would be made
         return
     kept = [record for record in read_metrics(path.parent) if record["step"] <= step]
-    write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
+    write_whole(path, "".join(json_text(record) + "\n" for record in kept))
 
 
 def _tensorboard_writer(run_dir: Path, start_step: int) -> Any:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_config
 from partialfc.data.images.normalise import normalise
+from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.world import World
+from partialfc.files import write_whole
 from partialfc.metrics.run_log import RunLog
 from partialfc.training.builders.backbone import autocast_dtype
 from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
@@ -91,19 +93,21 @@ class Trainer:
             position=self.state.samples,
         )
         first_rank, start_step = self.world.rank == 0, self.state.step
-        self.run_log = RunLog(
-            config.run.dir, active=first_rank, start_step=start_step, tensorboard=config.train.tensorboard
-        )
+        self.run_log = RunLog(config.run.dir, tensorboard=config.train.tensorboard)
         self.progress = Progress(active=first_rank, total_steps=self.total_steps, start_step=start_step)
         self.interval = Interval(self.state.samples)
         self._stop = StopSignal()
         self.stopped_by = 0  # the number of the signal, on any rank, that stopped `run`
-        if self.world.rank == 0:
-            (config.run.dir / "config.yaml").write_text(dump_config(config))
+        on_first_rank(self.world, self._begin_files)
+
+    def _begin_files(self) -> None:
+        """On rank 0: the files of the run's folder that are not of a checkpoint."""
+        write_whole(self.config.run.dir / "config.yaml", dump_config(self.config))
+        self.run_log.begin(self.state.step)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Around `run`: a SIGTERM or Ctrl-C stops it after the step it is in, and metrics are published."""
+        """Around `run`: a signal to stop ends it after the step that it is in, and metrics are published."""
         try:
             with (
                 self._stop.caught(),

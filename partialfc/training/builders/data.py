@@ -15,6 +15,7 @@ from partialfc.data.loading.plain import build_loader
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Source, open_source
+from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
 from partialfc.training.classes import known_classes, save_classes
@@ -30,9 +31,9 @@ def open_training_source(section: DataConfig, run_dir: Path, world: World) -> So
     """
     source = read_training_source(section, run_dir)
     if isinstance(source, FolderSource):
+        names = source.classes
         world.barrier()  # every rank has looked for saved class ids before rank 0 saves these
-        if world.rank == 0:
-            save_classes(run_dir, source.classes)
+        on_first_rank(world, lambda: save_classes(run_dir, names))
     return source
 
 
