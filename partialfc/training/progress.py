@@ -1,10 +1,17 @@
 """What a run shows people while it trains: a bar on a terminal, else plain lines."""
 
+import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
+
+from partialfc.files import discard
+
+log = logging.getLogger(__name__)
 
 BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
@@ -20,21 +27,34 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line, above the bar where there is one."""
-        if self._bar is not None:
-            self._bar.write(text)
-        elif self._active:
-            print(text, flush=True)
+        with self._while_someone_reads():
+            if self._bar is not None:
+                self._bar.write(text)
+            elif self._active:
+                print(text, flush=True)
 
     def advance(self, step: int, summary: str, seconds_left: float) -> None:
         """At each log line: move the bar to the step, or print a line. summary: what the step came to."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(summary, refresh=False)
-            self._bar.update(step - self._bar.n)
-        elif self._active:
-            left = time.strftime("%H:%M:%S", time.gmtime(seconds_left))
-            days = f"{int(seconds_left // 86400)}d " if seconds_left >= 86400 else ""
-            print(f"step {step}  {summary}  left {days}{left}", flush=True)
+        with self._while_someone_reads():
+            if self._bar is not None:
+                self._bar.set_postfix_str(summary, refresh=False)
+                self._bar.update(step - self._bar.n)
+            elif self._active:
+                left = time.strftime("%H:%M:%S", time.gmtime(seconds_left))
+                days = f"{int(seconds_left // 86400)}d " if seconds_left >= 86400 else ""
+                print(f"step {step}  {summary}  left {days}{left}", flush=True)
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        with self._while_someone_reads():
+            if self._bar is not None:
+                self._bar.close()
+
+    @contextmanager
+    def _while_someone_reads(self) -> Iterator[None]:
+        """Show nothing more once that fails: the terminal is lost, a pipe closed, or a log's disk full."""
+        try:
+            yield
+        except OSError as error:
+            discard(sys.stdout if self._bar is None else sys.stderr)
+            self._active, self._bar = False, None
+            log.warning("what the run prints cannot be shown any more (%s); training goes on", error.strerror)

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopSignal:
-    """`number` is that of the SIGTERM or SIGINT (Ctrl-C) that came within `caught`, 0 before one came.
+    """`number` is that of the signal that came within `caught`, 0 before one came.
 
-    A SIGINT after that ends the program at once; a SIGTERM after that changes nothing, because a
-    scheduler and torchrun may both send one to the same process.
+    SIGTERM, SIGINT (Ctrl-C), or SIGHUP (a terminal that is closed or lost); that last one only where the
+    process does not ignore it, as under nohup. A SIGINT after that ends the program at once; another signal
+    after that changes nothing, because a scheduler and torchrun may both send one to the same process.
     """
 
     def __init__(self) -> None:
@@ -21,7 +22,8 @@ class StopSignal:
     @contextmanager
     def caught(self) -> Iterator[None]:
         """Inside, the first signal only sets `number`."""
-        before = {number: signal.signal(number, self._take) for number in STOP_SIGNALS}
+        wanted = [number for number in STOP_SIGNALS if not _is_ignored(number)]
+        before = {number: signal.signal(number, self._take) for number in wanted}
         try:
             yield
         finally:
@@ -32,3 +34,7 @@ class StopSignal:
         if self.number and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.number = number
+
+
+def _is_ignored(number: int) -> bool:
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN

@@ -58,7 +58,7 @@ def test_workers_of_a_killed_torchrun_stop_by_themselves(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_the_exit_code_says_which(folder, number):
     """A cluster preempts, or Ctrl-C: the run stops after the current step, with a checkpoint, and resumes."""
     process = start("train", folder / "config.yaml", "train.steps=100000")
@@ -132,3 +132,41 @@ def test_a_terminal_gets_a_bar(folder):
     assert process.wait() == 0
     bar = shown.decode().replace("\r", "\n").splitlines()
     assert any("5/5" in line and "loss" in line and "lr" in line and "images/s" in line for line in bar)
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_lost_saves(folder):
+    """The window is closed: SIGHUP, and from then on nothing can be shown on that terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+    command = [sys.executable, "-m", "partialfc", "train", folder / "config.yaml", "train.steps=100000"]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=ENVIRONMENT, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while shown.count(b"loss") < 5:
+        shown += os.read(ours, 4096)
+    os.close(ours)  # which sends SIGHUP to the session
+    assert process.wait() == 128 + signal.SIGHUP
+    stopped = len(losses(folder))
+    assert stopped > 0
+    assert (folder / "run" / "checkpoints" / "latest").read_text() == f"step-{stopped:08d}"
+
+
+@pytest.mark.slow
+def test_nohup_keeps_its_meaning(folder):
+    """A SIGHUP that the process was told to ignore stops nothing."""
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "partialfc", "train", folder / "config.yaml", "train.steps=100000"],
+        stdout=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    lines = iter(process.stdout)
+    next(line for line in lines if line.startswith("step 10 "))
+    process.send_signal(signal.SIGHUP)
+    reached = next(int(line.split()[1]) for line in lines if line.startswith("step "))
+    next(line for line in lines if line.startswith(f"step {reached + 40} "))
+    process.terminate()
+    assert "stopped by SIGTERM" in process.stdout.read()
+    assert process.wait() == 128 + signal.SIGTERM
