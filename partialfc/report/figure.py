@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from partialfc.errors import ConfigError, MissingExtraError
+from partialfc.files import replacing, told
 
 
 def check_picture(option: str, output: Path | None) -> None:
@@ -27,11 +28,12 @@ def new_figure(columns: int, *, width: float, height: float) -> tuple[Any, Any]:
 def save_picture(figure: Any, output: Path) -> Path:
     """Write a figure to the PNG `output`, which is returned. ConfigError where it cannot be written."""
     try:
-        figure.savefig(output, dpi=110)
+        with replacing(output) as beside:
+            figure.savefig(beside, dpi=110, format="png")
     except OSError as error:
-        reason = error.strerror or error
+        error.filename = error.filename or str(output)
         raise ConfigError(
-            f"cannot write the picture {output}: {reason}; name a .png file in a folder that you may write"
+            f"cannot write the picture {told(error)}; name a .png file in a folder that you may write"
         ) from error
     return output
 

@@ -1,10 +1,13 @@
 """A run at a glance: a picture of its curves."""
 
+import math
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
+from partialfc.errors import DataError
 from partialfc.evaluation.verification import roc, verify
 from partialfc.report.figure import new_figure, save_picture
 from partialfc.report.run_records import records_of
@@ -28,7 +31,8 @@ def draw_report(run_dir: Path, output: Path) -> Path:
 
 def _draw_loss(axes: Any, records: list[dict[str, Any]]) -> None:
     steps = [record["step"] for record in records]
-    axes.plot(steps, [record["loss"] for record in records], color="C0")
+    losses = [math.nan if record["loss"] is None else record["loss"] for record in records]  # nan: a gap
+    axes.plot(steps, losses, color="C0")
     axes.set(title="Training loss", xlabel="step", ylabel="loss")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
@@ -48,11 +52,14 @@ def _draw_angles(axes: Any, records: list[dict[str, Any]]) -> None:
 
 def _draw_roc(axes: Any, files: list[Path]) -> None:
     for path in sorted(files, key=lambda file: "latest" in file.name):
-        with np.load(path) as saved:
-            scores, same, step = saved["scores"], saved["same"], int(saved["step"])
-        far, tar, _ = roc(scores, same)
+        try:
+            with np.load(path) as saved:
+                scores, same, step = saved["scores"], saved["same"], int(saved["step"])
+            far, tar, _ = roc(scores, same)
+            accuracy = verify(scores, same).accuracy
+        except (ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+            raise DataError(f"{path} is damaged: delete it, to have a report without it") from error
         name = path.name.split(".")[0]
-        accuracy = verify(scores, same).accuracy
         which = "untrained" if step == 0 else f"step {step}"
         style = "--" if step == 0 else "-"
         axes.plot(far, tar, style, drawstyle="steps-post", label=f"{name}, {which}: {accuracy:.1%} of pairs")

@@ -6,12 +6,31 @@ from typing import Any
 from partialfc.errors import DataError
 from partialfc.metrics.run_log import METRICS, read_metrics
 
+NUMBER = (int, float)
+MAYBE = (*NUMBER, type(None))  # null: not finite, or too few pairs
+FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "train": {"step": (int,), "loss": MAYBE, "seconds": NUMBER, "target_angle_histogram": (list,)},
+    "verification": {"step": (int,), "set": (str,), "accuracy": MAYBE},
+}
 
-def records_of(run_dir: Path, event: str) -> list[dict[str, Any]]:
-    """Those of one kind of event, in order. Raises DataError where there is none."""
-    if not (run_dir / METRICS).exists():
+
+def records_of(run_dir: Path, event: str, *, needed: bool = True) -> list[dict[str, Any]]:
+    """Those of one kind of event, in order, of which a report shows FIELDS.
+
+    Raises DataError where one of them lacks a field, or where there is none though some are needed.
+    """
+    path = run_dir / METRICS
+    if not path.exists():
         raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
     records = [record for record in read_metrics(run_dir) if record["event"] == event]
-    if not records:
-        raise DataError(f"{run_dir / METRICS} has no {event} record yet: nothing to report")
+    if not records and needed:
+        raise DataError(f"{path} has no {event} record yet: nothing to report")
+    for record in records:
+        for name, kinds in FIELDS[event].items():
+            if name not in record or not isinstance(record[name], kinds):
+                found = f"{name}={record.get(name)!r}"
+                raise DataError(
+                    f"{path}: a {event} record of step {record['step']} has {found}, which is not what a run "
+                    "writes there: delete its line"
+                )
     return records

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from partialfc.metrics.run_log import METRICS, read_metrics
+from partialfc.metrics.run_log import METRICS
 from partialfc.report.run_records import records_of
 
 
 def summarise(run_dir: Path) -> str:
     """Each set's first and last verification side by side, the training time, the latest checkpoint."""
     lines = []
-    results = [record for record in read_metrics(run_dir) if record["event"] == "verification"]
+    results = records_of(run_dir, "verification", needed=False)
     for name in dict.fromkeys(record["set"] for record in results):
         of_set = [record for record in results if record["set"] == name]
         first, last = of_set[0], of_set[-1]

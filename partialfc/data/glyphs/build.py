@@ -1,7 +1,9 @@
 """A real data set of thousands of classes without a download: characters, as installed fonts draw them."""
 
+import errno
 import json
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -217,7 +219,13 @@ def _write_report(path: Path, report: GlyphReport, settings: dict[str, float]) -
 
 
 def _check_replaceable(out: Path) -> None:
-    """DataError unless `out` is absent, an empty folder, or nothing but an earlier glyph set."""
+    """DataError unless `out` is absent, an empty folder, or nothing but an earlier glyph set.
+
+    PermissionError where it cannot be written: told before anything is drawn.
+    """
+    above = next(folder for folder in out.parents if folder.exists())
+    if not os.access(above, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(above))
     if not out.exists() and not out.is_symlink():
         return
     names = {entry.name for entry in out.iterdir()} if out.is_dir() else None
