@@ -47,8 +47,11 @@ def list_folder(path: Path, *, class_depth: int) -> Listing:
             names = listing.classes.setdefault("/".join(parts[:class_depth]), [])
             within = parts[class_depth:]
         images = []
+        prefix = "".join(f"{part}/" for part in within)
         for entry in _entries(folder):
-            if kind := leftover_kind(entry.name):
+            if _is_plain_image(entry):
+                images.append(prefix + entry.name)
+            elif kind := leftover_kind(entry.name):
                 listing.skipped[kind] += 1
             elif _is(entry, "dir"):
                 if (below := _roots_below(entry, roots)) is None:
@@ -56,7 +59,7 @@ def list_folder(path: Path, *, class_depth: int) -> Listing:
                 else:
                     waiting.append((folder / entry.name, [*parts, entry.name], below))
             elif _is_image(entry, listing):
-                images.append("/".join((*within, entry.name)))
+                images.append(prefix + entry.name)
         names += images
         if len(parts) > class_depth:
             listing.deeper += len(images)
@@ -69,6 +72,12 @@ def _entries(path: Path) -> list["os.DirEntry[str]"]:
             return list(entries)
     except OSError as error:
         raise DataError(f"{path}: cannot be listed: {error.strerror}") from error
+
+
+def _is_plain_image(entry: "os.DirEntry[str]") -> bool:
+    """True for nearly all entries of a folder of images, by the quickest test; False leaves it open."""
+    name = entry.name
+    return name[0] != "." and name.lower().endswith(SUFFIXES) and entry.is_file(follow_symlinks=False)
 
 
 def _is(entry: "os.DirEntry[str]", kind: str) -> bool:
