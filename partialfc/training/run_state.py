@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from partialfc.backbones.weights.load import load_weights
 from partialfc.checkpoint.tensors import Tensors
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
@@ -73,26 +74,31 @@ class RunState:
             "head_optimizer": {k: v for k, v in shared.items() if not isinstance(v, Tensor)},
         }
 
-    def restore(self, values: Mapping[str, Any], tensors: Tensors) -> None:
-        """Become what `values` and `tensors` gave; the sharded tensors have been loaded in place already."""
+    def restore(self, values: Mapping[str, Any], tensors: Tensors, *, backbone: str) -> None:
+        """Become what `values` and `tensors` gave; the sharded tensors have been loaded in place already.
+
+        backbone: its name, for messages. Raises CheckpointError where its weights are of another network.
+        """
         replicated = _by_prefix(tensors.replicated)
-        self.backbone.load_state_dict(replicated["backbone"])
+        size = self.head.embedding_size
+        load_weights(self.backbone, replicated["backbone"], name=backbone, embedding_size=size)
         self.head.margin.load_state_dict(replicated.get("margin", {}))
         self._restore_optimizer(replicated.get("optimizer", {}))
-        self.head_optimizer.load_shared_state(
-            {**values["head_optimizer"], **replicated.get("head_optimizer", {})}
-        )
+        shared = {**values["head_optimizer"], **replicated.get("head_optimizer", {})}
+        _check_owed(shared, self.head_optimizer.row_state)
+        self.head_optimizer.load_shared_state(shared)
         if "rng_cpu" in tensors.private:
             torch.set_rng_state(tensors.private["rng_cpu"])
         if "rng_cuda" in tensors.private:
             torch.cuda.set_rng_state(tensors.private["rng_cuda"], self.device)
-        self.step, self.samples, self.best = values["step"], values["samples"], values["best"]
-        self.nonfinite_steps = values["nonfinite_steps"]
+        self.step, self.samples = _count(values, "step"), _count(values, "samples")
+        self.best = None if values["best"] is None else float(values["best"])
+        self.nonfinite_steps = _count(values, "nonfinite_steps")
         # Checkpoints of version 0.1 have none of these.
         self.overflow_steps = values.get("overflow_steps", 0)
         self.loss_scale.restore(values.get("loss_scale"))
         self.totals = values.get("metrics", [])
-        self.head.step = values["head_step"]
+        self.head.step = _count(values, "head_step")
 
     def _restore_optimizer(self, flat: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
@@ -101,6 +107,22 @@ class RunState:
             state.setdefault(int(index), {})[name] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _count(values: Mapping[str, Any], name: str) -> int:
+    value = values[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _check_owed(shared: Mapping[str, Any], row_state: Mapping[str, Tensor]) -> None:
+    """ValueError where the rows' own steps are not in the table of what is owed since then, see RowSGD."""
+    steps = row_state.get("row_step")
+    if steps is not None and len(steps):
+        start = _count(shared, "owed_from")
+        if int(steps.min()) < start or int(steps.max()) >= start + len(shared["owed"]):
+            raise ValueError(f"its rows owe steps that are not from {start} on")
 
 
 def _by_prefix(flat: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

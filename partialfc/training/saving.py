@@ -1,6 +1,8 @@
 """The checkpoints of a run: what is written into one, which is the best, and from which one it resumes."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from partialfc.checkpoint.start import Start, named, newest
 from partialfc.checkpoint.state import STATE
 from partialfc.config import Config
 from partialfc.distributed.world import World
-from partialfc.errors import ConfigError
+from partialfc.errors import CheckpointError, ConfigError
 from partialfc.metrics.run import RunMetrics
 from partialfc.training.run_folder import differences
 from partialfc.training.run_state import RunState
@@ -81,14 +83,15 @@ class RunCheckpoints:
         self._folder.go_on_from(start.lineage)
         checkpoint = start.checkpoint
         values, tensors = self._folder.load(checkpoint, self._state.tensors(), num_classes=self._num_classes)
-        self._state.restore(values, tensors)
-        self._metrics.restore(self._state.totals, (checkpoint / STATE).stat().st_mtime)
+        with _of_such_a_run(checkpoint):
+            self._state.restore(values, tensors, backbone=self._config.backbone.name)
+            self._metrics.restore(self._state.totals, (checkpoint / STATE).stat().st_mtime)
+            changed = differences(values["config"], self._config.model_dump(mode="json"))
         if checkpoint.resolve().parent == self._folder.path.resolve():  # else the run has none of its own yet
             self._saved_step = self._state.step
         if self._world.rank == 0:
             self._tell(start)
             log.info("resumed from %s, written with a world size of %d", checkpoint, values["world_size"])
-            changed = differences(values["config"], self._config.model_dump(mode="json"))
             if changed:
                 log.warning("resumed with other settings than it was saved with: %s", "; ".join(changed))
 
@@ -106,6 +109,20 @@ class RunCheckpoints:
                 "that did (checkpoint.keep_last)",
                 *(", ".join(start.aside), self._folder.path, self._config.checkpoint.keep_last),
             )
+
+
+@contextmanager
+def _of_such_a_run(checkpoint: Path) -> Iterator[None]:
+    """CheckpointError where the block finds that the checkpoint holds something else than this run saves."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint}: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        problem = str(error).strip().partition("\n")[0]
+        raise CheckpointError(
+            f"{checkpoint} does not hold what this run saves ({type(error).__name__}: {problem})"
+        ) from error
 
 
 def find_start(folder: CheckpointFolder, how: str) -> Start | None:

@@ -18,7 +18,7 @@ FENCE = re.compile(r"^(```+)(\{?[\w-]*\}?)")
 
 def pages() -> list[Path]:
     """Every page that is written for readers."""
-    top = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    top = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
     return [*top, *sorted(DOCS.rglob("*.md"))]
 
 

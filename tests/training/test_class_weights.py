@@ -1,5 +1,7 @@
 """`head.class_weights` of a run: the file that it names, and what it does to the training."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -54,10 +56,12 @@ def test_a_file_that_cannot_be_used_is_refused(folder, text, message):
 
 def test_a_npy_file_of_something_else_is_refused(folder):
     path = folder / "weights.npy"
-    for content in (b"1\n2\n", b""):
+    for content in (b"1\n2\n", b"", b"\x80\x04cthis\ns\n."):  # the last is a pickle that imports
         path.write_bytes(content)
-        with pytest.raises(partialfc.ConfigError, match="holds no list of numbers"):
+        with pytest.raises(partialfc.ConfigError, match="holds no list of numbers") as caught:
             Trainer(small_config(folder, f"head.class_weights={path}"), torch.device("cpu"))
+        assert "unsafe" not in str(caught.value)
+    assert "this" not in sys.modules
     np.save(path, np.array([{}] * 20), allow_pickle=True)  # never unpickled
     with pytest.raises(partialfc.ConfigError, match="holds no list of numbers"):
         Trainer(small_config(folder, f"head.class_weights={path}"), torch.device("cpu"))

@@ -1,6 +1,5 @@
 """The weights of a file or of a run into a backbone, or in a few lines why they do not fit."""
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,18 +12,17 @@ from partialfc.backbones.weights.files import RESAVE, StandIn
 from partialfc.backbones.weights.fit import Candidate, candidates, same_tensors
 from partialfc.errors import CheckpointError, ConfigError
 
-log = logging.getLogger(__name__)
-
 SHOWN = 3  # names in a message
 
 
-def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size: int) -> None:
+def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size: int) -> str:
     """Load what a file holds into the backbone that the config calls `name`, with embeddings of that size.
 
     content: a state dict, or a training checkpoint that holds one, with whatever a wrapper put before its
     names, and with a classifier's head beside it, which is left out.
 
-    Raises CheckpointError, in a few lines, where it does not fit exactly.
+    Returns where in the content it was, and what was left out. Raises CheckpointError, in a few lines, where
+    it does not fit exactly.
     """
     expected = {key: tensor.shape for key, tensor in backbone.state_dict().items()}
     found = candidates(content, expected, embedding_size)
@@ -41,7 +39,7 @@ def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size
         )
     backbone.load_state_dict(best.state_dict(), strict=False)  # counters of batches may be missing
     left = len(best.tensors) - len(best.state_dict())
-    log.info("backbone.weights: taken from %s%s", best, f"; {left} of a head left out" if left else "")
+    return f"{best}{f'; {left} of a head left out' if left else ''}"
 
 
 def _no_fit(content: Any, found: list[Candidate], expected: Mapping[str, torch.Size], name: str) -> str:

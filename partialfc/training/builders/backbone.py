@@ -1,5 +1,6 @@
 """The backbone: the network, its initial weights, and what its products run in."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -12,6 +13,8 @@ from partialfc.checkpoint import find_checkpoint, load_replicated
 from partialfc.config import BackboneConfig
 from partialfc.distributed.device import has_bfloat16
 from partialfc.errors import CheckpointError
+
+log = logging.getLogger(__name__)
 
 
 def autocast_dtype(amp: str | None, device: torch.device) -> torch.dtype | None:
@@ -48,6 +51,7 @@ def _start_from(backbone: nn.Module, section: BackboneConfig, path: Path) -> Non
     """Load `backbone.weights`: a file, or the folder of a run or checkpoint. CheckpointError if it fails."""
     try:
         found = load_replicated(find_checkpoint(path), "backbone/") if path.is_dir() else read_weights(path)
-        load_weights(backbone, found, name=section.name, embedding_size=section.embedding_size)
+        taken = load_weights(backbone, found, name=section.name, embedding_size=section.embedding_size)
     except CheckpointError as error:
         raise CheckpointError(f"backbone.weights {path}: {error}") from error
+    log.info("backbone.weights %s: taken from %s", path, taken)

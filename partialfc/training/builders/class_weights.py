@@ -22,9 +22,11 @@ def read_class_weights(path: Path, num_classes: int) -> npt.NDArray[np.float64]:
     except OSError as error:
         raise ConfigError(f"{where} cannot be read: {error.strerror or error}") from error
     except (ValueError, TypeError, EOFError) as error:
+        # NumPy's own message on a pickle says how to load it unsafely.
+        problem = "a pickle" if "pickle" in str(error) else (str(error).splitlines() or ["it is empty"])[0]
         raise ConfigError(
-            f"{where} holds no list of numbers ({str(error).splitlines()[0]}); it must be a .npy file with "
-            "an array [C], or a text file with a number on each line"
+            f"{where} holds no list of numbers ({problem}); it must be a .npy file with an array [C], or a "
+            "text file with a number on each line"
         ) from error
     if weights.shape != (num_classes,):
         raise ConfigError(

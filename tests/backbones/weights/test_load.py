@@ -1,6 +1,5 @@
 """What people have as weights is taken where it fits exactly; else a few lines say why it does not."""
 
-import logging
 from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path
@@ -87,15 +86,11 @@ def test_what_people_have_is_taken(tmp_path: Path, state: dict[str, Tensor], kin
         torch.testing.assert_close(loaded[name], tensor, **tolerance)
 
 
-def test_what_was_left_out_is_logged(
-    tmp_path: Path, state: dict[str, Tensor], caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
-        load(
-            tmp_path / "x.pt",
-            {"net": {**prefixed(state, "module."), "module.head.weight": torch.zeros(9, D)}},
-        )
-    assert "taken from ['net'], names that begin with 'module.'; 1 of a head left out" in caplog.text
+def test_what_was_taken_and_left_out_is_told(state: dict[str, Tensor]) -> None:
+    content = {"net": {**prefixed(state, "module."), "module.head.weight": torch.zeros(9, D)}}
+    told = load_weights(network(), content, name="convnet", embedding_size=D)
+    assert told == "['net'], names that begin with 'module.'; 1 of a head left out"
+    assert load_weights(network(), state, name="convnet", embedding_size=D) == "the file itself"
 
 
 def test_a_file_from_before_torch_1_6_is_read(tmp_path: Path, state: dict[str, Tensor]) -> None:
