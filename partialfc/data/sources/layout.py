@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.data.sources.record_reader import RecordReader
-from partialfc.data.sources.recordio import MAGIC, Header
+from partialfc.data.sources.recordio import MAGIC
 from partialfc.data.sources.recordio_index import STALE
 from partialfc.errors import RecordError, RecordIndexError
 
@@ -93,7 +93,7 @@ def find_layout(reader: RecordReader) -> Layout:
 
 
 def count_empty_classes(reader: RecordReader, layout: Layout) -> int:
-    """How many class records say that their class has no image."""
+    """How many class records say that their class has no image; an image among them is an error."""
     empty = 0
     for start in range(layout.stop, layout.end, _BLOCK):
         ranges = _ranges(reader, start, min(start + _BLOCK, layout.end))
@@ -110,10 +110,14 @@ def _ranges(reader: RecordReader, start: int, stop: int) -> npt.NDArray[np.float
         good = (records["magic"] == MAGIC) & (records["length"] == _PAYLOAD) & (records["flag"] == 2)
         if good.all():
             return np.stack([records["first"], records["after"]], axis=1)
-    return np.array([_range(reader.header(key)[0]) for key in reader.keys[start:stop].tolist()], np.float32)
+    return np.array([_range(reader, key) for key in reader.keys[start:stop].tolist()], np.float32)
 
 
-def _range(header: Header) -> tuple[float, float]:
+def _range(reader: RecordReader, key: int) -> tuple[float, float]:
+    header, image = reader.header(key)
+    if image and not reader.scanned:
+        index = reader.path.with_suffix(".idx")
+        raise RecordIndexError(f"{index}: key {key} is that of an image, not of a class record; {STALE}")
     return (header.label[0], header.label[1]) if header.flag == 2 else (0.0, 1.0)
 
 
