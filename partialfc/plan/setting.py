@@ -91,7 +91,7 @@ class Setting:
 
     @property
     def rows(self) -> int:
-        """K: the rows of the sample, or the shard's positives where those are more.
+        """K: the rows of the sample, on average over steps, or the shard's positives where those are more.
 
         The number of positives is what N labels, drawn uniformly, hit on average.
         """
