@@ -25,11 +25,15 @@ CHUNK = 65_536  # classes whose centres are in memory at a time
 class Trained:
     """A trained network in evaluation mode. Called with images, it gives their embeddings.
 
-    checkpoint, step: what was loaded, and the step that it was saved at.
-    backbone: floats [B, channels, image_size, image_size] in -1..1, which is pixel / 127.5 - 1 -> embeddings
-        [B, D], not normalised. It takes no other range, and does not notice one.
-    embedding_size, image_size, channels: D, the side of an image, and 3 (red, green, blue) or 1 (grey).
-    num_classes: C, how many classes it was trained on.
+    Attributes:
+        checkpoint (Path): What was loaded.
+        step (int): The step that it was saved at.
+        backbone (nn.Module): Floats [B, channels, image_size, image_size] in -1..1, pixel / 127.5 - 1,
+            to embeddings [B, D], not normalised. It takes no other range, and does not notice one.
+        embedding_size (int): D.
+        image_size (int): The side of an image.
+        channels (int): 3, red, green and blue; or 1, grey.
+        num_classes (int): C, how many classes it was trained on.
     """
 
     checkpoint: Path
