@@ -83,12 +83,17 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     records = []
     for line in (run_dir / METRICS).read_text(errors="replace").splitlines():
         try:
-            record = json.loads(line, parse_constant=lambda _: None)
-        except ValueError:
+            record = json.loads(line, parse_constant=lambda _: None, parse_int=_number)
+        except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and {"event", "step"} <= record.keys():
+        if isinstance(record, dict) and "event" in record and type(record.get("step")) is int:
             records.append(record)
     return records
+
+
+def _number(text: str) -> int | float:
+    """An integer as JSON writes it; beyond 64 bits a float, as those of a run never are."""
+    return int(text) if len(text) < 20 else float(text)
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from partialfc.errors import DataError
 from partialfc.evaluation.verification import roc, verify
 from partialfc.report.figure import new_figure, save_picture
-from partialfc.report.run_records import records_of
+from partialfc.report.run_records import printable, records_of
 
 LOWEST_FAR = 1e-4
 
@@ -59,7 +59,7 @@ def _draw_roc(axes: Any, files: list[Path]) -> None:
             accuracy = verify(scores, same).accuracy
         except (ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise DataError(f"{path} is damaged: delete it, to have a report without it") from error
-        name = path.name.split(".")[0]
+        name = printable(path.name.split(".")[0]).replace("$", r"\$")  # between two of which is mathematics
         which = "untrained" if step == 0 else f"step {step}"
         style = "--" if step == 0 else "-"
         axes.plot(far, tar, style, drawstyle="steps-post", label=f"{name}, {which}: {accuracy:.1%} of pairs")

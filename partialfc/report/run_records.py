@@ -10,7 +10,7 @@ NUMBER = (int, float)
 MAYBE = (*NUMBER, type(None))  # null: not finite, or too few pairs
 FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "train": {"step": (int,), "loss": MAYBE, "seconds": NUMBER, "target_angle_histogram": (list,)},
-    "verification": {"step": (int,), "set": (str,), "accuracy": MAYBE},
+    "verification": {"step": (int,), "set": (str,), "accuracy": MAYBE, "eer": MAYBE},
 }
 
 
@@ -26,11 +26,24 @@ def records_of(run_dir: Path, event: str, *, needed: bool = True) -> list[dict[s
     if not records and needed:
         raise DataError(f"{path} has no {event} record yet: nothing to report")
     for record in records:
-        for name, kinds in FIELDS[event].items():
-            if name not in record or not isinstance(record[name], kinds):
-                found = f"{name}={record.get(name)!r}"
+        rates = dict.fromkeys((name for name in record if name.startswith("tar@")), MAYBE)
+        for name, kinds in (FIELDS[event] | rates).items():
+            if name not in record or not _is(record[name], kinds):
+                found = f"{printable(name)}={record.get(name)!r:.80}"
                 raise DataError(
                     f"{path}: a {event} record of step {record['step']} has {found}, which is not what a run "
                     "writes there: delete its line"
                 )
     return records
+
+
+def printable(text: str) -> str:
+    """A name out of a run's files as a terminal may get it: without characters that would steer it."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _is(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether it is of one of the kinds; a list: of numbers."""
+    if isinstance(value, list):
+        return list in kinds and all(isinstance(each, NUMBER) for each in value)
+    return isinstance(value, kinds)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from partialfc.metrics.run_log import METRICS
-from partialfc.report.run_records import records_of
+from partialfc.report.run_records import printable, records_of
 
 
 def summarise(run_dir: Path) -> str:
@@ -14,9 +14,9 @@ def summarise(run_dir: Path) -> str:
     for name in dict.fromkeys(record["set"] for record in results):
         of_set = [record for record in results if record["set"] == name]
         first, last = of_set[0], of_set[-1]
-        lines.append(f"{name:<16}{_when(first):>14}{_when(last):>14}")
+        lines.append(f"{printable(name):<16}{_when(first):>14}{_when(last):>14}")
         lines += [
-            f"{key:<16}{_percent(first[key]):>14}{_percent(last[key]):>14}"
+            f"{printable(key):<16}{_percent(first[key]):>14}{_percent(last.get(key)):>14}"
             for key in first
             if key in ("accuracy", "eer") or key.startswith("tar@")
         ]
@@ -24,7 +24,8 @@ def summarise(run_dir: Path) -> str:
     lines.append(f"{'training time':<16}{seconds:>12.0f} s")
     checkpoints = run_dir / "checkpoints"
     if (checkpoints / "latest").exists():
-        lines.append(f"{'checkpoint':<16}{checkpoints / (checkpoints / 'latest').read_text()}")
+        latest = (checkpoints / "latest").read_text(errors="replace").strip()
+        lines.append(f"{'checkpoint':<16}{checkpoints / printable(latest)}")
     lines.append(f"{'metrics':<16}{run_dir / METRICS}")
     return "\n".join(lines)
 
