@@ -75,10 +75,15 @@ class Candidate:
         return small and len(matrices) == 1 and self.embedding_size in matrices[0].shape
 
 
+def plain_name(name: str) -> str:
+    """A parameter's name without what torch.compile and the like put into it."""
+    return WRAPPERS.sub("", name)
+
+
 def candidates(content: Any, expected: Mapping[str, torch.Size], embedding_size: int) -> list[Candidate]:
     """Every state dict in a file's content, with every prefix that leads to some name of `expected`.
 
-    expected: the shapes of the network's state dict by name. The best comes first.
+    expected: the shapes of the network's state dict by plain name. The best comes first.
     """
     found = []
     for where, tensors in _state_dicts(content, ()):
@@ -98,7 +103,7 @@ def _state_dicts(content: Any, where: tuple[str, ...]) -> Iterator[tuple[tuple[s
     """The mappings with tensors in them, up to DEPTH: where each lies, and its tensors by name."""
     if not isinstance(content, Mapping):
         return
-    tensors = {WRAPPERS.sub("", k): v for k, v in content.items() if isinstance(k, str) and _is_plain(v)}
+    tensors = {plain_name(k): v for k, v in content.items() if isinstance(k, str) and _is_plain(v)}
     if tensors:
         yield where, tensors
     if len(where) < DEPTH:

@@ -9,7 +9,7 @@ from torch import nn
 
 from partialfc.backbones.build import BACKBONES, build_backbone
 from partialfc.backbones.weights.files import RESAVE, StandIn
-from partialfc.backbones.weights.fit import Candidate, candidates, same_tensors
+from partialfc.backbones.weights.fit import Candidate, candidates, plain_name, same_tensors
 from partialfc.errors import CheckpointError, ConfigError
 
 SHOWN = 3  # names in a message
@@ -24,7 +24,9 @@ def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size
     Returns where in the content it was, and what was left out. Raises CheckpointError, in a few lines, where
     it does not fit exactly.
     """
-    expected = {key: tensor.shape for key, tensor in backbone.state_dict().items()}
+    state = backbone.state_dict()
+    own = {plain_name(key): key for key in state}
+    expected = {plain: state[key].shape for plain, key in own.items()}
     found = candidates(content, expected, embedding_size)
     fitting = [each for each in found if each.fits]
     if not fitting:
@@ -37,7 +39,8 @@ def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size
             f"several different networks in it fit {name} ({listed}): save the one that you want alone, with "
             "torch.save"
         )
-    backbone.load_state_dict(best.state_dict(), strict=False)  # counters of batches may be missing
+    taken = {own[plain]: tensor for plain, tensor in best.state_dict().items()}
+    backbone.load_state_dict(taken, strict=False)  # counters of batches may be missing
     left = len(best.tensors) - len(best.state_dict())
     return f"{best}{f'; {left} of a head left out' if left else ''}"
 

@@ -86,6 +86,16 @@ def test_what_people_have_is_taken(tmp_path: Path, state: dict[str, Tensor], kin
         torch.testing.assert_close(loaded[name], tensor, **tolerance)
 
 
+def test_a_backbone_with_compiled_parts_takes_plain_and_compiled_names() -> None:
+    made = nn.Sequential(nn.Linear(3, 4), torch.compile(nn.Linear(4, D)))
+    assert "1._orig_mod.weight" in made.state_dict()
+    drawn = {name: torch.randn_like(tensor) for name, tensor in made.state_dict().items()}
+    for content in (drawn, {name.replace("_orig_mod.", ""): tensor for name, tensor in drawn.items()}):
+        made = nn.Sequential(nn.Linear(3, 4), torch.compile(nn.Linear(4, D)))
+        load_weights(made, content, name="mine:Net", embedding_size=D)
+        assert all(torch.equal(tensor, drawn[name]) for name, tensor in made.state_dict().items())
+
+
 def test_what_was_taken_and_left_out_is_told(state: dict[str, Tensor]) -> None:
     content = {"net": {**prefixed(state, "module."), "module.head.weight": torch.zeros(9, D)}}
     told = load_weights(network(), content, name="convnet", embedding_size=D)
