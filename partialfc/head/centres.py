@@ -151,7 +151,9 @@ class ShardedCentres(nn.Module):
             self._gradients.append(gradient)
             self._row_source.factor.cover(gradient.finite)
             return None
-        return sparse_gradient(gradient, self.rows(gradient.batch.rows), self.weight)
+        sparse = sparse_gradient(gradient, self.rows(gradient.batch.rows), self.weight)
+        gradient.kept.release()
+        return sparse
 
     def row_gradients(self) -> Iterator[tuple[Chunk, Tensor]]:
         """The rows that have a gradient, in chunks, each row once, and the gradient by their unit rows."""

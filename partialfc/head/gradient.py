@@ -5,6 +5,7 @@ its budget. Several batches may wait for one step; each row comes once, with the
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,27 +97,27 @@ def row_gradients(
     per_chunk = min(each.softmax.chunk_rows(each.batch, rows.count) for each in gradients)
     shape, dtype, device = (per_chunk, batch.unit.shape[1]), softmax.compute_dtype, batch.unit.device
     pushing = [each.pushing(factor) for each in gradients]
-    gradient_buffer = softmax.pool.take(shape, dtype, device)
-    centres_buffer = None
-    for chunk in rows.chunks(per_chunk):
-        columns = [_columns_in(each.batch, chunk, rows.count) for each in gradients]
-        centres = None
-        if not all(each.keeps(own.stop) for each, own in zip(gradients, columns, strict=True)):
-            if centres_buffer is None:
-                centres_buffer = softmax.pool.take(shape, dtype, device)
-            centres = chunk.unit_centres(centres_buffer, compiled=softmax.compiled)
-        total = gradient_buffer[: chunk.stop - chunk.start]
-        if len(gradients) == 1:
-            yield chunk, gradients[0].by_centres(chunk.start, chunk.stop, centres, pushing[0], out=total)
-            continue
-        total = torch.zeros_like(total, dtype=batch.unit.dtype)
-        for each, own, push in zip(gradients, columns, pushing, strict=True):
-            among = None if own.among is None else on_device(torch.from_numpy(own.among), device)
-            needed = centres if centres is None or among is None else centres[among]
-            out = gradient_buffer[: own.stop - own.start]
-            of_batch = each.by_centres(own.start, own.stop, needed, push, out=out).to(total.dtype)
-            total = total.add_(of_batch) if among is None else total.index_add_(0, among, of_batch)
-        yield chunk, total
+    with softmax.pool.lend(shape, dtype, device) as gradient_buffer, ExitStack() as loans:
+        centres_buffer = None
+        for chunk in rows.chunks(per_chunk):
+            columns = [_columns_in(each.batch, chunk, rows.count) for each in gradients]
+            centres = None
+            if not all(each.keeps(own.stop) for each, own in zip(gradients, columns, strict=True)):
+                if centres_buffer is None:
+                    centres_buffer = loans.enter_context(softmax.pool.lend(shape, dtype, device))
+                centres = chunk.unit_centres(centres_buffer, compiled=softmax.compiled)
+            total = gradient_buffer[: chunk.stop - chunk.start]
+            if len(gradients) == 1:
+                yield chunk, gradients[0].by_centres(chunk.start, chunk.stop, centres, pushing[0], out=total)
+                continue
+            total = torch.zeros_like(total, dtype=batch.unit.dtype)
+            for each, own, push in zip(gradients, columns, pushing, strict=True):
+                among = None if own.among is None else on_device(torch.from_numpy(own.among), device)
+                needed = centres if centres is None or among is None else centres[among]
+                out = gradient_buffer[: own.stop - own.start]
+                of_batch = each.by_centres(own.start, own.stop, needed, push, out=out).to(total.dtype)
+                total = total.add_(of_batch) if among is None else total.index_add_(0, among, of_batch)
+            yield chunk, total
 
 
 def union_of_rows(gradients: list[BatchGradient]) -> npt.NDArray[np.int64] | None:

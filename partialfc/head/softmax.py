@@ -7,14 +7,15 @@ cosines are [k, N], a row for each class: centres and their gradients are rows t
 The target is left out of E and enters in closed form, and the shift is a constant: see head/loss.py.
 """
 
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from partialfc.head.batch import LocalBatch
 from partialfc.head.kernels import elementwise
-from partialfc.head.kernels.buffers import Pool
+from partialfc.head.kernels.buffers import Loan, Pool
 from partialfc.head.kernels.chunks import chunk_rows, kept_rows, last_level_cache
 from partialfc.head.loss import headroom
 from partialfc.head.margins.base import Margin
@@ -29,10 +30,15 @@ class Kept:
     through a retained graph then computes them again.
     """
 
-    values: Tensor
+    loan: Loan
+    values: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.values = self.loan.tensor
 
     def release(self) -> None:
         self.values = self.values.new_empty(0, self.values.shape[1])
+        self.loan.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +91,27 @@ class Softmax:
                 centre_bytes=rows.weight.values.nbytes,
                 taken=taken,
             )
-        kept = self.pool.take((kept_count, samples), self.compute_dtype, device)
+        kept = Kept(self.pool.lend((kept_count, samples), self.compute_dtype, device))
         unit_t = batch.unit.to(self.compute_dtype).T.contiguous()
-        centres_buffer = self.pool.take((per_chunk, size), self.compute_dtype, device)
-        cos_buffer = self.pool.take((per_chunk, samples), self.compute_dtype, device)
-        spare = (
-            self.pool.take((per_chunk, samples), self.compute_dtype, device)
-            if kept_count < batch.num_rows
-            else kept
-        )
         sums = batch.unit.new_zeros(samples)
         pull = torch.zeros_like(batch.unit)
         by_target = torch.zeros_like(sums) if self.margin.reweights_negatives else None
-        for chunk in rows.chunks(per_chunk):
-            start, stop = chunk.start, chunk.stop
-            centres = chunk.unit_centres(centres_buffer, compiled=self.compiled)
-            cos = cosines(centres, unit_t, out=cos_buffer[: len(centres)])
-            weighted = kept[start:stop] if stop <= kept_count else spare[: len(centres)]
-            of_chunk = self.exponentials(cos, batch, start, out=weighted, sums=sums)
-            add_pull(pull, weighted, centres)
-            if by_target is not None and of_chunk is not None:
-                by_target += of_chunk
-        return PassOne(sums, pull, by_target, Kept(kept))
+        spare_rows = per_chunk if kept_count < batch.num_rows else 0
+        with ExitStack() as loans:
+            centres_buffer, cos_buffer, spare = (
+                loans.enter_context(self.pool.lend(shape, self.compute_dtype, device))
+                for shape in ((per_chunk, size), (per_chunk, samples), (spare_rows, samples))
+            )
+            for chunk in rows.chunks(per_chunk):
+                start, stop = chunk.start, chunk.stop
+                centres = chunk.unit_centres(centres_buffer, compiled=self.compiled)
+                cos = cosines(centres, unit_t, out=cos_buffer[: len(centres)])
+                weighted = kept.values[start:stop] if stop <= kept_count else spare[: len(centres)]
+                of_chunk = self.exponentials(cos, batch, start, out=weighted, sums=sums)
+                add_pull(pull, weighted, centres)
+                if by_target is not None and of_chunk is not None:
+                    by_target += of_chunk
+        return PassOne(sums, pull, by_target, kept)
 
     def exponentials(
         self, cos: Tensor, batch: LocalBatch, start: int, *, out: Tensor, sums: Tensor | None = None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from partialfc.head.kernels.compiled import Kernel
+from partialfc.head.kernels.in_place import in_place
 from partialfc.head.kernels.storage import Noise, Stored, read, uniform, write
 
 EPSILON = 1e-12  # the smallest norm to divide by, as in torch.nn.functional.normalize
@@ -64,26 +65,24 @@ def exponentials(
     out.copy_(torch.where(target_column == columns[:, None], 0.0, values))
 
 
-@Kernel
+@in_place(0.5, 0.9, 0.01)
 def sgd(
-    weight: Stored,
-    velocity: Stored | None,
-    owed: Tensor | None,
+    rows_in: tuple[Stored, Stored | None],
+    rows_out: tuple[Stored, Stored | None],
     index: Tensor | None,
-    weight_out: Stored,
-    velocity_out: Stored | None,
-    velocity_index: Tensor | None,
-    gradient: Tensor,
     settings: Tensor,
+    owed: Tensor | None,
+    gradient: Tensor,
     has_momentum: bool,
     dtype: torch.dtype,
     noise: Noise | None,
+    floats: Tensor | None,
 ) -> None:
-    """A step of torch.optim.SGD on rows whose unit rows have the given gradient [k, D].
+    """A step of torch.optim.SGD on weight and velocity whose unit rows have the given gradient [k, D].
 
-    settings: lr, momentum, weight decay. The momentum is written to velocity_out, at velocity_index.
-    weight_out and velocity_out may be second handles of weight and velocity, see head/optim/handles.py.
+    settings: lr, momentum, weight decay. floats [k, D]: what momentum is written to in place of rows_out.
     """
+    (weight, velocity), (weight_out, velocity_out) = rows_in, rows_out
     rows, moving = now(weight, velocity, owed, index, dtype)
     lr, momentum, decay = settings.to(dtype).unbind()
     change = through_normalisation(gradient.to(dtype), rows) + decay * rows
@@ -91,8 +90,10 @@ def sgd(
         change = moving = momentum * moving + change
     for_weight, for_velocity = uniform(noise)
     write(weight_out, index, rows - lr * change, for_weight)
-    if velocity_out is not None and moving is not None:
-        write(velocity_out, velocity_index, moving, for_velocity)
+    if floats is not None and moving is not None:
+        floats.copy_(moving)
+    elif velocity_out is not None and moving is not None:
+        write(velocity_out, index, moving, for_velocity)
 
 
 @Kernel
@@ -100,17 +101,18 @@ def pay(
     weight: Stored,
     velocity: Stored | None,
     owed: Tensor,
-    weight_out: Stored,
-    velocity_out: Stored | None,
     dtype: torch.dtype,
     noise: Noise | None,
+    floats: Tensor | None,
 ) -> None:
-    """Write rows and momentum as they are after the steps they owe."""
+    """Write rows and momentum as they are after the steps they owe; floats: as for `sgd`."""
     rows, moving = now(weight, velocity, owed, None, dtype)
     for_weight, for_velocity = uniform(noise)
-    write(weight_out, None, rows, for_weight)
-    if velocity_out is not None and moving is not None:
-        write(velocity_out, None, moving, for_velocity)
+    write(weight, None, rows, for_weight)
+    if floats is not None and moving is not None:
+        floats.copy_(moving)
+    elif velocity is not None and moving is not None:
+        write(velocity, None, moving, for_velocity)
 
 
 @Kernel
@@ -119,25 +121,22 @@ def store(stored: Stored, index: Tensor | None, rows: Tensor, noise: Noise) -> N
     write(stored, index, rows, uniform(noise)[1])
 
 
-@Kernel
+@in_place(0.5, 0.9, 0.99, 1e-8, 0.01)
 def adamw(
-    weight: Stored,
-    mean: Stored,
-    square: Stored,
-    count: Tensor,
+    rows_in: tuple[Stored, Stored, Stored],
+    rows_out: tuple[Stored, Stored, Stored],
     index: Tensor | None,
-    weight_out: Stored,
-    mean_out: Stored,
-    square_out: Stored,
-    gradient: Tensor,
     settings: Tensor,
+    count: Tensor,
+    gradient: Tensor,
     dtype: torch.dtype,
     noise: Noise | None,
 ) -> None:
-    """A step of torch.optim.AdamW; count [k] is how many steps each row has taken, this one included.
+    """A step of torch.optim.AdamW on weight and its moments, of the gradient and of its square.
 
-    settings: lr, beta1, beta2, eps, weight decay.
+    settings: lr, beta1, beta2, eps, weight decay. count [k]: the steps of each row, this one included.
     """
+    (weight, mean, square), (weight_out, mean_out, square_out) = rows_in, rows_out
     rows = read(weight, index, dtype)
     lr, beta1, beta2, eps, decay = settings.to(dtype).unbind()
     by_row = through_normalisation(gradient.to(dtype), rows)

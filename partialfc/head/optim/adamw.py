@@ -1,13 +1,11 @@
 """AdamW on the rows that take part."""
 
 import torch
-from torch import Tensor
 
 from partialfc.head.arguments import at_least
 from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.storage import Stored
 from partialfc.head.optim.base import RowOptimizer, State
-from partialfc.head.optim.handles import ToHandle
 from partialfc.head.partial_fc import PartialFC
 
 
@@ -56,7 +54,6 @@ class RowAdamW(RowOptimizer):
             "square": self._new_row_state(per_element=True, dtype=head.math_dtype),
             "count": self._new_row_state(per_element=False, dtype=torch.int32),
         }
-        self._to_handle = self._choose_handle()
 
     def _update(self, group: State) -> None:
         head = self.head
@@ -64,38 +61,11 @@ class RowAdamW(RowOptimizer):
         settings = self._vector(group["lr"], *group["betas"], group["eps"], group["weight_decay"])
         key = self._key(0)
         mean, square = Stored(state["mean"]), Stored(state["square"])
-        weight_out, mean_out, square_out = map(self._to_handle, (head.stored, mean, square))
         for chunk, gradient in head.row_gradients():
             state["count"][chunk.selector] += 1
             elementwise.adamw(
-                chunk.weight,
-                chunk.of(mean),
-                chunk.of(square),
-                state["count"][chunk.selector],
-                chunk.index,
-                chunk.of(weight_out),
-                chunk.of(mean_out),
-                chunk.of(square_out),
-                gradient,
-                settings,
-                head.math_dtype,
-                self._noise(key, chunk.selector, head.stored),
+                (chunk.weight, chunk.of(mean), chunk.of(square)),
+                *(chunk.index, settings, state["count"][chunk.selector], gradient),
+                *(head.math_dtype, self._noise(key, chunk.selector, head.stored)),
                 compiled=head.compiled,
             )
-
-    def _small_step(self, to_handle: ToHandle, compiled: bool) -> list[Tensor]:
-        dtype = self.head.math_dtype
-        small = self._small_shard()
-        weight, index, gradient = small.weight, small.index, small.gradient
-        values = weight.values.to(dtype)
-        mean, square = Stored(0.1 * values), Stored(0.1 * values.square())
-        outs = [to_handle(each) for each in (weight, mean, square)]
-        settings = self._vector(0.5, 0.9, 0.99, 1e-8, 0.01)
-        noise = self._noise(0, index, weight)
-        for count in (3, 4):
-            taken = torch.full((len(index),), count, dtype=torch.int32, device=index.device)
-            elementwise.adamw(
-                *(weight, mean, square, taken, index, *outs, gradient, settings, dtype, noise),
-                compiled=compiled,
-            )
-        return [weight.values, mean.values, square.values]

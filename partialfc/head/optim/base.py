@@ -11,7 +11,6 @@ from partialfc.head.kernels.buffers import on_device
 from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
 from partialfc.head.optim.factor import CommonFactor
-from partialfc.head.optim.handles import SmallShard, ToHandle, choose_handle
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.whose import KEY, check_note
 
@@ -157,18 +156,6 @@ class RowOptimizer(torch.optim.Optimizer):
                     "head and its optimizer with the sizes, ranks and dtypes that the state was saved with"
                 )
         return shared, tensors
-
-    def _choose_handle(self) -> ToHandle:
-        """How updates reach the rows they write, see head/optim/handles.py. This compiles the update."""
-        return choose_handle(self._small_step, compiled=self.head.compiled)
-
-    def _small_step(self, to_handle: ToHandle, compiled: bool) -> list[Tensor]:
-        """Take two steps on a SmallShard whose rows are stored like the head's -> its rows and state then."""
-        raise NotImplementedError
-
-    def _small_shard(self) -> SmallShard:
-        head = self.head
-        return SmallShard.like(head.weight, math_dtype=head.math_dtype, compute_dtype=head.compute_dtype)
 
     def _update(self, group: State) -> None:
         """Move every row that has a gradient, chunk by chunk of `head.row_gradients()`."""

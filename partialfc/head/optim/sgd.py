@@ -1,5 +1,7 @@
 """SGD with momentum on every row: one that does not take part owes its steps until it is next touched."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,6 @@ from partialfc.head.kernels import elementwise, storage
 from partialfc.head.kernels.decay import DecayTable
 from partialfc.head.kernels.storage import Noise, Stored
 from partialfc.head.optim.base import RowOptimizer, State
-from partialfc.head.optim.handles import ToHandle
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.rows import part
 
@@ -65,7 +66,6 @@ class RowSGD(RowOptimizer):
             self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
         self._owed = DecayTable.fresh(0, head.weight.device)
         self._begin_step(self.param_groups[0])
-        self._to_handle = self._choose_handle()
 
     @property
     def shared_state(self) -> State:
@@ -94,12 +94,11 @@ class RowSGD(RowOptimizer):
             noise = self._noise(key, rows, head.stored, velocity)
             weight = part(head.stored, rows.start, rows.stop)
             moving = None if velocity is None else part(velocity, rows.start, rows.stop)
-            out, _ = _momentum_out(moving, None, weight.values.shape, head)
-            elementwise.pay(
-                *(weight, moving, owed, weight, out, head.math_dtype, noise), compiled=head.compiled
-            )
-            _finish_momentum(moving, None, out, noise, compiled=head.compiled)
-            del out
+            with self._floats(velocity, len(weight.values)) as floats:
+                elementwise.pay(
+                    *(weight, moving, owed, head.math_dtype, noise, floats), compiled=head.compiled
+                )
+                self._store(moving, None, floats, noise)
         row_step.fill_(self._now)
         self._owed = DecayTable.fresh(self._now, self._owed.products.device)
 
@@ -122,21 +121,16 @@ class RowSGD(RowOptimizer):
         head, velocity = self.head, self._velocity()
         settings = self._vector(group["lr"], group["momentum"], group["weight_decay"])
         key = self._key(0)
-        weight_out = self._to_handle(head.stored)
-        velocity_out = None if velocity is None else self._to_handle(velocity)
         for chunk, gradient in head.row_gradients():
             moving = None if velocity is None else chunk.of(velocity)
-            moving_out = None if velocity_out is None else chunk.of(velocity_out)
-            out, out_index = _momentum_out(moving_out, chunk.index, gradient.shape, head)
             noise = self._noise(key, chunk.selector, head.stored, velocity)
-            elementwise.sgd(
-                *(chunk.weight, moving, chunk.owed, chunk.index),
-                *(chunk.of(weight_out), out, out_index, gradient, settings),
-                *(group["momentum"] > 0.0, head.math_dtype, noise),
-                compiled=head.compiled,
-            )
-            _finish_momentum(moving_out, chunk.index, out, noise, compiled=head.compiled)
-            del out  # its buffer serves the next chunk
+            with self._floats(velocity, len(gradient)) as floats:
+                elementwise.sgd(
+                    *((chunk.weight, moving), chunk.index, settings, chunk.owed, gradient),
+                    *(group["momentum"] > 0.0, head.math_dtype, noise, floats),
+                    compiled=head.compiled,
+                )
+                self._store(moving, chunk.index, floats, noise)
             if self.unsampled == "dense":
                 # The rows are at the step that _finish_step enters into the table.
                 self.row_state["row_step"][chunk.selector] = self._now + 1
@@ -150,27 +144,6 @@ class RowSGD(RowOptimizer):
         if len(self._owed) > MOST_PENDING_STEPS:
             self.flush()
 
-    def _small_step(self, to_handle: ToHandle, compiled: bool) -> list[Tensor]:
-        head, dtype = self.head, self.head.math_dtype
-        small = self._small_shard()
-        weight, index, gradient = small.weight, small.index, small.gradient
-        velocity = storage.zeros(len(weight.values), gradient.shape[1], self.momentum_dtype, index.device)
-        noise = self._noise(0, index, weight, velocity)
-        owed = None
-        if self.unsampled == "dense":
-            owed = weight.values.new_tensor([0.9, -0.1, 0.1, 0.9], dtype=dtype).repeat(len(index), 1)
-        settings = self._vector(0.5, 0.9, 0.01)
-        weight_out, velocity_out = to_handle(weight), to_handle(velocity)
-        for _ in range(2):
-            out, out_index = _momentum_out(velocity_out, index, gradient.shape, head)
-            elementwise.sgd(
-                *(weight, velocity, owed, index, weight_out, out, out_index),
-                *(gradient, settings, True, dtype, noise),
-                compiled=compiled,
-            )
-            _finish_momentum(velocity_out, index, out, noise, compiled=compiled)
-        return [weight.values, storage.read(velocity, None, dtype)]
-
     @property
     def _now(self) -> int:
         """How many steps there were."""
@@ -181,23 +154,20 @@ class RowSGD(RowOptimizer):
         state = self.row_state
         return Stored(state["momentum"], state.get("momentum_scale")) if "momentum" in state else None
 
+    def _floats(self, velocity: Stored | None, num_rows: int) -> AbstractContextManager[Tensor | None]:
+        """Where a kernel writes momentum of 8 bits first, [num_rows, D]; None for other momentum.
 
-def _momentum_out(
-    moving: Stored | None, index: Tensor | None, shape: torch.Size, head: PartialFC
-) -> tuple[Stored | None, Tensor | None]:
-    """What a kernel writes a chunk's momentum to, and at which rows of it: where it is stored.
+        Its scales need the largest elements, so all of a block must be there before it is stored.
+        """
+        if velocity is None or velocity.scales is None:
+            return nullcontext()
+        shape = (num_rows, self.head.embedding_size)
+        return self.head.pool.lend(shape, self.head.math_dtype, velocity.values.device)
 
-    Momentum of 8 bits goes through a buffer of floats, because its scales need the largest elements first.
-    """
-    if moving is None or moving.scales is None:
-        return moving, index
-    return Stored(head.pool.take(tuple(shape), head.math_dtype, moving.values.device)), None
-
-
-def _finish_momentum(
-    moving: Stored | None, index: Tensor | None, out: Stored | None, noise: Noise | None, *, compiled: bool
-) -> None:
-    """Store momentum that a kernel wrote to a buffer."""
-    if moving is not None and out is not None and out is not moving:
-        assert noise is not None
-        elementwise.store(moving, index, out.values, noise, compiled=compiled)
+    def _store(
+        self, moving: Stored | None, index: Tensor | None, floats: Tensor | None, noise: Noise | None
+    ) -> None:
+        """Store momentum of 8 bits that a kernel wrote to `floats`."""
+        if moving is not None and floats is not None:
+            assert noise is not None
+            elementwise.store(moving, index, floats, noise, compiled=self.head.compiled)

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 import partialfc
-from partialfc.head.kernels import elementwise, storage
+from partialfc.head.kernels import storage
 from partialfc.head.kernels.storage import Stored
-from partialfc.head.optim.handles import second_handle
 
 CPU = torch.device("cpu")
 NARROW = [torch.bfloat16, torch.int8]
@@ -126,44 +125,6 @@ def test_a_class_has_its_noise_whatever_the_chunk():
     some, _ = storage.uniform(storage.seeds(torch.tensor([40, 7, 99]), 16, 3))
     assert whole is not None
     assert torch.equal(some, whole[[40, 7, 99]])
-
-
-@pytest.mark.parametrize("weight_dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("momentum_dtype", [torch.float32, torch.bfloat16, torch.int8])
-@pytest.mark.parametrize("indexed", [True, False])
-def test_the_compiled_update_through_second_handles_is_the_eager_one(weight_dtype, momentum_dtype, indexed):
-    rows, size = 40, 64
-    results = []
-    for compiled in (False, True):
-        generator = torch.Generator().manual_seed(5)
-        weight, velocity = (storage.zeros(rows, size, dtype, CPU) for dtype in (weight_dtype, momentum_dtype))
-        for each, key in ((weight, 1), (velocity, 2)):
-            storage.write(each, None, torch.randn(rows, size, generator=generator), noise(rows, size, key))
-        handle = second_handle if compiled else lambda stored: stored
-        index = torch.arange(0, rows, 3) if indexed else None
-        count = rows if index is None else len(index)
-        owed = torch.rand(count, 4, generator=generator)
-        gradient = torch.randn(count, size, generator=generator)
-        buffer = torch.empty(count, size)
-        narrow = momentum_dtype == torch.int8
-        place, place_index = (Stored(buffer), None) if narrow else (handle(velocity), index)
-        of_chunk = storage.seeds(torch.arange(rows) if index is None else index, size, 4)
-        settings = torch.tensor([0.1, 0.9, 5e-4], dtype=torch.float64)
-        elementwise.sgd(
-            *(weight, velocity, owed, index, handle(weight), place, place_index),
-            *(gradient, settings, True, torch.float32, of_chunk),
-            compiled=compiled,
-        )
-        if narrow:
-            elementwise.store(velocity, index, buffer, of_chunk, compiled=compiled)
-        results.append([storage.read(each, None, torch.float64) for each in (weight, velocity)])
-    for eager, compiled_rows, dtype in zip(*results, (weight_dtype, momentum_dtype), strict=True):
-        if dtype == torch.float32:
-            torch.testing.assert_close(compiled_rows, eager, atol=1e-6, rtol=1e-6)
-            continue
-        apart = (compiled_rows - eager).abs() / grid(dtype, eager)
-        assert (apart > 0.01).double().mean() < 1e-3  # where the last bit of the float32 decides
-        assert apart.max() < 1.01
 
 
 def train(weight_dtype: torch.dtype, momentum_dtype: torch.dtype | None, **options: Any) -> Tensor:
