@@ -30,7 +30,7 @@ def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size
     found = candidates(content, expected, embedding_size)
     fitting = [each for each in found if each.fits]
     if not fitting:
-        raise CheckpointError(_no_fit(content, found, expected, name))
+        raise CheckpointError(_no_fit(content, found, expected, name, embedding_size))
     best, *others = fitting
     differing = [each for each in others if not same_tensors(best, each)]
     if differing:
@@ -45,11 +45,18 @@ def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size
     return f"{best}{f'; {left} of a head left out' if left else ''}"
 
 
-def _no_fit(content: Any, found: list[Candidate], expected: Mapping[str, torch.Size], name: str) -> str:
+def _no_fit(
+    content: Any,
+    found: list[Candidate],
+    expected: Mapping[str, torch.Size],
+    name: str,
+    embedding_size: int,
+) -> str:
+    fits = _known_that_fits(content, name, embedding_size)
     if not found or not found[0].matched + len(found[0].differing):
-        return _nothing_alike(content, expected, name)
+        return _nothing_alike(content, expected, name, fits)
     best = found[0]
-    lines = [f"it does not fit {name}: {_cause(content, best, name)}"]
+    lines = [f"it does not fit {name}: {_cause(best, fits)}"]
     lines.append(f"compared was {best}: of {len(expected)} tensors of {name} it has {best.matched}")
     if best.missing:
         lines.append(f"{len(best.missing)} are missing: {_some(best.missing)}")
@@ -61,7 +68,7 @@ def _no_fit(content: Any, found: list[Candidate], expected: Mapping[str, torch.S
     return "\n  ".join(lines)
 
 
-def _nothing_alike(content: Any, expected: Mapping[str, torch.Size], name: str) -> str:
+def _nothing_alike(content: Any, expected: Mapping[str, torch.Size], name: str, fits: str | None) -> str:
     if isinstance(content, StandIn):
         return f"it is a whole module ({content.name}), which is code and is not loaded: {RESAVE}"
     tensors = _tensor_names(content)
@@ -73,18 +80,18 @@ def _nothing_alike(content: Any, expected: Mapping[str, torch.Size], name: str) 
                 return f"it holds a whole object ({modules[0].name}) and no state dict: {RESAVE}"
             holds = f", only {_some(map(str, content))}" if content else ""
         return f"there is no state dict in it{holds}: {RESAVE}"
+    what = f"it fits {fits}; set backbone.name to it" if fits else "look at backbone.name"
     return (
-        f"it is of another network than {name}, or of one with other names: none of the names is the same\n"
+        f"it is of another network than {name}: none of the names is the same; {what}\n"
         f"  the file has {len(tensors)} tensors: {_some(tensors)}\n"
         f"  {name} has {len(expected)}: {_some(expected)}"
     )
 
 
-def _cause(content: Any, best: Candidate, name: str) -> str:
-    """The likely cause, and what to set."""
-    known = _known_that_fits(content, best, name)
-    if known:
-        return f"it fits {known}; set backbone.name to it"
+def _cause(best: Candidate, fits: str | None) -> str:
+    """The likely cause, and what to set. fits: another backbone of ours that it fits."""
+    if fits:
+        return f"it fits {fits}; set backbone.name to it"
     sizes = Counter(
         best.tensors[key].shape[0]
         for key in best.differing
@@ -104,18 +111,18 @@ def _cause(content: Any, best: Candidate, name: str) -> str:
     return "it is of a larger network; look at backbone.name and backbone.options"
 
 
-def _known_that_fits(content: Any, best: Candidate, name: str) -> str | None:
+def _known_that_fits(content: Any, name: str, embedding_size: int) -> str | None:
     """The name of another backbone of ours that the file fits as it is."""
     for other in BACKBONES:
         if other == name:
             continue
         try:
             with torch.device("meta"):
-                built = build_backbone(other, embedding_size=best.embedding_size)
+                built = build_backbone(other, embedding_size=embedding_size)
         except ConfigError:  # one that has no such size
             continue
         shapes = {key: tensor.shape for key, tensor in built.state_dict().items()}
-        if any(each.fits for each in candidates(content, shapes, best.embedding_size)):
+        if any(each.fits for each in candidates(content, shapes, embedding_size)):
             return other
     return None
 

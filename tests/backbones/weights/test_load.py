@@ -139,6 +139,9 @@ def test_a_deeper_network_of_the_same_names_is_refused_and_named(tmp_path: Path)
         load_weights(backbone, content, name="iresnet18", embedding_size=D)
     first, compared, unplaced = str(caught.value).splitlines()
     assert first == "it does not fit iresnet18: it fits iresnet34; set backbone.name to it"
+    mine = nn.ModuleDict({"projection": nn.Linear(3, D)})
+    with pytest.raises(CheckpointError, match="none of the names is the same; it fits iresnet34; set"):
+        load_weights(mine, content, name="mine:Net", embedding_size=D)
     assert compared.strip().endswith(
         f"of {len(backbone.state_dict())} tensors of iresnet18 it has {len(backbone.state_dict())}"
     )
