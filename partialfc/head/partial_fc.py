@@ -1,6 +1,7 @@
 """PartialFC: the sharded, sampled margin softmax as one module."""
 
 import copy
+import logging
 import zlib
 from typing import Any
 
@@ -17,7 +18,7 @@ from partialfc.head.arguments import above, one_of, whole
 from partialfc.head.attached import attach_gradient
 from partialfc.head.centres import ShardedCentres
 from partialfc.head.kernels.buffers import Pool
-from partialfc.head.kernels.compiled import outside_graphs
+from partialfc.head.kernels.compiled import outside_graphs, worth_compiling
 from partialfc.head.loss import check_bound
 from partialfc.head.margins.base import Margin
 from partialfc.head.sampling import sample_size
@@ -29,9 +30,8 @@ from partialfc.head.whose import KEY
 WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 GATHER_DTYPES = (None, torch.bfloat16, torch.float16)
-# Where the participating centres are at least so many numbers, compiling (some 40 s) saves more than it takes
-# within a few hundred steps.
-WORTH_COMPILING = 1 << 24
+
+log = logging.getLogger(__name__)
 
 
 class PartialFC(ShardedCentres):
@@ -156,7 +156,12 @@ class PartialFC(ShardedCentres):
         self.compute_dtype = compute_dtype
         self.gather_dtype = gather_dtype
         taking_part = sample_size(len(self.shard), sample_rate) * embedding_size
-        self.compiled = taking_part >= WORTH_COMPILING if compile is None else compile
+        worth_it = worth_compiling(taking_part, narrow=torch.bfloat16 in (weight_dtype, compute_dtype))
+        self.compiled = worth_it if compile is None else compile
+        if worth_it and not self.compiled:
+            log.info(
+                "compile=False: this head is large, and a step takes two to four times as long uncompiled"
+            )
         self.pool = Pool()
         self.step = 0
         self.last_target_cos = torch.empty(0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from partialfc.errors import ConfigError
-from partialfc.head.partial_fc import WORTH_COMPILING
+from partialfc.head.kernels.compiled import worth_compiling
 from partialfc.head.sampling import sample_size
 from partialfc.head.shard import chunk_range
 
@@ -118,7 +118,8 @@ class Setting:
         """Whether the head's element-wise parts are compiled."""
         if self.compile is not None:
             return self.compile
-        return sample_size(self.local_classes, self.sample_rate) * self.embedding >= WORTH_COMPILING
+        numbers = sample_size(self.local_classes, self.sample_rate) * self.embedding
+        return worth_compiling(numbers, narrow="bfloat16" in (self.weight_dtype, self.compute_dtype))
 
     @property
     def weight_bytes(self) -> int:

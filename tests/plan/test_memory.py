@@ -18,7 +18,7 @@ from tests.plan.cases import FACES, GB, SMALL
 REAL_RUNS = [
     {"classes": 100_000, "embedding": 512, "batch": 256, "sample_rate": 0.05},
     {"classes": 300_000, "embedding": 256, "batch": 256, "sample_rate": 0.05, "weight_dtype": "bfloat16",
-     "momentum_dtype": "int8"},
+     "momentum_dtype": "int8", "compile": False},
     {"classes": 120_000, "embedding": 256, "batch": 256, "sample_rate": 0.1, "optimizer": "adamw"},
     {"classes": 500_000, "embedding": 64, "batch": 256, "sample_rate": 0.1, "unsampled": "frozen"},
 ]  # fmt: skip

@@ -44,6 +44,26 @@ def test_without_a_compiler_the_head_warns_once_and_runs_uncompiled(tmp_path):
     assert "compile=False silences this" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("classes", "dtypes", "compiled"),
+    [
+        (8191, {}, False),
+        (8192, {}, True),
+        (4095, {"weight_dtype": torch.bfloat16}, False),
+        (4096, {"weight_dtype": torch.bfloat16}, True),
+        (4096, {"compute_dtype": torch.bfloat16}, True),
+    ],
+)
+def test_a_large_head_is_compiled_and_says_so_where_it_may_not_be(caplog, classes, dtypes, compiled):
+    head = partialfc.PartialFC(512, classes, margin=partialfc.ArcFace(), **dtypes)
+    assert head.compiled == compiled
+    assert not caplog.messages
+    partialfc.PartialFC(512, classes, margin=partialfc.ArcFace(), compile=False, **dtypes)
+    assert ["compile=False: this head is large" in message for message in caplog.messages] == [
+        True
+    ] * compiled
+
+
 class Net(nn.Module):
     """A backbone, inside DistributedDataParallel where there are several ranks, and a head on it."""
 
