@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ class CheckpointFolder:
     def __init__(self, path: Path, world: World) -> None:
         self.path = path
         self.world = world
-        self._home = _identity(path.parent)
+        self._home = _opened(path.parent)
+        if self._home is not None:
+            weakref.finalize(self, os.close, self._home)
         self._after: Lineage | None = None
 
     def go_on_from(self, lineage: Lineage) -> None:
@@ -91,7 +94,7 @@ class CheckpointFolder:
 
     def _begin(self, partial: Path) -> dict[str, Any]:
         """Make the folder to write into; returns what the checkpoint goes on from."""
-        if self._home is None or _identity(self.path.parent) != self._home:
+        if self._home is None or not _is_at(self.path.parent, self._home):
             raise CheckpointError(
                 f"{self.path.parent} was removed, moved or replaced while the run used it, so nothing is "
                 "saved there; start the run again, with run.dir where its checkpoints are now"
@@ -178,10 +181,17 @@ def _noted(path: Path) -> Lineage | None:
         return None
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """What tells the folder from another one under its name; None where there is none."""
+def _opened(folder: Path) -> int | None:
+    """A descriptor of the folder, by which it is known under any name; None where there is no such folder."""
     try:
-        status = folder.stat()
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the folder of that descriptor is still the one at `path`."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except (FileNotFoundError, NotADirectoryError):
+        return False

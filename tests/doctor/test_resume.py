@@ -14,6 +14,17 @@ def test_a_run_folder_that_cannot_be_one_is_red(folder):
         assert (check.level, check.says) == (Level.RED, f"{folder / 'file'} is not a folder")
 
 
+def test_a_link_as_the_lock_is_red_and_its_remedy_works(folder):
+    (folder / "run").mkdir()
+    (folder / "run" / ".lock").symlink_to(folder / "train.rec")
+    config = train_cases.small_config(folder, "train.steps=1", "schedule.warmup_steps=0")
+    check = found(quick(folder), "run folder")
+    assert (check.level, check.remedy) == (Level.RED, "delete it")
+    (folder / "run" / ".lock").unlink()
+    assert found(quick(folder), "run folder").level == Level.GREEN
+    assert train(config) == 0
+
+
 def test_what_a_run_would_go_on_from(folder):
     def resume(*overrides: str) -> Check:
         return found(quick(folder, *overrides), "resume")
