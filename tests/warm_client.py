@@ -27,11 +27,11 @@ def main() -> None:
     if words[0] == "-u":
         del words[0]
     connection, pid = ask(address, words, dict(os.environ), os.getcwd(), [1, 2])
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda caught, _: os.kill(pid, caught))
     code = int(connection.recv(64))
     if code < 0:
-        if -code in (signal.SIGTERM, signal.SIGINT):
+        if -code in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)

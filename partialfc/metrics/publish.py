@@ -59,7 +59,7 @@ def published(
                     bind,
                 )
             _write_targets(targets, [each for each in world.gather_texts(address) if each], world)
-            at_end.callback(_write_targets, targets, [], world)
+            at_end.callback(_clear_targets, targets, world)
         if pushgateway is not None:
             at_end.callback(push, registry, pushgateway)
         yield
@@ -113,6 +113,11 @@ def _write_targets(path: Path, addresses: list[str], world: World) -> None:
         log.warning(
             "metrics.targets is %s, which cannot be written (%s); training goes on", path, error.strerror
         )
+
+
+def _clear_targets(path: Path, world: World) -> None:
+    if path.exists():  # else its folder is gone, which is not made anew
+        _write_targets(path, [], world)
 
 
 def _join(host: str, port: int) -> str:

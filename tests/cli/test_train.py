@@ -156,6 +156,16 @@ def test_a_terminal_that_is_lost_saves(folder):
 
 
 @pytest.mark.slow
+def test_torchrun_that_loses_its_terminal_saves(folder):
+    process = start("train", folder / "config.yaml", "train.steps=100000", ranks=2)
+    next(line for line in process.stdout if line.startswith("step 10 "))
+    process.send_signal(signal.SIGHUP)
+    assert "stopped by SIGHUP" in process.stdout.read()
+    assert process.wait() != 0
+    assert (folder / "run" / "checkpoints" / "latest").read_text() == f"step-{len(losses(folder)):08d}"
+
+
+@pytest.mark.slow
 def test_nohup_keeps_its_meaning(folder):
     """A SIGHUP that the process was told to ignore stops nothing."""
     process = subprocess.Popen(

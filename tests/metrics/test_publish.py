@@ -47,6 +47,15 @@ def test_the_targets_file_lists_every_rank_while_the_run_goes(run_ranks, tmp_pat
     assert afterwards == []
 
 
+def test_a_folder_that_is_gone_at_the_end_is_not_made_anew(tmp_path):
+    folder = tmp_path / "run"
+    registry = Registry(run="mine", rank=0)
+    where = {"port": 0, "bind": "127.0.0.1", "targets": folder / "targets.json", "pushgateway": None}
+    with published(registry, World.of(), **where):
+        shutil.rmtree(folder)
+    assert not folder.exists()
+
+
 def test_a_rank_that_serves_nothing_is_not_listed(run_ranks, tmp_path):
     """Both ranks want the same port here, for neither has a LOCAL_RANK."""
     (targets, _), _ = run_ranks(listed, 2, tmp_path, free_port())
