@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from partialfc import errors
+from partialfc.distributed.together import from_values, to_values
 from partialfc.distributed.world import World
 
 Result = TypeVar("Result")
@@ -19,10 +20,8 @@ def on_first_rank(world: World, action: Callable[[], Result]) -> Result:
         return action()
     answer = _answer(action) if world.rank == 0 else {}
     answer = json.loads(world.gather_texts(json.dumps(answer))[0])
-    if "system" in answer:
-        raise OSError(*answer["system"])
-    if "raised" in answer:
-        raise getattr(errors, answer["raised"])(answer["says"])
+    if "failure" in answer:
+        raise from_values(answer["failure"])
     result: Result = answer["result"]
     return result
 
@@ -30,7 +29,5 @@ def on_first_rank(world: World, action: Callable[[], Result]) -> Result:
 def _answer(action: Callable[[], object]) -> dict[str, object]:
     try:
         return {"result": action()}
-    except OSError as error:
-        return {"system": (error.errno, error.strerror, error.filename and str(error.filename))}
-    except errors.PartialFCError as error:
-        return {"raised": type(error).__name__, "says": str(error)}
+    except (OSError, errors.PartialFCError) as error:
+        return {"failure": to_values(error)}

@@ -18,6 +18,7 @@ def embed(
     backbone: nn.Module,
     images: Sequence[bytes],
     *,
+    part: range | None = None,
     image_size: int,
     channels: int,
     batch_size: int = 256,
@@ -26,7 +27,7 @@ def embed(
     max_pixels: int = MAX_PIXELS,
     amp: torch.dtype | None = None,
 ) -> torch.Tensor:
-    """n encoded images -> embeddings [n, D], float32 on the CPU, not normalised.
+    """n encoded images, or only the `part` of them -> embeddings [n, D], float32 on the CPU, not normalised.
 
     Each image is decoded, resized to `image_size` and put into [-1, 1]; the backbone, which must be on
     `device`, runs in evaluation mode (each module's training flag is restored afterwards) and without
@@ -36,7 +37,8 @@ def embed(
     Raises ImageError, which names the index of an image that cannot be decoded or is larger than
     `max_pixels`, and ValueError for no images.
     """
-    if not len(images):
+    part = range(len(images)) if part is None else part
+    if not part:
         raise ValueError("there are no images to embed: give at least one")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
@@ -49,8 +51,8 @@ def embed(
 
     outputs = []
     with ThreadPoolExecutor() as pool, _evaluating(backbone), torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            rows = list(pool.map(pixels, range(start, min(start + batch_size, len(images)))))
+        for start in range(0, len(part), batch_size):
+            rows = list(pool.map(pixels, part[start : start + batch_size]))
             batch = torch.from_numpy(np.stack(rows)).to(device).permute(0, 3, 1, 2)
             # clone: contiguous() keeps a single channel's strides, which convolutions take for channels_last
             batch = normalise(batch.clone(memory_format=torch.contiguous_format))

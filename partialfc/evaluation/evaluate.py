@@ -6,6 +6,7 @@ from torch import nn
 
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.pairs.files import PairSet
+from partialfc.distributed.together import together
 from partialfc.distributed.world import World
 from partialfc.evaluation.embed import embed
 from partialfc.evaluation.verification import Verification, pair_scores, verify
@@ -26,22 +27,27 @@ def evaluate_pairs(
     max_pixels: int = MAX_PIXELS,
     amp: torch.dtype | None = None,
 ) -> tuple[Verification, np.ndarray]:
-    """The verification of P pairs and their scores [P], the same on every rank; collective."""
+    """The verification of P pairs and their scores [P], the same on every rank; collective.
+
+    Raises ImageError, on every rank, where one of them has an image that cannot be decoded.
+    """
     cuts = np.linspace(0, len(pairs.images), world.size + 1).astype(int)
-    mine = pairs.images[cuts[world.rank] : cuts[world.rank + 1]]
+    mine = range(cuts[world.rank], cuts[world.rank + 1])
     local = torch.zeros(0, embedding_size)
-    if mine:
-        local = embed(
-            backbone,
-            mine,
-            image_size=image_size,
-            channels=channels,
-            batch_size=batch_size,
-            device=device,
-            flip=flip,
-            max_pixels=max_pixels,
-            amp=amp,
-        )
+    with together(world):
+        if mine:
+            local = embed(
+                backbone,
+                pairs.images,
+                part=mine,
+                image_size=image_size,
+                channels=channels,
+                batch_size=batch_size,
+                device=device,
+                flip=flip,
+                max_pixels=max_pixels,
+                amp=amp,
+            )
     gathered = world.all_gather_rows(local.to(device), np.diff(cuts).tolist())
     scores = pair_scores(gathered.cpu().numpy())
     return verify(scores, pairs.same, folds=folds), scores

@@ -11,6 +11,7 @@ from torch import nn
 
 from partialfc.data.pairs.files import PairSet
 from partialfc.distributed.world import World
+from partialfc.errors import DataError
 from partialfc.evaluation.evaluate import evaluate_pairs
 from partialfc.evaluation.verification import Verification
 from partialfc.files import replacing, told
@@ -34,10 +35,16 @@ class VerificationSets:
         return len(self._pairs)
 
     def verify(self, backbone: nn.Module, step: int) -> Iterator[tuple[str, Verification]]:
-        """Each set's name and result, one after another, the same on every rank; collective."""
+        """Each set's name and result, one after another, the same on every rank; collective.
+
+        Raises a DataError that names the set, on every rank, where an image of it cannot be used.
+        """
         self._world.broadcast_buffers(backbone)
         for name, pairs in self._pairs.items():
-            result, scores = evaluate_pairs(backbone, pairs, self._world, **self._how)
+            try:
+                result, scores = evaluate_pairs(backbone, pairs, self._world, **self._how)
+            except DataError as error:
+                raise type(error)(f"verification set {name}: {error}") from error
             if self._world.rank == 0:
                 file = self._folder / f"{name}.{'latest' if step else 'untrained'}.npz"
                 try:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_config
 from partialfc.data.images.normalise import normalise
 from partialfc.distributed.first_rank import on_first_rank
+from partialfc.distributed.together import together
 from partialfc.distributed.world import World
 from partialfc.files import write_whole
 from partialfc.metrics.run_log import RunLog
+from partialfc.training.batches import Batches
 from partialfc.training.builders.backbone import autocast_dtype
 from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
 from partialfc.training.builders.metrics import build_metrics, publishing
@@ -52,12 +54,14 @@ class Trainer:
         make_run_dir(config.run.dir, self.world)
         require_sample_each(config.train.batch_size, self.world.size)
         self.source = open_training_source(config.data, config.run.dir, self.world)
-        self.num_classes = resolve_num_classes(config.data, self.source)
-        self.verification = build_verification(config, self.world, device, self.amp)
+        with together(self.world):
+            self.num_classes = resolve_num_classes(config.data, self.source)
+            self.verification = build_verification(config, self.world, device, self.amp)
         epoch_steps = len(self.source) / config.train.samples_per_step
         self.total_steps = total_steps(config.train, len(self.source))
         self.schedule = build_schedule(config.schedule, total_steps=self.total_steps, epoch_steps=epoch_steps)
-        self.state = build_state(config, num_classes=self.num_classes, world=self.world, device=device)
+        with together(self.world):
+            self.state = build_state(config, num_classes=self.num_classes, world=self.world, device=device)
         self.head = self.state.head
         size = config.data.image_size
         self.forward_backbone = replicate(
@@ -92,6 +96,7 @@ class Trainer:
             world_size=self.world.size,
             position=self.state.samples,
         )
+        self.batches = Batches(self.loader, self.world, channels=config.data.channels, image_size=size)
         first_rank, start_step = self.world.rank == 0, self.state.step
         self.run_log = RunLog(config.run.dir, tensorboard=config.train.tensorboard)
         self.progress = Progress(active=first_rank, total_steps=self.total_steps, start_step=start_step)
@@ -169,7 +174,7 @@ class Trainer:
         embeddings = []
         for micro in range(config.accumulation):
             with self.clock.phase("data_wait"):
-                images, labels = next(self.loader)
+                images, labels = self.batches.take()
             last = micro == config.accumulation - 1  # its backward pass sums all gradients over the ranks
             with nullcontext() if last else without_reduction(self.forward_backbone):
                 with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
@@ -198,7 +203,10 @@ class Trainer:
 
         # One small exchange: all ranks take the same decision, in the same step.
         finite = torch.isfinite(torch.stack([loss, loss + norm])).tolist()
-        table = self.world.gather_integers([*finite, self._stop.number, self.metrics.own_microseconds])
+        own = [*finite, self._stop.number, self.metrics.own_microseconds, self.batches.failed]
+        table = self.world.gather_integers(own)
+        if table[:, 4].any():
+            self.batches.raise_failure()
         finite_loss, finite_everywhere = bool(table[:, 0].all()), bool(table[:, 1].all())
         # Without a scale there is nothing to lower.
         overflowed = finite_loss and not finite_everywhere and state.loss_scale.value > 1.0

@@ -111,6 +111,10 @@ class DaliLoader(BatchLoader[torch.Tensor]):
         self._failure: PartialFCError | None = None  # of the batch that follows them
 
     @property
+    def batch_size(self) -> int:
+        return self._encoded.batch_size
+
+    @property
     def queued(self) -> int:
         return len(self._labels) + self._encoded.queued
 

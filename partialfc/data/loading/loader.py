@@ -27,6 +27,11 @@ class BatchLoader(ABC, Generic[Content]):
 
     @property
     @abstractmethod
+    def batch_size(self) -> int:
+        """Samples of each batch on this rank."""
+
+    @property
+    @abstractmethod
     def queued(self) -> int:
         """Batches that were read ahead and not yet taken."""
 

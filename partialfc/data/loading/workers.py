@@ -89,7 +89,6 @@ class WorkerLoader(BatchLoader[Content]):
 
     @property
     def batch_size(self) -> int:
-        """Samples of each batch on this rank."""
         return self._sampler.batch_size
 
     def indices_at(self, position: int) -> list[int]:

@@ -16,6 +16,7 @@ from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Source, open_source
 from partialfc.distributed.first_rank import on_first_rank
+from partialfc.distributed.together import together
 from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
 from partialfc.training.classes import known_classes, save_classes
@@ -29,10 +30,10 @@ def open_training_source(section: DataConfig, run_dir: Path, world: World) -> So
 
     Raises ConfigError where there is none, CheckpointError where the run's class ids are damaged.
     """
-    source = read_training_source(section, run_dir)
+    with together(world):
+        source = read_training_source(section, run_dir)
     if isinstance(source, FolderSource):
-        names = source.classes
-        world.barrier()  # every rank has looked for saved class ids before rank 0 saves these
+        names = source.classes  # by now every rank has looked for saved ids
         on_first_rank(world, lambda: save_classes(run_dir, names))
     return source
 
