@@ -8,6 +8,7 @@ from torch import nn
 from partialfc.data.images.codec import encode_png
 from partialfc.data.pairs.files import PairSet
 from partialfc.distributed import World
+from partialfc.errors import ImageError
 from partialfc.evaluation.evaluate import evaluate_pairs
 
 
@@ -23,12 +24,16 @@ def pair_set(count: int) -> PairSet:
     return PairSet(images, same)
 
 
-def run(count: int, flip: bool) -> tuple[dict, list[float]]:
+def run(count: int, flip: bool, bad: int | None = None) -> tuple[dict, list[float]]:
+    """bad: the number of an image that cannot be decoded."""
     torch.manual_seed(0)
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+    pairs = pair_set(count)
+    if bad is not None:
+        pairs.images[bad] = b"no image"
     result, scores = evaluate_pairs(
         backbone,
-        pair_set(count),
+        pairs,
         World.of(),
         embedding_size=5,
         image_size=8,
@@ -48,3 +53,10 @@ def test_any_number_of_ranks_gives_the_same_scores(run_ranks, world_size, count,
     for result, spread in run_ranks(run, world_size, count, flip):
         assert spread == pytest.approx(scores, abs=1e-6)
         assert result["accuracy"] == pytest.approx(expected["accuracy"])
+
+
+def test_an_image_that_one_rank_cannot_decode_ends_all_with_its_number(rank_outcomes):
+    first, second = rank_outcomes(run, 2, 6, False, 11)
+    assert isinstance(first, ImageError)
+    assert str(first) == str(second)
+    assert str(first).startswith("rank 1: image 11 of 12: ")
