@@ -140,7 +140,7 @@ def _problem(
         if not isinstance(value, Tensor):
             return ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor")
     if labels.dtype not in (torch.int64, torch.int32):
-        return ValueError(f"labels.dtype is {labels.dtype}; it must be torch.int64")
+        return ValueError(f"labels.dtype is {labels.dtype}; it must be torch.int64 or torch.int32")
     if labels.shape != embeddings.shape[:1]:
         return ValueError(
             f"labels.shape is {tuple(labels.shape)}; it must be [{len(embeddings)}], one an embedding"

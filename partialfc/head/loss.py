@@ -5,8 +5,8 @@ loss is log(1 + S / exp(t)), and 1 - p = S / (S + exp(t)): nothing is subtracted
 
 From every exponent a constant is subtracted, the shift, so there is no running maximum. Logits lie in
 [-bound, bound]; for bounds up to 70 in float32 (620 in float64) every exponential is a normal number. Above
-that, those more than 147 (1300) below the bound round to 0. Above `largest_bound` even a logit of 0 would, so
-margins with such a bound are refused.
+that, those more than 147 (1300) below the bound round to 0. Above `largest_bound`,
+head/margin_rules.py, even a logit of 0 would, so margins with such a bound are refused.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from partialfc.head.margin_rules import shaped
 from partialfc.head.margins.base import Margin
 from partialfc.head.weights import Share
 
@@ -21,20 +22,6 @@ from partialfc.head.weights import Share
 def headroom(dtype: torch.dtype) -> float:
     """How far the largest exponent may lie above 0 so that a sum over 10^11 classes stays finite."""
     return 600.0 if dtype == torch.float64 else 60.0
-
-
-def largest_bound(dtype: torch.dtype) -> float:
-    """The largest bound on logits for which exp(0 - shift) is not rounded to 0."""
-    return 1300.0 if dtype == torch.float64 else 147.0
-
-
-def check_bound(margin: Margin, dtype: torch.dtype) -> None:
-    """Raises ValueError for a margin with larger logits than a head that computes in dtype can hold."""
-    if margin.logit_bound > largest_bound(dtype):
-        raise ValueError(
-            f"margin {margin!r} has logits up to {margin.logit_bound:g}; in {dtype} they may "
-            f"reach {largest_bound(dtype):g}: lower the scale, or use compute_dtype=torch.float64"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +49,7 @@ def targets_of(margin: Margin, cos: Tensor, norm: Tensor, *, shift: float) -> Ta
     """Target cos [N] and embedding norm [N] -> the targets' logits and their derivatives, by autograd."""
     cos, norm = cos.detach().requires_grad_(), norm.detach().requires_grad_()
     with torch.enable_grad():
-        logit = margin.target(cos, norm)
+        logit = shaped(margin.target(cos, norm), cos, margin, "target")
         penalty = margin.regulariser(norm)
     by_cos, by_norm = torch.autograd.grad(
         logit, (cos, norm), torch.ones_like(logit), allow_unused=True, materialize_grads=True
@@ -70,6 +57,7 @@ def targets_of(margin: Margin, cos: Tensor, norm: Tensor, *, shift: float) -> Ta
     if penalty is None:
         penalty = penalty_by_norm = torch.zeros_like(by_norm)
     else:
+        penalty = shaped(penalty, norm, margin, "regulariser")
         (penalty_by_norm,) = torch.autograd.grad(penalty, norm, torch.ones_like(norm))
     return Targets(logit.detach() - shift, by_cos, by_norm, penalty.detach(), penalty_by_norm)
 

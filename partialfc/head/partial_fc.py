@@ -19,7 +19,7 @@ from partialfc.head.attached import attach_gradient
 from partialfc.head.centres import ShardedCentres
 from partialfc.head.kernels.buffers import Pool
 from partialfc.head.kernels.compiled import outside_graphs, worth_compiling
-from partialfc.head.loss import check_bound
+from partialfc.head.margin_rules import check_margin
 from partialfc.head.margins.base import Margin
 from partialfc.head.sampling import sample_size
 from partialfc.head.softmax import Softmax
@@ -98,7 +98,7 @@ class PartialFC(ShardedCentres):
 
     Raises:
         ValueError: for an argument of another type or out of its range, or a margin whose logits
-            `compute_dtype` cannot hold.
+            `compute_dtype` cannot hold or exceed its own bound.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class PartialFC(ShardedCentres):
                 f"process_group is {process_group!r}; it must be None, for the default group, or a "
                 "torch.distributed.ProcessGroup that this process is in"
             )
-        check_bound(margin, compute_dtype)
+        check_margin(margin, compute_dtype)
         super().__init__(
             embedding_size,
             num_classes,

@@ -18,6 +18,7 @@ from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.buffers import Loan, Pool
 from partialfc.head.kernels.chunks import chunk_rows, kept_rows, last_level_cache
 from partialfc.head.loss import headroom
+from partialfc.head.margin_rules import shaped
 from partialfc.head.margins.base import Margin
 from partialfc.head.rows import Rows
 
@@ -132,7 +133,7 @@ class Softmax:
             return None
         cos, target_cos = cos.T.to(dtype).requires_grad_(), batch.target_cos.detach().requires_grad_()
         with torch.enable_grad():
-            logits = self.margin.negatives(cos, target_cos)
+            logits = shaped(self.margin.negatives(cos, target_cos), cos, self.margin, "negatives")
         values = (logits.detach() - self.shift(dtype)).exp_()
         columns, samples = batch.targets_in(start, start + len(out))
         values[samples, columns] = 0.0

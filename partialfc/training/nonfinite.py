@@ -74,6 +74,8 @@ class NonFiniteSteps:
         cause = f"step {step}: non-finite {STAGES[stage]} on {where}"
         if stage == 0 and (name := self._bad_parameter()):
             cause += f" (the backbone's {name} is itself non-finite)"
+        if stage == 2 and self._head.margin.reweights_negatives:
+            cause += " (so it is where the margin's negatives() exceeds its logit_bound)"
         return cause
 
     def _bad_parameter(self) -> str | None:

@@ -69,11 +69,42 @@ def test_a_nonfinite_centre_is_told_from_a_nonfinite_embedding(rank_outcomes, fo
         assert "non-finite centres on rank 1" in str(outcome)
 
 
+class Growing(partialfc.ArcFace):
+    """Negatives that grow with each step, beyond the bound that holds at first."""
+
+    def __init__(self) -> None:
+        super().__init__(scale=16.0)
+        self.register_buffer("factor", torch.tensor(1.0))
+
+    def update(self, cos: torch.Tensor, norm: torch.Tensor) -> None:
+        self.factor = 100.0 * self.factor
+
+    def negatives(self, cos: torch.Tensor, target_cos: torch.Tensor) -> torch.Tensor:
+        return self.scale * self.factor * cos
+
+
+def test_logits_above_a_margins_bound_are_named():
+    world = World.of()
+    backbone, head = torch.nn.Linear(8, 8), partialfc.PartialFC(8, 40, margin=Growing())
+    partialfc.RowSGD(head, lr=0.1)
+    steps = NonFiniteSteps(backbone, head, world, limit=9)
+    steps.begin()
+    embeddings = backbone(torch.randn(16, 8, generator=torch.Generator().manual_seed(0)))
+    loss = head(embeddings, torch.arange(16))
+    assert not loss.isfinite()
+    cause = steps.undo(1, [embeddings.detach()], loss.detach())
+    assert cause.endswith(
+        "non-finite logits on every rank (so it is where the margin's negatives() exceeds its logit_bound)"
+    )
+
+
 @pytest.mark.parametrize("sample_rate", [1.0, 0.5])
 @pytest.mark.parametrize("spoilt", [False, True])
 def test_a_bad_step_is_explained_in_little_memory(sample_rate, spoilt):
     """However many centres took part, a few tensors of a chunk of them exist at a time."""
-    head = partialfc.PartialFC(128, 50_000, margin=partialfc.ArcFace(), sample_rate=sample_rate)
+    head = partialfc.PartialFC(
+        128, 50_000, margin=partialfc.ArcFace(), sample_rate=sample_rate, compile=False
+    )
     optimizer = partialfc.RowSGD(head, lr=0.1, momentum=0.9)
     for _ in range(2):
         head(torch.randn(4, 128), torch.arange(4)).backward()

@@ -32,7 +32,11 @@ class Margin(nn.Module):
 
     @property
     def logit_bound(self) -> float:
-        """No logit exceeds this, so the softmax needs no running maximum."""
+        """No logit exceeds this in any state, so the softmax needs no running maximum; `scale` by default.
+
+        The head tries `negatives` over all cosines when it is built, and refuses a margin that exceeds it. A
+        later state that does by more than some 28 (100 in float64) makes the loss infinite.
+        """
         return self.scale
 
     def update(self, cos: Tensor, norm: Tensor) -> None:

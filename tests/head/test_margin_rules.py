@@ -1,0 +1,88 @@
+"""Margins of one's own that break a rule: one message, where it would train wrong or to infinity."""
+
+import pytest
+from torch import Tensor
+
+import partialfc
+from tests.head.optim.cases import batch
+
+
+class Own(partialfc.Margin):
+    """A margin with methods from functions."""
+
+    def __init__(self, scale: float = 16.0, **methods: object) -> None:
+        super().__init__(scale=scale)
+        self.methods = methods
+
+    def target(self, cos: Tensor, norm: Tensor) -> Tensor:
+        return self.methods.get("target", lambda cos, norm: self.scale * (cos - 0.1))(cos, norm)
+
+    def regulariser(self, norm: Tensor) -> Tensor | None:
+        return self.methods.get("regulariser", lambda norm: None)(norm)
+
+
+class Reweighted(Own):
+    def negatives(self, cos: Tensor, target_cos: Tensor) -> Tensor:
+        return self.methods["negatives"](cos, target_cos)
+
+
+def head_of(margin: partialfc.Margin) -> partialfc.PartialFC:
+    head = partialfc.PartialFC(8, 60, margin=margin)
+    partialfc.RowSGD(head, lr=0.1)
+    return head
+
+
+@pytest.mark.parametrize(
+    ("margin", "message"),
+    [
+        (
+            Own(target=lambda cos, norm: 16.0 * cos.mean()),
+            r"Own\.target returned \[\] for .* \[12\]; it must",
+        ),
+        (Own(target=lambda cos, norm: 16.0 * cos[:1]), r"Own\.target returned \[1\] for .* \[12\]"),
+        (Own(target=lambda cos, norm: 16.0 * cos[:, None]), r"Own\.target returned \[12, 1\] for"),
+        (Own(target=lambda cos, norm: 3.0), r"Own\.target returned a float for"),
+        (Own(regulariser=lambda norm: norm.mean()), r"Own\.regulariser returned \[\] for"),
+    ],
+)
+def test_what_would_be_broadcast_is_refused(margin, message):
+    head = head_of(margin)
+    embeddings, labels = batch(0)
+    with pytest.raises(ValueError, match=message):
+        head(embeddings.float(), labels)
+
+
+@pytest.mark.parametrize(
+    ("negatives", "message"),
+    [
+        (lambda cos, target: 16.0 * cos.mean(1), r"Reweighted\.negatives returned \[41\] for .* \[41, 41\]"),
+        (
+            lambda cos, target: 16.0 * cos * (2.0 + cos),
+            r"logit_bound of 16, but negatives\(\) gives 48 for a cosine of 1\.00 .*: define logit_bound",
+        ),
+        (
+            lambda cos, target: 16.0 * cos + 5.0 * (cos > target[:, None]),
+            r"gives 21 for a cosine of 1\.00 where the target's is -1\.00",
+        ),
+    ],
+)
+def test_negatives_of_another_shape_or_above_the_bound_are_refused_when_the_head_is_built(negatives, message):
+    with pytest.raises(ValueError, match=message):
+        head_of(Reweighted(negatives=negatives))
+
+
+def test_negatives_at_their_bound_are_taken():
+    head = head_of(Reweighted(negatives=lambda cos, target: 16.0 * cos))
+    embeddings, labels = batch(0)
+    plain = head_of(Own())
+    assert head(embeddings.float(), labels).item() == pytest.approx(plain(embeddings.float(), labels).item())
+
+
+def test_label_dtypes_that_are_taken_are_named():
+    head = head_of(partialfc.ArcFace())
+    embeddings, labels = batch(0)
+    assert head(embeddings.float(), labels.int()).isfinite()
+    with pytest.raises(
+        ValueError, match=r"labels.dtype is torch.float32; it must be torch.int64 or torch.int32"
+    ):
+        head(embeddings.float(), labels.float())
