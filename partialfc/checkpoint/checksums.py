@@ -1,5 +1,8 @@
 """Whether a checkpoint's files are as they were written."""
 
+import errno
+import json
+import os
 import stat
 import zlib
 from pathlib import Path
@@ -16,9 +19,10 @@ BLOCK = 1 << 20  # bytes read at a time, still in the cache when their checksum 
 def check_checkpoint(checkpoint: Path, world: World) -> dict[str, Any]:
     """Collective: check every file's size and checksum, each rank some of the files; returns the state.
 
-    Raises CheckpointError, on every rank, where a file is missing or not as it was written.
+    Raises CheckpointError, on every rank, where a file is missing or not as it was written; PermissionError
+    where it must not be read, which is no damage: nobody should go on from an older checkpoint because of it.
     """
-    problem, state = "", {}
+    problem, forbidden, state = "", "", {}
     try:
         state = read_state(checkpoint)
         for index, (name, (size, checksum)) in enumerate(sorted(state["files"].items())):
@@ -26,7 +30,12 @@ def check_checkpoint(checkpoint: Path, world: World) -> dict[str, Any]:
                 _check_file(checkpoint / name, size, checksum)
     except CheckpointError as error:
         problem = str(error)
-    for rank, text in enumerate(world.gather_texts(problem)):
+        if isinstance(error.__cause__, PermissionError):
+            forbidden = os.fsdecode(error.__cause__.filename)
+    found = [json.loads(text) for text in world.gather_texts(json.dumps([problem, forbidden]))]
+    for rank, (text, name) in enumerate(found):
+        if name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
         if text:
             raise CheckpointError(text if rank == world.rank else f"{text} (found by rank {rank})")
     return state

@@ -12,6 +12,7 @@ from partialfc.checkpoint.start import ALONE, Start
 from partialfc.checkpoint.state import read_state
 from partialfc.doctor.check import Check, Level, first_line, green, red, yellow
 from partialfc.errors import CheckpointError, ConfigError
+from partialfc.files import told
 from partialfc.training.run_folder import differences, problem_of
 from partialfc.training.saving import find_start
 
@@ -50,6 +51,8 @@ def check_resume(folder: Path, how: str, *, classes: int, config: Mapping[str, A
         return red("resume", says, remedy)
     except CheckpointError as error:
         return red("resume", first_line(error), _other_start(kept, how))
+    except OSError as error:
+        return red("resume", told(error), "let this user read it")
     if start is None:
         return green("resume", "starts from the beginning")
     found = judge_resume(start.checkpoint.name, read_state(start.checkpoint), classes=classes, config=config)
@@ -69,7 +72,7 @@ def _other_start(kept: CheckpointFolder, how: str) -> str:
 def _is_whole(checkpoint: Path) -> bool:
     try:
         check_checkpoint(checkpoint, ALONE)
-    except CheckpointError:
+    except (CheckpointError, OSError):
         return False
     return True
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from partialfc.data.images.codec import encode_png
-from tests.disks import fill, protect, small_disk
+from tests.disks import as_plain_user, fill, protect, small_disk
 from tests.processes import ENVIRONMENT, call
 from tests.train_cases import saved_config
 
@@ -169,3 +169,18 @@ def test_a_run_whose_output_nobody_takes_trains_on(finished, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "what the run prints cannot be shown any more (No space left on device)" in done.stderr
     assert Path(tmp_path / "run" / "checkpoints" / "latest").read_text() == "step-00000003"
+
+
+def test_a_checkpoint_that_must_not_be_read_is_not_taken_for_a_damaged_one(finished, tmp_path):
+    """No older one is gone on from in its place: the run would lose what it has."""
+    run = tmp_path / "run"
+    shutil.copytree(finished / "run", run)
+    forbidden = run / "checkpoints" / "step-00000003" / "__0_0.distcp"
+    words = ["train", finished / "config.yaml", f"run.dir={run}", "train.steps=6", "checkpoint.every_steps=1"]
+    forbidden.chmod(0)
+    command = as_plain_user([sys.executable, "-m", "partialfc", *words])
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert one_line(done) == f"partialfc: {forbidden}: Permission denied"
+    assert (run / "checkpoints" / "latest").read_text() == "step-00000003"
+    forbidden.chmod(0o600)
+    assert call(*words).returncode == 0
