@@ -32,6 +32,7 @@ class RowOptimizer(torch.optim.Optimizer):
 
     def __init__(self, head: PartialFC, defaults: dict[str, Any]) -> None:
         kind = type(self).__name__
+        head = getattr(head, "_orig_mod", head)  # of what torch.compile(head) gave
         if not isinstance(head, PartialFC):
             raise ValueError(
                 f"head is {_short(head)}; it must be the PartialFC whose centres are to be moved, as in "
