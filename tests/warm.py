@@ -35,6 +35,7 @@ PRELOADED = (
     "torch.distributed.run",
 )
 LARGEST_REQUEST = 1 << 20
+FINALIZES = "WARM_FINALIZES"  # of a process's environment: it ends as an interpreter does, not at once
 
 
 class WarmProcess:
@@ -221,6 +222,8 @@ def become(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+    if FINALIZES in os.environ:
+        sys.exit(code)
     os._exit(code)
 
 

@@ -1,5 +1,6 @@
 """The `partialfc` command: its commands put together, and what an error looks like."""
 
+import gc
 import logging
 import os
 import sys
@@ -62,6 +63,12 @@ data_app.command()(pairs)
 
 def main() -> None:
     """Run the command; an error of the package's own or of a file is short on stderr, and the status is 1."""
+    status = _status()
+    gc.collect()  # an error is forgotten by now; what it kept alive, such as a group's threads, ends
+    sys.exit(status)
+
+
+def _status() -> int | str | None:
     rank = os.environ.get("RANK")
     prefix = "" if rank is None else f"[rank {rank}] "
     logging.basicConfig(level=logging.INFO, format=f"{prefix}%(levelname)s: %(message)s")
@@ -70,18 +77,19 @@ def main() -> None:
             app()
         finally:
             _flush()
+    except SystemExit as end:
+        return end.code
     except PartialFCError as error:
         print(f"{prefix}partialfc: {type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
     except BrokenPipeError:  # such as `| head`
         discard(sys.stdout)
-        sys.exit(1)
-    except OSError as error:
-        if error.filename is None and error.errno not in OF_DISKS:  # no file that a user could look at
-            raise
-        what = "" if error.filename else "the output: "
-        print(f"{prefix}partialfc: {what}{told(error)}", file=sys.stderr)
-        sys.exit(1)
+    except Exception as error:
+        if isinstance(error, OSError) and (error.filename or error.errno in OF_DISKS):
+            what = "" if error.filename else "the output: "
+            print(f"{prefix}partialfc: {what}{told(error)}", file=sys.stderr)
+        else:  # nothing that a user could look at
+            sys.excepthook(*sys.exc_info())
+    return 1
 
 
 def _flush() -> None:

@@ -56,6 +56,7 @@ def joined_group(
         yield
     finally:
         # The group ends, and with it gloo's threads, only with its last user. A thread that outlives the
-        # interpreter aborts the process when it frees a tensor (pytorch/pytorch#190489).
+        # interpreter aborts the process when it frees a tensor (pytorch/pytorch#190489). After an error its
+        # traceback is such a user, so that `partialfc.cli.app.main` forgets the error before it ends.
         gc.collect()
         dist.destroy_process_group()

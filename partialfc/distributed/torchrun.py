@@ -3,10 +3,11 @@
 import os
 import signal
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+LOOK_SECONDS = 1.0
 
 
 def launched_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
@@ -30,16 +31,27 @@ def has_other_nodes() -> bool:
     return int(os.environ.get("LOCAL_WORLD_SIZE", ranks)) < int(ranks)
 
 
-def end_with_launcher() -> None:
-    """Send this process SIGTERM when the torchrun that started it is gone.
+@contextmanager
+def ending_with_launcher() -> Iterator[None]:
+    """Inside, send this process a SIGTERM when the torchrun that started it is gone; without one, do nothing.
 
     A torchrun that is killed with SIGKILL does not stop its processes, which would go on without it.
     """
-    launcher = os.getppid()
+    if not launched_by_torchrun():
+        yield
+        return
+    launcher, over = os.getppid(), threading.Event()
 
     def watch() -> None:
-        while os.getppid() == launcher:
-            time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGTERM)
+        while not over.wait(LOOK_SECONDS):
+            if os.getppid() != launcher:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
-    threading.Thread(target=watch, daemon=True).start()
+    thread = threading.Thread(target=watch, name="torchrun", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

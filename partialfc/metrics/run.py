@@ -61,13 +61,13 @@ class RunMetrics:
     def running(self, step: int, planned_steps: int, backbone: nn.Module) -> Iterator[None]:
         """Around the loop. step: the last one before it; backbone: the module that the loop calls."""
         if isinstance(backbone, DistributedDataParallel):
-            self.clock.watch(backbone)
             self._gradient_bytes = sum(p.nbytes for p in backbone.parameters() if p.requires_grad)
         self.registry.set("partialfc_step", step)
         self.registry.set("partialfc_planned_steps", planned_steps)
         self.registry.set("partialfc_running", 1)
         try:
-            yield
+            with self.clock.watching(backbone):
+                yield
             self.clock.report_all()
         finally:
             self.registry.set("partialfc_running", 0)

@@ -37,9 +37,10 @@ class Server:
                 *(port, bind, port, getattr(error, "strerror", None) or error),
             )
             return
-        threading.Thread(
+        self._thread = threading.Thread(
             target=self._http.serve_forever, args=(POLL_SECONDS,), name="metrics", daemon=True
-        ).start()
+        )
+        self._thread.start()
 
     @property
     def port(self) -> int | None:
@@ -51,6 +52,7 @@ class Server:
         if self._http is not None:
             self._http.shutdown()
             self._http.server_close()
+            self._thread.join()
             self._http = None
 
     def __enter__(self) -> Self:

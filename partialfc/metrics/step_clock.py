@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.hooks import RemovableHandle
 
 from partialfc.distributed.instants import Instant, instant, passed, seconds_between
 
@@ -64,17 +66,27 @@ class StepClock:
         else:
             self._finish(_Step(None, [span]))
 
-    def watch(self, parallel: DistributedDataParallel) -> None:
-        """From now on, tell the time in which DistributedDataParallel waits from the rank's own work.
+    @contextmanager
+    def watching(self, module: nn.Module) -> Iterator[None]:
+        """Inside, tell the time in which a DistributedDataParallel waits from the rank's own work.
 
         It waits twice: for rank 0's buffers, from its own call to that of its module; and for the other
-        ranks' gradients, after its own. The first parameter's is taken to be the last of its own.
+        ranks' gradients, after its own. The first parameter's is taken to be the last of its own. For another
+        module there is nothing to tell.
         """
-        parallel.register_forward_pre_hook(self._forward_called)
-        parallel.module.register_forward_pre_hook(self._work_begins)
-        first = next((p for p in parallel.parameters() if p.requires_grad), None)
-        if first is not None:
-            first.register_post_accumulate_grad_hook(self._work_ends)  # type: ignore[no-untyped-call]
+        hooks: list[RemovableHandle] = []
+        if isinstance(module, DistributedDataParallel):
+            hooks.append(module.register_forward_pre_hook(self._forward_called))
+            hooks.append(module.module.register_forward_pre_hook(self._work_begins))
+            first = next((p for p in module.parameters() if p.requires_grad), None)
+            if first is not None:
+                hooks.append(first.register_post_accumulate_grad_hook(self._work_ends))  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            # Autograd may hold the parameter, where Python cannot see it, and so all that the hook reaches.
+            for hook in hooks:
+                hook.remove()
 
     def _forward_called(self, *_: object) -> None:
         if self._phase is not None:

@@ -8,7 +8,7 @@ from partialfc.config import Config
 from partialfc.distributed.device import local_device
 from partialfc.distributed.failures import naming_failures
 from partialfc.distributed.group import process_group
-from partialfc.distributed.torchrun import end_with_launcher, launched_by_torchrun
+from partialfc.distributed.torchrun import ending_with_launcher
 from partialfc.distributed.world import World
 from partialfc.training.determinism import set_determinism
 from partialfc.training.loop import Trainer
@@ -21,10 +21,12 @@ def train(config: Config) -> int:
     device = local_device(config.train.device)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    if launched_by_torchrun():
-        end_with_launcher()
     timeout = timedelta(seconds=config.train.timeout_seconds)
-    with process_group(device, timeout=timeout), run_lock(config.run.dir, World.of()):
+    with (
+        ending_with_launcher(),
+        process_group(device, timeout=timeout),
+        run_lock(config.run.dir, World.of()),
+    ):
         return _run(config, device)
 
 
