@@ -101,18 +101,19 @@ def judge_amp(amp: str | None, device: str, *, bfloat16: bool, float16: bool) ->
 
 
 def judge_backend(device: str, ranks: int, *, nccl: bool, interface: str | None) -> Check:
-    """device: "cpu" or "cuda"; interface: the value of GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME, if set."""
+    """device: "cpu" or "cuda"; interface: what it is set to, if it is: of gloo, and with CUDA of NCCL too."""
     if ranks == 1:
         return green("backend", "none needed, there is one rank")
     if device == "cuda" and not nccl:
         says = "this torch has no NCCL, through which ranks on GPUs exchange tensors"
         return red("backend", says, "install torch's CUDA build")
-    kind = "NCCL" if device == "cuda" else "gloo"
+    kind = "gloo and NCCL" if device == "cuda" else "gloo"
     return green("backend", f"{kind} over {interface or 'the interface that the host name stands for'}")
 
 
 def check_backend(device: torch.device, ranks: int) -> Check:
-    variable = "NCCL_SOCKET_IFNAME" if device.type == "cuda" else "GLOO_SOCKET_IFNAME"
-    return judge_backend(
-        device.type, ranks, nccl=dist.is_nccl_available(), interface=os.environ.get(variable)
-    )
+    kinds = ("gloo", "NCCL") if device.type == "cuda" else ("gloo",)
+    chosen = [os.environ.get(f"{kind.upper()}_SOCKET_IFNAME", "").lstrip("=") for kind in kinds]
+    named = [f"{name or 'any interface'} ({kind})" for kind, name in zip(kinds, chosen, strict=True)]
+    interface = chosen[0] if len(set(chosen)) == 1 else " and ".join(named)
+    return judge_backend(device.type, ranks, nccl=dist.is_nccl_available(), interface=interface or None)

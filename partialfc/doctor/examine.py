@@ -13,7 +13,7 @@ from partialfc.doctor.check import Check, Level, Report, failed, gathered, green
 from partialfc.doctor.host_clocks import judge_clocks, measure_clocks
 from partialfc.doctor.link import Link, measure_link
 from partialfc.doctor.meeting import Meeting
-from partialfc.doctor.network import Step, judge_communication, judge_link
+from partialfc.doctor.network import Step, judge_communication, judge_link, socket_names
 from partialfc.doctor.rank import Found, examine_rank
 from partialfc.doctor.software import judge_versions
 from partialfc.errors import DistributedError
@@ -95,13 +95,13 @@ def _together(meeting: Meeting, found: Found, *, quick: bool) -> tuple[list[floa
         with meeting.world(device) as world:
             return measure_clocks(world), None if quick else measure_link(world, device)
     except DistributedError as error:
-        name = "NCCL_SOCKET_IFNAME" if found.device == "cuda" else "GLOO_SOCKET_IFNAME"
         if meeting.rank:
             log.warning("%s", error)
         return red(
             "link",
             str(error),
-            f"set {name} to the interface that joins the hosts (ip -br addr lists them), and open its ports",
+            f"set {socket_names(found.device)} to the interface that joins the hosts "
+            "(ip -br addr lists them), and open its ports",
         )
     except Exception as error:
         return failed("link", error)

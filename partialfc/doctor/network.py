@@ -56,13 +56,20 @@ def judge_communication(
     )
     if wait.level == Level.GREEN:
         return green("communication", says)
-    name = "NCCL_SOCKET_IFNAME" if backend == "cuda" else "GLOO_SOCKET_IFNAME"
     remedy = (
-        f"set {name} to the fast interface (ip -br addr lists them), use faster links, "
+        f"set {socket_names(backend)} to the fast interface (ip -br addr lists them), use faster links, "
         "or raise train.accumulation"
     )
     judge = red if wait.level == Level.RED else yellow
     return judge("communication", f"{says}: waiting takes {wait.describe()}", remedy)
+
+
+def socket_names(device: str) -> str:
+    """The variables that choose the network interface of a job on such devices.
+
+    With GPUs that is both: labels, counts and the ranks' agreement go over gloo, which also comes first.
+    """
+    return "GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME" if device == "cuda" else "GLOO_SOCKET_IFNAME"
 
 
 def describe_link(link: Link) -> str:
