@@ -5,8 +5,8 @@ call does ("Forward"), and which call its user makes in the backward pass to car
 ("Backward"). One rank alone exchanges nothing: it gets back what it gave.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from partialfc.distributed.failures import naming_silent_ranks
 from partialfc.distributed.traffic import Traffic
+from partialfc.errors import DistributedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,11 @@ class World:
         """What carries a device's tensors between ranks, such as gloo or nccl; "none" for one rank alone."""
         if self.group is None:
             return "none"
-        by_device = dict(pair.split(":") for pair in dist.get_backend_config(self.group).split(","))
-        return by_device.get(device.type, "none")
+        return self._backends().get(device.type, "none")
+
+    def _backends(self) -> dict[str, str]:
+        """By the type of device whose tensors it carries, each backend of the group."""
+        return dict(pair.split(":") for pair in dist.get_backend_config(self.group).split(","))
 
     def gather_integers(self, values: Sequence[int]) -> npt.NDArray[np.int64]:
         """Forward: n integers of every rank -> [W, n] on every rank. Backward: none."""
@@ -53,7 +57,7 @@ class World:
             return mine.numpy()[None]
         mine = mine.to(self._host_device())
         gathered = mine.new_empty(self.size * len(values))
-        with self._naming("all-gather of integers"), self.traffic.measured("all_gather", gathered):
+        with self._exchange("all-gather of integers", "all_gather", gathered):
             dist.all_gather_single(gathered, mine, group=self.group)
         return gathered.cpu().numpy().reshape(self.size, -1)
 
@@ -73,10 +77,9 @@ class World:
         """
         if self.size == 1:
             return
-        with self._naming("broadcast of buffers"):
-            for buffer in module.buffers():
-                with self.traffic.measured("broadcast", buffer):
-                    dist.broadcast(buffer, group_src=0, group=self.group)
+        for buffer in module.buffers():
+            with self._exchange("broadcast of buffers", "broadcast", buffer):
+                dist.broadcast(buffer, group_src=0, group=self.group)
 
     def all_gather_labels(
         self, labels: npt.NDArray[np.int64], counts: Sequence[int]
@@ -100,7 +103,7 @@ class World:
         if self.size == 1 or most == 0:
             return rows
         gathered = rows.new_empty(self.size * most, *rows.shape[1:])
-        with self._naming("all-gather of rows"), self.traffic.measured("all_gather", gathered):
+        with self._exchange("all-gather of rows", "all_gather", gathered):
             dist.all_gather_single(gathered, _padded(rows, most), group=self.group)
         if min(counts) == most:
             return gathered
@@ -114,7 +117,7 @@ class World:
         if self.size == 1 or values.numel() == 0:
             return values
         total = values.clone()
-        with self._naming("all-reduce"), self.traffic.measured("all_reduce", total):
+        with self._exchange("all-reduce", "all_reduce", total):
             dist.all_reduce(total, group=self.group)
         return total
 
@@ -130,7 +133,7 @@ class World:
         if min(counts) < most:
             rows = torch.cat([_padded(part, most) for part in torch.split(rows, list(counts))])
         kept = rows.new_empty(most, *rows.shape[1:])
-        with self._naming("reduce-scatter"), self.traffic.measured("reduce_scatter", rows):
+        with self._exchange("reduce-scatter", "reduce_scatter", rows):
             dist.reduce_scatter_single(kept, rows, group=self.group)
         return kept[: counts[self.rank]]
 
@@ -144,7 +147,7 @@ class World:
             return rows[None]
         received = rows.new_empty(self.size * own, *rows.shape[1:])
         larger = max(rows, received, key=len)
-        with self._naming("exchange of rows"), self.traffic.measured("all_to_all", larger):
+        with self._exchange("exchange of rows", "all_to_all", larger):
             dist.all_to_all_single(
                 received, rows.contiguous(), [own] * self.size, list(counts), group=self.group
             )
@@ -156,11 +159,23 @@ class World:
 
     def _host_device(self) -> torch.device:
         """Where a small value is exchanged: on the CPU, unless the group has no backend but NCCL."""
-        on_cpu = "cpu" in dist.get_backend_config(self.group)
-        return torch.device("cpu") if on_cpu else torch.device("cuda", torch.cuda.current_device())
+        if "cpu" in self._backends() or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", torch.cuda.current_device())
 
-    def _naming(self, what: str) -> AbstractContextManager[None]:
-        return naming_silent_ranks(what, rank=self.rank, size=self.size, group=self.group)
+    @contextmanager
+    def _exchange(self, what: str, collective: str, tensor: Tensor) -> Iterator[None]:
+        """Around one collective; tensor: the larger of the two that it takes and gives."""
+        if self.backend(tensor.device) == "none":
+            carried = ", ".join(f"{backend} for {kind}" for kind, backend in self._backends().items())
+            raise DistributedError(
+                f"{what}: the process group carries no {tensor.device.type} tensors, its backends are "
+                f'{carried}; make it with init_process_group("cpu:gloo,cuda:nccl"), or without GPUs with '
+                'init_process_group("gloo")'
+            )
+        naming = naming_silent_ranks(what, rank=self.rank, size=self.size, group=self.group)
+        with naming, self.traffic.measured(collective, tensor):
+            yield
 
 
 def _padded(rows: Tensor, count: int) -> Tensor:
