@@ -84,3 +84,12 @@ def test_mistakes_are_one_line_and_exit_code_1(folder, arguments, message):
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert message.format(**places) in result.stderr
+
+
+def test_torchrun_shows_the_error_last(tmp_path):
+    """Below some twenty lines of its own traceback, where one looks first."""
+    ended = call("train", tmp_path / "missing.yaml", ranks=2)
+    assert ended.returncode == 1
+    cause = ended.stderr[ended.stderr.index("Root Cause") :]
+    assert "partialfc: ConfigError: " in cause
+    assert "missing.yaml" in cause
