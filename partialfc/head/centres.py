@@ -89,7 +89,7 @@ class ShardedCentres(nn.Module):
     @property
     def whose(self) -> dict[str, int]:
         """What a state says of whose rows it holds."""
-        return note(self.shard, self.seed)
+        return note(self.shard)
 
     @property
     def stored(self) -> Stored:

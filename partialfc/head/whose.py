@@ -7,13 +7,12 @@ from partialfc.head.shard import ClassShard
 KEY = "shard"
 
 
-def note(shard: ClassShard, seed: int) -> dict[str, int]:
-    """What a state says of the shard whose rows it holds; the seed is that of its head."""
+def note(shard: ClassShard) -> dict[str, int]:
+    """What a state says of the shard whose rows it holds."""
     return {
         "rank": shard.rank,
         "world_size": shard.world_size,
         "num_classes": shard.num_classes,
-        "seed": seed,
     }
 
 
@@ -25,6 +24,6 @@ def check_note(saved: object, own: Mapping[str, int]) -> None:
     differing = [text for text, name in zip(differing, own, strict=True) if saved.get(name) != own[name]]
     raise ValueError(
         f"this state is another shard's: {'; '.join(differing)}. Let each rank load the state that it saved "
-        "itself, into a head built with the same num_classes, seed and number of ranks; the checkpoints of "
+        "itself, into a head built with the same num_classes and number of ranks; the checkpoints of "
         "partialfc train fit any number of ranks"
     )

@@ -59,7 +59,7 @@ def refused(path: Path, data: bytes) -> str:
             "Git LFS pointer.*git lfs pull",
         ),
         (b'{"error": "quota"}', "a text in JSON, such as a server's error"),
-        (gzip.compress(b"x"), "a gzip archive: unpack it"),
+        (gzip.compress(b"x", mtime=0), "a gzip archive: unpack it"),
         (zipped(a=b"x"), "a zip archive without a state dict: unpack it"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         (b"\x93NUMPY\x01\x00", "an array of NumPy"),
