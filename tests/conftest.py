@@ -50,7 +50,10 @@ def _serve(connection: Connection) -> None:
 
 
 class RankPool:
-    """Worker processes that live as long as the test session, so that a test pays no start-up."""
+    """Worker processes that live as long as the test session, so that a test pays no start-up.
+
+    Those whose function failed are replaced: it may have left torch's count of groups uneven between them.
+    """
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")  # which imports once, not once a worker
@@ -92,15 +95,23 @@ class RankPool:
                 for connection in ready:
                     rank = pending.pop(connection)  # type: ignore[arg-type]
                     results[rank] = connection.recv()[1]  # type: ignore[union-attr]
+        if any(isinstance(result, BaseException) for result in results):
+            self._kill()
         return results
 
     def close(self) -> None:
-        for process, connection in self._workers:
+        for _, connection in self._workers:
             with contextlib.suppress(OSError):
                 connection.send(None)
+        for process, _ in self._workers:
             process.join(timeout=5)
-            if process.is_alive():
-                process.kill()
+        self._kill()
+
+    def _kill(self) -> None:
+        for process, connection in self._workers:
+            process.kill()
+            process.join()
+            connection.close()
         self._workers.clear()
 
 

@@ -102,7 +102,7 @@ def test_workers_that_cannot_open_the_source_are_reported(pictures):
 def test_workers_leave_ctrl_c_to_the_main_process(pictures):
     before = set(multiprocessing.active_children())
     with build(pictures, workers=2) as loader:
-        next(loader)
+        take(loader, 2)  # one of each worker, so that both have started
         for worker in set(multiprocessing.active_children()) - before:
             os.kill(worker.pid, signal.SIGINT)
         assert len(take(loader, 10)) == 10
