@@ -15,6 +15,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from tests.pretend.worker import Worker
+
 MAX_WORLD = 4
 TIMEOUT_SECONDS = 120
 PRELOADED = ["tests.train_cases", "partialfc.training.run"]  # what most functions on ranks import
@@ -132,6 +134,19 @@ def run_ranks(rank_pool: RankPool) -> Callable[..., list[Any]]:
 def rank_outcomes(rank_pool: RankPool) -> Callable[..., list[Any]]:
     """Like run_ranks, but hands back each rank's exception instead of raising it."""
     return rank_pool.outcomes
+
+
+@pytest.fixture(scope="session")
+def pretend_worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def on_pretend(pretend_worker: Worker) -> Callable[..., Any]:
+    """`on_pretend(function, *args) -> result`: in a process that has the pretend accelerator, `pretend:0`."""
+    return pretend_worker.run
 
 
 def pytest_configure() -> None:

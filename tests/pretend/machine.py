@@ -1,0 +1,48 @@
+"""The one pretend device of a process: its log, its memory, its streams."""
+
+import torch
+
+from tests.pretend.cache import Cache
+from tests.pretend.log import Log
+from tests.pretend.memory import Allocator, Memory
+from tests.pretend.pinned import Pinned
+from tests.pretend.streams import Order
+
+NAME = "pretend"
+TOTAL_MEMORY = 80 << 30
+
+
+class Machine:
+    """All that lasts between operations.
+
+    hollow: whether tensors have sizes and no values. Nothing is computed then, so a step of any size can be
+    counted; whoever asks for a value gets 1.
+    """
+
+    def __init__(self) -> None:
+        self.hollow = False
+        self.log = Log()
+        self.order = Order(self.log)
+        self.pinned = Pinned(self.log, self.order)
+        self.memory = Allocator()
+        self.memory.on_free = self.order.freed
+        self.cache = Cache()
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(NAME, 0)
+
+    @property
+    def behind(self) -> str:
+        """The device that holds the values."""
+        return "meta" if self.hollow else "cpu"
+
+    def allocate(self, size: int) -> Memory:
+        return Memory(self.memory, size, self.order.current)
+
+    def forget(self) -> None:
+        """Clear the log; memory, streams and cache stay as they are."""
+        self.log.clear()
+
+
+machine = Machine()

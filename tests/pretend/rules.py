@@ -1,0 +1,57 @@
+"""What a GPU would not do, or not without a wait: found before the operation runs."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.pretend.machine import machine
+from tests.pretend.tensor import PretendTensor
+
+aten = torch.ops.aten
+# The size or the value of their result is known only once the device has computed it.
+WAITS = {
+    aten._local_scalar_dense,
+    aten.nonzero,
+    aten.masked_select,
+    aten.equal,
+    aten.is_nonzero,
+    aten._unique,
+    aten._unique2,
+    aten.unique_dim,
+    aten.unique_consecutive,
+    aten.bincount,
+    aten.repeat_interleave,
+}
+INDEXING = {aten.index, aten.index_put, aten.index_put_}
+
+
+def check(func: Any, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
+    """Log the faults of an operation with at least one tensor of the device.
+
+    Raises RuntimeError where another device's tensor is among its arguments, as torch does on CUDA.
+    """
+    packet = func.overloadpacket
+    if packet in WAITS:
+        machine.log.fault("wait", str(packet))
+    if packet in INDEXING:
+        _check_index(packet, args)
+        tensors = [each for each in tensors if not any(each is index for index in args[1])]
+    # A number in a tensor of its own may lie on the host: the host reads it.
+    others = [each for each in tensors if not isinstance(each, PretendTensor) and each.dim() > 0]
+    if others:
+        raise RuntimeError(
+            f"{func}: a tensor {list(others[0].shape)} on the CPU, and others on {machine.device}"
+        )
+
+
+def _check_index(packet: Any, args: tuple[Any, ...]) -> None:
+    for index in args[1]:
+        if not isinstance(index, Tensor):
+            continue
+        if not isinstance(index, PretendTensor):
+            machine.log.fault("blocking copy", "an index on the CPU")
+        if index.dtype in (torch.bool, torch.uint8):
+            one_value = packet is not aten.index and args[2].numel() == 1
+            if not one_value:  # that one becomes masked_fill
+                machine.log.fault("wait", "an index of booleans")

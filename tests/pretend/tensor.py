@@ -1,0 +1,77 @@
+"""The wrapper tensor: it says `pretend:0`, and another tensor behind it holds the values."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from tests.pretend.machine import machine
+from tests.pretend.memory import Memory
+
+
+class PretendTensor(Tensor):
+    """behind: the tensor with the values, on the CPU, or without values on `meta`; memory: where it lies."""
+
+    behind: Tensor
+    memory: Memory
+
+    @staticmethod
+    def __new__(cls, behind: Tensor, memory: Memory) -> "PretendTensor":
+        return torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            behind.size(),
+            strides=behind.stride(),
+            storage_offset=behind.storage_offset(),
+            dtype=behind.dtype,
+            device=machine.device,
+        )
+
+    def __init__(self, behind: Tensor, memory: Memory) -> None:
+        self.behind, self.memory = behind, memory
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"PretendTensor({list(self.shape)}, {self.dtype})"
+
+    def record_stream(self, stream: Any) -> None:
+        self.memory.recorded.add(stream.stream_id)
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        from tests.pretend.dispatch import run  # which makes such tensors
+
+        return run(func, args, kwargs or {})
+
+    # Tensors of a subclass lose nothing of it: no operation needs more than the dispatch above.
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+
+def fresh(behind: Tensor) -> PretendTensor:
+    """A tensor in memory of its own."""
+    return PretendTensor(behind, machine.allocate(behind.untyped_storage().nbytes()))
+
+
+def behind(tree: Any) -> Any:
+    """Anything, with the tensors behind in place of those on the device."""
+    return tree_map(lambda leaf: leaf.behind if isinstance(leaf, PretendTensor) else leaf, tree)
+
+
+def wrapped(results: Any, given: list[PretendTensor]) -> Any:
+    """What an operation on the tensors behind gave -> the same on the device.
+
+    A tensor that was given comes back as it is, a view of one shares its memory.
+    """
+    same = {id(each.behind): each for each in given}
+    shared = {each.behind.untyped_storage()._cdata: each.memory for each in given}
+
+    def wrap(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        if id(leaf) in same:
+            return same[id(leaf)]
+        memory = shared.get(leaf.untyped_storage()._cdata)
+        return fresh(leaf) if memory is None else PretendTensor(leaf, memory)
+
+    return tree_map(wrap, results)
