@@ -63,4 +63,4 @@ class SavedCentres:
         since = steps - owed.start
         if len(since) and (int(since.min()) < 0 or int(since.max()) >= len(owed)):
             raise CheckpointError(f"{self._checkpoint} is damaged: its centres owe steps that never were")
-        return list(owed.since(steps, dtype).unsqueeze(-1).unbind(1))
+        return list(owed.since(steps, owed.products.to(dtype)).unsqueeze(-1).unbind(1))

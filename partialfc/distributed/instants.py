@@ -7,27 +7,29 @@ import time
 
 import torch
 
-Instant = float | torch.cuda.Event
+from partialfc.distributed.accelerator import is_accelerator
+
+Instant = float | torch.Event
 
 
 def instant(device: torch.device) -> Instant:
     """Now: seconds of the clock on a CPU, an event in the current stream on a GPU."""
-    if device.type != "cuda":
+    if not is_accelerator(device):
         return time.perf_counter()
-    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    event.record(torch.cuda.current_stream(device))
+    event = torch.Event(device, enable_timing=True)
+    event.record(torch.accelerator.current_stream(device))
     return event
 
 
 def passed(when: Instant) -> bool:
     """Whether the device has got there, so that the instant can be read; always so on a CPU."""
-    return isinstance(when, float) or bool(when.query())  # type: ignore[no-untyped-call]
+    return isinstance(when, float) or when.query()
 
 
 def seconds_between(first: Instant, last: Instant) -> float:
     """From the first instant to the last, of one device that has passed both."""
     if isinstance(first, float) and isinstance(last, float):
         return last - first
-    assert isinstance(first, torch.cuda.Event)
-    assert isinstance(last, torch.cuda.Event)
+    assert isinstance(first, torch.Event)
+    assert isinstance(last, torch.Event)
     return float(first.elapsed_time(last)) / 1000.0

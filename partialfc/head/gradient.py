@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import on_device
 from partialfc.head.batch import LocalBatch
-from partialfc.head.kernels.buffers import on_device
 from partialfc.head.loss import Weights
 from partialfc.head.rows import Chunk, Rows
 from partialfc.head.softmax import Kept, Softmax, cosines

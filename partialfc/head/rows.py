@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import on_device
 from partialfc.head.kernels import elementwise
-from partialfc.head.kernels.buffers import on_device
 from partialfc.head.kernels.storage import Stored
 
 

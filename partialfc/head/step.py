@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import on_device
 from partialfc.distributed.world import World
 from partialfc.head.agreement import Agreed
 from partialfc.head.batch import GlobalBatch, LocalBatch
 from partialfc.head.gradient import BatchGradient
 from partialfc.head.kernels import elementwise
-from partialfc.head.kernels.buffers import on_device
 from partialfc.head.loss import Weights, sample_losses, targets_of, weights_of
 from partialfc.head.rows import Rows
 from partialfc.head.sampling import Indices, sample_rows, sample_size
@@ -42,7 +42,7 @@ def gather(
     valid, counts = agreed.valid, agreed.counts
     sent = embeddings.detach()
     if len(valid) < len(sent):
-        sent = sent[torch.from_numpy(valid).to(sent.device)]
+        sent = sent[on_device(torch.from_numpy(valid), sent.device)]
     labels, weights = _gather_labels(world, agreed)
     if gather_dtype is not None:
         sent = sent.to(gather_dtype)
@@ -192,5 +192,5 @@ def embedding_gradient(
     if len(gradient) == gathered.local_size:
         return gradient
     everything = gradient.new_zeros(gathered.local_size, gradient.shape[1])
-    everything[torch.from_numpy(gathered.valid).to(gradient.device)] = gradient
+    everything[on_device(torch.from_numpy(gathered.valid), gradient.device)] = gradient
     return everything

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from partialfc.head.kernels.buffers import on_device
+from partialfc.distributed.accelerator import on_device
 from partialfc.head.shard import ClassShard
 
 Share = float | Tensor  # a sample's part of the mean loss: the same for all, or [N]

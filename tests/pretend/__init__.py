@@ -1,4 +1,4 @@
-"""A pretend accelerator: its tensors say `pretend:0` and compute on the CPU, and a log says what a GPU would do.
+"""A pretend accelerator: its tensors say `pretend:0`, compute on the CPU, and a log says what a GPU would do.
 
 torch serves its PrivateUse1 key from Python; `install` registers the device in a process of its own, because
 that cannot be taken back. `tests/conftest.py` has the fixture `on_pretend`, which runs functions there.

@@ -1,16 +1,11 @@
-"""Memory of a step's tensors: buffers that the next step uses again, and copies that do not block."""
+"""Memory of a step's tensors: buffers that the next step uses again."""
 
 from types import TracebackType
 
 import torch
 from torch import Tensor
 
-
-def on_device(host: Tensor, device: torch.device) -> Tensor:
-    """`host` on `device`; to a GPU through pinned memory, without a synchronisation."""
-    if device.type != "cuda":
-        return host.to(device)
-    return host.pin_memory().to(device, non_blocking=True)
+from partialfc.distributed.accelerator import is_accelerator
 
 
 class Loan:
@@ -53,7 +48,7 @@ class Pool:
     def lend(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Loan:
         """An uninitialised tensor. A loan that is dropped and not ended keeps its memory from the pool."""
         size = torch.Size(shape).numel() * dtype.itemsize
-        if device.type == "cuda" or size == 0:
+        if is_accelerator(device) or size == 0:
             return Loan(torch.empty(shape, dtype=dtype, device=device), None, self)
         unused = [each for each in self.ended if _is_unused(each)]
         # Not one that is far too large: the next call may need all of it.

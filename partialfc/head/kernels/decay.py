@@ -7,11 +7,14 @@ momentum v by the same 2x2 matrix as every other such row:
 
 A row that was last touched at step s owes the steps s+1..t, and the product of their matrices pays for them.
 A table keeps the product for every s. A step multiplies all of these by its own matrix, which costs O(t - s)
-operations, not O(C·D).
+operations, not O(C·D). The table is the host's, which knows every step's settings; an accelerator gets a
+copy.
 """
 
 import torch
 from torch import Tensor
+
+IDENTITY = torch.tensor([[1.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
 class DecayTable:
@@ -19,13 +22,12 @@ class DecayTable:
 
     def __init__(self, *, start: int, products: Tensor) -> None:
         self.start = start
-        self.products = products  # [step - start + 1, 4] float64, the last one the identity
+        self.products = products  # [step - start + 1, 4] float64 on the host, the last one the identity
 
     @staticmethod
-    def fresh(step: int, device: torch.device) -> "DecayTable":
+    def fresh(step: int) -> "DecayTable":
         """The table when every row is at `step`."""
-        identity = torch.tensor([[1.0, 0.0, 0.0, 1.0]], dtype=torch.float64, device=device)
-        return DecayTable(start=step, products=identity)
+        return DecayTable(start=step, products=IDENTITY)
 
     def __len__(self) -> int:
         return len(self.products)
@@ -36,10 +38,12 @@ class DecayTable:
             step = [[1.0 - lr * weight_decay, 0.0], [0.0, 1.0]]  # torch leaves the momentum as it was
         else:
             step = [[1.0 - lr * weight_decay, -lr * momentum], [weight_decay, momentum]]
-        moved = self.products.new_tensor(step) @ self.products.view(-1, 2, 2)
-        identity = self.products.new_tensor([[1.0, 0.0, 0.0, 1.0]])
-        self.products = torch.cat([moved.view(-1, 4), identity])
+        moved = torch.tensor(step, dtype=torch.float64) @ self.products.view(-1, 2, 2)
+        self.products = torch.cat([moved.view(-1, 4), IDENTITY])
 
-    def since(self, row_steps: Tensor, dtype: torch.dtype) -> Tensor:
-        """row_steps [k] -> the products' entries (ww, wv, vw, vv) from those steps to now, [k, 4]."""
-        return self.products.to(dtype)[row_steps.long() - self.start]
+    def since(self, row_steps: Tensor, products: Tensor) -> Tensor:
+        """row_steps [k] -> the entries (ww, wv, vw, vv) of `products` from those steps to now, [k, 4].
+
+        products: the table's, in whatever dtype, on the device of row_steps.
+        """
+        return products[row_steps.long() - self.start]

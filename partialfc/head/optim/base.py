@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partialfc.head.kernels.buffers import on_device
+from partialfc.distributed.accelerator import on_device
 from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
 from partialfc.head.optim.factor import CommonFactor

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import on_device
 from partialfc.head.arguments import at_least, one_of
 from partialfc.head.kernels import elementwise, storage
 from partialfc.head.kernels.decay import DecayTable
@@ -64,7 +65,8 @@ class RowSGD(RowOptimizer):
         self.momentum_dtype = momentum_dtype or head.math_dtype
         if unsampled == "dense":
             self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
-        self._owed = DecayTable.fresh(0, head.weight.device)
+        self._owed = DecayTable.fresh(0)
+        self._copied = self._on_device = torch.empty(0)  # the products, and their copy on the device
         self._begin_step(self.param_groups[0])
 
     @property
@@ -72,15 +74,14 @@ class RowSGD(RowOptimizer):
         return {"owed_from": self._owed.start, "owed": self._owed.products}
 
     def load_shared_state(self, state: State) -> None:
-        products = state["owed"].to(self.head.weight.device)
-        self._owed = DecayTable(start=state["owed_from"], products=products)
+        self._owed = DecayTable(start=state["owed_from"], products=state["owed"].cpu())
 
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
         if self.unsampled == "frozen":
             return super().owed(index)
         row_step = self.row_state["row_step"]
         row_step = row_step if index is None else row_step[index]
-        return self._velocity(), self._owed.since(row_step, self.head.math_dtype)
+        return self._velocity(), self._since(row_step)
 
     @torch.no_grad()
     def flush(self) -> None:
@@ -90,7 +91,7 @@ class RowSGD(RowOptimizer):
         key = self._key(1)
         for start in range(0, len(row_step), FLUSH_ROWS):
             rows = slice(start, min(start + FLUSH_ROWS, len(row_step)))
-            owed = self._owed.since(row_step[rows], head.math_dtype)
+            owed = self._since(row_step[rows])
             noise = self._noise(key, rows, head.stored, velocity)
             weight = part(head.stored, rows.start, rows.stop)
             moving = None if velocity is None else part(velocity, rows.start, rows.stop)
@@ -100,10 +101,10 @@ class RowSGD(RowOptimizer):
                 )
                 self._store(moving, None, floats, noise)
         row_step.fill_(self._now)
-        self._owed = DecayTable.fresh(self._now, self._owed.products.device)
+        self._owed = DecayTable.fresh(self._now)
 
     def rows_were_replaced(self) -> None:
-        self._owed = DecayTable.fresh(self._now, self._owed.products.device)
+        self._owed = DecayTable.fresh(self._now)
         if self.unsampled == "dense":
             self.row_state["row_step"].fill_(self._now)
         self._in_step = False
@@ -143,6 +144,13 @@ class RowSGD(RowOptimizer):
         )
         if len(self._owed) > MOST_PENDING_STEPS:
             self.flush()
+
+    def _since(self, row_steps: Tensor) -> Tensor:
+        """What rows at row_steps [k] owe [k, 4]; the products go to the device once a step."""
+        if self._copied is not self._owed.products:
+            self._copied = self._owed.products
+            self._on_device = on_device(self._copied.to(self.head.math_dtype), row_steps.device)
+        return self._owed.since(row_steps, self._on_device)
 
     @property
     def _now(self) -> int:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import on_device
 from partialfc.head.gradient import BatchGradient, row_gradients
 from partialfc.head.kernels import elementwise
 from partialfc.head.rows import Rows
@@ -18,7 +19,7 @@ def sparse_gradient(gradient: BatchGradient, rows: Rows, weight: Tensor) -> Tens
     stacked = torch.cat(values) if values else weight.new_zeros(0, weight.shape[1])
     index = np.arange(rows.count) if rows.rows is None else rows.rows
     return torch.sparse_coo_tensor(
-        torch.from_numpy(index)[None].to(stacked.device),
+        on_device(torch.from_numpy(index)[None], stacked.device),
         stacked.to(weight.dtype),
         weight.shape,
         is_coalesced=True,

@@ -1,0 +1,39 @@
+"""Accelerators of whatever kind, in torch's own words for all of them: CUDA, ROCm, XPU and others.
+
+`torch.accelerator`, `torch.Stream` and `torch.Event` in place of `torch.cuda`. Nothing here waits for the
+device but what says so.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def is_accelerator(device: torch.device) -> bool:
+    """Whether a device works behind the program, with memory of its own; False for the CPU."""
+    return device.type not in ("cpu", "meta")
+
+
+def on_device(host: Tensor, device: torch.device) -> Tensor:
+    """`host` on `device`; to an accelerator through pinned memory, so that the program does not wait."""
+    if not is_accelerator(device):
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all that it was told; a CPU always has."""
+    if is_accelerator(device):
+        torch.accelerator.synchronize(device)
+
+
+def properties(device: torch.device) -> Any:
+    """What an accelerator says of itself; which fields there are depends on its kind."""
+    return torch.get_device_module(device).get_device_properties(device)
+
+
+def has_operator(name: str, device: torch.device) -> bool:
+    """Whether torch has an operator, such as "aten::mm.dtype", for this kind of device."""
+    key = torch._C._dispatch_key_for_device(device.type)
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, key))
