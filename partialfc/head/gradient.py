@@ -75,7 +75,8 @@ class BatchGradient:
         if self._unit_t is None:
             self._unit_t = self.batch.unit.to(centres.dtype).T.contiguous()
         values = cosines(centres, self._unit_t)
-        self.softmax.exponentials(values, self.batch, start, out=values)
+        columns = torch.arange(start, stop, dtype=torch.int32, device=values.device)
+        self.softmax.exponentials(values, self.batch, start, columns)
         self._put_targets(values, start)
         return values
 

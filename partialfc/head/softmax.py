@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import has_operator
 from partialfc.head.batch import LocalBatch
 from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.buffers import Loan, Pool
-from partialfc.head.kernels.chunks import chunk_rows, kept_rows, last_level_cache
+from partialfc.head.kernels.chunks import chunk_rows, kept_rows, limits_of
 from partialfc.head.loss import headroom
 from partialfc.head.margin_rules import shaped
 from partialfc.head.margins.base import Margin
@@ -74,8 +75,8 @@ class Softmax:
         """How many of num_rows rows a chunk has."""
         samples, size = batch.unit.shape
         itemsize = self.compute_dtype.itemsize
-        cache = last_level_cache(batch.unit.device)
-        return chunk_rows(num_rows, samples=samples, size=size, itemsize=itemsize, cache=cache)
+        limits = limits_of(batch.unit.device)
+        return chunk_rows(num_rows, samples=samples, size=size, itemsize=itemsize, limits=limits)
 
     def negative_sums(self, batch: LocalBatch, rows: Rows, *, keep: bool, taken: int) -> PassOne:
         """Pass 1. keep: whether pass 2 will follow; taken: the bytes of exponentials that wait already."""
@@ -94,55 +95,55 @@ class Softmax:
             )
         kept = Kept(self.pool.lend((kept_count, samples), self.compute_dtype, device))
         unit_t = batch.unit.to(self.compute_dtype).T.contiguous()
-        sums = batch.unit.new_zeros(samples)
+        columns = torch.arange(batch.num_rows, dtype=torch.int32, device=device)
+        sums = batch.unit.new_zeros(max(1, -(-batch.num_rows // per_chunk)), samples)
         pull = torch.zeros_like(batch.unit)
-        by_target = torch.zeros_like(sums) if self.margin.reweights_negatives else None
+        by_target = torch.zeros_like(batch.target_cos) if self.margin.reweights_negatives else None
         spare_rows = per_chunk if kept_count < batch.num_rows else 0
         with ExitStack() as loans:
-            centres_buffer, cos_buffer, spare = (
+            centres_buffer, spare = (
                 loans.enter_context(self.pool.lend(shape, self.compute_dtype, device))
-                for shape in ((per_chunk, size), (per_chunk, samples), (spare_rows, samples))
+                for shape in ((per_chunk, size), (spare_rows, samples))
             )
-            for chunk in rows.chunks(per_chunk):
-                start, stop = chunk.start, chunk.stop
+            for number, chunk in enumerate(rows.chunks(per_chunk)):
+                own = slice(chunk.start, chunk.stop)
                 centres = chunk.unit_centres(centres_buffer, compiled=self.compiled)
-                cos = cosines(centres, unit_t, out=cos_buffer[: len(centres)])
-                weighted = kept.values[start:stop] if stop <= kept_count else spare[: len(centres)]
-                of_chunk = self.exponentials(cos, batch, start, out=weighted, sums=sums)
-                add_pull(pull, weighted, centres)
+                values = kept.values[own] if chunk.stop <= kept_count else spare[: len(centres)]
+                cosines(centres, unit_t, out=values)
+                of_chunk = self.exponentials(values, batch, chunk.start, columns[own], sums=sums[number])
+                add_pull(pull, values, centres)
                 if by_target is not None and of_chunk is not None:
                     by_target += of_chunk
-        return PassOne(sums, pull, by_target, kept)
+        return PassOne(sums.sum(dim=0), pull, by_target, kept)
 
     def exponentials(
-        self, cos: Tensor, batch: LocalBatch, start: int, *, out: Tensor, sums: Tensor | None = None
+        self, values: Tensor, batch: LocalBatch, start: int, columns: Tensor, *, sums: Tensor | None = None
     ) -> Tensor | None:
-        """cos [k, N] of columns start.. -> out [k, N] = E · dlogit/dcos / slope, and 0 for targets.
+        """The cosines in values [k, N] become E · dlogit/dcos / slope, and 0 for targets.
 
-        Adds the sum of E to `sums` [N]. Returns the sum of E · dlogit/dtarget_cos [N], or None if it is 0.
+        columns: int32 [k], start and those after it. Writes the sum of E to `sums` [N]. Returns the sum of
+        E · dlogit/dtarget_cos [N], or None if it is 0.
         """
         dtype = batch.unit.dtype
-        target_column = batch.target_column - start
         if not self.margin.reweights_negatives:
-            elementwise.exponentials(
-                cos, target_column, self.margin.scale, self.shift(dtype), dtype, out, compiled=self.compiled
-            )
+            of_kernel = (batch.target_column, columns, self.margin.scale, self.shift(dtype), dtype)
+            elementwise.exponentials(values, *of_kernel, compiled=self.compiled)
             if sums is not None:
-                # The sum of `out`, rounded as it is for pass 2, so that a sample's probabilities sum to 1.
-                sums += out.sum(dim=0, dtype=dtype)
+                # The sum of what is rounded for pass 2, so that a sample's probabilities sum to 1.
+                torch.sum(values, dim=0, dtype=dtype, out=sums)
             return None
-        cos, target_cos = cos.T.to(dtype).requires_grad_(), batch.target_cos.detach().requires_grad_()
+        cos, target_cos = values.T.to(dtype).requires_grad_(), batch.target_cos.detach().requires_grad_()
         with torch.enable_grad():
             logits = shaped(self.margin.negatives(cos, target_cos), cos, self.margin, "negatives")
-        values = (logits.detach() - self.shift(dtype)).exp_()
-        columns, samples = batch.targets_in(start, start + len(out))
-        values[samples, columns] = 0.0
+        exponentials = (logits.detach() - self.shift(dtype)).exp_()
+        of_targets, samples = batch.targets_in(start, start + len(values))
+        exponentials[samples, of_targets] = 0.0
         weighted, by_target = torch.autograd.grad(
-            logits, (cos, target_cos), values, allow_unused=True, materialize_grads=True
+            logits, (cos, target_cos), exponentials, allow_unused=True, materialize_grads=True
         )
         if sums is not None:
-            sums += values.sum(dim=1)
-        out.copy_(weighted.T)
+            torch.sum(exponentials, dim=1, out=sums)
+        values.copy_(weighted.T)
         return by_target
 
 
@@ -159,7 +160,7 @@ def add_pull(total: Tensor, weighted: Tensor, centres: Tensor) -> None:
     """
     if total.dtype == weighted.dtype:
         total.addmm_(weighted.T, centres)
-    elif total.is_cuda:
+    elif has_operator("aten::mm.dtype", total.device):
         total += torch.mm(weighted.T, centres, out_dtype=total.dtype)
     else:
         total += weighted.T @ centres

@@ -6,7 +6,7 @@ from torch import Tensor
 from partialfc.distributed.world import World
 from partialfc.head.agreement import agree_on_query
 from partialfc.head.kernels import elementwise
-from partialfc.head.kernels.chunks import chunk_rows, last_level_cache
+from partialfc.head.kernels.chunks import chunk_rows, limits_of
 from partialfc.head.rows import Rows
 from partialfc.head.shard import ClassShard
 
@@ -23,8 +23,8 @@ def top_k(world: World, shard: ClassShard, rows: Rows, embeddings: Tensor, k: in
     )
     gathered = world.all_gather_rows(embeddings.detach(), counts).to(rows.dtype)
     unit = gathered * elementwise.inverse_norms(gathered)
-    cache, itemsize = last_level_cache(device), unit.dtype.itemsize
-    per_chunk = chunk_rows(rows.count, samples=len(unit), size=size, itemsize=itemsize, cache=cache)
+    itemsize, limits = unit.dtype.itemsize, limits_of(device)
+    per_chunk = chunk_rows(rows.count, samples=len(unit), size=size, itemsize=itemsize, limits=limits)
     scores, local_rows = best_of_shard(rows, unit, k, per_chunk)
     # By rank, and so by ascending class: [B, W, k] -> [B, W·k].
     scores = world.exchange_rows(scores, counts).transpose(0, 1).flatten(1)

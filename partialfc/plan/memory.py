@@ -102,9 +102,10 @@ def kept_rows_of(setting: Setting) -> int:
 
 def chunk_rows_of(setting: Setting) -> int:
     """Rows k of a chunk: what the head takes on a GPU with `GPU_CACHE`, or on this machine's CPU."""
-    cache = GPU_CACHE if setting.device == "cuda" else chunks.last_level_cache(torch.device("cpu"))
+    on_gpu = setting.device == "cuda"
+    limits = chunks.Limits(GPU_CACHE, few=True) if on_gpu else chunks.limits_of(torch.device("cpu"))
     size, samples, itemsize = setting.embedding, setting.samples, setting.compute_bytes
-    return chunks.chunk_rows(setting.rows, samples=samples, size=size, itemsize=itemsize, cache=cache)
+    return chunks.chunk_rows(setting.rows, samples=samples, size=size, itemsize=itemsize, limits=limits)
 
 
 def _centres(setting: Setting) -> int:
@@ -114,12 +115,12 @@ def _centres(setting: Setting) -> int:
 def _workspace(setting: Setting) -> int:
     """Bytes for a chunk of k rows: the operands of the matrix products, and the temporaries between them.
 
-    Pass 1 needs centres [k, D] and cosines [k, N], and pass 2 uses the same memory for gradients. Where not
-    all exponentials are kept, pass 1 needs memory for them, and pass 2 for centres and exponentials again.
+    Pass 1 needs centres [k, D], and pass 2 uses the same memory for gradients. Where not all exponentials are
+    kept, both need memory [k, N] for them, and pass 2 for centres too.
     """
     samples, size, item, wide = setting.samples, setting.embedding, setting.compute_bytes, setting.math_bytes
     everything = kept_rows_of(setting) == setting.accumulation * setting.rows
-    operands = (size + samples if everything else 2 * size + 3 * samples) * item
+    operands = (size if everything else 2 * size + 2 * samples) * item
     if setting.accumulation > 1:  # the sum of the micro-batches' gradients, and the sum of the chunk before
         operands += 2 * size * wide
     if setting.optimizer == "sgd" and setting.stored_momentum == "int8":

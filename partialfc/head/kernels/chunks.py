@@ -1,18 +1,25 @@
 """How many rows a chunk has, and how many chunks' exponentials are kept between the passes.
 
 Both follow from measurements (benchmarks/head.py): what one kernel of a chunk writes should still be in the
-last-level cache when the next one reads it, and keeping the exponentials saves one GEMM of four.
+last-level cache when the next one reads it, and keeping the exponentials saves one GEMM of four. To start a
+kernel on an accelerator takes time too, so there chunks are few, and may be larger than the cache.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
 
+from partialfc.distributed.accelerator import is_accelerator, properties
+
 MOST_CACHE = 0.5  # of the last-level cache; other cores and the rows that pass through need some too
 FEWEST_ROWS, MOST_ROWS = 256, 16384
 ROUND_TO = 64  # rows; whole tiles of the GEMMs
 UNKNOWN_CACHE = 16 << 20
+# On an accelerator: a step has at most so many chunks, unless they would be larger than this many bytes.
+MOST_CHUNKS = 8
+LARGEST_CHUNK = 96 << 20
 
 LEAST_BUDGET = 256 << 20
 SHARE_OF_CENTRES = 8
@@ -22,14 +29,24 @@ SHARE_OF_CENTRES = 8
 SMALLEST_EMBEDDING_TO_KEEP = 128
 
 
-def chunk_rows(num_rows: int, *, samples: int, size: int, itemsize: int, cache: int) -> int:
-    """Rows per chunk for K = num_rows: chunks of equal size that fit a cache of `cache` bytes.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a device asks of chunks: to fit a cache of so many bytes; to be few, even if they then do not."""
+
+    cache: int
+    few: bool
+
+
+def chunk_rows(num_rows: int, *, samples: int, size: int, itemsize: int, limits: Limits) -> int:
+    """Rows per chunk for K = num_rows, in chunks of equal size.
 
     A chunk of k holds centres and their gradient [k, D], cosines and exponentials [k, N].
     """
     per_row = 2 * itemsize * (size + samples)
-    most = int(MOST_CACHE * cache) // per_row
+    most = int(MOST_CACHE * limits.cache) // per_row
     most = min(max(most, FEWEST_ROWS), MOST_ROWS)
+    if limits.few:
+        most = max(most, min(-(-num_rows // MOST_CHUNKS), LARGEST_CHUNK // per_row))
     chunks = max(1, -(-num_rows // most))
     rows = -(-max(num_rows, 1) // chunks)
     return -(-rows // ROUND_TO) * ROUND_TO
@@ -58,11 +75,11 @@ def kept_rows(
     return num_rows if rows >= num_rows else rows - rows % per_chunk
 
 
-def last_level_cache(device: torch.device) -> int:
-    """The size of the device's last-level cache in bytes; 16 MiB where the system does not say."""
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).L2_cache_size)
-    return _host_cache()
+def limits_of(device: torch.device) -> Limits:
+    """Those of a device, by its last-level cache: 16 MiB where the system does not say how large it is."""
+    if is_accelerator(device):
+        return Limits(int(getattr(properties(device), "L2_cache_size", UNKNOWN_CACHE)), few=True)
+    return Limits(_host_cache(), few=False)
 
 
 @cache

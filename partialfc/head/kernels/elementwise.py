@@ -57,12 +57,14 @@ def unit_centres(
 
 @Kernel
 def exponentials(
-    cos: Tensor, target_column: Tensor, scale: float, shift: float, dtype: torch.dtype, out: Tensor
+    values: Tensor, target_column: Tensor, columns: Tensor, scale: float, shift: float, dtype: torch.dtype
 ) -> None:
-    """out [k, N] = exp(scale · cos - shift), and 0 for sample n in row target_column[n] (int32 [N])."""
-    columns = torch.arange(len(cos), dtype=torch.int32, device=cos.device)
-    values = (cos.to(dtype) * scale - shift).exp()
-    out.copy_(torch.where(target_column == columns[:, None], 0.0, values))
+    """Cosines in values [k, N] become exp(scale · cos - shift), and 0 where a sample has its target.
+
+    columns: int32 [k], of the rows of values; target_column: int32 [N], which one a sample's target is.
+    """
+    exponentials = (values.to(dtype) * scale - shift).exp()
+    values.copy_(torch.where(target_column == columns[:, None], 0.0, exponentials))
 
 
 @in_place(0.5, 0.9, 0.01)

@@ -72,7 +72,7 @@ def test_a_heads_steps_write_into_the_same_memory(sparse_grad):
         else:
             optimizer.step()
         seen.append({memory.data_ptr() for memory in head.pool.ended})
-    assert len(seen[0]) >= 3
+    assert len(seen[0]) >= 2
     assert seen[1] == seen[2] == seen[3]  # after the first step, which finds the sizes
 
 
