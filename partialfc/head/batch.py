@@ -32,13 +32,13 @@ class LocalBatch:
     target_cos: Tensor  # [N]
     share: Share  # a sample's part of the mean loss, its class's weight included
     rows: npt.NDArray[np.int64] | None  # [K] local rows, ascending; None: every row of the shard
+    index: Tensor | None  # the same on the device
     num_rows: int  # K
     target_columns: npt.NDArray[np.int64]  # [T] where a target lies among the K rows, ascending
     target_samples: Tensor  # [T] whose target that is
     target_column: Tensor  # [N] int32, the same by sample; -1 where the target lies on another rank
 
-    def targets_in(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """The targets in columns start..stop-1: columns [t], counted from start, and their samples [t]."""
+    def targets_in(self, start: int, stop: int) -> Tensor:
+        """The samples [t] that have their targets in columns start..stop-1."""
         low, high = np.searchsorted(self.target_columns, (start, stop))
-        samples = self.target_samples[low:high]
-        return self.target_column[samples].long() - start, samples
+        return self.target_samples[low:high]

@@ -100,9 +100,9 @@ class ShardedCentres(nn.Module):
         """Local rows [k] -> their centres [k, D] as they are now, in the dtype of the head's arithmetic."""
         return self.rows(rows).all()
 
-    def rows(self, rows: npt.NDArray[np.int64] | None) -> Rows:
-        """Local rows [K], ascending, as they are now; None: all of them."""
-        index = index_of(rows, self.weight.device)
+    def rows(self, rows: npt.NDArray[np.int64] | None, index: Tensor | None = None) -> Rows:
+        """Local rows [K], ascending, as they are now; None: all of them. index: the same on the device."""
+        index = index_of(rows, self.weight.device) if index is None else index
         velocity, owed = (None, None) if self._row_source is None else self._row_source.owed(index)
         return Rows(self.stored, velocity, owed, rows, index, self.math_dtype)
 
@@ -149,18 +149,21 @@ class ShardedCentres(nn.Module):
                     "or pass sparse_grad=True to PartialFC to use another one"
                 )
             self._gradients.append(gradient)
-            self._row_source.factor.cover(gradient.finite)
+            self._row_source.factor.cover(gradient.unsound)
             return None
         sparse = sparse_gradient(gradient, self.rows(gradient.batch.rows), self.weight)
         gradient.kept.release()
         return sparse
 
-    def row_gradients(self) -> Iterator[tuple[Chunk, Tensor]]:
-        """The rows that have a gradient, in chunks, each row once, and the gradient by their unit rows."""
-        if self._gradients:
-            assert self._row_source is not None
-            rows = self.rows(union_of_rows(self._gradients))
-            yield from row_gradients(self._gradients, rows, self._row_source.factor.value)
+    def rows_with_gradient(self) -> Rows:
+        """The rows that have a gradient, as they are now."""
+        index = self._gradients[0].batch.index if len(self._gradients) == 1 else None
+        return self.rows(union_of_rows(self._gradients), index)
+
+    def row_gradients(self, rows: Rows) -> Iterator[tuple[Chunk, Tensor]]:
+        """The `rows_with_gradient`, in chunks, each row once, and the gradient by their unit rows."""
+        assert self._row_source is not None
+        yield from row_gradients(self._gradients, rows, self._row_source.factor.value)
 
     def has_row_gradients(self) -> bool:
         """Whether the gradient of a batch waits for the optimizer's step."""

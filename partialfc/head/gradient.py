@@ -15,15 +15,17 @@ from torch import Tensor
 
 from partialfc.distributed.accelerator import on_device
 from partialfc.head.batch import LocalBatch
+from partialfc.head.kernels import per_sample
 from partialfc.head.loss import Weights
 from partialfc.head.rows import Chunk, Rows
-from partialfc.head.softmax import Kept, Softmax, cosines
+from partialfc.head.softmax import Kept, Softmax, cosines, transposed
 
 
 class BatchGradient:
     """Pass 2 for one batch; scale: the gradient by its loss, a scalar tensor.
 
-    finite []: whether the centres' gradient is, by the weights of all samples: the same on every rank.
+    unsound []: 0, or NaN where the centres' gradient is not finite, by the weights of all samples: the same
+    on every rank.
 
     A target goes through the same GEMM as the negatives, which multiplies all of a sample's column by its
     weight on negatives. The target's entry is therefore its own weight divided by that one.
@@ -40,12 +42,10 @@ class BatchGradient:
         self.softmax = softmax
         self.batch = batch
         self.kept = kept
-        dtype = softmax.compute_dtype
-        limit = torch.finfo(torch.float32 if dtype == torch.bfloat16 else dtype).max
-        self._target_ratio = weights.ratio.clamp(-limit, limit).to(dtype)
+        self._target_ratio = weights.ratio
         self._unit_t: Tensor | None = None
         self._weights_of_samples, self._scale = weights.negatives, scale
-        self.finite = torch.isfinite(torch.stack([weights.target, weights.negatives]) * 0 * scale).all()
+        self.unsound = per_sample.unsound(weights.unsound, scale, compiled=softmax.fused)
         self._put_targets(kept.values, 0)
 
     def keeps(self, stop: int) -> bool:
@@ -54,9 +54,10 @@ class BatchGradient:
 
     def pushing(self, factor: Tensor | None) -> Tensor:
         """The unit embeddings [N, D] with their weight, as `by_centres` wants them; factor []: of it all."""
-        scale = self._scale if factor is None else (self._scale * factor).to(self._scale.dtype)
-        weighted = self.batch.unit * (self._weights_of_samples * scale)[:, None]
-        return weighted.to(self.softmax.compute_dtype)
+        dtype, fused = self.softmax.compute_dtype, self.softmax.fused
+        return per_sample.weighted_embeddings(
+            self.batch.unit, self._weights_of_samples, self._scale, factor, dtype, compiled=fused
+        )
 
     def by_centres(
         self, start: int, stop: int, centres: Tensor | None, pushing: Tensor, *, out: Tensor
@@ -73,7 +74,7 @@ class BatchGradient:
             return self.kept.values[start:stop]
         assert centres is not None
         if self._unit_t is None:
-            self._unit_t = self.batch.unit.to(centres.dtype).T.contiguous()
+            self._unit_t = transposed(self.batch.unit, centres.dtype)
         values = cosines(centres, self._unit_t)
         columns = torch.arange(start, stop, dtype=torch.int32, device=values.device)
         self.softmax.exponentials(values, self.batch, start, columns)
@@ -81,8 +82,11 @@ class BatchGradient:
         return values
 
     def _put_targets(self, values: Tensor, start: int) -> None:
-        columns, samples = self.batch.targets_in(start, start + len(values))
-        values[columns, samples] = self._target_ratio[samples]
+        columns, samples = self.batch.target_column, self.batch.targets_in(start, start + len(values))
+        if len(samples):
+            per_sample.put_targets(
+                values, columns, samples, start, self._target_ratio, compiled=self.softmax.fused
+            )
 
 
 def row_gradients(

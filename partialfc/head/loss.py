@@ -10,10 +10,12 @@ head/margin_rules.py, even a logit of 0 would, so margins with such a bound are 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from partialfc.head.kernels.compiled import Kernel
 from partialfc.head.margin_rules import shaped
 from partialfc.head.margins.base import Margin
 from partialfc.head.weights import Share
@@ -24,11 +26,10 @@ def headroom(dtype: torch.dtype) -> float:
     return 600.0 if dtype == torch.float64 else 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(NamedTuple):
     """What a margin makes of N targets, each [N]."""
 
-    logit: Tensor  # minus the shift
+    logit: Tensor
     by_cos: Tensor  # dlogit/dcos
     by_norm: Tensor  # dlogit/dnorm
     penalty: Tensor  # the regulariser, 0 where the margin has none
@@ -40,13 +41,19 @@ class Weights:
     """The gradient of the mean loss, each [N]."""
 
     target: Tensor  # by the target's cosine
-    ratio: Tensor  # target / negatives, which is finite where both are 0
+    ratio: Tensor  # target / negatives, which is finite where both are 0; in the products' dtype
     negatives: Tensor  # by a negative's cosine, once multiplied by its E · dlogit/dcos / slope
     norm: Tensor  # by the embedding's norm
+    unsound: Tensor  # 0, or NaN where target or negatives are not finite
 
 
-def targets_of(margin: Margin, cos: Tensor, norm: Tensor, *, shift: float) -> Targets:
-    """Target cos [N] and embedding norm [N] -> the targets' logits and their derivatives, by autograd."""
+def targets_of(margin: Margin, cos: Tensor, norm: Tensor, *, fused: bool) -> Targets:
+    """Target cos [N] and embedding norm [N] -> the targets' logits and their derivatives, by autograd.
+
+    fused: whether to compile this, for a margin that says it may be.
+    """
+    if fused and margin.compiles:
+        return _derived(margin, cos.detach(), norm.detach(), compiled=True)
     cos, norm = cos.detach().requires_grad_(), norm.detach().requires_grad_()
     with torch.enable_grad():
         logit = shaped(margin.target(cos, norm), cos, margin, "target")
@@ -59,27 +66,61 @@ def targets_of(margin: Margin, cos: Tensor, norm: Tensor, *, shift: float) -> Ta
     else:
         penalty = shaped(penalty, norm, margin, "regulariser")
         (penalty_by_norm,) = torch.autograd.grad(penalty, norm, torch.ones_like(norm))
-    return Targets(logit.detach() - shift, by_cos, by_norm, penalty.detach(), penalty_by_norm)
+    return Targets(logit.detach(), by_cos, by_norm, penalty.detach(), penalty_by_norm)
 
 
-def sample_losses(targets: Targets, log_sums: Tensor) -> Tensor:
-    """log S [N] -> the loss of each sample [N], its regulariser included."""
-    return targets.penalty + torch.logaddexp(log_sums - targets.logit, torch.zeros_like(log_sums))
+@Kernel
+def _derived(margin: Margin, cos: Tensor, norm: Tensor) -> Targets:
+    """As `targets_of`, for a margin without a regulariser."""
+    results = torch.func.vjp(margin.target, cos, norm)
+    logit, back = results[0], results[1]
+    by_cos, by_norm = back(torch.ones_like(logit))
+    nothing = torch.zeros_like(logit)
+    return Targets(logit, by_cos, by_norm, nothing, nothing)
 
 
-def weights_of(
-    targets: Targets, log_sums: Tensor, by_target: Tensor | None, *, share: Share, slope: float
-) -> Weights:
-    """log S [N] and by_target [N], the sum of E · dlogit/dtarget_cos or None for 0 -> the gradient's weights.
+def loss_of(
+    targets: Targets,
+    sums: Tensor,
+    by_target: Tensor | None,
+    *,
+    share: Share,
+    shift: float,
+    slope: float,
+    dtype: torch.dtype,
+    fused: bool,
+) -> tuple[Tensor, Weights]:
+    """S [N] and by_target [N], the sum of E · dlogit/dtarget_cos or None for 0 -> the mean loss, its weights.
 
-    share: a sample's part of the mean; slope: the constant dlogit/dcos of the negatives.
+    share: a sample's part of the mean; shift: of the exponents in S; slope: the constant dlogit/dcos of the
+    negatives; dtype: of the matrix products.
     """
-    missing = torch.sigmoid(log_sums - targets.logit)  # 1 - p
+    of_samples, ratio = _of_samples(targets, sums, by_target, shift, slope, dtype, compiled=fused)
+    losses, target, negatives, norm, unsound = (of_samples * share).unbind()
+    return losses.sum(), Weights(target, ratio, negatives, norm, unsound)
+
+
+@Kernel
+def _of_samples(
+    targets: Targets,
+    sums: Tensor,
+    by_target: Tensor | None,
+    shift: float,
+    slope: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """As `loss_of` -> before the shares: losses and the weights but the ratio [5, N]; the ratio [N]."""
+    logit, log_sums = targets.logit - shift, sums.log()
+    losses = targets.penalty + torch.logaddexp(log_sums - logit, torch.zeros_like(logit))
+    missing = torch.sigmoid(log_sums - logit)  # 1 - p
     lowest = -headroom(log_sums.dtype) - 20.0  # keeps exp finite where every term was rounded to 0
-    inverse = torch.exp(-torch.logaddexp(log_sums, targets.logit).clamp_min(lowest))
+    inverse = torch.exp(-torch.logaddexp(log_sums, logit).clamp_min(lowest))
     target = -missing * targets.by_cos
     if by_target is not None:
         target = target + inverse * by_target
     negatives = inverse * slope
     norm = -missing * targets.by_norm + targets.penalty_by_norm
-    return Weights(target * share, target / negatives, negatives * share, norm * share)
+    limit = torch.finfo(torch.float32 if dtype == torch.bfloat16 else dtype).max
+    ratio = (target / negatives).clamp(-limit, limit).to(dtype)
+    unsound = target * 0.0 + negatives * 0.0
+    return torch.stack([losses, target, negatives, norm, unsound]), ratio

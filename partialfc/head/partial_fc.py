@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.world import World
 from partialfc.head import step
 from partialfc.head.agreement import agree_on_batch
@@ -217,6 +218,11 @@ class PartialFC(ShardedCentres):
         )
 
     @property
+    def fused(self) -> bool:
+        """Whether the parts of a step on single samples are compiled too: on an accelerator."""
+        return self.compiled and is_accelerator(self.weight.device)
+
+    @property
     def last_sample(self) -> Tensor:
         """[K], the local rows that took part in the last forward, ascending."""
         rows = np.arange(len(self.shard)) if self._last_rows is None else self._last_rows
@@ -262,16 +268,22 @@ class PartialFC(ShardedCentres):
             head_digest=self._digest,
         )
         gathered = step.gather(
-            world, embeddings, agreed, gather_dtype=self.gather_dtype, math_dtype=self.math_dtype
+            *(world, embeddings, agreed),
+            gather_dtype=self.gather_dtype,
+            math_dtype=self.math_dtype,
+            fused=self.fused,
         )
         samples, targets = step.targets_here(shard, gathered.labels)
         rows = self._participating_rows(gathered.labels)
         target_rows = self.rows(targets)
-        centres = step.target_centres(target_rows)
+        centres = step.target_centres(target_rows, fused=self.fused)
+        rows_now = self.rows(rows)
         batch = step.local_batch(
             *(world, gathered.unit, samples, targets, centres, rows, len(shard)),
             share=gathered.share,
             class_weights=None if self.class_weights is None else self.class_weights[target_rows.index],
+            index=rows_now.index,
+            fused=self.fused,
         )
         self._last_rows, self._last_targets = rows, batch.target_columns
         self.last_target_cos, self.last_norm = batch.target_cos, gathered.norm
@@ -280,11 +292,11 @@ class PartialFC(ShardedCentres):
             self.step += 1
         return step.forward(
             world,
-            Softmax(self._margin_now(), self.compute_dtype, self.compiled, self.pool),
+            Softmax(self._margin_now(), self.compute_dtype, self.compiled, self.fused, self.pool),
             gathered,
             batch,
             centres,
-            self.rows(rows),
+            rows_now,
             taken=self.kept_bytes(),
             wants_gradient=wants_gradient,
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from partialfc.distributed.accelerator import has_operator
+from partialfc.distributed.accelerator import has_operator, is_accelerator
 from partialfc.head.batch import LocalBatch
 from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.buffers import Loan, Pool
@@ -55,11 +55,15 @@ class PassOne:
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
-    """How the passes compute: the margin, the GEMMs' dtype, compiled or not, and from which buffers."""
+    """How the passes compute: the margin, the GEMMs' dtype, compiled or not, and from which buffers.
+
+    fused: whether the parts on single samples are compiled too, see head/kernels/per_sample.py.
+    """
 
     margin: Margin
     compute_dtype: torch.dtype
     compiled: bool
+    fused: bool
     pool: Pool
 
     def shift(self, dtype: torch.dtype) -> float:
@@ -94,7 +98,7 @@ class Softmax:
                 taken=taken,
             )
         kept = Kept(self.pool.lend((kept_count, samples), self.compute_dtype, device))
-        unit_t = batch.unit.to(self.compute_dtype).T.contiguous()
+        unit_t = transposed(batch.unit, self.compute_dtype)
         columns = torch.arange(batch.num_rows, dtype=torch.int32, device=device)
         sums = batch.unit.new_zeros(max(1, -(-batch.num_rows // per_chunk)), samples)
         pull = torch.zeros_like(batch.unit)
@@ -136,8 +140,8 @@ class Softmax:
         with torch.enable_grad():
             logits = shaped(self.margin.negatives(cos, target_cos), cos, self.margin, "negatives")
         exponentials = (logits.detach() - self.shift(dtype)).exp_()
-        of_targets, samples = batch.targets_in(start, start + len(values))
-        exponentials[samples, of_targets] = 0.0
+        samples = batch.targets_in(start, start + len(values))
+        exponentials[samples, batch.target_column[samples].long() - start] = 0.0
         weighted, by_target = torch.autograd.grad(
             logits, (cos, target_cos), exponentials, allow_unused=True, materialize_grads=True
         )
@@ -145,6 +149,12 @@ class Softmax:
             torch.sum(exponentials, dim=1, out=sums)
         values.copy_(weighted.T)
         return by_target
+
+
+def transposed(unit: Tensor, dtype: torch.dtype) -> Tensor:
+    """unit [N, D] -> [D, N] in dtype, as the products want it: for a CPU's, in that order in memory."""
+    turned = unit.to(dtype).T
+    return turned if is_accelerator(unit.device) else turned.contiguous()
 
 
 def cosines(centres: Tensor, unit_t: Tensor, *, out: Tensor | None = None) -> Tensor:

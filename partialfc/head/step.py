@@ -18,13 +18,13 @@ from partialfc.distributed.world import World
 from partialfc.head.agreement import Agreed
 from partialfc.head.batch import GlobalBatch, LocalBatch
 from partialfc.head.gradient import BatchGradient
-from partialfc.head.kernels import elementwise
-from partialfc.head.loss import Weights, sample_losses, targets_of, weights_of
+from partialfc.head.kernels import elementwise, per_sample
+from partialfc.head.loss import Weights, loss_of, targets_of
 from partialfc.head.rows import Rows
 from partialfc.head.sampling import Indices, sample_rows, sample_size
 from partialfc.head.shard import ClassShard
 from partialfc.head.softmax import PassOne, Softmax
-from partialfc.head.weights import Share, mean, share_of, with_class_weights
+from partialfc.head.weights import Share, share_of, with_class_weights
 
 
 def gather(
@@ -34,10 +34,11 @@ def gather(
     *,
     gather_dtype: torch.dtype | None,
     math_dtype: torch.dtype,
+    fused: bool,
 ) -> GlobalBatch:
     """This rank's embeddings [B, D], and what was agreed on -> the batch of all ranks; collective.
 
-    gather_dtype: what embeddings are sent in, None for their own dtype.
+    gather_dtype: what embeddings are sent in, None for their own dtype; fused: as of a Softmax.
     """
     valid, counts = agreed.valid, agreed.counts
     sent = embeddings.detach()
@@ -47,13 +48,13 @@ def gather(
     if gather_dtype is not None:
         sent = sent.to(gather_dtype)
     gathered = world.all_gather_rows(sent, counts).to(math_dtype)
-    inverse_norm = elementwise.inverse_norms(gathered)
+    unit, norm = elementwise.normalised(gathered, compiled=fused)
     begin = sum(counts[: world.rank])
     return GlobalBatch(
         labels=labels,
         embeddings=gathered,
-        unit=gathered * inverse_norm,
-        norm=inverse_norm.reciprocal().squeeze(1),
+        unit=unit,
+        norm=norm,
         share=share_of(weights, len(labels), gathered),
         counts=counts,
         own=slice(begin, begin + len(valid)),
@@ -87,10 +88,11 @@ def participating_rows(
     return None if size == shard.num_classes else sample_rows(shard, labels, size, seed=seed, step=step)
 
 
-def target_centres(targets: Rows) -> Tensor:
+def target_centres(targets: Rows, *, fused: bool) -> Tensor:
     """The targets' rows as they are now -> their unit centres [T, D]."""
-    centres = targets.all()
-    return centres * elementwise.inverse_norms(centres)
+    size = targets.weight.values.shape[1]
+    out = targets.weight.values.new_empty(targets.count, size, dtype=targets.dtype)
+    return targets.chunk(0, targets.count).unit_centres(out, compiled=fused)
 
 
 def local_batch(
@@ -104,18 +106,21 @@ def local_batch(
     *,
     share: Share,
     class_weights: Tensor | None,
+    index: Tensor | None,
+    fused: bool,
 ) -> LocalBatch:
     """Unit embeddings [N, D] -> the batch as a shard of num_rows sees it; collective, for the target cosines.
 
     samples, target_rows, centres and class_weights: of the T targets here, by ascending row; rows [K]: those
-    that take part; share: a sample's part of the mean loss by its own weight.
+    that take part, on the host, and their index on the device; share: a sample's part of the mean loss by its
+    own weight; fused: as of a Softmax.
     """
     columns = target_rows if rows is None else np.searchsorted(rows, target_rows)
     target_column = np.full(len(unit), -1, np.int32)
     target_column[samples] = columns
     target_samples = on_device(torch.from_numpy(samples), unit.device)
     of_targets = unit.new_zeros(1 if class_weights is None else 2, len(unit))
-    of_targets[0, target_samples] = (unit[target_samples] * centres).sum(dim=1)
+    of_targets[0, target_samples] = per_sample.target_cosines(unit, target_samples, centres, compiled=fused)
     if class_weights is not None:
         of_targets[1, target_samples] = class_weights
     target_cos, *of_classes = world.all_reduce_sum(of_targets)
@@ -124,6 +129,7 @@ def local_batch(
         target_cos=target_cos,
         share=with_class_weights(share, *of_classes) if of_classes else share,
         rows=rows,
+        index=index,
         num_rows=num_rows if rows is None else len(rows),
         target_columns=columns,
         target_samples=target_samples,
@@ -154,16 +160,20 @@ def forward(
 
     centres [T, D]: the unit centres of the targets here; taken: the bytes that earlier batches keep already.
     """
-    shift = softmax.shift(gathered.norm.dtype)
-    targets = targets_of(softmax.margin, batch.target_cos, gathered.norm, shift=shift)
+    targets = targets_of(softmax.margin, batch.target_cos, gathered.norm, fused=softmax.fused)
     first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
     sums, by_target = over_ranks(world, first)
-    log_sums = sums.log()
-    loss = mean(sample_losses(targets, log_sums), batch.share)
+    loss, weights = loss_of(
+        *(targets, sums, by_target),
+        share=batch.share,
+        shift=softmax.shift(gathered.norm.dtype),
+        slope=softmax.slope,
+        dtype=softmax.compute_dtype,
+        fused=softmax.fused,
+    )
     if not wants_gradient:
         return loss, None
-    weights = weights_of(targets, log_sums, by_target, share=batch.share, slope=softmax.slope)
-    gradient = embedding_gradient(world, gathered, batch, centres, weights, first.pull)
+    gradient = embedding_gradient(world, gathered, batch, centres, weights, first.pull, fused=softmax.fused)
     return loss, LossGradient(gradient, partial(BatchGradient, softmax, batch, first.kept, weights))
 
 
@@ -176,7 +186,14 @@ def over_ranks(world: World, first: PassOne) -> tuple[Tensor, Tensor | None]:
 
 
 def embedding_gradient(
-    world: World, gathered: GlobalBatch, batch: LocalBatch, centres: Tensor, weights: Weights, pull: Tensor
+    world: World,
+    gathered: GlobalBatch,
+    batch: LocalBatch,
+    centres: Tensor,
+    weights: Weights,
+    pull: Tensor,
+    *,
+    fused: bool,
 ) -> Tensor:
     """The negatives' pull [N, D], which is overwritten -> the gradient by this rank's embeddings [B, D].
 
@@ -184,11 +201,12 @@ def embedding_gradient(
     """
     by_unit = pull.mul_(weights.negatives[:, None])
     samples = batch.target_samples
-    by_unit.index_add_(0, samples, centres * weights.target[samples, None])
+    targets = per_sample.weighted_targets(centres, weights.target, samples, compiled=fused)
+    by_unit.index_add_(0, samples, targets)
     by_unit = world.reduce_scatter_rows(by_unit, gathered.counts)
     own = gathered.own
-    gradient = elementwise.through_normalisation(by_unit, gathered.embeddings[own])
-    gradient = (gradient + gathered.unit[own] * weights.norm[own, None]) * world.size
+    of_own = (gathered.embeddings[own], gathered.unit[own], weights.norm[own])
+    gradient = per_sample.by_embeddings(by_unit, *of_own, world.size, compiled=fused)
     if len(gradient) == gathered.local_size:
         return gradient
     everything = gradient.new_zeros(gathered.local_size, gradient.shape[1])

@@ -34,11 +34,6 @@ def with_class_weights(share: Share, of_classes: Tensor) -> Tensor:
     return weighted / torch.where(total > 0, total, 1.0)
 
 
-def mean(losses: Tensor, share: Share) -> Tensor:
-    """The samples' losses [N] -> their mean, a scalar."""
-    return (losses * share).sum() if isinstance(share, Tensor) else losses.sum() * share
-
-
 def weights_of_shard(class_weights: Any, shard: ClassShard, dtype: torch.dtype) -> tuple[Tensor, Any]:
     """One weight for each class, of all classes [C] or of the shard's [C_l] -> the shard's [C_l] in `dtype`.
 

@@ -54,10 +54,10 @@ def accesses(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], results: 
         given = given[1:]
     elif func._overloadname.endswith("out"):
         given = [leaf for leaf in given if not any(leaf is out for out in written)]
-    reads += [_whole(leaf, writes=False) for leaf in given]
+    reads += [whole(leaf, writes=False) for leaf in given]
     made = [leaf for leaf in results if isinstance(leaf, PretendTensor) and not _among(leaf, given)]
     outs = written or [leaf for leaf in made if packet not in PUTS]
-    return reads + writes + [_whole(leaf, writes=True) for leaf in outs]
+    return reads + writes + [whole(leaf, writes=True) for leaf in outs]
 
 
 def flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
@@ -97,7 +97,8 @@ def _rows_put(packet: Any, args: tuple[Any, ...]) -> int:
     return source.numel() * target.element_size() if isinstance(source, Tensor) else 0
 
 
-def _whole(tensor: PretendTensor, *, writes: bool) -> Access:
+def whole(tensor: PretendTensor, *, writes: bool) -> Access:
+    """All of a tensor that is in memory."""
     count = 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         count *= size if stride else min(size, 1)  # an expanded dimension is one in memory

@@ -6,19 +6,18 @@ chunk, with sums along a row alone.
 """
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from tests.pretend.cost import Access
+from tests.pretend.cost import Access, whole
 from tests.pretend.memory import Memory
 
 
-class Scope(threading.local):
-    """What the function that is running has touched; nothing, where none is."""
+class Scope:
+    """What the function that is running has touched, in whatever thread; nothing, where none is."""
 
     def __init__(self) -> None:
         self.outside: set[Memory] | None = None
@@ -40,7 +39,7 @@ scope = Scope()
 
 
 def compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """As torch.compile, for a function whose tensors are arguments and that returns nothing."""
+    """As torch.compile, for a function whose tensors are arguments and results."""
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
@@ -54,7 +53,10 @@ def compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         scope.outside, scope.accesses, scope.flops = {each.memory for each in given}, {}, 0
         try:
             result = function(*args)
-            touched, flops = [*scope.accesses], scope.flops
+            made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, PretendTensor)]
+            made = [each for each in made if each.memory not in scope.outside]
+            touched = [*scope.accesses, *(whole(each, writes=True) for each in made)]
+            flops = scope.flops
         finally:
             scope.outside = None
         enter(function.__name__, touched, flops)

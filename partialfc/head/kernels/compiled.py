@@ -3,7 +3,7 @@
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import torch
 
@@ -43,19 +43,19 @@ def worth_compiling(numbers: int, *, narrow: bool) -> bool:
     return numbers >= (1 << 21 if narrow else 1 << 22)
 
 
-class Kernel:
-    """A function that changes tensors in place, run eagerly or compiled as the caller's `compiled` says.
+class Kernel(Generic[R]):
+    """A function of tensors, run eagerly or compiled as the caller's `compiled` says. It may change them.
 
     Compiled for any size at once (C++ on a CPU, Triton on a GPU). The first failure to compile warns once,
     and from then on this process runs every kernel eagerly.
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: Callable[..., R]) -> None:
         functools.update_wrapper(self, function)
         self._function = function
-        self._compiled: Callable[..., None] | None = None
+        self._compiled: Callable[..., R] | None = None
 
-    def __call__(self, *arguments: Any, compiled: bool) -> None:
+    def __call__(self, *arguments: Any, compiled: bool) -> R:
         if not compiled or _trouble:
             return self._function(*arguments)
         # These imports take a second or two; a head that stays eager does without.

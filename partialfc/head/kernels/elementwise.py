@@ -42,6 +42,13 @@ def through_normalisation(gradient: Tensor, rows: Tensor) -> Tensor:
 
 
 @Kernel
+def normalised(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """rows [n, D] -> the same of norm 1, and their norms [n]."""
+    inverse = inverse_norms(rows)
+    return rows * inverse, inverse.reciprocal().squeeze(1)
+
+
+@Kernel
 def unit_centres(
     weight: Stored,
     velocity: Stored | None,

@@ -24,7 +24,11 @@ class Margin(nn.Module):
 
     Attributes:
         scale (float): The same.
+        compiles (bool): Whether `target` may be compiled for an accelerator: a function of its arguments
+            alone, of a margin without buffers and `regulariser`. Default False: it runs step by step.
     """
+
+    compiles = False
 
     def __init__(self, *, scale: float) -> None:
         super().__init__()

@@ -34,6 +34,8 @@ class CombinedMargin(Margin):
         ValueError: for an argument of another type or out of its range.
     """
 
+    compiles = True
+
     def __init__(
         self,
         m1: float = 1.0,

@@ -61,7 +61,7 @@ class RowAdamW(RowOptimizer):
         settings = self._vector(group["lr"], *group["betas"], group["eps"], group["weight_decay"])
         key = self._key(0)
         mean, square = Stored(state["mean"]), Stored(state["square"])
-        for chunk, gradient in head.row_gradients():
+        for chunk, gradient in head.row_gradients(head.rows_with_gradient()):
             state["count"][chunk.selector] += 1
             elementwise.adamw(
                 (chunk.weight, chunk.of(mean), chunk.of(square)),

@@ -22,12 +22,11 @@ class CommonFactor:
     def __init__(self, device: torch.device) -> None:
         self.parameter = torch.zeros((), dtype=torch.float64, device=device, requires_grad=True)
 
-    def cover(self, finite: Tensor) -> None:
-        """One more gradient waits; finite []: whether all of it is, which is the same on every rank."""
+    def cover(self, unsound: Tensor) -> None:
+        """One more gradient waits; unsound []: 0, or NaN where it is not finite, the same on every rank."""
         parameter = self.parameter
-        if parameter.grad is None:
-            parameter.grad = torch.full_like(parameter, UNIT)
-        parameter.grad.masked_fill_(~finite, torch.nan)
+        before = UNIT if parameter.grad is None else parameter.grad
+        parameter.grad = unsound.to(parameter.dtype) + before
 
     def clear(self) -> None:
         """Nothing waits any more."""

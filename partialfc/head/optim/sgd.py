@@ -7,7 +7,7 @@ from torch import Tensor
 
 from partialfc.distributed.accelerator import on_device
 from partialfc.head.arguments import at_least, one_of
-from partialfc.head.kernels import elementwise, storage
+from partialfc.head.kernels import elementwise, per_sample, storage
 from partialfc.head.kernels.decay import DecayTable
 from partialfc.head.kernels.storage import Noise, Stored
 from partialfc.head.optim.base import RowOptimizer, State
@@ -79,9 +79,7 @@ class RowSGD(RowOptimizer):
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
         if self.unsampled == "frozen":
             return super().owed(index)
-        row_step = self.row_state["row_step"]
-        row_step = row_step if index is None else row_step[index]
-        return self._velocity(), self._since(row_step)
+        return self._velocity(), self._since(self.row_state["row_step"], index)
 
     @torch.no_grad()
     def flush(self) -> None:
@@ -91,7 +89,7 @@ class RowSGD(RowOptimizer):
         key = self._key(1)
         for start in range(0, len(row_step), FLUSH_ROWS):
             rows = slice(start, min(start + FLUSH_ROWS, len(row_step)))
-            owed = self._since(row_step[rows])
+            owed = self._since(row_step[rows], None)
             noise = self._noise(key, rows, head.stored, velocity)
             weight = part(head.stored, rows.start, rows.stop)
             moving = None if velocity is None else part(velocity, rows.start, rows.stop)
@@ -122,7 +120,8 @@ class RowSGD(RowOptimizer):
         head, velocity = self.head, self._velocity()
         settings = self._vector(group["lr"], group["momentum"], group["weight_decay"])
         key = self._key(0)
-        for chunk, gradient in head.row_gradients():
+        rows = head.rows_with_gradient()
+        for chunk, gradient in head.row_gradients(rows):
             moving = None if velocity is None else chunk.of(velocity)
             noise = self._noise(key, chunk.selector, head.stored, velocity)
             with self._floats(velocity, len(gradient)) as floats:
@@ -132,9 +131,13 @@ class RowSGD(RowOptimizer):
                     compiled=head.compiled,
                 )
                 self._store(moving, chunk.index, floats, noise)
-            if self.unsampled == "dense":
-                # The rows are at the step that _finish_step enters into the table.
-                self.row_state["row_step"][chunk.selector] = self._now + 1
+        if self.unsampled == "dense":
+            # The rows are at the step that _finish_step enters into the table.
+            row_step = self.row_state["row_step"]
+            if rows.index is None:
+                row_step.fill_(self._now + 1)
+            else:
+                row_step.index_fill_(0, rows.index, self._now + 1)
 
     def _finish_step(self, group: State) -> None:
         if self.unsampled == "frozen":
@@ -145,12 +148,13 @@ class RowSGD(RowOptimizer):
         if len(self._owed) > MOST_PENDING_STEPS:
             self.flush()
 
-    def _since(self, row_steps: Tensor) -> Tensor:
-        """What rows at row_steps [k] owe [k, 4]; the products go to the device once a step."""
+    def _since(self, row_steps: Tensor, index: Tensor | None) -> Tensor:
+        """What rows index [k] of those at row_steps owe [k, 4]; the products go to the device once a step."""
         if self._copied is not self._owed.products:
             self._copied = self._owed.products
             self._on_device = on_device(self._copied.to(self.head.math_dtype), row_steps.device)
-        return self._owed.since(row_steps, self._on_device)
+        fused = self.head.fused
+        return per_sample.owed_since(row_steps, index, self._on_device, self._owed.start, compiled=fused)
 
     @property
     def _now(self) -> int:
