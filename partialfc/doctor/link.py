@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import synchronize
 from partialfc.distributed.world import World
 
 SMALL = 1 << 10  # bytes of the message whose time is taken as the latency
@@ -82,8 +83,7 @@ def _seconds(world: World, device: torch.device, call: Callable[[Tensor], object
         world.barrier()
         began = time.perf_counter()
         call(values)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         own = round((time.perf_counter() - began) * 1e9)
         times.append(int(world.gather_integers([own]).max()) / 1e9)
         if sum(times) > ROUNDS * LONG_ENOUGH:  # on all ranks together: they have the same times

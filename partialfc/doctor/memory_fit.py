@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+from partialfc.distributed.accelerator import is_accelerator
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.plan import Setting, memory_of
 from partialfc.plan.advice import alternatives
@@ -17,9 +18,9 @@ NO_LIMIT = 1 << 62
 
 def available(device: torch.device, *, ranks: int) -> int:
     """Bytes that one of this machine's `ranks` ranks can have: of its own GPU, or its share of the host's."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        return torch.cuda.mem_get_info(device)[0]
+    if is_accelerator(device):
+        torch.accelerator.empty_cache()
+        return torch.accelerator.get_memory_info(device)[0]
     own = Path("/proc/self/cgroup").read_text()
     return min(_system(), cgroup_room(CGROUPS, own)) // ranks
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from partialfc.distributed.accelerator import is_accelerator, synchronize
 from partialfc.head.partial_fc import PartialFC
 
 PROBE = 4  # images of the first step; the next has twice as many, and so on while there is time
@@ -110,22 +111,21 @@ def _repeat(step: Callable[[], tuple[float, float]], seconds: float) -> list[tup
 
 
 def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronize(device)
     return time.perf_counter()
 
 
 def _watch_memory(device: torch.device) -> int:
     """The bytes in use now; from now on `_peak_memory` counts."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
+    if is_accelerator(device):
+        torch.accelerator.reset_peak_memory_stats(device)
+        return torch.accelerator.memory_allocated(device)
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     return _status("VmRSS")
 
 
 def _peak_memory(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
+    return torch.accelerator.max_memory_allocated(device) if is_accelerator(device) else _status("VmHWM")
 
 
 def _status(name: str) -> int:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
+from partialfc.distributed.accelerator import synchronize
 from partialfc.distributed.instants import Instant, instant, passed, seconds_between
 
 
@@ -102,8 +103,7 @@ class StepClock:
 
     def report_all(self) -> None:
         """Wait for the device, and report what is not reported yet; for the end of a run."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        synchronize(self._device)
         self._report()
 
     def _finish(self, step: "_Step") -> None:

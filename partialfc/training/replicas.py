@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.world import World
 
 
@@ -20,7 +21,7 @@ def replicate(
     module = cast(nn.Module, torch.compile(backbone)) if compile else backbone
     if world.size == 1:
         return module
-    devices = [example.device] if example.is_cuda else None
+    devices = [example.device] if is_accelerator(example.device) else None
     parallel = DistributedDataParallel(module, device_ids=devices, process_group=world.group)
     _order_buckets(parallel, example, amp)
     return parallel

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from partialfc.backbones.weights.load import load_weights
 from partialfc.checkpoint.tensors import Tensors
+from partialfc.distributed.accelerator import is_accelerator
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.registry import Totals
@@ -53,8 +54,9 @@ class RunState:
         shared = self.head_optimizer.shared_state
         replicated |= {f"head_optimizer/{k}": v for k, v in shared.items() if isinstance(v, Tensor)}
         private = {"rng_cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            private["rng_cuda"] = torch.cuda.get_rng_state(self.device)
+        if is_accelerator(self.device):
+            of_device = torch.get_device_module(self.device)
+            private[f"rng_{self.device.type}"] = of_device.get_rng_state(self.device)
         sharded = {"weight": self.head.weight.detach()}
         sharded |= {f"optimizer/{name}": t for name, t in self.head_optimizer.row_state.items()}
         return Tensors(sharded, replicated, private)
@@ -89,8 +91,8 @@ class RunState:
         self.head_optimizer.load_shared_state(shared)
         if "rng_cpu" in tensors.private:
             torch.set_rng_state(tensors.private["rng_cpu"])
-        if "rng_cuda" in tensors.private:
-            torch.cuda.set_rng_state(tensors.private["rng_cuda"], self.device)
+        if (name := f"rng_{self.device.type}") in tensors.private and is_accelerator(self.device):
+            torch.get_device_module(self.device).set_rng_state(tensors.private[name], self.device)
         self.step, self.samples = _count(values, "step"), _count(values, "samples")
         self.best = None if values["best"] is None else float(values["best"])
         self.nonfinite_steps = _count(values, "nonfinite_steps")

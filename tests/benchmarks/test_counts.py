@@ -1,4 +1,4 @@
-"""benchmarks/counts.py: few launches and few bytes, as many as the design allows, in every change of the head."""
+"""benchmarks/counts.py: a step takes no more launches and bytes than it may."""
 
 import csv
 import subprocess

@@ -33,6 +33,13 @@ class Module(backend_registration._DummyBackendModule):
     def get_device_properties(self, device: Any = None) -> SimpleNamespace:
         return SimpleNamespace(name=NAME, L2_cache_size=CACHE, total_memory=TOTAL_MEMORY)
 
+    def current_stream(self, device: Any = None) -> Stream:
+        return Stream(machine.order, machine.order.current)
+
+    def stream(self, stream: Stream) -> Stream:
+        """As torch.cuda.stream: inside `with`, it is the current one."""
+        return stream
+
     def get_rng_state(self, device: Any = None) -> Tensor:
         return torch.get_rng_state()
 
@@ -121,7 +128,7 @@ def _patch() -> None:
         machine.memory.peak = machine.memory.allocated
 
     replaced: dict[str, Any] = {
-        "current_stream": lambda device=None, /: Stream(order, order.current),
+        "current_stream": torch.get_device_module(NAME).current_stream,
         "set_stream": set_stream,
         "synchronize": synchronize,
         "empty_cache": lambda: None,

@@ -36,6 +36,10 @@ class PretendTensor(Tensor):
     def record_stream(self, stream: Any) -> None:
         self.memory.recorded.add(stream.stream_id)
 
+    def tolist(self) -> Any:
+        """As on CUDA, through a copy to the host; torch refuses it for subclasses."""
+        return self.cpu().tolist()
+
     @classmethod
     def __torch_dispatch__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -15,6 +15,7 @@ from partialfc.data.loading.plain import build_loader
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Source, open_source
+from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.together import together
 from partialfc.distributed.world import World
@@ -95,10 +96,10 @@ def build_loader_from(
         "max_bad_records": section.max_bad_records,
         "timeout_seconds": section.timeout_seconds,
     }
-    on_gpu = device.type == "cuda"
+    on_gpu = device.type == "cuda"  # what DALI can decode on
     if section.loader == "dali" or (section.loader == "auto" and on_gpu and _has_dali()):
         return build_dali_loader(source, device=device, **options)
-    return build_loader(source, pin_memory=on_gpu, **options)
+    return build_loader(source, pin_memory=is_accelerator(device), **options)
 
 
 def _has_dali() -> bool:
