@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils import backend_registration, dlpack
 
-from tests.pretend import dispatch, fused
+from tests.pretend import autocast, dispatch, fused
 from tests.pretend.cache import CACHE
 from tests.pretend.machine import NAME, TOTAL_MEMORY, machine
 from tests.pretend.streams import Event, Stream
@@ -65,8 +65,7 @@ def install() -> torch.device:
     """Register the device, unless it is there already -> `pretend:0`."""
     if not _library:
         backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Module())
-        _library.append(_kernels())
-        _library.append(_host_kernels())
+        _library.extend([_kernels(), _host_kernels(), *autocast.libraries()])
         _patch()
     return machine.device
 
