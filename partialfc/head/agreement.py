@@ -1,5 +1,7 @@
 """What every rank must agree on before a batch is exchanged: good arguments, the same call, the same head."""
 
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +15,11 @@ from partialfc.errors import DistributedError, LabelError
 IGNORE = -1
 EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
-# The columns of the table that is exchanged, one row for each rank.
-VALID, FAILED, BAD_SAMPLE, BAD_LABEL, BAD_WEIGHT, WEIGHT, CALL, HEAD = range(8)
+# The columns of the table that is exchanged, one row for each rank, whichever of its methods a rank calls.
+COLUMNS = range(9)
+METHOD, COUNT, FAILED, BAD_SAMPLE, BAD_LABEL, BAD_WEIGHT, WEIGHT, CALL, HEAD = COLUMNS
+FORWARD, TOP_K = range(2)  # of column METHOD
+METHODS = {FORWARD: "the head itself", TOP_K: "head.top_k"}
 MUST_BE_THE_SAME = {
     CALL: "call the head otherwise than rank 0: train or eval mode, the embeddings' dtype, whether there are "
     "weights and whether gradients are wanted",
@@ -69,15 +74,22 @@ def agree_on_batch(
         bad_weight = (int(bad_weights[0]), int(host_weights.view(np.int64)[bad_weights[0]]))
     dtype = EMBEDDING_DTYPES.index(embeddings.dtype) if problem is None else 0
     call = (dtype << 3) | (weights is not None) << 2 | mode
-    table = world.gather_integers(
-        [len(valid), problem is not None, *first_bad, *bad_weight, call, head_digest]
+    table = _exchanged(
+        world,
+        FORWARD,
+        problem,
+        {
+            COUNT: len(valid),
+            BAD_SAMPLE: first_bad[0],
+            BAD_LABEL: first_bad[1],
+            BAD_WEIGHT: bad_weight[0],
+            WEIGHT: bad_weight[1],
+            CALL: call,
+            HEAD: head_digest,
+        },
     )
-    if problem is not None:
-        raise problem
     for rank, row in enumerate(table.tolist()):
         where = f" on rank {rank}" if world.size > 1 else ""
-        if row[FAILED]:
-            raise DistributedError(f"bad input{where}; its own error says what is wrong")
         if row[BAD_SAMPLE] >= 0:
             raise LabelError(
                 f"label {row[BAD_LABEL]} at sample {row[BAD_SAMPLE]}{where}: num_classes is {num_classes}, "
@@ -92,7 +104,7 @@ def agree_on_batch(
         others = np.flatnonzero(table[:, column] != table[0, column]).tolist()
         if others:
             raise DistributedError(f"ranks {others} {what} must be the same on every rank")
-    return Agreed(host, host_weights, valid, table[:, VALID].tolist())
+    return Agreed(host, host_weights, valid, table[:, COUNT].tolist())
 
 
 def agree_on_query(
@@ -103,30 +115,60 @@ def agree_on_query(
     embedding_size: int,
     num_classes: int,
     device: torch.device,
-) -> list[int]:
-    """Check this rank's embeddings [B, D] and k, and hear of other ranks' checks -> every rank's B [W].
+) -> tuple[list[int], int]:
+    """Check this rank's embeddings [B, D] and k, and hear of the others' -> every rank's B [W], and k.
 
     Collective. Raises, on every rank together: ValueError where this rank's own argument is wrong,
-    DistributedError where another rank's is, or ranks differ in k or in the embeddings' dtype.
+    DistributedError where another rank's is, or ranks differ in k, in the embeddings' dtype or in what they
+    call.
     """
     problem = _problem_of_embeddings(embeddings, embedding_size, device)
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= num_classes:
+    number = _whole(k)
+    if not 1 <= number <= num_classes:
         problem = ValueError(f"k is {k!r}; it must be a whole number from 1 to num_classes, {num_classes}")
-    mine = [0, 1, 0, 0]
+    mine = {}
     if problem is None:
-        mine = [len(embeddings), 0, EMBEDDING_DTYPES.index(embeddings.dtype), k]
-    table = world.gather_integers(mine)
-    if problem is not None:
-        raise problem
-    failed = np.flatnonzero(table[:, 1]).tolist()
-    if failed:
-        raise DistributedError(f"bad input on rank {failed[0]}; its own error says what is wrong")
-    others = np.flatnonzero((table[:, 2:] != table[0, 2:]).any(axis=1)).tolist()
+        call = number * len(EMBEDDING_DTYPES) + EMBEDDING_DTYPES.index(embeddings.dtype)
+        mine = {COUNT: len(embeddings), CALL: call}
+    table = _exchanged(world, TOP_K, problem, mine)
+    others = np.flatnonzero(table[:, CALL] != table[0, CALL]).tolist()
     if others:
         raise DistributedError(
             f"ranks {others} ask otherwise than rank 0: k and the embeddings' dtype must be the same on all"
         )
-    return [*map(int, table[:, 0])]
+    return [*map(int, table[:, COUNT])], number
+
+
+def _exchanged(
+    world: World, method: int, problem: ValueError | None, mine: Mapping[int, int]
+) -> npt.NDArray[np.int64]:
+    """This rank's columns, 0 where not given -> the table [W, columns] of all ranks; collective.
+
+    Raises this rank's problem, or DistributedError where another rank has one or calls another method.
+    """
+    row = {METHOD: method, FAILED: problem is not None, **mine}
+    table = world.gather_integers([int(row.get(column, 0)) for column in COLUMNS])
+    if problem is not None:
+        raise problem
+    others = np.flatnonzero(table[:, METHOD] != table[0, METHOD]).tolist()
+    if others:
+        of_others, of_rank_0 = METHODS[int(table[others[0], METHOD])], METHODS[int(table[0, METHOD])]
+        raise DistributedError(
+            f"ranks differ on what this call is: ranks {others} call {of_others}, and rank 0 calls "
+            f"{of_rank_0}. Every rank must make the same calls of a head, in the same order"
+        )
+    failed = np.flatnonzero(table[:, FAILED]).tolist()
+    if failed:
+        raise DistributedError(f"bad input on rank {failed[0]}; its own error says what is wrong")
+    return table
+
+
+def _whole(k: object) -> int:
+    """`k` as an int, NumPy's too; 0 where it is no whole number."""
+    try:
+        return 0 if isinstance(k, bool | np.bool_) else operator.index(k)  # type: ignore[arg-type]
+    except TypeError:
+        return 0
 
 
 def _problem(

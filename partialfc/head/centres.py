@@ -126,7 +126,8 @@ class ShardedCentres(nn.Module):
 
         Raises:
             ValueError: for a wrong type, shape, dtype or device, or another k.
-            DistributedError: for another rank's wrong argument, or where ranks differ in k or dtype.
+            DistributedError: for another rank's wrong argument, or where ranks differ in k, in dtype or in
+                what they call.
         """
         check_surroundings(self, self.world)
         self.check_whole()

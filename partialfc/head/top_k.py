@@ -18,7 +18,7 @@ def top_k(world: World, shard: ClassShard, rows: Rows, embeddings: Tensor, k: in
     rank finds the best of its shard for the embeddings of all ranks, and then gets those for its own.
     """
     size, device = rows.weight.values.shape[1], rows.weight.values.device
-    counts = agree_on_query(
+    counts, k = agree_on_query(
         world, embeddings, k, embedding_size=size, num_classes=shard.num_classes, device=device
     )
     gathered = world.all_gather_rows(embeddings.detach(), counts).to(rows.dtype)

@@ -111,6 +111,32 @@ def test_ranks_in_different_modes_are_told(rank_outcomes):
         assert "ranks [1] call the head otherwise than rank 0" in str(outcome)
 
 
+def top_k_on_one_rank(asking, bad):
+    head = build()
+    embeddings = torch.randn(3, 9 if World.of().rank == bad else 8)
+    if World.of().rank == asking:
+        head.top_k(embeddings, 2)
+    else:
+        head(embeddings, torch.tensor([1, 2, 3]))
+
+
+@pytest.mark.parametrize("asking", [0, 1])
+def test_ranks_that_call_different_methods_are_told(rank_outcomes, asking):
+    called = {asking: "head.top_k", 1 - asking: "the head itself"}
+    for outcome in rank_outcomes(top_k_on_one_rank, 2, asking, None):
+        assert isinstance(outcome, partialfc.DistributedError)
+        message = (
+            f"ranks differ on what this call is: ranks [1] call {called[1]}, and rank 0 calls {called[0]}"
+        )
+        assert message in str(outcome)
+
+
+def test_a_bad_argument_of_another_method_ends_all_ranks_too(rank_outcomes):
+    outcomes = rank_outcomes(top_k_on_one_rank, 2, 0, 0)
+    assert "embeddings.shape is (3, 9)" in str(outcomes[0])
+    assert "ranks differ on what this call is" in str(outcomes[1])
+
+
 def rank_one_leaves():
     head = build()
     if World.of().rank == 1:

@@ -1,5 +1,6 @@
 """The nearest classes over all shards, against torch.topk on the dense cosines."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -122,6 +123,11 @@ def test_narrow_products_do_not_make_cosines_coarse():
     unit = torch.nn.functional.normalize(embeddings.bfloat16().double())
     cosines = unit @ torch.nn.functional.normalize(head.weight.detach().double()).T
     torch.testing.assert_close(scores.double(), cosines.topk(5).values, atol=1e-6, rtol=0)
+
+
+def test_k_may_be_a_numpy_integer():
+    head, embeddings = build(Case([1])), Case([1]).batch()[0]
+    assert head.top_k(embeddings, np.int64(3))[1].tolist() == head.top_k(embeddings, 3)[1].tolist()
 
 
 @pytest.mark.parametrize("k", [0, 51, -1, 2.0, True, None])
