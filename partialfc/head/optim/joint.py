@@ -1,9 +1,11 @@
 """Several optimizers that step together or not at all."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch.amp.grad_scaler import OptState
 
 
 class JointOptimizer(torch.optim.Optimizer):
@@ -19,7 +21,10 @@ class JointOptimizer(torch.optim.Optimizer):
         optimizer.zero_grad()
 
     Every rank decides alike: DistributedDataParallel gives all of them the same gradient, and what the head
-    looks at is the same on each. Learning-rate schedulers belong to the single optimizers.
+    looks at is the same on each.
+
+    The GradScaler is given this optimizer in all of its calls: `scaler.unscale_` of this one divides the
+    gradients of all of them. After that of a single one, this one's is an error, and the other way round.
 
     Args:
         optimizers (torch.optim.Optimizer): Two or more, of different parameters, in the order of their steps.
@@ -40,6 +45,10 @@ class JointOptimizer(torch.optim.Optimizer):
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The parameter groups of all of them, which may be changed in place."""
+        # A GradScaler reads them to divide gradients by its scale, and says nowhere else that it does.
+        reader = sys._getframe(1).f_locals.get("self")
+        if isinstance(reader, torch.amp.GradScaler):
+            self._unscale_as_one(reader)
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     @property
@@ -73,3 +82,27 @@ class JointOptimizer(torch.optim.Optimizer):
             raise ValueError(f"state_dict has {sorted(state_dict)}; it must have the optimizers {places}")
         for place, optimizer in zip(places, self.optimizers, strict=True):
             optimizer.load_state_dict(state_dict[place])
+
+    def _single(self) -> Iterator[torch.optim.Optimizer]:
+        """The optimizers that are not joint themselves."""
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, JointOptimizer):
+                yield from optimizer._single()
+            yield optimizer
+
+    def _unscale_as_one(self, scaler: torch.amp.GradScaler) -> None:
+        """From now to its next update, the scaler takes what it did to this one as done to each of them.
+
+        Raises RuntimeError if it has divided one's gradients already, which it would now divide again.
+        """
+        states = scaler._per_optimizer_states
+        own = states[id(self)]
+        for optimizer in self._single():
+            state = states.get(id(optimizer), own)
+            if state is not own and state["stage"] is not OptState.READY:
+                raise RuntimeError(
+                    f"scaler.unscale_ or scaler.step was called for the {type(optimizer).__name__} in this "
+                    "JointOptimizer alone, so its gradients would be divided by the scale twice; call "
+                    "scaler.unscale_(joint) and scaler.step(joint) with the JointOptimizer instead"
+                )
+            states[id(optimizer)] = own

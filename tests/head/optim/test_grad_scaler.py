@@ -243,6 +243,55 @@ def test_a_backbone_in_float16_learns(run_ranks, world_size, gathered):
         assert result["scales"][0] == 2.0**23  # the first overflowed
 
 
+def scaled_loop() -> tuple[torch.amp.GradScaler, list[torch.optim.Optimizer], partialfc.JointOptimizer]:
+    """After a backward of a scaled loss: the scaler, the backbone's and the head's optimizer, both as one."""
+    loop = Loop("together", network(), partialfc.RowSGD(build(1.0), lr=0.1))
+    loop.backward(3, loop.head_optimizer.head, samples=slice(None), spoils=False)
+    return loop.scaler, [loop.optimizer, loop.head_optimizer], loop.together
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("first", ["unscale_", "step"])
+@pytest.mark.parametrize("then", ["unscale_", "step"])
+def test_one_optimizer_unscaled_before_all_of_them_is_refused(first, then, which, nested):
+    scaler, single, joint = scaled_loop()
+    if nested:
+        other = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+        joint = partialfc.JointOptimizer(joint, other)
+    getattr(scaler, first)(single[which])
+    gradient = [p.grad.clone() for p in single[0].param_groups[0]["params"]]
+    with pytest.raises(RuntimeError, match=r"divided by the scale twice; call scaler\.unscale_\(joint\)"):
+        getattr(scaler, then)(joint)
+    assert torch.equal(gradient[0], single[0].param_groups[0]["params"][0].grad)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_optimizer_after_all_of_them_is_not_unscaled_again(which):
+    scaler, single, joint = scaled_loop()
+    scaler.unscale_(joint)
+    with pytest.raises(RuntimeError, match="already been called"):
+        scaler.unscale_(single[which])
+    scaler.step(joint)
+    with pytest.raises(RuntimeError, match="already been called"):
+        scaler.step(single[which])
+
+
+def test_one_optimizer_that_steps_once_all_are_unscaled_moves_by_its_true_gradient():
+    scaler, (backbone, _), joint = scaled_loop()
+    (weight, _) = backbone.param_groups[0]["params"]
+    before, gradient = weight.detach().clone(), weight.grad / scaler.get_scale()
+    scaler.unscale_(joint)
+    scaler.step(backbone)
+    torch.testing.assert_close(weight.detach(), before - 0.05 * gradient, atol=1e-12, rtol=0)
+    with pytest.raises(RuntimeError, match="already been called"):
+        scaler.step(joint)
+    scaler.update()
+    joint.zero_grad()
+    weight.grad = torch.zeros_like(weight)
+    scaler.step(joint)  # the next step is as ever
+
+
 def test_optimizers_in_one_are_checked_and_keep_their_state():
     first = torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1, momentum=0.9)
     head = build(1.0)
