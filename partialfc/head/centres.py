@@ -20,7 +20,7 @@ from partialfc.head.rows import Chunk, Rows, index_of
 from partialfc.head.shard import ClassShard
 from partialfc.head.surroundings import check_surroundings, world_for_pickled
 from partialfc.head.top_k import top_k
-from partialfc.head.whose import KEY, check_note, note
+from partialfc.head.whose import check_state, note
 
 ROWS_TO_LOOK_AT = 4096  # at once, to find what is not finite among them
 
@@ -211,9 +211,8 @@ def _flush_rows(centres: ShardedCentres, *_: object) -> None:
 
 
 def _check_whose(centres: ShardedCentres, state: Mapping[str, Any], prefix: str, *_: object) -> None:
-    """Before a state is loaded: ValueError if it holds another shard's rows."""
-    extra = state.get(f"{prefix}_extra_state")
-    check_note(extra.get(KEY) if isinstance(extra, Mapping) else None, centres.whose)
+    """Before a state is loaded: ValueError if it holds another shard's rows, or does not say whose."""
+    check_state(state, prefix, centres.whose)
 
 
 def _rows_were_replaced(centres: ShardedCentres, *_: object) -> None:

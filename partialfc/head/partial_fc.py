@@ -88,7 +88,8 @@ class PartialFC(ShardedCentres):
     Attributes:
         weight (Parameter): [C_l, D], this rank's centres. `state_dict` brings them up to date; before reading
             them otherwise, call the optimizer's `flush`. `load_state_dict` raises ValueError for the state of
-            another rank, number of ranks or class count.
+            another rank, number of ranks or class count, and on several ranks for a weight without its
+            `_extra_state`, which says whose it is.
         shard (ClassShard): The range of classes that they are.
         step (int): How many training forwards there were: the key of the next sample; saved with the head.
         last_target_cos (Tensor): [N], the cosine of each sample of the last global batch to its own centre.

@@ -1,6 +1,7 @@
 """Whose shard a saved state is: noted when it is taken, and checked before it is loaded."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from partialfc.head.shard import ClassShard
 
@@ -14,6 +15,22 @@ def note(shard: ClassShard) -> dict[str, int]:
         "world_size": shard.world_size,
         "num_classes": shard.num_classes,
     }
+
+
+def check_state(state: Mapping[str, Any], prefix: str, own: Mapping[str, int]) -> None:
+    """Raises ValueError where a module's state holds, at `prefix`, what is or may be another shard's.
+
+    The note lies in the extra state. Files that hold tensors alone lose it, and then only the user knows.
+    """
+    extra = state.get(f"{prefix}_extra_state")
+    if extra is None and f"{prefix}weight" in state and own["world_size"] > 1:
+        raise ValueError(
+            f"this state has {prefix}weight and no {prefix}_extra_state, so it does not say whose shard it "
+            "is: a file of tensors alone, such as safetensors, leaves it out. Keep each rank's whole "
+            "head.state_dict(), with torch.save; or, where this is surely what this same rank saved, set "
+            f'state["{prefix}_extra_state"] = head.get_extra_state() first'
+        )
+    check_note(extra.get(KEY) if isinstance(extra, Mapping) else None, own)
 
 
 def check_note(saved: object, own: Mapping[str, int]) -> None:

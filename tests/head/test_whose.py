@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from torch import Tensor
 
 import partialfc
 from partialfc.distributed import World
@@ -79,6 +80,33 @@ def save_as_if_replicated(folder: Path) -> str:
 def test_states_that_a_tool_took_for_equal_are_refused(run_ranks, tmp_path):
     messages = run_ranks(save_as_if_replicated, 2, tmp_path)
     assert any("this state is another shard's: its rank is " in message for message in messages)
+
+
+def load_tensors_alone() -> list[str]:
+    """What a file of tensors alone keeps of a state is loaded: the messages; and then with its note again."""
+    head, _ = built()
+    around = torch.nn.ModuleDict({"head": head, "backbone": torch.nn.Linear(2, 2)})
+    states = [head.state_dict(), around.state_dict()]
+    tensors = [{name: value for name, value in each.items() if isinstance(value, Tensor)} for each in states]
+    messages = []
+    for module, state, prefix in zip((head, around), tensors, ("", "head."), strict=True):
+        try:
+            module.load_state_dict(state, strict=False)
+        except ValueError as error:
+            messages.append(str(error))
+        module.load_state_dict(state | {f"{prefix}_extra_state": head.get_extra_state()})
+    around.load_state_dict({k: v for k, v in tensors[1].items() if k.startswith("backbone")}, strict=False)
+    return messages
+
+
+def test_centres_that_do_not_say_whose_they_are_are_refused_on_several_ranks(run_ranks):
+    for messages in run_ranks(load_tensors_alone, 2):
+        assert len(messages) == 2
+        assert (
+            "this state has weight and no _extra_state, so it does not say whose shard it is" in messages[0]
+        )
+        assert "head.weight and no head._extra_state" in messages[1]
+    assert run_ranks(load_tensors_alone, 1) == [[]]
 
 
 def states_of(**options: Any) -> tuple[State, State]:
