@@ -1,7 +1,7 @@
 """Several optimizers that step together or not at all."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -26,21 +26,31 @@ class JointOptimizer(torch.optim.Optimizer):
     The GradScaler is given this optimizer in all of its calls: `scaler.unscale_` of this one divides the
     gradients of all of them. After that of a single one, this one's is an error, and the other way round.
 
+    Learning-rate schedulers may be of the single optimizers or of this one, whose `defaults` are those that
+    all of them have. It can be copied and pickled where all of them can, which a row optimizer cannot.
+
     Args:
         optimizers (torch.optim.Optimizer): Two or more, of different parameters, in the order of their steps.
 
     Raises:
-        ValueError: for what is no optimizer, or for the same one twice.
+        ValueError: for fewer than two, what is no optimizer, the same one twice, or two of one parameter.
     """
 
     def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
-        # All state is that of the optimizers, so torch's own __init__ would only make a second, empty one.
+        if len(optimizers) < 2:
+            raise ValueError(f"optimizers has {len(optimizers)}; give two or more, of different parameters")
         for optimizer in optimizers:
             if not isinstance(optimizer, torch.optim.Optimizer):
                 raise ValueError(f"optimizers has {optimizer!r}; each must be a torch.optim.Optimizer")
         if len({*map(id, optimizers)}) != len(optimizers):
             raise ValueError("optimizers has one of them twice, which would step twice")
+        _check_apart(optimizers)
         self.optimizers = optimizers
+        first, *others = (optimizer.defaults for optimizer in optimizers)
+        shared = {name: value for name, value in first.items() if all(name in other for other in others)}
+        # State and groups are those of the optimizers, so torch's __init__ would make second, empty ones.
+        # This makes the rest, which schedulers and hooks look for.
+        super().__setstate__({"defaults": shared})
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
@@ -73,15 +83,47 @@ class JointOptimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """The state_dict of each, by its place."""
-        return {str(place): optimizer.state_dict() for place, optimizer in enumerate(self.optimizers)}
+        for before in self._optimizer_state_dict_pre_hooks.values():
+            before(self)
+        state = {str(place): optimizer.state_dict() for place, optimizer in enumerate(self.optimizers)}
+        for after in self._optimizer_state_dict_post_hooks.values():
+            state = after(self, state) or state
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` of as many optimizers gave. Raises ValueError for another number of them."""
+        """Load what `state_dict` of as many optimizers gave.
+
+        Raises ValueError for what is no such state, or is that of another number of optimizers.
+        """
+        for before in self._optimizer_load_state_dict_pre_hooks.values():
+            state_dict = before(self, state_dict) or state_dict
+        self._check_state(state_dict)
+        for place, optimizer in enumerate(self.optimizers):
+            optimizer.load_state_dict(state_dict[str(place)])
+        for after in self._optimizer_load_state_dict_post_hooks.values():
+            after(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the optimizers, without hooks, as torch's own."""
+        return {"defaults": self.defaults, "optimizers": self.optimizers}
+
+    def _check_state(self, state_dict: object, name: str = "state_dict") -> None:
+        """ValueError where this is not the state of as many optimizers."""
+        if not isinstance(state_dict, Mapping):
+            kind = type(state_dict).__name__
+            raise ValueError(f"{name} is of type {kind}; it must be what JointOptimizer.state_dict() gave")
         places = [str(place) for place in range(len(self.optimizers))]
-        if sorted(state_dict) != sorted(places):
-            raise ValueError(f"state_dict has {sorted(state_dict)}; it must have the optimizers {places}")
+        if {*state_dict} != {*places}:
+            raise ValueError(f"{name} has {[*state_dict]}; it must have the optimizers {places}")
         for place, optimizer in zip(places, self.optimizers, strict=True):
-            optimizer.load_state_dict(state_dict[place])
+            state, part = state_dict[place], f"{name}[{place!r}]"
+            if isinstance(optimizer, JointOptimizer):
+                optimizer._check_state(state, part)
+            elif not isinstance(state, Mapping) or not {"state", "param_groups"} <= {*state}:
+                kind = type(optimizer).__name__
+                raise ValueError(
+                    f"{part} is no state of an optimizer; it must be what {kind}.state_dict() gave"
+                )
 
     def _single(self) -> Iterator[torch.optim.Optimizer]:
         """The optimizers that are not joint themselves."""
@@ -106,3 +148,18 @@ class JointOptimizer(torch.optim.Optimizer):
                     "scaler.unscale_(joint) and scaler.step(joint) with the JointOptimizer instead"
                 )
             states[id(optimizer)] = own
+
+
+def _check_apart(optimizers: tuple[torch.optim.Optimizer, ...]) -> None:
+    """ValueError where two optimizers have a parameter in common."""
+    owner: dict[torch.Tensor, torch.optim.Optimizer] = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                other = owner.setdefault(parameter, optimizer)
+                if other is not optimizer:
+                    kinds = f"a {type(other).__name__} and a {type(optimizer).__name__}"
+                    raise ValueError(
+                        f"optimizers has {kinds} of the same parameter, of shape {[*parameter.shape]}, which "
+                        "both would move; give each its own"
+                    )

@@ -290,31 +290,3 @@ def test_one_optimizer_that_steps_once_all_are_unscaled_moves_by_its_true_gradie
     joint.zero_grad()
     weight.grad = torch.zeros_like(weight)
     scaler.step(joint)  # the next step is as ever
-
-
-def test_optimizers_in_one_are_checked_and_keep_their_state():
-    first = torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1, momentum=0.9)
-    head = build(1.0)
-    second = partialfc.RowSGD(head, lr=0.1, momentum=0.9)
-    joint = partialfc.JointOptimizer(first, second)
-    head(torch.ones(2, D, dtype=torch.float64), torch.tensor([0, 1])).backward()
-    first.param_groups[0]["params"][0].grad = torch.ones(2)
-    joint.step()
-    saved = copy.deepcopy(joint.state_dict())
-    for group in joint.param_groups:
-        group["lr"] = 7.0
-    assert first.param_groups[0]["lr"] == second.param_groups[0]["lr"] == 7.0
-    joint.load_state_dict(saved)
-    assert first.param_groups[0]["lr"] == second.param_groups[0]["lr"] == 0.1
-    assert joint.param_groups == [*first.param_groups, *second.param_groups]
-    assert set(joint.state) == {first.param_groups[0]["params"][0], head.weight}
-    with pytest.raises(ValueError, match=r"state_dict has .* it must have the optimizers"):
-        joint.load_state_dict({"0": {}})
-    with pytest.raises(ValueError, match="has one of them twice"):
-        partialfc.JointOptimizer(first, first)
-    with pytest.raises(ValueError, match=r"each must be a torch\.optim\.Optimizer"):
-        partialfc.JointOptimizer(first, head)
-    with pytest.raises(ValueError, match="closure must be None"):
-        joint.step(lambda: 0.0)
-    with pytest.raises(ValueError, match="to one of the optimizers"):
-        joint.add_param_group({"params": []})
