@@ -1,7 +1,8 @@
 """A shard's centres as a module: what they are now, and the optimizer that moves them."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -72,6 +73,8 @@ class ShardedCentres(nn.Module):
         )
         self._row_source: RowSource | None = None
         self._gradients: list[BatchGradient] = []
+        self._moves = self._writes_that_move_nothing = 0
+        self._waiting_since = self.centres_version
         self.register_state_dict_pre_hook(_flush_rows)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_check_whose)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_rows_were_replaced)  # type: ignore[no-untyped-call]
@@ -139,16 +142,58 @@ class ShardedCentres(nn.Module):
         if self._row_source is not None:
             self._row_source.check_whole()
 
-    def take_gradient(self, gradient: BatchGradient) -> Tensor | None:
-        """Keep a batch's gradient for the row optimizer's step, or return the sparse one of the weight."""
+    @property
+    def centres_version(self) -> tuple[int, int]:
+        """Another one after every move of the centres: a step, a loaded state, a write that torch counts."""
+        return self._moves, self._writes() - self._writes_that_move_nothing
+
+    def count_move(self) -> None:
+        """Called before the centres move: losses and gradients of before are no longer theirs."""
+        self._moves += 1
+
+    @contextmanager
+    def moving_nothing(self) -> Iterator[None]:
+        """Around writes to the weight that leave all rows what they are now, such as paying what they owe."""
+        before = self._writes()
+        yield
+        self._writes_that_move_nothing += self._writes() - before
+
+    def _writes(self) -> int:
+        return 0 if self.weight.is_inference() else self.weight._version
+
+    def check_unmoved(self, version: tuple[int, int]) -> None:
+        """Raises RuntimeError if the centres have moved since they had this version."""
+        if version != self.centres_version:
+            raise RuntimeError(
+                "the head's centres have moved since the forward of this loss (an optimizer's step, a loaded "
+                "state or another write to head.weight), so its gradient would be that of neither the old "
+                "nor the new ones: call backward and the optimizer's step before they move, or zero_grad "
+                "and forward again afterwards"
+            )
+
+    def check_waiting_gradients(self) -> None:
+        """Raises RuntimeError if the centres have moved since the gradients that wait were taken."""
+        self.check_unmoved(self._waiting_since)
+
+    def take_gradient(
+        self, pass_two: Callable[[Tensor], BatchGradient], scale: Tensor, version: tuple[int, int]
+    ) -> Tensor | None:
+        """Keep a batch's gradient for the row optimizer's step, or return the sparse one of the weight.
+
+        pass_two: from the gradient by the loss, `scale` []; version: of the centres in the batch's forward.
+        """
         if not self.weight.requires_grad:
             return None
+        self.check_unmoved(version)
+        gradient = pass_two(scale)
         if not self.sparse_grad:
             if self._row_source is None:
                 raise RuntimeError(
                     "this head has no optimizer: build partialfc.RowSGD(head, ...) or RowAdamW(head, ...), "
                     "or pass sparse_grad=True to PartialFC to use another one"
                 )
+            if not self._gradients:
+                self._waiting_since = version
             self._gradients.append(gradient)
             self._row_source.factor.cover(gradient.unsound)
             return None
@@ -216,6 +261,7 @@ def _check_whose(centres: ShardedCentres, state: Mapping[str, Any], prefix: str,
 
 
 def _rows_were_replaced(centres: ShardedCentres, *_: object) -> None:
+    centres.count_move()
     centres.discard_row_gradients()
     if centres._row_source is not None:
         centres._row_source.rows_were_replaced()

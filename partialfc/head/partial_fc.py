@@ -50,8 +50,9 @@ class PartialFC(ShardedCentres):
     Build the head after torch.distributed.init_process_group, and keep it out of DistributedDataParallel,
     which would overwrite every shard with rank 0's. Between backward (torch.autograd.grad counts too) and the
     row optimizer's step the batch waits in the head: `zero_grad` of the head or of the optimizer drops it,
-    that of a module around the head does not. A factor on the loss scales the centres' gradient too; that of
-    a torch.amp.GradScaler is taken out again by `scaler.step(optimizer)`.
+    that of a module around the head does not. A backward after the centres have moved is a RuntimeError. A
+    factor on the loss scales the centres' gradient too; that of a torch.amp.GradScaler is taken out again by
+    `scaler.step(optimizer)`.
 
     Labels are best given on the CPU: the sampling runs there, and labels on a GPU cost a synchronisation.
 
@@ -209,13 +210,13 @@ class PartialFC(ShardedCentres):
             loss, gradient = self._compute(embeddings, labels, weights, wants_gradient)
         if gradient is None:
             return loss
-        pass_two = gradient.pass_two
+        pass_two, version = gradient.pass_two, self.centres_version
         return attach_gradient(
             loss,
             embeddings,
             self.weight,
             embedding_gradient=gradient.by_embeddings,
-            weight_gradient=lambda scale: self.take_gradient(pass_two(scale)),
+            weight_gradient=lambda scale: self.take_gradient(pass_two, scale, version),
         )
 
     @property

@@ -87,6 +87,8 @@ class RowOptimizer(torch.optim.Optimizer):
         if self.head.has_row_gradients():
             (group,) = self.param_groups
             self.check_whole()
+            self.head.check_waiting_gradients()
+            self.head.count_move()
             self._in_step = True
             self._begin_step(group)
             with torch.autocast(self.head.weight.device.type, enabled=False):

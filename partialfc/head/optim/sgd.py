@@ -87,17 +87,18 @@ class RowSGD(RowOptimizer):
             return
         head, row_step, velocity = self.head, self.row_state["row_step"], self._velocity()
         key = self._key(1)
-        for start in range(0, len(row_step), FLUSH_ROWS):
-            rows = slice(start, min(start + FLUSH_ROWS, len(row_step)))
-            owed = self._since(row_step[rows], None)
-            noise = self._noise(key, rows, head.stored, velocity)
-            weight = part(head.stored, rows.start, rows.stop)
-            moving = None if velocity is None else part(velocity, rows.start, rows.stop)
-            with self._floats(velocity, len(weight.values)) as floats:
-                elementwise.pay(
-                    *(weight, moving, owed, head.math_dtype, noise, floats), compiled=head.compiled
-                )
-                self._store(moving, None, floats, noise)
+        with head.moving_nothing():
+            for start in range(0, len(row_step), FLUSH_ROWS):
+                rows = slice(start, min(start + FLUSH_ROWS, len(row_step)))
+                owed = self._since(row_step[rows], None)
+                noise = self._noise(key, rows, head.stored, velocity)
+                weight = part(head.stored, rows.start, rows.stop)
+                moving = None if velocity is None else part(velocity, rows.start, rows.stop)
+                with self._floats(velocity, len(weight.values)) as floats:
+                    elementwise.pay(
+                        *(weight, moving, owed, head.math_dtype, noise, floats), compiled=head.compiled
+                    )
+                    self._store(moving, None, floats, noise)
         row_step.fill_(self._now)
         self._owed = DecayTable.fresh(self._now)
 
