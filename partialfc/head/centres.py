@@ -232,6 +232,19 @@ class ShardedCentres(nn.Module):
         super().zero_grad(set_to_none)
         self.discard_row_gradients()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What `to`, `cuda`, `half` and their like do: a head takes another device, and no other dtype."""
+        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
+            dtype = fn(tensor.detach().new_empty(0)).dtype
+            if dtype != tensor.dtype:
+                raise ValueError(
+                    f"converting this head would make its {name} {dtype}, and it is {tensor.dtype}: a head's "
+                    "dtypes are chosen when it is built, the centres' with weight_dtype and the arithmetic's "
+                    "with compute_dtype. Convert the backbone alone; the head takes embeddings of any "
+                    "floating-point dtype, and may be moved to another device"
+                )
+        return super()._apply(fn, recurse)
+
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the rows as they are now, without an optimizer, gradients or a group."""
         _flush_rows(self)

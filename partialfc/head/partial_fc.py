@@ -48,11 +48,11 @@ class PartialFC(ShardedCentres):
     of all centres together; in eval mode all of them. Partial FC, An et al. 2022 (arXiv:2203.15565).
 
     Build the head after torch.distributed.init_process_group, and keep it out of DistributedDataParallel,
-    which would overwrite every shard with rank 0's. Between backward (torch.autograd.grad counts too) and the
-    row optimizer's step the batch waits in the head: `zero_grad` of the head or of the optimizer drops it,
-    that of a module around the head does not. A backward after the centres have moved is a RuntimeError. A
-    factor on the loss scales the centres' gradient too; that of a torch.amp.GradScaler is taken out again by
-    `scaler.step(optimizer)`.
+    which would overwrite every shard with rank 0's. It may change its device; `half`, `to(dtype)` and their
+    like are a ValueError. Between backward (torch.autograd.grad counts too) and the row optimizer's
+    step the batch waits in the head: `zero_grad` of the head or of the optimizer drops it, that of a module
+    around the head does not. A backward after the centres have moved is a RuntimeError. A factor on the loss
+    scales the centres' gradient too; that of a torch.amp.GradScaler is taken out by `scaler.step(optimizer)`.
 
     Labels are best given on the CPU: the sampling runs there, and labels on a GPU cost a synchronisation.
 

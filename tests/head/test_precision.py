@@ -127,3 +127,37 @@ def test_autocast_outside_does_not_reach_the_head():
     plain = head(embeddings, labels)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert head(embeddings, labels).item() == plain.item()
+
+
+CONVERSIONS = {
+    "half": lambda module: module.half(),
+    "bfloat16": lambda module: module.bfloat16(),
+    "double": lambda module: module.double(),
+    "to": lambda module: module.to(torch.float16),
+    "to device and dtype": lambda module: module.to("cpu", torch.float64),
+    "type": lambda module: module.type(torch.float64),
+}
+
+
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+@pytest.mark.parametrize("class_weights", [None, torch.ones(10)], ids=["", "class weights"])
+@pytest.mark.parametrize("around", [lambda head: head, lambda head: torch.nn.ModuleDict({"head": head})])
+def test_a_head_keeps_the_dtypes_that_it_was_built_with(conversion, class_weights, around):
+    head = partialfc.PartialFC(8, 10, margin=partialfc.ArcFace(), class_weights=class_weights)
+    with pytest.raises(ValueError, match=r"its weight torch.* with weight_dtype .* with compute_dtype"):
+        CONVERSIONS[conversion](around(head))
+    assert head.weight.dtype == torch.float32
+    head(torch.randn(2, 8).double(), torch.tensor([1, 2]))
+
+
+def test_a_conversion_to_the_dtypes_that_a_head_has_is_none():
+    for dtype in (torch.float32, torch.float64):
+        options = {"weight_dtype": dtype, "compute_dtype": dtype, "class_weights": torch.ones(10)}
+        head = partialfc.PartialFC(8, 10, margin=partialfc.ArcFace(), **options)
+        assert head.to(dtype) is head
+        assert head.to("meta").weight.is_meta
+    narrow = partialfc.PartialFC(
+        8, 10, margin=partialfc.ArcFace(), weight_dtype=torch.bfloat16, class_weights=torch.ones(10)
+    )
+    with pytest.raises(ValueError, match=r"its class_weights torch\.bfloat16, and it is torch\.float32"):
+        narrow.bfloat16()
