@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from partialfc.backbones import build_backbone
+from partialfc.backbones.weights.load import load_weights
 from partialfc.checkpoint.start import find_checkpoint
 from partialfc.checkpoint.state import read_state
 from partialfc.checkpoint.store import load_replicated
@@ -139,12 +140,7 @@ def load_trained(path: str | Path, *, trust: Collection[str] = ()) -> Trained:
     state = read_state(checkpoint)
     saved = SavedNetwork.of(checkpoint, state)
     backbone = _build(checkpoint, saved, frozenset(trust))
-    try:
-        backbone.load_state_dict(load_replicated(checkpoint, "backbone/"))
-    except CheckpointError:
-        raise
-    except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint} does not fit {saved.name}: {error}") from error
+    _load(backbone, checkpoint, saved)
     return Trained(
         checkpoint=checkpoint,
         step=saved.step,
@@ -154,6 +150,17 @@ def load_trained(path: str | Path, *, trust: Collection[str] = ()) -> Trained:
         channels=saved.channels,
         num_classes=state["num_classes"],
     )
+
+
+def _load(backbone: nn.Module, checkpoint: Path, saved: SavedNetwork) -> None:
+    tensors = load_replicated(checkpoint, "backbone/")
+    try:
+        load_weights(backbone, tensors, name=saved.name, embedding_size=saved.embedding_size)
+    except CheckpointError as error:
+        changed = ""
+        if ":" in saved.name:
+            changed = f"\n  if the code of {saved.name} was changed since, load it with the code of then"
+        raise CheckpointError(f"{checkpoint}: {error}{changed}") from error
 
 
 def _build(checkpoint: Path, saved: SavedNetwork, trust: frozenset[str]) -> nn.Module:

@@ -157,3 +157,30 @@ def test_a_network_that_no_memory_holds_is_an_error_of_the_checkpoint(downloaded
     set_backbone(downloaded, name="convnet", embedding_size=10**15, options={})
     with pytest.raises(CheckpointError, match="no memory holds its convnet"):
         load_trained(downloaded)
+
+
+@pytest.mark.parametrize(
+    ("values", "first", "last"),
+    [
+        (
+            {"name": "convnet", "options": {"widths": [8, 8]}},
+            "it does not fit convnet: ",
+            "have no place in convnet",
+        ),
+        (
+            {"name": "tests.deploy.cases:Deeper", "options": {}},
+            "does not fit tests.deploy.cases:Deeper",
+            "code",
+        ),
+        ({"embedding_size": 17}, "its embeddings have 16 numbers", "if the code of tests.train_cases:"),
+    ],
+)
+def test_a_backbone_that_does_not_fit_is_told_in_a_few_lines(downloaded, values, first, last):
+    set_backbone(downloaded, **values)
+    with pytest.raises(CheckpointError, match=r"^\S+step-00000007: ") as caught:
+        load_trained(downloaded, trust=["tests.train_cases", "tests.deploy.cases"])
+    lines = str(caught.value).splitlines()
+    assert first in lines[0]
+    assert last in lines[-1]
+    assert len(lines) <= 6
+    assert max(map(len, lines)) < 400
