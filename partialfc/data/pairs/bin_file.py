@@ -17,6 +17,9 @@ from partialfc.unpickling import load_allowed
 
 _PLAIN_DTYPE = re.compile(rb"[<>=|](b1|[iu][1248])")  # byte order, kind and size of bools and integers
 _DTYPE = re.compile(rb"[<>=|]?([a-zA-Z])(\d*)")
+_BYTES = re.compile(rb"\|S[1-9]\d{0,8}")  # byte strings, all of the same size
+_RAW = re.compile(rb"\|[SV]\d+")  # a byte string alone, and bytes without a meaning
+_OBJECTS = (b"|O", b"|O8", b"|O4")
 _KINDS = {  # NumPy's letters, and whether a size in bits belongs to the name
     b"i": ("int", True),
     b"u": ("uint", True),
@@ -29,6 +32,8 @@ _KINDS = {  # NumPy's letters, and whether a size in bits belongs to the name
     b"M": ("datetime64", False),
     b"m": ("timedelta64", False),
 }
+
+REMEDY = "write a list of bytes, as [bytes(image) for image in images]"
 
 
 class _Noted:
@@ -44,7 +49,13 @@ class _Noted:
         self.state = state
 
 
+class _NotedBytearray(_Noted):
+    """A bytearray, as protocols 0 to 4 call it."""
+
+
 _ALLOWED = dict.fromkeys(
+    (("builtins", "bytearray"), ("__builtin__", "bytearray")), _NotedBytearray
+) | dict.fromkeys(
     (
         ("_codecs", "encode"),
         ("numpy", "dtype"),
@@ -68,8 +79,8 @@ def parse_bin(data: bytes) -> tuple[list[bytes], list[bool]]:
     stored = load_allowed(data, _ALLOWED, error=PairsError)
     try:
         match stored:
-            case (list() | tuple() as images, flags):
-                return _images(images, room=len(data)), _flags(flags)
+            case (list() | tuple() | _Noted() as images, flags):
+                return _images(_listed(images, "the images"), room=len(data)), _flags(flags)
             case _:
                 raise PairsError(
                     f"the pickle is {_kind(stored)}: it must be two lists, of encoded images and of flags"
@@ -88,8 +99,32 @@ def format_bin(images: Sequence[bytes], same: Sequence[bool]) -> bytes:
     return pickle.dumps((stored, list(same)), protocol=4)
 
 
-def _images(stored: Sequence[object], *, room: int) -> list[bytes]:
+def _listed(stored: object, what: str) -> object:
+    """The elements of an array [n] of objects or byte strings; anything else as it is. what: for messages."""
+    match _parts(stored):
+        case (dtype, shape, data) if (name := _code(dtype)) in _OBJECTS or _BYTES.fullmatch(name):
+            elements = data if name in _OBJECTS else _byte_strings(data, int(name[2:]), what)
+            match shape:
+                case tuple() if isinstance(elements, list) and math.prod(shape) == len(elements):
+                    if max(shape, default=0) == len(elements):
+                        return elements
+            raise PairsError(
+                f"{what} are a NumPy array {_dtype_name(name)} {shape}: they must be a list; {REMEDY}"
+            )
+    return stored
+
+
+def _byte_strings(data: object, size: int, what: str) -> list[bytes]:
+    """NumPy fills byte strings of an array with zeros to one size, and strips them when it gives one out."""
+    raw = _bytes(_plain(data, what)) or b""
+    return [raw[start : start + size].rstrip(b"\0") for start in range(0, len(raw), size)]
+
+
+def _images(stored: object, *, room: int) -> list[bytes]:
     """Each object that is listed becomes an image once; together they take no more than the file's `room`."""
+    if not isinstance(stored, list | tuple):
+        kind = _kind(_plain(stored, "the images"))
+        raise PairsError(f"the images are {kind}: they must be a list; {REMEDY}")
     made: dict[int, bytes] = {}  # by identity
     for index, value in enumerate(stored):
         if id(value) not in made:
@@ -108,11 +143,13 @@ def _image(value: object, index: int) -> bytes:
             if value.size == max(value.shape, default=0):  # [n], or [n, 1] as OpenCV's imencode once gave
                 return value.tobytes()
     pixels = ", not its pixels" if isinstance(value, np.ndarray) else ""
-    raise PairsError(f"image {index} is {_kind(value)}: it must be an encoded image's bytes{pixels}")
+    raise PairsError(
+        f"image {index} is {_kind(value)}: it must be an encoded image's bytes{pixels}; {REMEDY}"
+    )
 
 
 def _flags(stored: object) -> list[bool]:
-    values = _plain(stored, "the flags")
+    values = _plain(_listed(stored, "the flags"), "the flags")
     if isinstance(values, np.ndarray) and values.size == max(values.shape, default=0):
         values = values.reshape(-1).tolist()
     if not isinstance(values, list | tuple):
@@ -140,25 +177,52 @@ def _kind(value: object) -> str:
 def _plain(value: object, what: str) -> object:
     """What was noted as bytes, a bool, an int or an array; anything else as it is. what: for messages."""
     match value:
+        case _NotedBytearray(arguments=arguments):
+            return _bytearray(arguments, what)
         case _Noted(arguments=(str() as text, "latin1" | b"latin1")):  # bytes, in protocols 0 to 2
             return _bytes(text)
         case _Noted(arguments=(_Noted() as dtype, data)):  # scalar
+            if _RAW.fullmatch(_code(dtype)):
+                return _plain(data, what)
             return _array(dtype, (1,), data, what)[0].item()
-        case _Noted(arguments=(data, _Noted() as dtype, shape, _)):  # _frombuffer
-            return _array(dtype, shape, data, what)
-        case _Noted(state=(_, shape, _Noted() as dtype, _, data)):  # _reconstruct
-            return _array(dtype, shape, data, what)
         case _Noted():
+            if parts := _parts(value):
+                return _array(*parts, what)
             raise PairsError(f"{what}: something of NumPy's that is neither a number nor an array")
     return value
 
 
-def _array(dtype: _Noted, shape: object, data: object, what: str) -> np.ndarray:
+def _bytearray(arguments: tuple[object, ...], what: str) -> bytes:
+    match arguments:
+        case ():
+            return b""
+        case (data,) | (str() as data, "latin-1" | b"latin-1"):
+            if (found := _bytes(_plain(data, what))) is not None:
+                return found
+    raise PairsError(f"{what}: a bytearray of something else than bytes")
+
+
+def _parts(value: object) -> tuple[_Noted, object, object] | None:
+    """dtype, shape and data of an array that was noted."""
+    match value:
+        case _Noted(arguments=(data, _Noted() as dtype, shape, _)):  # _frombuffer
+            return dtype, shape, data
+        case _Noted(state=(_, shape, _Noted() as dtype, _, data)):  # _reconstruct
+            return dtype, shape, data
+    return None
+
+
+def _code(dtype: _Noted) -> bytes:
+    """Byte order, kind and size, as <f8; empty where it is not said. It says so where a type has fields."""
     match dtype:
-        case _Noted(arguments=(code, *_), state=(_, order, *_)):
-            name = (_bytes(order) or b"") + (_bytes(code) or b"")
-        case _:
-            name = b""
+        case _Noted(arguments=(code, *_), state=(_, order, *rest)):
+            fields = b"" if all(each is None for each in rest[:3]) else b" with fields"
+            return (_bytes(order) or b"") + (_bytes(code) or b"") + fields
+    return b""
+
+
+def _array(dtype: _Noted, shape: object, data: object, what: str) -> np.ndarray:
+    name = _code(dtype)
     if not _PLAIN_DTYPE.fullmatch(name):
         raise PairsError(f"{what}: NumPy data of type {_dtype_name(name)}, only bools and integers are read")
     raw = _bytes(_plain(data, what))
@@ -173,7 +237,7 @@ def _array(dtype: _Noted, shape: object, data: object, what: str) -> np.ndarray:
 
 def _dtype_name(code: bytes) -> str:
     """float64 for b"<f8": what Python calls a type that NumPy writes as a letter and a size in bytes."""
-    match = _DTYPE.fullmatch(code)
+    match = _DTYPE.fullmatch(code.partition(b" ")[0])
     name, sized = _KINDS.get(match[1], (None, False)) if match else (None, False)
     if match is None or name is None:
         return repr(code[:20])

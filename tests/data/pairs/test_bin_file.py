@@ -2,12 +2,14 @@
 
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from partialfc.data.pairs.files import read_pairs
+from partialfc.errors import PairsError
 from tests.data.pairs.cases import PROTOCOLS, A, B, C, D, refused, write
 from tests.paths import MXNET
 
@@ -69,6 +71,59 @@ def test_reads_bytearrays_and_text_that_stands_for_bytes(tmp_path: Path) -> None
     assert read_pairs(write(tmp_path, pickle.dumps((images, [1]), protocol=5))).images == [A, B]
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "kind", [bytearray, np.bytes_, np.void, lambda data: np.frombuffer(data, np.int8)], ids=repr
+)
+def test_reads_whatever_holds_bytes(tmp_path: Path, protocol: int, kind: Callable[[bytes], object]) -> None:
+    listed = [kind(image) for image in (A, B)]
+    array = np.empty(2, object)
+    array[:] = listed
+    for images in (listed, array, array[:, None]):
+        assert read_pairs(write(tmp_path, pickle.dumps((images, [1]), protocol))).images == [A, B]
+    with pytest.raises(PairsError, match="flag 0 is"):
+        read_pairs(write(tmp_path, pickle.dumps(([A, B], [kind(A)]), protocol)))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_reads_arrays_of_bytes_and_of_objects(tmp_path: Path, protocol: int) -> None:
+    """np.array(list_of_jpegs) fills them to one size with zeros, and gives them out without."""
+    for images in (np.array([A, B, C, D]), np.array([A, B, C, D], object), np.array([[A], [B], [C], [D]])):
+        for flags in ([True, False], np.array([True, False], object)):
+            pairs = read_pairs(write(tmp_path, pickle.dumps((images, flags), protocol)))
+            assert pairs.images == [A, B, C, D]
+            assert pairs.same.tolist() == [True, False]
+    empty = read_pairs(write(tmp_path, pickle.dumps(([bytearray(), A], [1]), protocol)))
+    assert empty.images == [b"", A]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("images", "match"),
+    [
+        (
+            np.ones((2, 5), np.uint8),
+            r"the images are a NumPy array uint8 \[2, 5\]: they must be a list; write a",
+        ),
+        (np.array([["a", "b"]]), "the images: NumPy data of type str"),
+        (np.array([[A, B], [C, D]], object), r"the images are a NumPy array object \(2, 2\): they must be a"),
+        (
+            np.array([[A, B], [C, D]]),
+            r"the images are a NumPy array bytes \(2, 2\): they must be a list; write",
+        ),
+        (
+            np.array([A, None], object),
+            r"image 1 is of type NoneType: .*; write a list of bytes, as \[bytes\(image",
+        ),
+    ],
+    ids=repr,
+)
+def test_other_images_are_named_with_a_remedy(
+    tmp_path: Path, protocol: int, images: object, match: str
+) -> None:
+    refused(tmp_path, pickle.dumps((images, [True, False]), protocol), match)
+
+
 # What Python 2.7's pickle and cPickle write, opcode by opcode; there is no Python 2 to ask any more.
 def _python2_protocol_2(images: bytes, flags: bytes) -> bytes:
     return b"\x80\x02]q\x01(" + images + b"e]q\x05(" + flags + b"e\x86q\x06."
@@ -125,8 +180,8 @@ def test_reads_python_2_numpy(tmp_path: Path) -> None:
         (([A, B], np.array([1], np.float16)), "the flags: NumPy data of type float16,"),
         (([A, B], np.array([1], np.complex64)), "the flags: NumPy data of type complex64,"),
         (([A, B], np.array(["1"])), "the flags: NumPy data of type str,"),
-        (([A, B], np.array([b"1"])), "the flags: NumPy data of type bytes,"),
-        (([A, B], np.array([True], object)), "the flags: NumPy data of type object,"),
+        (([A, B], np.array([b"1"])), "flag 0 is of type bytes: it must be a bool"),
+        (([A, B], np.array([[True]] * 2, object)[:, :0]), "the flags are a NumPy array object"),
         (([A, B], np.array(["2020"], "M8[D]")), "the flags: NumPy data of type datetime64,"),
         (([A, B], np.array([[True, False]] * 2)), r"the flags are a NumPy array bool \[2, 2\]"),
         (([A, B], np.array(True)), r"the flags are a NumPy array bool \[\]"),
