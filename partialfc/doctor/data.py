@@ -41,8 +41,7 @@ def check_source(
     except CheckpointError as error:  # of the classes.json that the run has saved before
         return red("data", str(error), "restore that file, or choose another run.dir"), None
     except RecordIndexError as error:
-        index = path.with_suffix(".idx")
-        return red("data", str(error), f"delete {index}; {path.name} is then scanned instead"), None
+        return red("data", str(error), _delete_index(path)), None
     except RecordError as error:
         return red("data", str(error), "copy the .rec again from where it came, with its .idx"), None
     except LabelError as error:
@@ -53,6 +52,10 @@ def check_source(
     return (
         judge_folder(source, says) if isinstance(source, FolderSource) else judge_names(path, says)
     ), source
+
+
+def _delete_index(path: Path) -> str:
+    return f"delete {path.with_suffix('.idx')}; {path.name} is then scanned instead"
 
 
 def judge_names(path: Path, says: str) -> Check:
@@ -145,6 +148,9 @@ def check_records(source: Source, *, channels: int, max_pixels: int, allowed: in
             decode(source.read(index)[0], channels=channels, max_pixels=max_pixels)
         except LabelError:
             continue  # judge_labels looks at all of them
+        except RecordIndexError as error:
+            assert isinstance(source, RecordSource)
+            return red("records", str(error), _delete_index(source.path))
         except DataError as error:
             failures.append(type(error)(named(source.name(index), error)))
     return judge_records(read, failures, total=len(source), allowed=allowed)
@@ -206,6 +212,8 @@ def _labels(source: Source) -> Iterator[float]:
 def _label(source: RecordSource, index: int) -> float:
     try:
         header = source.header(index)
+    except RecordIndexError:
+        raise
     except DataError:
         return float("nan")  # check_records reports what is wrong with it
     return float(header.id2) if header.label[0] >= EXACT else header.label[0]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from partialfc.data.images.codec import decode
 from partialfc.data.sources.source import Source
-from partialfc.errors import DataError, ImageError
+from partialfc.errors import DataError, ImageError, RecordIndexError
 
 log = logging.getLogger(__name__)
 
@@ -14,7 +14,8 @@ class CheckedImages:
     """The images of `source` that decode, as an iterator of (encoded image, class id, (height, width)).
 
     Up to `max_bad` others are left out, each with a warning. Where there are more, the rest is checked too,
-    and an ImageError at the end names all. `bad`: what is wrong with each so far, with its name.
+    and an ImageError at the end names all; an index that does not fit its `.rec` is an error at once.
+    `bad`: what is wrong with each so far, with its name.
     """
 
     bad: list[str]
@@ -32,6 +33,8 @@ class CheckedImages:
             try:
                 data, label = self._source.read(index)
                 height, width, _ = decode(data, max_pixels=self._max_pixels).shape
+            except RecordIndexError:
+                raise
             except DataError as error:
                 self.bad.append(named(self._source.name(index), error))
                 continue

@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from partialfc.data.sources.labels import class_id, require_identities
-from partialfc.data.sources.layout import EXACT, count_empty_classes, find_layout
+from partialfc.data.sources.layout import EXACT, count_empty_classes, find_layout, lacks_image
 from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.record_reader import RecordReader
 from partialfc.data.sources.recordio import Header, RecordWriter, pack, unpack
-from partialfc.errors import DataError, LabelError, RecordError
+from partialfc.data.sources.recordio_index import STALE
+from partialfc.errors import DataError, LabelError, RecordError, RecordIndexError
 from partialfc.files import replacing
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class RecordSource:
         except RecordError as error:
             raise self._named(error, index) from error
         if not image:
+            self._require_index_fits(header, index)
             raise RecordError(f"{self.name(index)}: holds no image")
         return bytes(image), class_id(header, self.name(index))
 
@@ -93,13 +95,24 @@ class RecordSource:
     def header(self, index: int) -> Header:
         """What the record says of its image, which is not read."""
         try:
-            return self._reader.header(self._key(index))[0]
+            header, image = self._reader.header(self._key(index))
         except RecordError as error:
             raise self._named(error, index) from error
+        if not image:
+            self._require_index_fits(header, index)
+        return header
 
     def name(self, index: int) -> str:
         """For messages: the file and the record's key."""
         return f"{self.path} record {self._key(index)}"
+
+    def _require_index_fits(self, header: Header, index: int) -> None:
+        """RecordIndexError, which is not skipped, where a record without image may be a class record."""
+        if self._layout.has_record_0 and not self._reader.scanned and lacks_image(header, False):
+            raise RecordIndexError(
+                f"{self.path.with_suffix('.idx')}: record {self._key(index)} is among the images and has no "
+                f"image; {STALE}"
+            )
 
     def _named(self, error: RecordError, index: int) -> RecordError:
         return error if str(self.path) in str(error) else RecordError(f"{self.name(index)}: {error}")

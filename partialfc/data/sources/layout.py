@@ -2,10 +2,11 @@
 
 Record 0 has no image and the label `[first class record, one past the last]`, or, as other tools write it,
 `[one past the last image, number of classes]`. Its key is 0; in the file it comes first or, from
-InsightFace's own builder, last. Class records have no image either, and the label `[first, one past the last
-image]`.
+InsightFace's own builders, last (RecBuilder) or between the images and the class records (face2rec2). Class
+records have no image either, and the label `[first, one past the last image]`.
 """
 
+import contextlib
 import logging
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.data.sources.record_reader import RecordReader
-from partialfc.data.sources.recordio import MAGIC
+from partialfc.data.sources.recordio import MAGIC, Header
 from partialfc.data.sources.recordio_index import STALE
 from partialfc.errors import RecordError, RecordIndexError
 
@@ -41,15 +42,17 @@ _PAYLOAD = _CLASS_RECORD.itemsize - 8
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Places in the order of the keys: images are start..stop-1, class records stop..end-1."""
+    """Places in the order of the keys: images are start..stop-1, class records first_class..end-1."""
 
     start: int
     stop: int
+    first_class: int
     end: int
+    has_record_0: bool
 
     @property
     def class_records(self) -> int:
-        return self.end - self.stop
+        return self.end - self.first_class
 
 
 def find_layout(reader: RecordReader) -> Layout:
@@ -62,8 +65,8 @@ def find_layout(reader: RecordReader) -> Layout:
     size = len(reader)
     place = _record_0(reader)
     if place is None:
-        return Layout(0, size, size)
-    start, end = (1, size) if place == 0 else (0, size - 1)
+        return Layout(0, size, size, size, has_record_0=False)
+    start, end = (1, size) if place == 0 else (0, size - (place == size - 1))
     header, _ = reader.header(int(reader.keys[place]))
     first, after = header.label
     if not (first.is_integer() and after.is_integer() and 1 <= first < _MOST and 0 <= after < _MOST):
@@ -78,7 +81,7 @@ def find_layout(reader: RecordReader) -> Layout:
     rounding = 0 if first < EXACT else int(np.spacing(np.float32(first)))
     if abs(stop - start - promised) > rounding:
         log.warning("%s: record 0 promises %d images, there are %d", reader.path, promised, stop - start)
-    found = Layout(start, stop, end)
+    found = Layout(start, stop, stop + (0 < place < size - 1), end, has_record_0=True)
     rounding = 0 if after < EXACT else 2 * int(np.spacing(np.float32(after)))
     if after > first and abs(found.class_records - int(after - first)) > rounding:
         says = f"[{first:g}, {after:g}] of record 0 promises {after - first:g} class records, there are"
@@ -95,7 +98,7 @@ def find_layout(reader: RecordReader) -> Layout:
 def count_empty_classes(reader: RecordReader, layout: Layout) -> int:
     """How many class records say that their class has no image; an image among them is an error."""
     empty = 0
-    for start in range(layout.stop, layout.end, _BLOCK):
+    for start in range(layout.first_class, layout.end, _BLOCK):
         ranges = _ranges(reader, start, min(start + _BLOCK, layout.end))
         # From 2**24 on float32 cannot tell the ends of a small class apart.
         empty += int(((ranges[:, 1] <= ranges[:, 0]) & (ranges[:, 1] < EXACT)).sum())
@@ -122,17 +125,42 @@ def _range(reader: RecordReader, key: int) -> tuple[float, float]:
 
 
 def _record_0(reader: RecordReader) -> int | None:
-    """The place of record 0, where it is not an image like the others."""
+    """The place of record 0, where it is not an image like the others.
+
+    RecordIndexError where the index gives the key 0 to an image, or to none, and the first or the last record
+    of the file is none: where there is such a record 0, that is it or a class record.
+    """
     if reader.scanned:  # keys say nothing then
-        if _is_header(reader, 0):
-            return 0
-        last = len(reader) - 1
-        return last if last and _is_header(reader, last) else None
-    return 0 if reader.keys[0] == 0 and _is_header(reader, 0) else None
+        return _scanned_record_0(reader)
+    if reader.keys[0] == 0 and _is_header(reader, 0):
+        return 0
+    for place in reader.ends_in_file():
+        with contextlib.suppress(RecordError):  # damage is an error when it is read
+            if _is_header(reader, place):
+                raise RecordIndexError(
+                    f"{reader.path.with_suffix('.idx')}: key {reader.keys[place]} is that of a record "
+                    f"without image, and key 0 is not that of record 0; {STALE}"
+                )
+    return None
+
+
+def _scanned_record_0(reader: RecordReader) -> int | None:
+    last = len(reader) - 1
+    if _is_header(reader, 0):
+        return 0
+    if not _is_header(reader, last):
+        return None
+    # Record 0 and the class records lie behind the images, and its numbers are the larger ones.
+    first = _search_end(reader, 0, last)
+    return max(first, last, key=lambda place: reader.header(int(reader.keys[place]))[0].label[0])
 
 
 def _is_header(reader: RecordReader, place: int) -> bool:
-    header, image = reader.header(int(reader.keys[place]))
+    return lacks_image(*reader.header(int(reader.keys[place])))
+
+
+def lacks_image(header: Header, image: bool) -> bool:
+    """Whether a record is record 0 or a class record, by its header and whether an image follows it."""
     return header.flag == 2 and not image
 
 

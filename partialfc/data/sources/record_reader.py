@@ -112,6 +112,10 @@ class RecordReader:
         data = self._file.read(int(starts[0]), size * len(starts))
         return data if len(data) == size * len(starts) else None
 
+    def ends_in_file(self) -> tuple[int, int]:
+        """The places, in the order of the keys, of the first and of the last record in the file."""
+        return int(self._starts.argmin()), int(self._starts.argmax())
+
     def close(self) -> None:
         """Close the file; a later read opens it again."""
         self._file.close()

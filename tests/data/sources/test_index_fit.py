@@ -201,9 +201,7 @@ def test_an_image_among_the_class_records_does_not_get_lost(small: Path) -> None
     lines = [line.split(b"\t") for line in lines_of(small)]
     lines[5][1], lines[16][1] = lines[16][1], lines[5][1]
     small.with_suffix(".idx").write_bytes(b"".join(map(b"\t".join, lines)))
-    with pytest.raises(
-        RecordIndexError, match=f"key 16 is that of an image, not of a class record; .*{DELETE}"
-    ):
+    with pytest.raises(RecordIndexError, match=f"record 5 is among the images and has no image; .*{DELETE}"):
         RecordSource(small)
 
 
