@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from partialfc.head.kernels.compiled import outside_graphs
 
@@ -40,19 +39,40 @@ class _AttachGradient(torch.autograd.Function):
         weight_gradient: Callable[[Tensor], Tensor | None],
     ) -> Tensor:
         ctx.save_for_backward(embedding_gradient)
-        ctx.embedding_dtype = embeddings.dtype
+        ctx.inputs = embeddings, weight
         ctx.weight_gradient = weight_gradient
         return loss.clone()
 
     @staticmethod
-    @once_differentiable
     @outside_graphs
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         (embedding_gradient,) = ctx.saved_tensors
+        embeddings, weight = ctx.inputs
         by_embeddings = by_weight = None
-        if ctx.needs_input_grad[0]:
-            by_embeddings = (embedding_gradient * scale).to(ctx.embedding_dtype)
-        if ctx.needs_input_grad[1]:
-            with torch.autocast(scale.device.type, enabled=False):
-                by_weight = ctx.weight_gradient(scale)
+        with torch.no_grad():
+            if ctx.needs_input_grad[0]:
+                by_embeddings = (embedding_gradient * scale).to(embeddings.dtype)
+            if ctx.needs_input_grad[1]:
+                with torch.autocast(scale.device.type, enabled=False):
+                    by_weight = ctx.weight_gradient(scale)
+        if torch.is_grad_enabled():  # with create_graph=True
+            by_embeddings, by_weight = (
+                None if gradient is None else _FirstDerivative.apply(gradient, embeddings, weight, scale)  # type: ignore[no-untyped-call]
+                for gradient in (by_embeddings, by_weight)
+            )
         return by_embeddings, by_weight, None, None, None
+
+
+class _FirstDerivative(torch.autograd.Function):
+    """A gradient, in the graph of what it depends on, so that no derivative of it is taken for zero."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, embeddings: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise RuntimeError(
+            "the head computes no second derivative of its loss, which this backward needs (for a gradient "
+            "penalty, say, or a Hessian): take the penalty of another loss, or leave out create_graph=True"
+        )

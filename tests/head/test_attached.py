@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import partialfc
 
@@ -105,3 +106,30 @@ def test_paying_what_rows_owe_moves_no_centre(read):
         return head.state_dict()["weight"]
 
     torch.testing.assert_close(run(read), run(lambda *_: None), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("sparse_grad", [False, True])
+@pytest.mark.parametrize("by", ["embeddings", "factor", "weight"])
+def test_a_second_derivative_is_an_error(sparse_grad, by):
+    head, (x, y) = build(sparse_grad=sparse_grad), batch(0)
+    if not sparse_grad:
+        partialfc.RowSGD(head, lr=0.1)
+    factor = torch.ones((), dtype=torch.float64, requires_grad=True)
+    loss = head(x, y) * factor
+    (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+    penalty = gradient.pow(2).sum()
+    of = {"embeddings": x, "weight": head.weight, "factor": factor}[by]
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(penalty, of, allow_unused=True, retain_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        (loss + penalty).backward()
+
+
+@pytest.mark.filterwarnings("ignore:Using backward")
+def test_a_graph_of_the_gradient_that_nothing_is_taken_back_through_changes_nothing():
+    head, (x, y) = build(sparse_grad=True), batch(0)
+    head(x, y).backward(create_graph=True)
+    w, again = head.weight.detach().clone().requires_grad_(), x.detach().clone().requires_grad_()
+    F.cross_entropy(16 * F.normalize(again) @ F.normalize(w).T, y).backward()
+    torch.testing.assert_close(x.grad.detach(), again.grad, atol=1e-12, rtol=0)
+    torch.testing.assert_close(head.weight.grad.detach().to_dense(), w.grad, atol=1e-10, rtol=0)
