@@ -1,7 +1,8 @@
 """Which checkpoint a run goes on from, or a trained network is read from: found by what `kept.py` decides."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def newest(folder: CheckpointFolder) -> Start | None:
     records = folder.records()
     start = _first_whole(folder, records, tried_in_order(records))
     if start is None and records.found:
-        raise CheckpointError(_none_left(folder.path, records))
+        raise CheckpointError(_none_left(folder, records))
     return start
 
 
@@ -106,22 +107,37 @@ def _first_whole(
     return None
 
 
-def _none_left(path: Path, records: Records) -> str:
+def _none_left(folder: CheckpointFolder, records: Records) -> str:
     tried = tried_in_order(records)
     others = sorted({*records.found} - {*tried})
-    if not others:
-        return f"{path}: none of the {len(tried)} checkpoints is undamaged"
+    whole = newest_whole(folder, records, others)
+    if whole is None:
+        return f"{folder.path}: none of the {len(records.found)} checkpoints is undamaged"
+    name_it = f"name it by its path, for a run with checkpoint.resume={whole}"
     if not tried:
         return (
-            f"{path}: {records.latest or 'the file latest'} is missing or damaged, and which of "
-            f"{', '.join(others)} came before it is not known: name one by its path, for a run with "
-            f"checkpoint.resume={path / others[-1]}"
+            f"{folder.path}: {records.latest or 'the file latest'} is missing or damaged, and which of "
+            f"{', '.join(others)} came before it is not known. The newest undamaged one of these is "
+            f"{whole.name}: if you want it, {name_it}"
         )
     return (
-        f"{path}: none of the {len(tried)} checkpoints that the run goes on from is undamaged, and "
-        f"{', '.join(others)} did not lead to these: if you want one, name it by its path, for a run with "
-        f"checkpoint.resume={path / others[-1]}"
+        f"{folder.path}: none of the {len(tried)} checkpoints that the run goes on from is undamaged, and "
+        f"{', '.join(others)} did not lead to these. The newest undamaged one of the others is {whole.name}: "
+        f"if you want it, {name_it}"
     )
+
+
+def newest_whole(folder: CheckpointFolder, records: Records, names: Iterable[str]) -> Path | None:
+    """Collective: of the named checkpoints the undamaged one of the highest step, None if all are damaged.
+
+    Each is read until one is whole.
+    """
+    for name in sorted(names, key=lambda name: (len(name), name), reverse=True):
+        checkpoint = folder.path / records.found[name].folder
+        with suppress(CheckpointError, OSError):
+            check_checkpoint(checkpoint, folder.world)
+            return checkpoint
+    return None
 
 
 def _nothing_at(path: Path) -> str:

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from partialfc.checkpoint.checksums import check_checkpoint
 from partialfc.checkpoint.folder import CheckpointFolder
-from partialfc.checkpoint.start import ALONE, Start
+from partialfc.checkpoint.start import ALONE, Start, newest_whole
 from partialfc.checkpoint.state import read_state
 from partialfc.doctor.check import Check, Level, first_line, green, red, yellow
 from partialfc.errors import CheckpointError, ConfigError
@@ -63,18 +62,10 @@ def _other_start(kept: CheckpointFolder, how: str) -> str:
     """What to do where what is asked for cannot be resumed from: a checkpoint that can be, or a beginning."""
     if how != "auto":
         return "let checkpoint.resume be auto, or the path of a whole checkpoint or of a run with one"
-    whole = [name for name in kept.records().found if _is_whole(kept.path / name)]
-    if whole:
-        return f"set checkpoint.resume={kept.path / max(whole)}, or choose another run.dir"
+    records = kept.records()
+    if whole := newest_whole(kept, records, records.found):
+        return f"set checkpoint.resume={whole}, or choose another run.dir"
     return "choose another run.dir: nothing here can be resumed from"
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        check_checkpoint(checkpoint, ALONE)
-    except (CheckpointError, OSError):
-        return False
-    return True
 
 
 def _with_history(found: Check, start: Start, how: str) -> Check:

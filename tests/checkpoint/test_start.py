@@ -117,6 +117,29 @@ def test_without_any_record_of_the_newest_one_must_be_named(path):
     assert step(Run(path, path / "step-00000050").start) == 50
 
 
+def test_the_one_that_is_advised_is_whole(path):
+    """Names sort by step, and the last of them may be damaged as well."""
+    (path / "latest").write_text("step-00000070")
+    (path / "lineage").unlink()
+    damage(path, 60, state=True)
+    with pytest.raises(partialfc.CheckpointError, match="step-00000070 is missing or damaged") as caught:
+        Run(path)
+    assert str(caught.value).endswith(f"checkpoint.resume={path / 'step-00000050'}")
+    damage(path, 50)
+    damage(path, 10)
+    with pytest.raises(partialfc.CheckpointError, match="none of the 3 checkpoints is undamaged"):
+        Run(path)
+
+
+def test_the_one_beside_the_line_that_is_advised_is_whole(path):
+    Run(path, path / "step-00000010").save(11, keep_last=9)
+    for number in (10, 11, 60):
+        damage(path, number)
+    with pytest.raises(partialfc.CheckpointError, match="none of the 2 checkpoints that") as caught:
+        Run(path)
+    assert str(caught.value).endswith(f"checkpoint.resume={path / 'step-00000050'}")
+
+
 def test_a_newest_one_that_was_deleted_by_hand_leaves_the_one_before(path):
     shutil.rmtree(path / "step-00000060")
     assert step(Run(path).start) == 50
