@@ -243,7 +243,8 @@ class ShardedCentres(nn.Module):
                     "with compute_dtype. Convert the backbone alone; the head takes embeddings of any "
                     "floating-point dtype, and may be moved to another device"
                 )
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the rows as they are now, without an optimizer, gradients or a group."""
