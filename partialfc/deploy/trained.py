@@ -13,7 +13,7 @@ from partialfc.backbones.weights.load import load_weights
 from partialfc.checkpoint.start import find_checkpoint
 from partialfc.checkpoint.state import read_state
 from partialfc.checkpoint.store import load_replicated
-from partialfc.data.images.normalise import normalise
+from partialfc.deploy.arguments import check_classes, check_embeddings, check_images, check_k
 from partialfc.deploy.centres import SavedCentres
 from partialfc.deploy.class_names import read_class_names
 from partialfc.deploy.saved_network import SavedNetwork
@@ -61,26 +61,16 @@ class Trained:
         """images [B, channels, image_size, image_size] -> their embeddings [B, D], not normalised.
 
         images: uint8, 0..255, as decoders give them, in the order red, green, blue (OpenCV gives blue, green,
-        red: `pixels[:, :, ::-1]`); or floats in -1..1. On the backbone's device. Decoding and resizing as in
-        training is `partialfc.evaluation.embed.embed`.
+        red: `pixels[:, :, ::-1]`); or floats of any dtype in -1..1. On the backbone's device. Floats in 0..1,
+        such as torchvision's ToTensor gives, are not noticed and give wrong embeddings: `2 * images - 1`.
+        Decoding and resizing as in training is `partialfc.evaluation.embed.embed`.
 
-        Raises ValueError for another type, shape or range.
+        Raises ValueError for another type, shape, range or device.
         """
-        shape = (self.channels, self.image_size, self.image_size)
-        if images.dim() != 4 or images.shape[1:] != shape:
-            wanted = ", ".join(map(str, shape))
-            raise ValueError(f"images.shape is {tuple(images.shape)}; it must be [B, {wanted}]")
-        if images.dtype == torch.uint8:
-            return self._embeddings(normalise(images))
-        if not images.is_floating_point():
-            raise ValueError(f"images.dtype is {images.dtype}; it must be uint8, 0..255, or floats in -1..1")
-        largest = float(images.abs().max()) if images.numel() else 0.0
-        if not largest <= 1.0:
-            raise ValueError(
-                f"images has values of size {largest:.6g}; floats must lie in -1..1, which is "
-                "pixel / 127.5 - 1; or pass the pixels themselves, as uint8"
-            )
-        return self._embeddings(images)
+        device, dtype = self._device_and_dtype()
+        images = check_images(images, (self.channels, self.image_size, self.image_size), device, dtype)
+        embeddings: Tensor = self.backbone(images)
+        return embeddings
 
     def centres(self, start: int = 0, stop: int | None = None) -> Tensor:
         """The centres of classes start..stop (None: C), from the checkpoint -> float32 [stop - start, D].
@@ -90,22 +80,18 @@ class Trained:
 
         Raises ValueError for classes that there are not, CheckpointError where the checkpoint lacks them.
         """
-        stop = self.num_classes if stop is None else stop
-        if not 0 <= start <= stop <= self.num_classes:
-            raise ValueError(f"classes {start}..{stop} are not among the {self.num_classes} there are")
-        return self._centres.read(start, stop)
+        first, last = check_classes(start, self.num_classes if stop is None else stop, self.num_classes)
+        return self._centres.read(first, last)
 
     def top_k(self, embeddings: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """embeddings [n, D] -> the k nearest classes of each: cosines [n, k], falling, and class ids [n, k].
 
-        All centres are read, some thousand at a time. Raises ValueError for k outside 1..C or another shape.
+        All centres are read, some thousand at a time. Embeddings are floats of any dtype, on any device.
+
+        Raises ValueError for k that is no whole number in 1..C, or embeddings of another type or shape.
         """
-        if not 1 <= k <= self.num_classes:
-            raise ValueError(f"k is {k}; it must be 1..{self.num_classes}, the number of classes")
-        if embeddings.dim() != 2 or embeddings.shape[1] != self.embedding_size:
-            raise ValueError(
-                f"embeddings.shape is {tuple(embeddings.shape)}; it must be [n, {self.embedding_size}]"
-            )
+        k = check_k(k, self.num_classes)
+        check_embeddings(embeddings, self.embedding_size)
         unit = nn.functional.normalize(embeddings.detach().float().cpu())
         best = unit.new_empty(len(unit), 0), torch.empty(len(unit), 0, dtype=torch.int64)
         for start in range(0, self.num_classes, CHUNK):
@@ -120,9 +106,10 @@ class Trained:
     def _centres(self) -> SavedCentres:
         return SavedCentres(self.checkpoint, read_state(self.checkpoint))
 
-    def _embeddings(self, images: Tensor) -> Tensor:
-        embeddings: Tensor = self.backbone(images)
-        return embeddings
+    def _device_and_dtype(self) -> tuple[torch.device, torch.dtype]:
+        """What the backbone's parameters lie on and are; None of them: the CPU and float32."""
+        first = next((each for each in self.backbone.parameters() if each.is_floating_point()), None)
+        return (torch.device("cpu"), torch.float32) if first is None else (first.device, first.dtype)
 
 
 def load_trained(path: str | Path, *, trust: Collection[str] = ()) -> Trained:

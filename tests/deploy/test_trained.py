@@ -1,8 +1,11 @@
 """A trained network out of a checkpoint: its backbone, what it takes, and its centres."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,11 +111,29 @@ def test_the_order_of_the_channels_is_red_green_blue(colour, pixels):
         (torch.zeros(1, 3, 8, 8, dtype=torch.int64), "images.dtype is torch.int64; it must be uint8"),
         (torch.full((1, 3, 8, 8), 255.0), "values of size 255; floats must lie in -1..1"),
         (torch.full((1, 3, 8, 8), torch.nan), "values of size nan"),
+        (torch.full((1, 3, 8, 8), 1e39, dtype=torch.float64), "values of size inf"),
+        (torch.zeros(1, 3, 8, 8).numpy(), r"images is a ndarray; it must be a torch\.Tensor"),
+        ([[0.0]], "images is a list; it must be a torch.Tensor: pass torch.as_tensor"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.complex64), "images.dtype is torch.complex64; it must be uint8"),
+        (torch.zeros(1, 3, 8, 8, device="meta"), "images.device is meta; it must be the backbone's, cpu"),
     ],
 )
 def test_images_of_another_kind_are_refused(colour, images, message):
     with pytest.raises(ValueError, match=message):
         colour(images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_floats_of_any_dtype_are_converted(colour, pixels, dtype):
+    images = (pixels.permute(0, 3, 1, 2) / 127.5 - 1).to(dtype)
+    assert torch.equal(colour(images), colour(images.float()))
+
+
+def test_images_are_converted_to_the_dtype_of_the_backbone(colour, pixels):
+    wide = replace(colour, backbone=copy.deepcopy(colour.backbone).double())
+    images = pixels.permute(0, 3, 1, 2)
+    for given in (images, images.float() / 127.5 - 1):
+        torch.testing.assert_close(wide(given), colour(given).double(), atol=1e-5, rtol=1e-5)
 
 
 def test_no_images_give_no_embeddings(colour):
@@ -168,6 +189,41 @@ def test_the_nearest_classes_are_found_in_chunks(finished, monkeypatch):
             trained.top_k(embeddings, bad)
     with pytest.raises(ValueError, match=r"embeddings.shape is \(5, 3\); it must be \[n, 16\]"):
         trained.top_k(embeddings[:, :3], 1)
+
+
+@pytest.mark.parametrize("k", [2.0, True, "2", None])
+def test_a_k_that_is_no_whole_number_is_refused(finished, k):
+    with pytest.raises(ValueError, match=rf"k is {k!r}; it must be 1\.\.{C}"):
+        finished[0].top_k(torch.zeros(1, D), k)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "message"),
+    [
+        (np.zeros((1, D)), "embeddings is a ndarray; it must be a torch.Tensor: pass torch.as_tensor"),
+        (
+            torch.zeros(1, D, dtype=torch.int64),
+            "embeddings.dtype is torch.int64; it must be a floating-point",
+        ),
+        (torch.zeros(1, D, dtype=torch.complex64), "embeddings.dtype is torch.complex64"),
+    ],
+)
+def test_embeddings_of_another_kind_are_refused(finished, embeddings, message):
+    with pytest.raises(ValueError, match=message):
+        finished[0].top_k(embeddings, 1)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(1.5, 3), ("0", 3), (0, 3.0), (True, 3), (0, "3")])
+def test_classes_that_are_no_whole_numbers_are_refused(finished, start, stop):
+    with pytest.raises(ValueError, match=r"(start|stop) is .*; it must be a whole number"):
+        finished[0].centres(start, stop)
+
+
+def test_numpy_integers_are_whole_numbers(finished):
+    trained, _ = finished
+    assert torch.equal(trained.centres(np.int64(1), np.int32(3)), trained.centres(1, 3))
+    embeddings = trained.centres(0, 2).half()
+    assert trained.top_k(embeddings, np.int64(1))[1].flatten().tolist() == [0, 1]
 
 
 # The names of the classes
