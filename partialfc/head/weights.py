@@ -37,28 +37,59 @@ def with_class_weights(share: Share, of_classes: Tensor) -> Tensor:
 def weights_of_shard(class_weights: Any, shard: ClassShard, dtype: torch.dtype) -> tuple[Tensor, Any]:
     """One weight for each class, of all classes [C] or of the shard's [C_l] -> the shard's [C_l] in `dtype`.
 
-    Beside it what ranks can compare: a checksum where all classes were given. Raises ValueError for another
-    length, or a value that is not finite or below 0.
+    Only their ratios count, so those of all classes are scaled by a power of two, the largest to 0.5..1: none
+    overflows, and no bit is lost. Beside it what ranks can compare: a checksum where all classes were given.
+    Raises ValueError for another length, or a value that is no real number, not finite, below 0 or further
+    from the others than `dtype` reaches.
     """
-    try:
-        given = class_weights if isinstance(class_weights, Tensor) else np.asarray(class_weights, np.float64)
-        values = torch.as_tensor(given).detach().cpu().to(torch.float64)
-    except (TypeError, ValueError, RuntimeError):
+    values = _real_numbers(class_weights)
+    if values.ndim != 1 or len(values) not in (shard.num_classes, len(shard)):
         raise ValueError(
-            f"class_weights is a {type(class_weights).__name__}; it must be a tensor or an array of numbers, "
-            "one for each class"
-        ) from None
-    if values.dim() != 1 or len(values) not in (shard.num_classes, len(shard)):
-        raise ValueError(
-            f"class_weights has the shape {tuple(values.shape)}; it must be [{shard.num_classes}], a weight "
+            f"class_weights has the shape {values.shape}; it must be [{shard.num_classes}], a weight "
             f"for each class, or [{len(shard)}], for those of this rank's shard"
         )
-    bad = torch.nonzero(~(torch.isfinite(values) & (values >= 0)))[:1]
-    if len(bad):
-        index = int(bad)
-        raise ValueError(
-            f"class_weights[{index}] is {values[index].item()}; weights must be finite and at least 0"
-        )
-    if len(values) != shard.num_classes:
-        return values.to(dtype, copy=True), "of the shard"
-    return values[shard.start : shard.stop].to(dtype, copy=True), zlib.crc32(values.numpy().tobytes())
+    _refuse_first(values, ~(np.isfinite(values) & (values >= 0)), "weights must be finite and at least 0")
+    of_all = len(values) == shard.num_classes
+    scaled = np.ldexp(values, -int(np.frexp(values.max())[1])) if of_all else values
+    limits = torch.finfo(dtype)
+    _refuse_first(
+        values,
+        ((scaled > 0) != (values > 0)) | ((scaled > 0) & (scaled < limits.tiny)) | (scaled > limits.max),
+        f"{dtype} holds {limits.tiny:.2g} to {limits.max:.2g}"
+        + (
+            " of the largest weight: make them less different"
+            if of_all
+            else "; give the weights of all classes"
+        ),
+    )
+    own = scaled[shard.start : shard.stop] if of_all else scaled
+    # One class alone is all classes to its own rank, and none to the others, which may give either.
+    compared = zlib.crc32(values.tobytes()) if of_all and shard.num_classes > 1 else "of the shard"
+    return torch.from_numpy(own).to(dtype, copy=True), compared
+
+
+def _real_numbers(class_weights: Any) -> npt.NDArray[np.float64]:
+    """A tensor, an array or a sequence of numbers, neither complex nor bool, as float64 of the same shape."""
+    kind = f"is a {type(class_weights).__name__}"
+    try:
+        if isinstance(class_weights, Tensor):
+            kind = f"is a tensor of {class_weights.dtype}"
+            if not class_weights.is_complex() and class_weights.dtype != torch.bool:
+                return class_weights.detach().cpu().to(torch.float64).numpy()
+        else:
+            given = np.asarray(class_weights)
+            kind += f" of {given.dtype}" if given.dtype.kind in "bc" else ""
+            if given.dtype.kind in "iufO":
+                return given.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    raise ValueError(
+        f"class_weights {kind}; it must be a tensor or an array of real numbers, one for each class"
+    )
+
+
+def _refuse_first(values: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_], rule: str) -> None:
+    """ValueError with the first of the values [n] that is bad [n]."""
+    if bad.any():
+        index = int(np.argmax(bad))
+        raise ValueError(f"class_weights[{index}] is {values[index]}; {rule}")

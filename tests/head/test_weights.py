@@ -143,12 +143,64 @@ def test_bad_weights_are_refused(weights, message):
         (torch.ones(10, 1), r"class_weights has the shape \(10, 1\)"),
         ([1.0] * 8 + [-1.0, 1.0], r"class_weights\[8\] is -1\.0; weights must be finite and at least 0"),
         (np.array([1.0, np.nan] * 5), r"class_weights\[1\] is nan"),
-        ("balanced", "class_weights is a str; it must be a tensor or an array of numbers"),
+        ("balanced", "class_weights is a str; it must be a tensor or an array of real numbers"),
+        (torch.ones(10, dtype=torch.complex64), r"class_weights is a tensor of torch\.complex64; it must be"),
+        (np.ones(10, np.complex128), "class_weights is a ndarray of complex128; it must be"),
+        ([1j] * 10, "class_weights is a list of complex128"),
+        (torch.ones(10, dtype=torch.bool), r"class_weights is a tensor of torch\.bool"),
+        ([True] * 10, "class_weights is a list of bool"),
+        (["1"] * 10, "class_weights is a list; it must be"),
+        ([[1.0], [1.0, 2.0]], "class_weights is a list; it must be"),
+        ([1.0] * 9 + [1e-46], r"class_weights\[9\] is 1e-46; torch\.float32 holds .* of the largest weight"),
+        ([1e300] * 9 + [5e-324], r"class_weights\[9\] is 5e-324; torch\.float32 holds"),
     ],
 )
 def test_bad_class_weights_are_refused(class_weights, message):
     with pytest.raises(ValueError, match=message):
         partialfc.PartialFC(8, 10, margin=partialfc.ArcFace(), class_weights=class_weights)
+
+
+def loss_with(class_weights):
+    head = partialfc.PartialFC(8, 10, margin=partialfc.CosFace(), class_weights=class_weights).eval()
+    generator = torch.Generator().manual_seed(0)
+    return head(torch.randn(20, 8, generator=generator), torch.arange(20) % 10).item()
+
+
+@pytest.mark.parametrize("factor", [2.0**130, 1e39, 1e300, 1e-46, 2.0**-160, 5e-320])
+def test_only_the_ratios_of_class_weights_count(factor):
+    """Whatever their size: float32 holds neither these weights nor, maybe, their sum."""
+    ratios = torch.linspace(0.0, 1.0, 10, dtype=torch.float64)
+    assert loss_with(ratios * factor) == pytest.approx(loss_with(ratios), rel=1e-3)
+    assert loss_with([1e39] * 10) == pytest.approx(loss_with(None), rel=1e-6)
+
+
+def test_class_weights_lose_no_bit_by_their_scale():
+    weights = torch.rand(10, generator=torch.Generator().manual_seed(0)).add(0.01)
+    assert loss_with(weights) == loss_with(weights * 1024) == loss_with(weights.double() * 2.0**200)
+
+
+def of_own_shard(value):
+    own = len(partialfc.ClassShard(10, World.of().rank, World.of().size))
+    partialfc.PartialFC(8, 10, margin=partialfc.ArcFace(), class_weights=[value] * own)
+
+
+@pytest.mark.parametrize("value", [1e39, 1e-46])
+def test_class_weights_of_a_shard_must_fit_the_arithmetic(rank_outcomes, value):
+    """A rank does not know the other ranks' weights, so it cannot scale its own."""
+    for outcome in rank_outcomes(of_own_shard, 2, value):
+        assert isinstance(outcome, ValueError)
+        assert f"class_weights[0] is {value}; torch.float32 holds" in str(outcome)
+
+
+def one_class(of_rank_one):
+    weights = [1.0] if World.of().rank == 0 else of_rank_one
+    head = partialfc.PartialFC(8, 1, margin=partialfc.ArcFace(), class_weights=weights).eval()
+    return head(torch.ones(2, 8), torch.zeros(2, dtype=torch.int64)).item()
+
+
+@pytest.mark.parametrize("of_rank_one", [[], [1.0]])
+def test_one_class_may_be_given_as_all_or_as_a_shard(run_ranks, of_rank_one):
+    assert run_ranks(one_class, 2, of_rank_one) == [0.0, 0.0]
 
 
 def other_class_weights_on_rank_one():
