@@ -87,6 +87,8 @@ def test_a_state_without_what_a_run_saves_is_one_error(resumed: Callable[..., An
         lambda state: state["head_optimizer"].update(owed_from="x"),
         lambda state: state["head_optimizer"].update(owed_from=10**9),
         lambda state: state["head_optimizer"].pop("owed_from"),
+        lambda state: state["head_optimizer"].update(steps=-1),
+        lambda state: state["head_optimizer"].update(steps="x"),
     ],
 )
 def test_a_state_that_lies_is_one_error(resumed: Callable[..., Any], edit: Callable[[State], object]) -> None:

@@ -42,6 +42,7 @@ class RowOptimizer(torch.optim.Optimizer):
         super().__init__([head.weight, self.factor.parameter], defaults)
         self.head = head
         self._in_step = False
+        self._steps = 0  # that moved rows
         head.attach(self)
 
     @property
@@ -52,11 +53,14 @@ class RowOptimizer(torch.optim.Optimizer):
     @property
     def shared_state(self) -> State:
         """The numbers and small tensors that are the same on every rank, by name, for checkpoints."""
-        return {}
+        return {"steps": self._steps}
 
     def load_shared_state(self, state: State) -> None:
         """Go on from the `shared_state` of another optimizer of this kind."""
-        assert not state
+        steps = state.get("steps", 0)  # states of version 0.1 have none
+        if type(steps) is not int or steps < 0:
+            raise ValueError(f"the optimizer's steps is {steps!r}; it must be a whole number of at least 0")
+        self._steps = steps
 
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
         """What rows index [K] owe: their momentum and coefficients [K, 4], see DecayTable; or two None."""
@@ -94,6 +98,7 @@ class RowOptimizer(torch.optim.Optimizer):
             with torch.autocast(self.head.weight.device.type, enabled=False):
                 self._update(group)
                 self._finish_step(group)
+            self._steps += 1
             self._in_step = False
             self.head.discard_row_gradients()
         return loss
@@ -149,7 +154,7 @@ class RowOptimizer(torch.optim.Optimizer):
         shared, tensors = state_dict.get("shared", {}), states[0] if states else {}
         row_state = self.row_state
         differing = {*row_state} ^ {*tensors} | {*self.shared_state} ^ {*shared}
-        if differing - {"momentum", "momentum_scale"}:
+        if differing - {"momentum", "momentum_scale"} - ({"steps"} - {*shared}):
             raise ValueError(f"state_dict is not that of a {kind} like this one: {sorted(differing)} differ")
         for name in sorted({*row_state} & {*tensors}):
             saved, own = tensors[name], row_state[name]
@@ -175,9 +180,12 @@ class RowOptimizer(torch.optim.Optimizer):
         return on_device(torch.tensor(values, dtype=torch.float64), self.head.weight.device)
 
     def _key(self, purpose: int) -> int:
-        """The key of rounding noise: the same on every rank, another one for every step and purpose."""
-        words = np.random.SeedSequence((self.head.seed, self.head.step, purpose)).generate_state(1, np.uint32)
-        return int(words[0])
+        """The key of rounding noise: the same on every rank, another one for every step and purpose.
+
+        The head's step stands still in eval mode, and one forward may serve several of the optimizer's steps.
+        """
+        entropy = (self.head.seed, self.head.step, self._steps, purpose)
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint32)[0])
 
     def _noise(self, key: int, rows: Tensor | slice, *stored: Stored | None) -> Noise | None:
         """The noise of local rows if any of `stored` is rounded: that of a class, whatever the world size."""

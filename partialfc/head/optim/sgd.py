@@ -71,9 +71,10 @@ class RowSGD(RowOptimizer):
 
     @property
     def shared_state(self) -> State:
-        return {"owed_from": self._owed.start, "owed": self._owed.products}
+        return {**super().shared_state, "owed_from": self._owed.start, "owed": self._owed.products}
 
     def load_shared_state(self, state: State) -> None:
+        super().load_shared_state(state)
         self._owed = DecayTable(start=state["owed_from"], products=state["owed"].cpu())
 
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:

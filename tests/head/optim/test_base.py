@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import partialfc
-from tests.head.optim.cases import SGD, batch, build, steps
+from tests.head.optim.cases import SGD, D, batch, build, steps
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,69 @@ def test_state_dicts_resume_bit_for_bit(make, options, tmp_path):
     optimizer.flush()
     resumed.flush()
     assert torch.equal(head.weight, other.weight)
+
+
+NARROW = [
+    ("RowSGD", {"lr": 2e-5}, torch.bfloat16),
+    ("RowSGD", {"lr": 2e-5, "unsampled": "frozen"}, torch.bfloat16),
+    ("RowSGD", {"lr": 0.1, "momentum": 0.95, "momentum_dtype": torch.int8}, torch.float32),
+    ("RowSGD", {"lr": 0.1, "momentum": 0.95, "momentum_dtype": torch.bfloat16}, torch.float32),
+    ("RowAdamW", {"lr": 1e-5}, torch.bfloat16),
+]
+
+
+def narrow_head(weight_dtype: torch.dtype) -> partialfc.PartialFC:
+    margin = partialfc.CosFace(scale=16.0)
+    return partialfc.PartialFC(D, 60, margin=margin, weight_dtype=weight_dtype, compile=False)
+
+
+def after(make: str, options: dict[str, Any], weight_dtype: torch.dtype, *, train: bool) -> torch.Tensor:
+    """The centres after 120 steps on all classes, from ones that bfloat16 holds."""
+    head = narrow_head(weight_dtype).train(train)
+    with torch.no_grad():
+        head.weight.copy_(narrow_head(torch.bfloat16).weight)
+    optimizer = getattr(partialfc, make)(head, **options)
+    embeddings, labels = batch(0)
+    for _ in range(120):
+        head(embeddings, labels).backward()
+        optimizer.step()
+    return head.state_dict()["weight"].double()
+
+
+@pytest.mark.parametrize(("make", "options", "weight_dtype"), NARROW)
+def test_a_head_in_eval_mode_is_rounded_by_other_noise_in_each_step(make, options, weight_dtype):
+    """With the same noise in each step, errors add up instead of cancelling; in train mode they cancel."""
+    true = after(make, {**options, **wide(options)}, torch.float32, train=True)
+    error = {mode: (after(make, options, weight_dtype, train=mode) - true).norm() for mode in (True, False)}
+    assert 0 < error[False] < 1.5 * error[True]
+
+
+def wide(options: dict[str, Any]) -> dict[str, Any]:
+    return {"momentum_dtype": None} if "momentum_dtype" in options else {}
+
+
+@pytest.mark.parametrize(("make", "options", "weight_dtype"), NARROW)
+@pytest.mark.parametrize("train", [False, True])
+def test_the_noise_goes_on_where_a_saved_state_ended(make, options, weight_dtype, train):
+    def new() -> tuple[partialfc.PartialFC, Any]:
+        head = narrow_head(weight_dtype).train(train)
+        return head, getattr(partialfc, make)(head, **options)
+
+    (head, optimizer), (other, resumed) = new(), new()
+    steps(head, optimizer, 0, 5)
+    saved = copy.deepcopy([head.state_dict(), optimizer.state_dict()])
+    steps(head, optimizer, 5, 10)
+    other.load_state_dict(saved[0])
+    resumed.load_state_dict(saved[1])
+    steps(other, resumed, 5, 10)
+    assert torch.equal(head.state_dict()["weight"], other.state_dict()["weight"])
+    for name, state in optimizer.row_state.items():
+        assert torch.equal(state, resumed.row_state[name])
+    del saved[1]["shared"]["steps"]  # as version 0.1
+    resumed.load_state_dict(saved[1])
+    saved[1]["shared"]["steps"] = -1
+    with pytest.raises(ValueError, match="steps is -1; it must be a whole number"):
+        resumed.load_state_dict(saved[1])
 
 
 def test_gradients_are_applied_once_and_zero_grad_drops_them():
