@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that only a file being written has
 OF_DISKS = (*OF_WRITING, errno.EIO, errno.ESTALE)  # errors that only files have
+BLOCK = 4096  # bytes, of which disks give files whole ones
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -123,8 +124,18 @@ def _finite(value: Any) -> Any:
 
 def _free(path: Path) -> str:
     """What is left on the disk of a file that may not be there."""
+    room = free_bytes(path)
+    return "the disk takes no more files" if room is None else f"{show_size(room)} free"
+
+
+def free_bytes(path: Path) -> int | None:
+    """The bytes that are left on the disk of a file that may not be there; None where no more files fit."""
     folder = next(each for each in path.absolute().parents if each.is_dir())
     disk = os.statvfs(folder)
-    if disk.f_files and not disk.f_favail:
-        return "the disk takes no more files"
-    return f"{show_size(disk.f_bavail * disk.f_frsize)} free"
+    return None if disk.f_files and not disk.f_favail else disk.f_bavail * disk.f_frsize
+
+
+def at_least(estimate: int, error: OSError, path: Path) -> int:
+    """The bytes that a write to `path` takes, which an error ended: on a full disk more than are free."""
+    room = free_bytes(path) if error.errno == errno.ENOSPC else None
+    return estimate if room is None else max(estimate, room + BLOCK)

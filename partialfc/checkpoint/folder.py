@@ -24,7 +24,7 @@ from partialfc.checkpoint.tensors import Tensors, total_bytes
 from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError
-from partialfc.files import put_in_place, remove, replacing, show_size, sync, told, write_whole
+from partialfc.files import at_least, put_in_place, remove, replacing, show_size, sync, told, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class CheckpointFolder:
             on_first_rank(self.world, lambda: shutil.rmtree(partial, ignore_errors=True))
             raise
         except OSError as error:
-            failure, size = error, show_size(total_bytes(tensors, num_classes, self.world))
+            failure, size = error, total_bytes(tensors, num_classes, self.world)
             says = on_first_rank(self.world, lambda: self._give_up(partial, final, failure, size))
             raise CheckpointError(says) from error
         return final
@@ -120,14 +120,16 @@ class CheckpointFolder:
             put_in_place(partial, final)  # which is there already if a resumed run does a step again
         self._after = lineage
 
-    def _give_up(self, partial: Path, final: Path, error: OSError, size: str) -> str:
-        """Delete what was written; returns what to tell of it. size: that of a checkpoint."""
+    def _give_up(self, partial: Path, final: Path, error: OSError, size: int) -> str:
+        """Delete what was written; returns what to tell of it. size: of a checkpoint's numbers, in bytes."""
         shutil.rmtree(partial, ignore_errors=True)
         latest = _pointer(self.path / "latest")
+        before = 0 if latest is None else _size_on_disk(self.path / latest)
+        takes = show_size(at_least(max(size, before), error, partial))
         kept = "there is none before it" if latest is None else f"the one before, {latest}, stays as it is"
         return (
-            f"{final.name} cannot be saved: {told(error)}; it takes {size}, and {kept}. Make room for it, or "
-            "let this user write there, and start the run again"
+            f"{final.name} cannot be saved: {told(error)}; it takes about {takes}, and {kept}. Make room for "
+            "it, or let this user write there, and start the run again"
         )
 
     def _prune(self, keep_last: int) -> None:
@@ -172,6 +174,14 @@ def _pointer(path: Path) -> str | None:
         return path.read_text(errors="replace").strip()
     except OSError:
         return None
+
+
+def _size_on_disk(folder: Path) -> int:
+    """Bytes, with the description of the tensors and all that is not numbers; 0 where it cannot be seen."""
+    try:
+        return sum(file.stat().st_blocks * 512 for file in folder.iterdir())
+    except OSError:
+        return 0
 
 
 def _noted(path: Path) -> Lineage | None:

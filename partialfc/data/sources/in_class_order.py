@@ -22,6 +22,7 @@ class InClassOrder:
 
     def __init__(self, source: RecordSource) -> None:
         self._source = source
+        self.path = source.path
         labels = np.fromiter((self._class_id(index) for index in range(len(source))), np.int64, len(source))
         self._order = np.argsort(labels, kind="stable")
         self.num_classes = max(source.num_classes, 1 + int(labels.max()))

@@ -13,7 +13,7 @@ from partialfc.data.sources.in_class_order import InClassOrder, renumbered
 from partialfc.data.sources.insightface import RecordSource, write_source
 from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError
-from partialfc.files import replacing
+from partialfc.files import OF_WRITING, at_least, replacing, show_size, told
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +69,28 @@ def pack_source(
     if relabel:
         samples = renumbered(samples, ids)
     num_classes = None if relabel else source.num_classes
-    images = write_source(target, _counted(samples, size), num_classes=num_classes, image_size=size)
+    try:
+        images = write_source(target, _counted(samples, size), num_classes=num_classes, image_size=size)
+    except OSError as error:
+        if error.errno not in OF_WRITING:
+            raise
+        takes = show_size(at_least(_bytes_of(source), error, target))
+        raise DataError(
+            f"{told(error)}; the pack takes about {takes}: make room for it, or name a folder on another disk"
+        ) from error
     names = [names[old] for old in ids] if relabel else names
     # A folder name that is not UTF-8 is written as the bytes that it is on the disk.
     text = "".join(f"{name}\n" for name in names)
     with replacing(target.with_name(CLASS_NAMES)) as beside:
         beside.write_text(text, encoding="utf-8", errors="surrogateescape")
     return Packed(target, images, len(names), len(checked.bad))
+
+
+def _bytes_of(source: FolderSource | InClassOrder) -> int:
+    """Of the encoded images."""
+    if isinstance(source, InClassOrder):
+        return source.path.stat().st_size
+    return sum(Path(source.name(index)).stat().st_size for index in range(len(source)))
 
 
 def _opened(

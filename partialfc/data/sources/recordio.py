@@ -8,14 +8,15 @@ Format: dmlc-core `recordio.h`; `IRHeader`: MXNet `python/mxnet/recordio.py`.
 
 import os
 import struct
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from partialfc.errors import RecordError
-from partialfc.files import replacing
+from partialfc.files import OF_WRITING, replacing
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -111,6 +112,7 @@ class RecordWriter:
             # The .rec is opened first, so it is put in place last: once it is there, its index is too.
             records = stack.enter_context(replacing(self.path))
             index = stack.enter_context(replacing(self.path.with_suffix(".idx")))
+            stack.enter_context(_naming(self.path))
             self._records = stack.enter_context(records.open("wb"))
             self._index = stack.enter_context(index.open("wb"))
             self._open = stack.pop_all()
@@ -138,6 +140,17 @@ class RecordWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.__exit__(kind, error, trace)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let the error of a full disk be of the .rec, which takes the room, and not of its small .idx."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in OF_WRITING:
+            error.filename = str(path)
+        raise
 
 
 def _frames(payload: bytes) -> bytes:

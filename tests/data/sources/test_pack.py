@@ -1,12 +1,13 @@
 """Packing image folders to RecordIO: bytes, ids and names stay, and bad images are told at once."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from partialfc.data.images.codec import decode, encode_jpeg
+from partialfc.data.images.codec import decode, encode_jpeg, encode_png
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.pack import Packed, pack_source
@@ -14,6 +15,7 @@ from partialfc.data.sources.record_reader import RecordReader
 from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.errors import DataError, ImageError
 from tests.data.sources.cases import png, put
+from tests.disks import fill, small_disk
 
 
 def test_packing_keeps_bytes_ids_and_names(tmp_path: Path) -> None:
@@ -149,6 +151,33 @@ def gaps(path: Path, *labels: int) -> Path:
 def content(path: Path) -> list[tuple[bytes, int]]:
     source = RecordSource(path)
     return [source.read(index) for index in range(len(source))]
+
+
+@pytest.mark.parametrize("kind", ["folder", "rec"])
+def test_a_full_disk_says_which_file_and_how_much_it_takes(tmp_path: Path, kind: str) -> None:
+    """The .rec takes the room, though a line of the small .idx may be what does not fit."""
+    rng = np.random.default_rng(0)
+    for index in range(30):
+        path = tmp_path / "images" / str(index % 3) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(rng.integers(0, 256, (32, 32, 3), np.uint8)))
+    source = tmp_path / "images"
+    if kind == "rec":
+        source = pack_source(source, tmp_path / "from").path
+    with small_disk(tmp_path / "disk") as disk:
+        out = disk / "out"
+        for room in (0, 4096, 50_000, 96_000):
+            fill(disk, leave=room)
+            with pytest.raises(DataError, match=f"^{out}/train.rec: No space left on device") as caught:
+                pack_source(source, out)
+            told = re.search(
+                r"\((\d+)[\d.]* k?B free\); the pack takes about (\d+)[\d.]* kB: make", str(caught.value)
+            )
+            assert told, caught.value
+            assert int(told[2]) > 90
+            assert not list(out.glob("*"))
+        fill(disk, leave=150_000)
+        assert pack_source(source, out).images == 30
 
 
 def test_a_rec_is_packed_in_the_order_of_its_classes(tmp_path: Path) -> None:
