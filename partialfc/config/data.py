@@ -73,6 +73,7 @@ class DataConfig(Section):
     num_classes: int | None = Field(
         None,
         ge=1,
+        le=1 << 53,
         description="Number of classes C, at least as many as the data has, and more than the largest label; "
         "null: as many as the data says.",
     )

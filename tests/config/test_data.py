@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from partialfc import ConfigError
 from partialfc.cli import arguments
 from partialfc.data.images import header
+from partialfc.training.builders.head import build_head
 from tests.config.cases import failure, small
 
 
@@ -19,3 +21,15 @@ def test_the_bound_on_pixels_is_one_number_wherever_it_is_written() -> None:
     """Only `data` reads images, and a command's help is not worth importing it for."""
     assert small().data.max_pixels == header.MAX_PIXELS == arguments.MAX_PIXELS
     assert "data.max_pixels: " in failure("data.max_pixels=0")
+
+
+def test_class_ids_are_exact_in_float64() -> None:
+    assert "data.num_classes: must be less than or equal to 9007199254740992" in failure(
+        "data.num_classes=9007199254740993"
+    )
+
+
+@pytest.mark.parametrize("num_classes", [2**44, 2**53])
+def test_centres_beyond_any_memory_say_what_would_fit(num_classes: int) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.num_classes is {num_classes:,}: .*partialfc plan CONFIG"):
+        build_head(small().head, embedding_size=512, num_classes=num_classes, seed=0)

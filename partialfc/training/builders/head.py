@@ -36,7 +36,7 @@ def build_head(section: HeadConfig, *, embedding_size: int, num_classes: int, se
             seed=seed,
         )
     except RuntimeError as error:  # the CPU's allocator has no error of its own
-        if "allocate memory" not in str(error):
+        if not ("allocate memory" in str(error) or "size calculation overflowed" in str(error)):
             raise
         raise ConfigError(
             f"data.num_classes is {num_classes:,}: centres of backbone.embedding_size {embedding_size} "
