@@ -10,13 +10,14 @@ Labels are float32, exact up to 2**24. From there on `write_source` also puts th
 
 import contextlib
 import logging
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from partialfc.data.sources.labels import class_id, require_identities
+from partialfc.data.sources.labels import MOST_CLASSES, class_id, require_identities
 from partialfc.data.sources.layout import EXACT, count_empty_classes, find_layout, lacks_image
 from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.record_reader import RecordReader
@@ -27,6 +28,7 @@ from partialfc.files import replacing
 
 log = logging.getLogger(__name__)
 
+_PROPERTY = re.compile(r"(\d{1,18})\s*,\s*\d{1,18}\s*,\s*\d{1,18}", re.ASCII)
 _FEW = 1_000_000  # so many labels are read in seconds
 _SAMPLE = 64  # labels that are looked at to find out whether they are class ids
 
@@ -38,8 +40,8 @@ class RecordSource:
     one past the largest known label: the last image's, as images are grouped by class; without class records
     every label is read, one page of the file each, which takes minutes for tens of millions. Labels may be
     larger than `num_classes` allows, where `property` says too little; `least_classes` is one past the
-    largest known one. Classes without an image are counted in a warning, but not where that would take a
-    pass over more than a million labels.
+    largest known one. Classes without an image, of those that `property`, class records or known labels speak
+    of, are counted in a warning, but not where that would take a pass over more than a million labels.
 
     Raises RecordError and RecordIndexError as RecordReader does, and LabelError where labels are vectors that
     hold no class ids.
@@ -47,6 +49,7 @@ class RecordSource:
 
     num_classes: int
     least_classes: int
+    empty_classes: int  # that were counted
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -56,6 +59,7 @@ class RecordSource:
             raise RecordError(f"{self.path}: holds no image record")
         require_identities(self.path, self._sample_labels())
         listed = read_property(self.path.with_name("property"))
+        self.empty_classes = 0
         class_records = self._layout.class_records
         filled = None
         if class_records:
@@ -68,10 +72,10 @@ class RecordSource:
         else:
             self.least_classes = 1
         self.num_classes = listed or max(class_records, self.least_classes)
-        if filled is not None and filled < self.num_classes:
-            log.warning(
-                "%s: %d of %d classes have no image", self.path, self.num_classes - filled, self.num_classes
-            )
+        if filled is not None:
+            needed = max(self.num_classes, class_records, self.least_classes)
+            self.empty_classes = needed - filled
+            warn_of_empty_classes(self.path, self.empty_classes, needed)
 
     def __len__(self) -> int:
         return self._layout.stop - self._layout.start
@@ -135,6 +139,12 @@ class RecordSource:
             with contextlib.suppress(RecordError):
                 labels.append(self.header(index).label)
         return labels
+
+
+def warn_of_empty_classes(path: Path, empty: int, num_classes: int) -> None:
+    """Log how many of the classes have no image, if any."""
+    if empty:
+        log.warning("%s: %d of %d classes have no image", path, empty, num_classes)
 
 
 def write_source(
@@ -210,19 +220,19 @@ def _write_records(
 def read_property(path: Path) -> int | None:
     """num_classes from `num_classes,height,width`; None where there is no such file.
 
-    InsightFace's newer builder writes a second line, the number of records, which is not needed.
+    InsightFace's newer builder writes a second line, the number of records, which is not needed. Blank lines
+    and a byte order mark before the first one are what an editor may leave.
     """
     try:
-        lines = path.read_text(errors="replace").splitlines()
+        text = path.read_text(encoding="utf-8-sig", errors="replace").strip().partition("\n")[0].strip()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    text = lines[0].strip() if lines else ""
-    fields = text.split(",")
-    if len(fields) != 3 or not all(field.strip().isdecimal() for field in fields) or int(fields[0]) < 1:
+    match = _PROPERTY.fullmatch(text)
+    if match is None or not 1 <= int(match[1]) <= MOST_CLASSES:
         raise DataError(
-            f"{path}: its first line {text[:80]!r} is not `num_classes,height,width`, three whole numbers; "
-            "write it so, or delete the file to have the classes counted"
+            f"{path}: its first line {text[:80]!r} is not `num_classes,height,width`, three whole numbers, "
+            "the first from 1 to 2**53; write it so, or delete the file to have the classes counted"
         )
-    return int(fields[0])
+    return int(match[1])

@@ -9,7 +9,7 @@ from partialfc.data.sources.recordio import Header
 from partialfc.errors import LabelError
 
 ONE_LABEL = "give each record its class id as the label (a folder of class folders: partialfc data pack)"
-_MOST = 1 << 53
+MOST_CLASSES = 1 << 53
 RELABEL = "partialfc data pack SOURCE OUT --relabel"
 
 
@@ -31,7 +31,7 @@ def class_id(header: Header, name: str) -> int:
         raise LabelError(f"{place}: a class id must be a whole number")
     if label < 0:
         raise LabelError(f"{place}: a class id must not be negative")
-    if label >= _MOST:
+    if label >= MOST_CLASSES:
         raise LabelError(f"{place}: a class id must be below 2**53")
     if np.float32(header.id2) != label:
         raise LabelError(

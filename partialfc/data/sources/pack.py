@@ -108,9 +108,13 @@ def _opened(
     assert isinstance(source, RecordSource)
     ordered = InClassOrder(source)
     if ordered.num_classes > _SPARSE * len(ordered) and not relabel:
+        listed, correct = "", ""
+        if ordered.num_classes > ordered.largest_label + 1:
+            listing = source.path.with_name("property")
+            listed, correct = f", and {listing} says {ordered.num_classes} classes", f"correct {listing}, or "
         raise DataError(
-            f"{path}: {len(ordered)} images have labels up to {ordered.num_classes - 1}, so nearly all "
-            "classes would be empty; give them ids without gaps: --relabel"
+            f"{path}: {len(ordered)} images have labels up to {ordered.largest_label}{listed}, so nearly all "
+            f"classes would be empty; {correct}give them ids without gaps: --relabel"
         )
     names = _names_beside(source.path)
     return ordered, names if len(names) == ordered.num_classes else range(ordered.num_classes)

@@ -190,12 +190,30 @@ def test_the_property_of_insightfaces_newer_builder_is_read(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n6,112,112", "16", "16,112", "0,112,112", "a,112,112", "-1,112,112", "16.0,112,112"]
+    "text",
+    [
+        "",
+        "\n\n",
+        "16",
+        "16,112",
+        "0,112,112",
+        "a,112,112",
+        "-1,112,112",
+        "16.0,112,112",
+        "9" * 5000 + ",1,1",
+        "1,112," + "9" * 5000,
+        "99999999999999999999,112,112",
+        f"{2**53 + 1},112,112",
+        "\u0661,112,112",
+    ],
 )
 def test_a_bad_property_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "property").write_text(text)
-    with pytest.raises(DataError, match=r"property: .* is not `num_classes,height,width`"):
+    with pytest.raises(
+        DataError, match=r"property: .* is not `num_classes,height,width`, .*delete the file"
+    ) as error:
         RecordSource(plain(tmp_path / "a.rec", 0))
+    assert len(str(error.value)) < 400 + len(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -257,6 +275,31 @@ def test_open_source_says_what_it_cannot_open(tmp_path: Path) -> None:
         open_source(tmp_path / "a.txt")
     with pytest.raises(DataError, match=r"name one of them, such as .*train\.rec"):
         open_source(FIXTURE)
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeff6,112,112\n", "\n  \n6,112,112\n19\n", "\r\n6 , 112, 112\r\n", "06,1,1"]
+)
+def test_a_property_file_with_a_byte_order_mark_or_blank_lines_is_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "property").write_bytes(text.encode())
+    assert RecordSource(plain(tmp_path / "a.rec", 0, 1)).num_classes == 6
+
+
+@pytest.mark.parametrize("class_records", [True, False])
+def test_classes_without_images_are_counted_where_property_says_too_few(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, class_records: bool
+) -> None:
+    """As some packers write it: a class record for each class that has an image."""
+    caplog.set_level(logging.WARNING, logger="partialfc")
+    path = tmp_path / "a.rec"
+    records = {0: pack(Header(2, (4, 7)), b"")} if class_records else {}
+    records |= {key: pack(Header(0, (label,)), b"i") for key, label in enumerate((0, 5, 9), start=1)}
+    if class_records:
+        records |= {key: pack(Header(2, (key - 3, key - 2)), b"") for key in (4, 5, 6)}
+    (tmp_path / "property").write_text("3,8,8\n")
+    source = RecordSource(write_records(path, records))
+    assert (source.num_classes, source.least_classes) == (3, 10)
+    assert caplog.messages == [f"{path}: 7 of 10 classes have no image"]
 
 
 @pytest.mark.parametrize("rec", ["class records", "property", "neither"])

@@ -187,6 +187,28 @@ def test_a_rec_is_packed_in_the_order_of_its_classes(tmp_path: Path) -> None:
     assert (tmp_path / "out/classes.txt").read_text() == "".join(f"{label}\n" for label in range(10))
 
 
+@pytest.mark.parametrize("indexed", [True, False])
+def test_classes_without_images_are_counted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, indexed: bool
+) -> None:
+    """Also those that no class record speaks of; opening the file sees the last label."""
+    path = tmp_path / "a.rec"
+    labels = [0] * 100 + [9] + [5] * 100
+    with RecordWriter(path) as writer:
+        writer.write(0, pack(Header(2, (202, 205)), b""))
+        for key, label in enumerate(labels, start=1):
+            writer.write(key, pack(Header(0, (label,), key), png(label)))
+        for key, span in enumerate([(1, 101), (101, 102), (102, 202)], start=202):
+            writer.write(key, pack(Header(2, span, key), b""))
+    (tmp_path / "property").write_text("3,8,8\n")
+    if not indexed:
+        path.with_suffix(".idx").unlink()
+    assert pack_source(path, tmp_path / "out").classes == 10
+    assert [line for line in caplog.messages if "7 of 10" in line] == [
+        f"{path}: 7 of 10 classes have no image"
+    ]
+
+
 def test_relabelling_a_rec_closes_gaps_and_keeps_old_ids_as_names(tmp_path: Path) -> None:
     packed = pack_source(gaps(tmp_path / "a.rec", 9, 0, 5, 0), tmp_path / "out", relabel=True)
     assert (packed.images, packed.classes) == (4, 3)
@@ -223,6 +245,12 @@ def test_a_damaged_record_is_left_out_as_asked(tmp_path: Path) -> None:
 def test_labels_far_apart_are_packed_only_without_their_gaps(tmp_path: Path) -> None:
     path = gaps(tmp_path / "a.rec", 0, 1_000_000)
     with pytest.raises(DataError, match=r"2 images have labels up to 1000000, .* --relabel"):
+        pack_source(path, tmp_path / "out")
+    (tmp_path / "property").write_text("90000000000,8,8")
+    with pytest.raises(
+        DataError,
+        match=r"labels up to 1000000, and .*property says 90000000000 classes, .*correct .* --relabel",
+    ):
         pack_source(path, tmp_path / "out")
     assert pack_source(path, tmp_path / "out", relabel=True).classes == 2
     assert (tmp_path / "out/classes.txt").read_text() == "0\n1000000\n"
