@@ -19,7 +19,7 @@ from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.optim.sparse import sparse_gradient
 from partialfc.head.rows import Chunk, Rows, index_of
 from partialfc.head.shard import ClassShard
-from partialfc.head.surroundings import check_surroundings, world_for_pickled
+from partialfc.head.surroundings import check_surroundings, outside_modes, world_for_pickled
 from partialfc.head.top_k import top_k
 from partialfc.head.whose import check_state, note
 
@@ -115,7 +115,6 @@ class ShardedCentres(nn.Module):
         return all(bool(torch.isfinite(chunk.centres()).all()) for chunk in chunks)
 
     @outside_graphs
-    @torch.no_grad()
     def top_k(self, embeddings: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k classes whose centres are nearest, among all classes. Every rank calls it together.
 
@@ -134,7 +133,7 @@ class ShardedCentres(nn.Module):
         """
         check_surroundings(self, self.world)
         self.check_whole()
-        with torch.autocast(self.weight.device.type, enabled=False):
+        with outside_modes(self.weight.device):
             return top_k(self.world, self.shard, self.rows(None), embeddings, k)
 
     def check_whole(self) -> None:

@@ -24,7 +24,7 @@ from partialfc.head.margin_rules import check_margin
 from partialfc.head.margins.base import Margin
 from partialfc.head.sampling import sample_size
 from partialfc.head.softmax import Softmax
-from partialfc.head.surroundings import check_surroundings
+from partialfc.head.surroundings import check_surroundings, outside_modes
 from partialfc.head.weights import weights_of_shard
 from partialfc.head.whose import KEY
 
@@ -51,8 +51,9 @@ class PartialFC(ShardedCentres):
     which would overwrite every shard with rank 0's. It may change its device; `half`, `to(dtype)` and their
     like are a ValueError. Between backward (torch.autograd.grad counts too) and the row optimizer's
     step the batch waits in the head: `zero_grad` of the head or of the optimizer drops it, that of a module
-    around the head does not. A backward after the centres have moved is a RuntimeError. A factor on the loss
-    scales the centres' gradient too; that of a torch.amp.GradScaler is taken out by `scaler.step(optimizer)`.
+    around the head does not. Errors: a backward after the centres have moved, a second derivative, and
+    torch.utils.checkpoint around the head in training. A factor on the loss scales the centres' gradient too;
+    that of a torch.amp.GradScaler is taken out by `scaler.step(optimizer)`.
 
     Labels are best given on the CPU: the sampling runs there, and labels on a GPU cost a synchronisation.
 
@@ -200,13 +201,12 @@ class PartialFC(ShardedCentres):
             ValueError: for a wrong type, shape, dtype or device; on every rank together for a wrong weight.
             DistributedError: for another rank's wrong argument, or where ranks disagree on what this call is.
         """
-        check_surroundings(self, self.world)
+        check_surroundings(self, self.world, training=self.training)
         self.check_whole()
         wants_gradient = torch.is_grad_enabled() and (
             self.weight.requires_grad or getattr(embeddings, "requires_grad", False)
         )
-        # Autocast would run the head's own GEMMs in another dtype than compute_dtype.
-        with torch.no_grad(), torch.autocast(self.weight.device.type, enabled=False):
+        with outside_modes(self.weight.device):
             loss, gradient = self._compute(embeddings, labels, weights, wants_gradient)
         if gradient is None:
             return loss

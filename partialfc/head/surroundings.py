@@ -1,5 +1,9 @@
-"""The process group and the modules around a head: what of them would train wrongly without an error."""
+"""The process group, modules and modes around a head: what of them would train wrongly without an error."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -8,8 +12,11 @@ from partialfc.distributed.world import World
 from partialfc.head.shard import ClassShard
 
 
-def check_surroundings(head: nn.Module, world: World) -> None:
-    """Raises RuntimeError for a head that was built before the process group, or is inside DDP."""
+def check_surroundings(head: nn.Module, world: World, *, training: bool = False) -> None:
+    """Raises RuntimeError for a head that was built before the process group, or is inside DDP.
+
+    And for the forward of a training step that a backward calls, as torch.utils.checkpoint's does.
+    """
     if world.group is None and dist.is_initialized() and dist.get_world_size() > 1:
         raise RuntimeError(
             "this head was built before torch.distributed.init_process_group, so it holds all classes on "
@@ -21,6 +28,23 @@ def check_surroundings(head: nn.Module, world: World) -> None:
             "this head is inside DistributedDataParallel, which has overwritten its shard with rank 0's; "
             "wrap the backbone alone, and build the head again"
         )
+    if training and torch._C._current_graph_task_id() != -1:
+        raise RuntimeError(
+            "this head's forward is called inside a backward pass, as torch.utils.checkpoint does to compute "
+            "it again; it would count one more step and draw other negatives than the first time. Checkpoint "
+            "the backbone alone: the head keeps little that this would save"
+        )
+
+
+@contextmanager
+def outside_modes(device: torch.device) -> Iterator[None]:
+    """Computing without autograd, autocast and inference mode, whatever the caller has.
+
+    Autocast would run the head's own GEMMs in another dtype than its compute_dtype. In inference mode a
+    margin could not be differentiated, and what is kept from a batch could not be used outside it.
+    """
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 def world_for_pickled(shard: ClassShard) -> World:

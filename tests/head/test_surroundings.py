@@ -1,8 +1,11 @@
 """A head built too early or wrapped too widely says so."""
 
 import contextlib
+import functools
 
+import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 import partialfc
 
@@ -45,3 +48,33 @@ def head_inside_ddp():
 def test_a_head_inside_ddp_is_told(rank_outcomes):
     for outcome in rank_outcomes(head_inside_ddp, 2):
         assert "wrap the backbone alone" in str(outcome)
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+@pytest.mark.parametrize("sample_rate", [0.5, 1.0])
+def test_a_head_that_checkpointing_computes_again_is_told(use_reentrant, sample_rate):
+    head = partialfc.PartialFC(8, 10, margin=partialfc.ArcFace(), sample_rate=sample_rate)
+    partialfc.RowSGD(head, lr=0.1)
+    x, labels = torch.randn(3, 8, requires_grad=True), torch.tensor([1, 2, 3])
+
+    def there_and_back():
+        checkpoint(head, x, labels, use_reentrant=use_reentrant).backward()
+
+    with pytest.raises(RuntimeError, match="Checkpoint the backbone alone"):
+        there_and_back()
+    assert head.step == 1
+    assert not head.has_row_gradients()
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_checkpointing_the_backbone_alone_changes_nothing(use_reentrant):
+    backbone = torch.nn.Linear(8, 8)
+    labels, x = torch.tensor([1, 2, 3]), torch.randn(3, 8, requires_grad=True)
+    gradients = []
+    for run in (backbone, functools.partial(checkpoint, backbone, use_reentrant=use_reentrant)):
+        head = build()
+        partialfc.RowSGD(head, lr=0.1)
+        backbone.zero_grad()
+        head(run(x), labels).backward()
+        gradients.append(backbone.weight.grad.clone())
+    assert torch.equal(*gradients)
