@@ -71,6 +71,7 @@ class RowOptimizer(torch.optim.Optimizer):
 
     def rows_were_replaced(self) -> None:
         """The head has loaded other rows, which owe nothing; the optimizer's own state is loaded later."""
+        self._follow_weight()
 
     def check_whole(self) -> None:
         """Raises RuntimeError if a step ended in the middle, so that some rows have moved and others not."""
@@ -164,6 +165,14 @@ class RowOptimizer(torch.optim.Optimizer):
                     "head and its optimizer with the sizes, ranks and dtypes that the state was saved with"
                 )
         return shared, tensors
+
+    def _follow_weight(self) -> None:
+        """Move the parameter that is the head's weight now: load_state_dict(assign=True) makes another."""
+        (group,) = self.param_groups
+        before, weight = group["params"][0], self.head.weight
+        if weight is not before:
+            group["params"][0] = weight
+            self.state[weight] = self.state.pop(before)
 
     def _update(self, group: State) -> None:
         """Move every row that has a gradient, chunk by chunk of `head.row_gradients()`."""

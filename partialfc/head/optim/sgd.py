@@ -104,6 +104,7 @@ class RowSGD(RowOptimizer):
         self._owed = DecayTable.fresh(self._now)
 
     def rows_were_replaced(self) -> None:
+        super().rows_were_replaced()
         self._owed = DecayTable.fresh(self._now)
         if self.unsampled == "dense":
             self.row_state["row_step"].fill_(self._now)

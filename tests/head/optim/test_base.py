@@ -96,6 +96,40 @@ def test_the_noise_goes_on_where_a_saved_state_ended(make, options, weight_dtype
         resumed.load_state_dict(saved[1])
 
 
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [("RowSGD", SGD), ("RowSGD", SGD | {"unsampled": "frozen"}), ("RowAdamW", {"lr": 0.01})],
+)
+def test_an_assigned_weight_is_moved_as_a_copied_one(make, options, joint):
+    """load_state_dict(assign=True) gives the head another Parameter; the optimizer's state may follow."""
+    head = build(0.1)
+    optimizer = getattr(partialfc, make)(head, **options)
+    steps(head, optimizer, 0, 20)
+    saved = copy.deepcopy([head.state_dict(), optimizer.state_dict()])
+    for load_optimizer in (False, True):
+        rows = []
+        for assign in (False, True):
+            other = build(0.1)
+            resumed = getattr(partialfc, make)(other, **options)
+            outer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+            stepping = partialfc.JointOptimizer(outer, resumed) if joint else resumed
+            steps(other, stepping, 0, 3)
+            before = other.weight
+            (torch.nn.Sequential(other) if joint else other).load_state_dict(
+                {("0." if joint else "") + k: copy.deepcopy(v) for k, v in saved[0].items()}, assign=assign
+            )
+            assert (other.weight is not before) == assign
+            if load_optimizer:
+                resumed.load_state_dict(copy.deepcopy(saved[1]))
+            steps(other, stepping, 20, 30)
+            stepping.zero_grad()
+            assert [*resumed.state] == [other.weight]
+            rows.append(other.state_dict()["weight"].clone())
+            resumed.state_dict()
+        torch.testing.assert_close(*rows, atol=0, rtol=0)
+
+
 def test_gradients_are_applied_once_and_zero_grad_drops_them():
     head = build(1.0)
     optimizer = partialfc.RowSGD(head, lr=0.5)
