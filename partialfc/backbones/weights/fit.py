@@ -112,7 +112,9 @@ def _state_dicts(content: Any, where: tuple[str, ...]) -> Iterator[tuple[tuple[s
 
 
 def _is_plain(value: object) -> bool:
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
+    if not isinstance(value, Tensor) or value.is_meta:
+        return False
+    return value.layout == torch.strided and not value.is_quantized
 
 
 def _prefixes(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> list[str]:

@@ -9,10 +9,11 @@ from torch import nn
 
 from partialfc.backbones.build import BACKBONES, build_backbone
 from partialfc.backbones.weights.files import RESAVE, StandIn
-from partialfc.backbones.weights.fit import Candidate, candidates, plain_name, same_tensors
+from partialfc.backbones.weights.fit import DEPTH, Candidate, candidates, plain_name, same_tensors
 from partialfc.errors import CheckpointError, ConfigError
 
 SHOWN = 3  # names in a message
+FLOATS = "take those in floats from which they were made"
 
 
 def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size: int) -> str:
@@ -40,9 +41,29 @@ def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size
             "torch.save"
         )
     taken = {own[plain]: tensor for plain, tensor in best.state_dict().items()}
+    for name_there, tensor in taken.items():
+        if problem := _not_weights(tensor, state[name_there].dtype):
+            raise CheckpointError(f"its tensor {plain_name(name_there)} {problem}")
     backbone.load_state_dict(taken, strict=False)  # counters of batches may be missing
     left = len(best.tensors) - len(best.state_dict())
     return f"{best}{f'; {left} of a head left out' if left else ''}"
+
+
+def _not_weights(tensor: torch.Tensor, dtype: torch.dtype) -> str:
+    """Why a tensor gives no numbers to one of another type and the same shape; empty where it does."""
+    if not dtype.is_floating_point:
+        return ""
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        return f"is of type {kind}, where the network has floats, as quantised weights are: {FLOATS}"
+    numbers = tensor.detach().to(dtype)
+    if bool(numbers.isfinite().all()):
+        return ""
+    bad = int((~numbers.isfinite()).sum())
+    return (
+        f"has {bad} of {numbers.numel()} numbers that are NaN or infinite: take weights from before the "
+        "training diverged, or save them anew in a wider type"
+    )
 
 
 def _no_fit(
@@ -52,6 +73,8 @@ def _no_fit(
     name: str,
     embedding_size: int,
 ) -> str:
+    if quantised := _quantised(content):
+        return f"it holds quantised weights ({quantised}), which are not loaded: {FLOATS}"
     fits = _known_that_fits(content, name, embedding_size)
     if not found or not found[0].matched + len(found[0].differing):
         return _nothing_alike(content, expected, name, fits)
@@ -125,6 +148,19 @@ def _known_that_fits(content: Any, name: str, embedding_size: int) -> str | None
         if any(each.fits for each in candidates(content, shapes, embedding_size)):
             return other
     return None
+
+
+def _quantised(content: Any, where: tuple[str, ...] = ()) -> str:
+    """The name of a quantised tensor in a file's content, alone or packed; empty where there is none."""
+    parts = content.items() if isinstance(content, Mapping) and len(where) <= DEPTH else ()
+    for key, value in parts:
+        name = (*where, str(key))
+        packed = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(each, torch.Tensor) and each.is_quantized for each in packed):
+            return repr(".".join(name))[1:-1][:100]
+        if found := _quantised(value, name):
+            return found
+    return ""
 
 
 def _tensor_names(content: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,49 @@ def test_a_whole_module_is_refused_with_the_way_to_save_it(tmp_path: Path) -> No
     text = message(path)
     assert "it holds more than tensors" in text
     assert resave in text
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (
+            lambda t: t.fill_(torch.nan),
+            "has 8 of 8 numbers that are NaN or infinite: take weights from before",
+        ),
+        (
+            lambda t: t.double().index_fill_(0, torch.tensor([3]), 1e39),
+            "has 1 of 8 numbers that are NaN or inf",
+        ),
+        (lambda t: t.half().index_fill_(0, torch.tensor([3]), -torch.inf), "has 1 of 8 numbers"),
+        (
+            lambda t: t.to(torch.int8),
+            "is of type int8, where the network has floats, as quantised weights are",
+        ),
+        (lambda t: t.to(torch.complex64), "is of type complex64, where the network has floats"),
+    ],
+)
+def test_numbers_that_are_no_weights_are_refused_by_name(
+    tmp_path: Path, state: dict[str, Tensor], change: Callable[[Tensor], Tensor], what: str
+) -> None:
+    name = next(name for name in state if name.endswith("running_var"))
+    backbone = network()
+    before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
+    text = message(tmp_path / "x.pt", {**state, name: change(state[name].clone())}, backbone)
+    assert text.startswith(f"its tensor {name} {what}")
+    assert all(torch.equal(tensor, before[key]) for key, tensor in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_quantised_weights_are_named(tmp_path: Path, state: dict[str, Tensor], new: bool) -> None:
+    """Dynamic quantisation packs the matrices alone, static one all convolutions."""
+    first = "layers.0.weight"
+    quantised = {
+        name: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8) if t.dim() == 4 else t
+        for name, t in state.items()
+    }
+    packed = {"fc.scale": torch.tensor(1.0), "fc._packed_params._packed_params": (quantised[first], None)}
+    for content, name in ((quantised, first), ({"model": packed}, "model.fc._packed_params._packed_params")):
+        torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=new)
+        assert message(tmp_path / "x.pt").startswith(
+            f"it holds quantised weights ({name}), which are not loaded"
+        )
