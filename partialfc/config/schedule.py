@@ -12,13 +12,13 @@ _Number = TypeVar("_Number", int, float)
 
 def _check_list(value: object) -> object:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"must be a list such as [10, 18], got {value!r}")
+        raise ValueError("must be a list such as [10, 18]")
     return value
 
 
 def _check_order(milestones: tuple[_Number, ...]) -> tuple[_Number, ...]:
     if any(after <= before for before, after in pairwise(milestones)):
-        raise ValueError(f"each must be larger than the one before, got {[*milestones]}")
+        raise ValueError("each must be larger than the one before")
     return milestones
 
 

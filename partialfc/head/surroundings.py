@@ -54,6 +54,8 @@ def world_for_pickled(shard: ClassShard) -> World:
         raise RuntimeError(
             f"this head was pickled on rank {shard.rank} of {shard.world_size}, and this process is rank "
             f"{world.rank} of {world.size}, so its shard would hold the wrong classes: pickle "
-            "and load on the same ranks, or keep partialfc's checkpoints, which reshard"
+            "and load on the same ranks, or keep partialfc's checkpoints, which reshard. A head of another "
+            "process group than the default one cannot be loaded from a pickle, which keeps no group: "
+            "build it with its process_group, and load head.state_dict()"
         )
     return world

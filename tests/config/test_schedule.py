@@ -35,11 +35,11 @@ from tests.config.cases import failure, small
         ("schedule={gamma: 0.5}", "schedule: gamma is 0.5, but only name: step uses it"),
         (
             "schedule={name: step, milestone_steps: [3, 3]}",
-            r"schedule\.milestone_steps: each must be larger than the one before, got \[3, 3\]",
+            r"schedule\.milestone_steps: each must be larger than the one before, got \[3, 3\]$",
         ),
         (
             "schedule={name: step, milestone_steps: 3}",
-            r"schedule\.milestone_steps: must be a list such as \[10, 18\], got 3",
+            r"schedule\.milestone_steps: must be a list such as \[10, 18\], got 3$",
         ),
         ("schedule={name: step, milestone_steps: [0]}", r"schedule\.milestone_steps.*: must be .*1"),
         ("schedule={name: step, milestone_steps: [1.5]}", r"schedule\.milestone_steps.*: must be"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import pickle
 
 import pytest
 import torch
@@ -78,3 +79,16 @@ def test_checkpointing_the_backbone_alone_changes_nothing(use_reentrant):
         head(run(x), labels).backward()
         gradients.append(backbone.weight.grad.clone())
     assert torch.equal(*gradients)
+
+
+def pickled_head_of_a_subgroup():
+    """Each rank alone in a group, of a job of two."""
+    groups = [torch.distributed.new_group([rank]) for rank in range(2)]
+    own = groups[torch.distributed.get_rank()]
+    head = partialfc.PartialFC(8, 10, margin=partialfc.ArcFace(), process_group=own)
+    pickle.loads(pickle.dumps(head))
+
+
+def test_a_pickled_head_of_a_subgroup_is_told_the_way(rank_outcomes):
+    for outcome in rank_outcomes(pickled_head_of_a_subgroup, 2):
+        assert "build it with its process_group, and load head.state_dict()" in str(outcome)

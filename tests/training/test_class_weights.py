@@ -42,6 +42,7 @@ def test_any_number_of_ranks_trains_alike(run_ranks, folder):
         (None, r"weights\.txt cannot be read: No such file or directory"),
         ("1\n2\n", r"has the shape \(2,\), but there are 20 classes; it must have one number for each"),
         ("1\nmany\n", r"holds no list of numbers \(could not convert string"),
+        ("1\n" * 19 + "1e-46\n", r"the weight of class 19 is 1e-46, and the largest 1\.0: float32 does not"),
         ("1\n" * 19 + "-1\n", r"the weight of class 19 is -1\.0; it must be finite and at least 0"),
         ("1\n" * 19 + "nan\n", r"the weight of class 19 is nan"),
     ],
@@ -65,3 +66,7 @@ def test_a_npy_file_of_something_else_is_refused(folder):
     np.save(path, np.array([{}] * 20), allow_pickle=True)  # never unpickled
     with pytest.raises(partialfc.ConfigError, match="holds no list of numbers"):
         Trainer(small_config(folder, f"head.class_weights={path}"), torch.device("cpu"))
+    for dtype in (np.complex128, np.bool_):
+        np.save(path, np.ones(20, dtype))
+        with pytest.raises(partialfc.ConfigError, match=r"holds no list of numbers \(its dtype is "):
+            Trainer(small_config(folder, f"head.class_weights={path}"), torch.device("cpu"))

@@ -10,6 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partialfc.config import ScheduleConfig
+from partialfc.training.builders.schedule import build_schedule
 from partialfc.training.schedule import Schedule
 
 SHAPES = ("polynomial", "cosine", "constant", "step")
@@ -151,3 +153,20 @@ def test_a_bad_step_is_named(step: Any) -> None:
 def test_it_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Schedule(peak=0.1, total_steps=10).peak = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("milestones", "late"),
+    [
+        ({"milestone_steps": [6, 9]}, None),
+        ({"milestone_steps": [6, 10, 12]}, "steps [10, 12] come after the run's last step, 9"),
+        ({"milestone_epochs": [1.0, 2.5]}, "steps [13] come after the run's last step, 9"),
+    ],
+)
+def test_milestones_after_the_end_are_warned_of(
+    caplog: pytest.LogCaptureFixture, milestones: dict[str, Any], late: str | None
+) -> None:
+    section = ScheduleConfig(name="step", **milestones)
+    build_schedule(section, total_steps=10, epoch_steps=5.0)
+    warned = [record.getMessage() for record in caplog.records]
+    assert [late in each for each in warned] == [True] if late else not warned

@@ -16,7 +16,10 @@ def read_class_weights(path: Path, num_classes: int) -> npt.NDArray[np.float64]:
     where = f"head.class_weights: {path}"
     try:
         if path.suffix == ".npy":
-            weights = np.asarray(np.load(path, allow_pickle=False), np.float64)
+            numbers = np.asarray(np.load(path, allow_pickle=False))
+            if numbers.dtype.kind not in "iuf":
+                raise TypeError(f"its dtype is {numbers.dtype}")
+            weights = numbers.astype(np.float64)
         else:
             weights = np.array(path.read_text().split(), np.float64)
     except OSError as error:
@@ -37,5 +40,11 @@ def read_class_weights(path: Path, num_classes: int) -> npt.NDArray[np.float64]:
     if len(bad):
         raise ConfigError(
             f"{where}: the weight of class {bad[0]} is {weights[bad[0]]}; it must be finite and at least 0"
+        )
+    tiny = np.flatnonzero((weights > 0) & (weights < np.finfo(np.float32).tiny * weights.max()))
+    if len(tiny):
+        raise ConfigError(
+            f"{where}: the weight of class {tiny[0]} is {weights[tiny[0]]}, and the largest {weights.max()}: "
+            "float32 does not hold their ratio; make them less different, or that weight 0"
         )
     return weights

@@ -1,10 +1,13 @@
 """The length of a run in steps, and its learning rate."""
 
+import logging
 import math
 
 from partialfc.config import ScheduleConfig, TrainConfig
 from partialfc.training.requirements import require_milestones_after_warmup, require_steps_for_warmup
 from partialfc.training.schedule import Schedule
+
+log = logging.getLogger(__name__)
 
 
 def total_steps(section: TrainConfig, samples: int) -> int:
@@ -24,6 +27,13 @@ def build_schedule(section: ScheduleConfig, *, total_steps: int, epoch_steps: fl
         math.ceil(each * epoch_steps) for each in section.milestone_epochs
     )
     require_milestones_after_warmup(milestones, warmup)
+    late = [each for each in milestones if each >= total_steps]
+    if late:
+        log.warning(
+            "schedule: the milestones at steps %s come after the run's last step, %d, so the learning rate "
+            "does not fall there: the run is shorter than the schedule was made for",
+            *(late, total_steps - 1),
+        )
     return Schedule(
         peak=1.0,
         total_steps=total_steps,
