@@ -86,8 +86,9 @@ def find_layout(reader: RecordReader) -> Layout:
     if after > first and abs(found.class_records - int(after - first)) > rounding:
         says = f"[{first:g}, {after:g}] of record 0 promises {after - first:g} class records, there are"
         if reader.scanned:
+            wrong = "was cut short" if found.class_records < after - first else "has records too many"
             raise RecordError(
-                f"{reader.path}: label {says} {found.class_records}: the file was cut short; copy it again"
+                f"{reader.path}: label {says} {found.class_records}: the file {wrong}; copy it again"
             )
         raise RecordIndexError(
             f"{reader.path.with_suffix('.idx')}: label {says} keys for {found.class_records}; {STALE}"

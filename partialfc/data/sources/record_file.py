@@ -17,6 +17,7 @@ from partialfc.data.sources.recordio import (
     FRAME,
     LAST,
     MAGIC,
+    MAGIC_BYTES,
     MAX_LENGTH,
     MIDDLE,
     WHOLE,
@@ -25,6 +26,7 @@ from partialfc.data.sources.recordio import (
 )
 from partialfc.errors import DataError, RecordError
 
+AGAIN = "copy the .rec again"
 _BLOCK = 1 << 22  # bytes that a scan reads at a time
 
 
@@ -85,6 +87,9 @@ class RecordFile:
             place = f"{self.path} {name} at byte {start}"
             frame = self.read(start, FRAME.size)
             if len(frame) < FRAME.size:
+                if frame[: len(MAGIC_BYTES)] != MAGIC_BYTES[: len(frame)]:
+                    last = counted_bytes(len(frame))
+                    raise RecordError(f"{place}: the last {last} of the file are no record; {AGAIN}")
                 raise RecordError(f"{place}: the file ends at byte {self._size_now()}; it was cut short")
             magic, word = FRAME.unpack(frame)
             if magic != MAGIC:
@@ -125,6 +130,11 @@ class RecordFile:
             offsets.extend(offset + start for start in starts)
             offset += end
         return np.frombuffer(offsets, dtype=np.int64)
+
+
+def counted_bytes(count: int) -> str:
+    """For messages: "1 byte", "4 bytes"."""
+    return f"{count} byte" if count == 1 else f"{count} bytes"
 
 
 def _whole_records(block: bytes, *, room: int) -> tuple[list[int], int]:

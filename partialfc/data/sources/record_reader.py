@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from partialfc.data.sources.record_file import RecordFile
+from partialfc.data.sources.record_file import AGAIN, RecordFile, counted_bytes
 from partialfc.data.sources.recordio import (
     FIRST,
     FRAME,
@@ -152,8 +152,8 @@ class RecordReader:
         place = f"{self.path} record {self.keys[at]} at byte {offset}"
         if listed == self._file.size:
             raise RecordError(
-                f"{place}: it ends at byte {end}, and the {listed - end} bytes after it are no record; "
-                "copy the .rec again"
+                f"{place}: it ends at byte {end}, and the {counted_bytes(listed - end)} after it are no "
+                f"record; {AGAIN}"
             )
         if self._file.begins_record(listed):
             raise RecordError(
@@ -211,8 +211,13 @@ class RecordReader:
             _, word = FRAME.unpack(self._file.read(int(starts[count - 1]), FRAME.size))
             flag, length = split_word(word)
             cut = flag == FIRST or starts[count - 1] + FRAME.size + padded(length) == starts[count]
+        if cut and starts[count] == size:  # at the end of a record, so the index may have lines too many
+            raise RecordError(
+                f"{self.path}: cut short, or {self._index.name} is wrong, which {beyond}; {AGAIN}, or delete "
+                f"{self._index} if the .rec is whole"
+            )
         if cut:
-            raise RecordError(f"{self.path}: cut short: {self._index.name} {beyond}; copy the .rec again")
+            raise RecordError(f"{self.path}: cut short: {self._index.name} {beyond}; {AGAIN}")
         raise RecordIndexError(f"{self._index}: {beyond}; {STALE}")
 
     def _find_misfit(self, order: npt.NDArray[np.int64], good: int, bad: int) -> None:

@@ -237,6 +237,52 @@ def test_a_cut_file_is_not_blamed_on_its_index(small: Path) -> None:
         RecordSource(small)
 
 
+def test_a_line_more_at_the_end_of_the_file_offers_both_remedies(small: Path) -> None:
+    """As if a last record were cut off, or the index had a line too many; nothing tells which."""
+    expected = images_of(small)
+    with small.with_suffix(".idx").open("a") as index:
+        index.write(f"500\t{small.stat().st_size}\n")
+    with pytest.raises(RecordError, match=r"cut short, .*copy the \.rec again.*, or delete .*train\.idx"):
+        RecordSource(small)
+    small.with_suffix(".idx").unlink()
+    assert images_of(small) == expected
+
+
+def test_a_file_behind_itself_is_not_called_cut(small: Path) -> None:
+    small.write_bytes(2 * small.read_bytes())
+    with pytest.raises(RecordIndexError, match=DELETE):
+        RecordSource(small)
+    small.with_suffix(".idx").unlink()
+    with pytest.raises(
+        RecordError, match=r"5 class records, there are .*: the file has records too many"
+    ) as error:
+        RecordSource(small)
+    assert "cut" not in str(error.value)
+
+
+@pytest.mark.parametrize("tail", [b"\0", bytes(4), b"\n\n"])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_bytes_added_behind_the_records_are_not_called_a_cut(small: Path, tail: bytes, indexed: bool) -> None:
+    end = small.stat().st_size
+    small.write_bytes(small.read_bytes() + tail)
+    if not indexed:
+        small.with_suffix(".idx").unlink()
+    count = "1 byte" if len(tail) == 1 else f"{len(tail)} bytes"
+    place = f"ends at byte {end}, and the" if indexed else rf"record 19 at byte {end}: the last"
+    with pytest.raises(RecordError, match=rf"{place} {count} .* no record; copy the \.rec again") as error:
+        RecordSource(small)
+    assert "cut" not in str(error.value)
+
+
+def test_a_frame_that_was_begun_is_called_a_cut(small: Path) -> None:
+    data, last = small.read_bytes(), int(lines_of(small)[-1].split()[1])
+    small.with_suffix(".idx").unlink()
+    for size in (last + 1, last + 4, last + 7, last + 12):
+        small.write_bytes(data[:size])
+        with pytest.raises(RecordError, match=f"record 18 at byte {last}: .*cut short"):
+            RecordSource(small)
+
+
 def test_bytes_behind_the_last_record_are_refused(small: Path) -> None:
     small.write_bytes(small.read_bytes() + bytes(400))
     with pytest.raises(RecordError, match=r"the 400 bytes after it are no record; copy the \.rec again"):
