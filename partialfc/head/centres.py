@@ -76,7 +76,7 @@ class ShardedCentres(nn.Module):
         self._moves = self._writes_that_move_nothing = 0
         self._waiting_since = self.centres_version
         self.register_state_dict_pre_hook(_flush_rows)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_check_whose)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_check_state)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_rows_were_replaced)  # type: ignore[no-untyped-call]
 
     def attach(self, source: RowSource) -> None:
@@ -268,9 +268,18 @@ def _flush_rows(centres: ShardedCentres, *_: object) -> None:
         centres._row_source.flush()
 
 
-def _check_whose(centres: ShardedCentres, state: Mapping[str, Any], prefix: str, *_: object) -> None:
-    """Before a state is loaded: ValueError if it holds another shard's rows, or does not say whose."""
+def _check_state(
+    centres: ShardedCentres, state: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any], *_: object
+) -> None:
+    """Before a state is loaded: ValueError for another shard's rows, or another dtype to assign."""
     check_state(state, prefix, centres.whose)
+    own = centres.weight
+    given = state.get(f"{prefix}weight", own) if metadata.get("assign_to_params_buffers") else own
+    if isinstance(given, Tensor) and (given.dtype, given.device) != (own.dtype, own.device):
+        raise ValueError(
+            f"assign=True would make {prefix}weight {given.dtype} on {given.device}, and this head is built "
+            f"with {own.dtype} on {own.device}: convert the weight first, or load without assign"
+        )
 
 
 def _rows_were_replaced(centres: ShardedCentres, *_: object) -> None:

@@ -130,6 +130,20 @@ def test_an_assigned_weight_is_moved_as_a_copied_one(make, options, joint):
         torch.testing.assert_close(*rows, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.device("meta")])
+def test_an_assigned_weight_of_another_dtype_or_device_is_refused(kind):
+    head = build(1.0)
+    state = dict(head.state_dict())  # torch notes assign in the one with metadata
+    state["weight"] = state["weight"].to(kind)
+    with pytest.raises(
+        ValueError, match=r"assign=True would make weight .* built with torch\.float64 on cpu"
+    ):
+        head.load_state_dict(state, assign=True)
+    assert head.weight.dtype == torch.float64
+    if kind == torch.float32:
+        head.load_state_dict(state)
+
+
 def test_gradients_are_applied_once_and_zero_grad_drops_them():
     head = build(1.0)
     optimizer = partialfc.RowSGD(head, lr=0.5)
