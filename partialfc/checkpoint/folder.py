@@ -105,6 +105,12 @@ class CheckpointFolder:
         records = self._records()
         after = self._after or line_of(records, records.latest) or Lineage()
         here = present(records, after)
+        if self._after is not None and after.line and after.line[0].name not in here:
+            log.warning(
+                "%s was removed or replaced while the run used it, by another process; the next checkpoint "
+                "is saved in this folder all the same",
+                self.path / after.line[0].name,
+            )
         return Lineage(tuple(saved for saved in after.line if saved.name in here), after.origin).to_dict()
 
     def _finish(self, partial: Path, final: Path, before: Lineage | None) -> None:

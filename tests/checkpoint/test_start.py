@@ -217,3 +217,20 @@ def start_of(path):
     start = newest(CheckpointFolder(Path(path), World.of()))
     assert start is not None
     return step(start)
+
+
+def test_checkpoints_that_someone_removes_under_a_run_are_told_once(path, caplog):
+    run = Run(path)
+    run.save(61, 62, keep_last=2)  # which deletes 50 and 60 itself
+    assert not caplog.messages
+    shutil.rmtree(path)
+    run.save(63)
+    (message,) = caplog.messages
+    assert message.startswith(f"{path / 'step-00000062'} was removed or replaced while the run used it")
+    assert step(Run(path).start) == 63
+    run.save(64, 65, 66)
+    assert len(caplog.messages) == 1
+    shutil.rmtree(path / "step-00000066")
+    run.save(67)
+    assert len(caplog.messages) == 2
+    assert step(Run(path).start) == 67
