@@ -33,7 +33,7 @@ _KINDS = {  # NumPy's letters, and whether a size in bits belongs to the name
     b"m": ("timedelta64", False),
 }
 
-REMEDY = "write a list of bytes, as [bytes(image) for image in images]"
+REMEDY = "write a list of the bytes of JPEG or PNG files"
 
 
 class _Noted:

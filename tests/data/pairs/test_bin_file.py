@@ -113,7 +113,7 @@ def test_reads_arrays_of_bytes_and_of_objects(tmp_path: Path, protocol: int) -> 
         ),
         (
             np.array([A, None], object),
-            r"image 1 is of type NoneType: .*; write a list of bytes, as \[bytes\(image",
+            r"image 1 is of type NoneType: .*; write a list of the bytes of JPEG or PNG",
         ),
     ],
     ids=repr,
@@ -191,7 +191,10 @@ def test_reads_python_2_numpy(tmp_path: Path) -> None:
         (([A, [B]], [True]), "image 1 is a list of 1"),
         (([A, "\u2603"], [True]), "image 1 is of type str"),
         (([A, np.arange(3)], [True]), r"image 1 is a NumPy array int64 \[3\]: it must be an encoded image's"),
-        (([A, np.ones((2, 2, 3), np.uint8)], [True]), r"NumPy array uint8 \[2, 2, 3\]: .*, not its pixels"),
+        (
+            ([A, np.ones((2, 2, 3), np.uint8)], [True]),
+            r"NumPy array uint8 \[2, 2, 3\]: .*, not its pixels; write a list of the bytes of JPEG",
+        ),
         (([A, np.ones((2, 2), np.uint8)], [True]), r"image 1 is a NumPy array uint8 \[2, 2\]"),
         (([A, np.array(7, np.uint8)], [True]), r"image 1 is a NumPy array uint8 \[\]"),
         (([A, np.ones(3)], [True]), "image 1: NumPy data of type float64"),
