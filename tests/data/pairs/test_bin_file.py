@@ -73,7 +73,9 @@ def test_reads_bytearrays_and_text_that_stands_for_bytes(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(
-    "kind", [bytearray, np.bytes_, np.void, lambda data: np.frombuffer(data, np.int8)], ids=repr
+    "kind",
+    [bytearray, np.bytes_, np.void, lambda data: np.frombuffer(data, np.int8)],
+    ids=["bytearray", "bytes_", "void", "array"],
 )
 def test_reads_whatever_holds_bytes(tmp_path: Path, protocol: int, kind: Callable[[bytes], object]) -> None:
     listed = [kind(image) for image in (A, B)]
