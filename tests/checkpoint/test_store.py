@@ -111,7 +111,7 @@ def test_a_save_that_fails_is_a_checkpoint_error(tmp_path, caplog):
     try:
         with pytest.raises(
             partialfc.CheckpointError,
-            match=r"step-00000001 cannot be saved: .*: File too large; it takes 4\.8 MB",
+            match=r"step-00000001 cannot be saved: .*: File too large; it takes about 4\.8 MB",
         ):
             save(str(tmp_path), rows=100_000)
     finally:

@@ -91,9 +91,15 @@ def test_every_graph_that_moves_rows_was_tried_and_is_right(monkeypatch, name, s
     assert watched.used
     assert watched.untried == 0
     for fast, plain in zip(compiled, steps(False, make, sample_rate, dtype, **options), strict=True):
-        # Of narrow rows a few elements are rounded the other way, where the last bit of a float32 decides.
-        apart = (fast - plain).abs() > 1e-5 * (1 + plain.abs())
-        assert apart.double().mean() < (1e-2 if dtype == torch.bfloat16 else 1e-12)
+        apart = (fast - plain).abs()
+        elsewhere = (apart > 1e-5 * (1 + plain.abs())).double().mean()
+        if dtype == torch.bfloat16:
+            # A few elements are rounded the other way, where the last bit of a float32 decides (0.03 % in the
+            # first step); what these change in later gradients rounds others so. By a step of the grid each.
+            assert elsewhere < 0.05
+            assert apart.max() <= 0.01 * plain.abs().max()
+        else:
+            assert elsewhere < 1e-12
 
 
 SIZES = [1, 2, 3, 5, 40, 64, 65, 66, 128, 300, 512, 513, 5000]
