@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partialfc.checkpoint.kept import line_of, present, superseded
+from partialfc.checkpoint.kept import line_of, still_there, superseded
 from partialfc.checkpoint.lineage import Found, Lineage, Records, Saved
 from partialfc.checkpoint.state import read_seal, read_state
 from partialfc.checkpoint.store import read_checkpoint, write_checkpoint
@@ -104,14 +104,14 @@ class CheckpointFolder:
         partial.mkdir()
         records = self._records()
         after = self._after or line_of(records, records.latest) or Lineage()
-        here = present(records, after)
-        if self._after is not None and after.line and after.line[0].name not in here:
+        lineage = still_there(records, after)
+        if self._after is not None and after.line and after.line[0] not in lineage.line:
             log.warning(
                 "%s was removed or replaced while the run used it, by another process; the next checkpoint "
                 "is saved in this folder all the same",
                 self.path / after.line[0].name,
             )
-        return Lineage(tuple(saved for saved in after.line if saved.name in here), after.origin).to_dict()
+        return lineage.to_dict()
 
     def _finish(self, partial: Path, final: Path, before: Lineage | None) -> None:
         """Put a whole checkpoint in its place, and let `latest` name it."""

@@ -8,6 +8,8 @@ A new rule is a condition here. `folder.py` deletes by it, `start.py` resumes by
 when, and doctor/disk.py counts how many there are at most; its keys are in config/checkpoint.py.
 """
 
+from dataclasses import replace
+
 from partialfc.checkpoint.lineage import Found, Lineage, Origin, Records, Saved
 
 
@@ -34,6 +36,12 @@ def line_of(records: Records, name: str | None) -> Lineage | None:
 def present(records: Records, lineage: Lineage) -> list[str]:
     """The names on the line that are there, newest first; some may be damaged."""
     return [saved.name for saved in lineage.line if _is_it(records.found.get(saved.name), saved.seal)]
+
+
+def still_there(records: Records, lineage: Lineage) -> Lineage:
+    """The part of the line that is there, which is what a new checkpoint of it says that it goes on from."""
+    here = present(records, lineage)
+    return replace(lineage, line=tuple(saved for saved in lineage.line if saved.name in here))
 
 
 def tried_in_order(records: Records) -> list[str]:

@@ -10,7 +10,7 @@ from partialfc.checkpoint.kept import (
     left_aside,
     line_of,
     most_at_once,
-    present,
+    still_there,
     superseded,
     tried_after,
     tried_in_order,
@@ -56,12 +56,9 @@ class Disk:
     latest: str | None = None
     best: str | None = None
     noted: Lineage | None = None
-    parent: dict[str, str | None] = field(
-        default_factory=dict
-    )  # by seal, that of the one it truly goes on from
-    began: dict[str, str] = field(
-        default_factory=dict
-    )  # by seal: where the run that wrote it was told to begin
+    # By seal: that of the one it truly goes on from, and where the run that wrote it was told to begin.
+    parent: dict[str, str | None] = field(default_factory=dict)
+    began: dict[str, str] = field(default_factory=dict)
     spoilt: set[str] = field(default_factory=set)  # seals of checkpoints whose tensors are damaged
     made: int = 0
 
@@ -99,15 +96,14 @@ def save(disk: Disk, run: Run, steps: int) -> Run:
     run = replace(run, step=run.step + steps)
     name, seal = name_of(run.step), f"seal{disk.made}"
     disk.made += 1
-    here = present(before, run.after)
-    lineage = Lineage(tuple(each for each in run.after.line if each.name in here), run.after.origin)
+    lineage = still_there(before, run.after)
     if disk.best == name and name in disk.found:
         disk.best = None
     disk.found[name] = Found(name, seal, lineage)
     disk.parent[seal] = run.seal
     disk.began[seal] = run.began
-    disk.latest, disk.noted = name, lineage.followed_by(Saved(name, seal))
-    after = disk.noted
+    after = lineage.followed_by(Saved(name, seal))
+    disk.latest, disk.noted = name, after
     check_prune(disk, seal)
     return Run(after, run.step, seal, run.began)
 
