@@ -134,8 +134,8 @@ def test_pure_modules_neither_communicate_nor_configure(module):
 
 @pytest.mark.parametrize("module", [m for m in modules() if room(m) != "distributed"])
 def test_collectives_live_in_one_file(module):
-    """torch.distributed may be named for a type, a group or a store; no collective of it is called."""
+    """torch.distributed may be named for a type or a group; no collective of it is called."""
     tree = ast.parse((PACKAGE / f"{module}.py").read_text())
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    harmless = {"dist.is_initialized", "dist.get_world_size", "dist.is_nccl_available", "dist.TCPStore"}
+    harmless = {"dist.is_initialized", "dist.get_world_size", "dist.is_nccl_available"}
     assert not {name for name in calls if name.startswith("dist.")} - harmless
