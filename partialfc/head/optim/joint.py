@@ -125,11 +125,11 @@ class JointOptimizer(torch.optim.Optimizer):
                     f"{part} is no state of an optimizer; it must be what {kind}.state_dict() gave"
                 )
 
-    def _single(self) -> Iterator[torch.optim.Optimizer]:
-        """The optimizers that are not joint themselves."""
+    def _all_within(self) -> Iterator[torch.optim.Optimizer]:
+        """Every optimizer in this one: joint ones, and those in them, included."""
         for optimizer in self.optimizers:
             if isinstance(optimizer, JointOptimizer):
-                yield from optimizer._single()
+                yield from optimizer._all_within()
             yield optimizer
 
     def _unscale_as_one(self, scaler: torch.amp.GradScaler) -> None:
@@ -139,7 +139,7 @@ class JointOptimizer(torch.optim.Optimizer):
         """
         states = scaler._per_optimizer_states
         own = states[id(self)]
-        for optimizer in self._single():
+        for optimizer in self._all_within():
             state = states.get(id(optimizer), own)
             if state is not own and state["stage"] is not OptState.READY:
                 raise RuntimeError(
