@@ -1,11 +1,10 @@
 """Checks of what a trained network is given; a ValueError names the argument, the value and the rule."""
 
-import operator
-
 import torch
 from torch import Tensor
 
 from partialfc.data.images.normalise import normalise
+from partialfc.head.arguments import as_int
 
 
 def check_images(
@@ -43,7 +42,7 @@ def check_embeddings(embeddings: object, size: int) -> None:
 
 def check_k(k: object, num_classes: int) -> int:
     """A whole number 1..num_classes, NumPy's too."""
-    number = _whole(k)
+    number = as_int(k)
     if number is None or not 1 <= number <= num_classes:
         raise ValueError(f"k is {k!r}; it must be 1..{num_classes}, the number of classes")
     return number
@@ -51,7 +50,7 @@ def check_k(k: object, num_classes: int) -> int:
 
 def check_classes(start: object, stop: object, num_classes: int) -> tuple[int, int]:
     """Two whole numbers, 0 <= start <= stop <= num_classes."""
-    first, last = _whole(start), _whole(stop)
+    first, last = as_int(start), as_int(stop)
     for name, value, number in (("start", start, first), ("stop", stop, last)):
         if number is None:
             raise ValueError(f"{name} is {value!r}; it must be a whole number, 0..{num_classes}")
@@ -68,12 +67,3 @@ def _tensor(name: str, value: object) -> Tensor:
             f"{name} is a {type(value).__name__}; it must be a torch.Tensor: pass torch.as_tensor({name})"
         )
     return value
-
-
-def _whole(value: object) -> int | None:
-    """`value` as an int; None where it is no whole number."""
-    try:
-        # A bool is an int to Python.
-        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        return None

@@ -1,6 +1,5 @@
 """What every rank must agree on before a batch is exchanged: good arguments, the same call, the same head."""
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from partialfc.distributed.world import World
 from partialfc.errors import DistributedError, LabelError
+from partialfc.head.arguments import as_int
 
 IGNORE = -1
 EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -123,7 +123,7 @@ def agree_on_query(
     call.
     """
     problem = _problem_of_embeddings(embeddings, embedding_size, device)
-    number = _whole(k)
+    number = as_int(k) or 0
     if not 1 <= number <= num_classes:
         problem = ValueError(f"k is {k!r}; it must be a whole number from 1 to num_classes, {num_classes}")
     mine = {}
@@ -161,14 +161,6 @@ def _exchanged(
     if failed:
         raise DistributedError(f"bad input on rank {failed[0]}; its own error says what is wrong")
     return table
-
-
-def _whole(k: object) -> int:
-    """`k` as an int, NumPy's too; 0 where it is no whole number."""
-    try:
-        return 0 if isinstance(k, bool | np.bool_) else operator.index(k)  # type: ignore[arg-type]
-    except TypeError:
-        return 0
 
 
 def _problem(

@@ -1,23 +1,30 @@
-"""Checks of a caller's arguments; each raises one ValueError with the name, the value and the rule."""
+"""Checks of a caller's arguments; where one fails, a ValueError has the name, the value and the rule."""
 
 import math
 import operator
 from collections.abc import Sequence
 from numbers import Real
-from typing import TypeVar
+from typing import SupportsIndex, TypeVar
 
 T = TypeVar("T")
 
 
 def whole(name: str, value: object, *, least: int) -> int:
     """`value` as an int."""
-    try:
-        result = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        result = None
+    result = as_int(value)
     if result is None or result < least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     return result
+
+
+def as_int(value: object) -> int | None:
+    """`value` as an int, NumPy's too; None where it is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):  # a bool is an int to Python
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:  # an array of several numbers, say
+        return None
 
 
 def at_least(name: str, value: object, low: float, *, below: float = math.inf) -> float:
