@@ -11,27 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partialfc.data.sources.insightface import RecordSource, write_source
+from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.record_reader import RecordReader
-from partialfc.data.sources.recordio import Header, RecordWriter, pack
+from partialfc.data.sources.recordio import RecordWriter
 from partialfc.errors import DataError, RecordError, RecordIndexError
+from tests.data.sources.records import DELETE, images_of, lines_of, write
 
 MANY = 3000  # more than are looked at when the file is opened
-DELETE = r"delete it to have the \.rec scanned instead"
-
-
-def image(number: int) -> bytes:
-    return b"image %d" % number + bytes(number % 7)
-
-
-def write(path: Path, images: int) -> Path:
-    write_source(path, ((image(n), 5 * n // images) for n in range(images)), num_classes=5, image_size=(8, 8))
-    return path
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    return write(tmp_path / "train.rec", 13)
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +31,6 @@ def large(many: Path) -> Iterator[Path]:
     index = many.with_suffix(".idx").read_bytes()
     yield many
     many.with_suffix(".idx").write_bytes(index)
-
-
-def lines_of(path: Path) -> list[bytes]:
-    return path.with_suffix(".idx").read_bytes().splitlines(keepends=True)
-
-
-def images_of(path: Path) -> list[bytes]:
-    source = RecordSource(path)
-    return [source.read(at)[0] for at in range(len(source))]
 
 
 CHANGES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
@@ -224,19 +201,6 @@ def test_no_record_of_many_is_left_out_or_read_twice(many: Path, data: st.DataOb
         many.with_suffix(".idx").write_bytes(index)
 
 
-def test_a_cut_file_is_not_blamed_on_its_index(small: Path) -> None:
-    """Cut within a record, and where a record ends."""
-    data = small.read_bytes()
-    ends = [int(line.split()[1]) for line in lines_of(small)]
-    for size in (len(data) - 4, ends[15], ends[15] + 4, ends[15] + 12, ends[2]):
-        small.write_bytes(data[:size])
-        with pytest.raises(RecordError, match=r"train\.rec.*cut short"):
-            RecordSource(small)
-    small.with_suffix(".idx").unlink()
-    with pytest.raises(RecordError, match=r"train\.rec: .* 5 class records, there are 0: the file was cut"):
-        RecordSource(small)
-
-
 def test_a_line_more_at_the_end_of_the_file_offers_both_remedies(small: Path) -> None:
     """As if a last record were cut off, or the index had a line too many; nothing tells which."""
     expected = images_of(small)
@@ -246,109 +210,6 @@ def test_a_line_more_at_the_end_of_the_file_offers_both_remedies(small: Path) ->
         RecordSource(small)
     small.with_suffix(".idx").unlink()
     assert images_of(small) == expected
-
-
-def test_a_file_behind_itself_is_not_called_cut(small: Path) -> None:
-    small.write_bytes(2 * small.read_bytes())
-    with pytest.raises(RecordIndexError, match=DELETE):
-        RecordSource(small)
-    small.with_suffix(".idx").unlink()
-    with pytest.raises(
-        RecordError, match=r"5 class records, there are .*: the file has records too many"
-    ) as error:
-        RecordSource(small)
-    assert "cut" not in str(error.value)
-
-
-@pytest.mark.parametrize("tail", [b"\0", bytes(4), b"\n\n"])
-@pytest.mark.parametrize("indexed", [True, False])
-def test_bytes_added_behind_the_records_are_not_called_a_cut(small: Path, tail: bytes, indexed: bool) -> None:
-    end = small.stat().st_size
-    small.write_bytes(small.read_bytes() + tail)
-    if not indexed:
-        small.with_suffix(".idx").unlink()
-    count = "1 byte" if len(tail) == 1 else f"{len(tail)} bytes"
-    place = f"ends at byte {end}, and the" if indexed else rf"record 19 at byte {end}: the last"
-    with pytest.raises(RecordError, match=rf"{place} {count} .* no record; copy the \.rec again") as error:
-        RecordSource(small)
-    assert "cut" not in str(error.value)
-
-
-def test_a_frame_that_was_begun_is_called_a_cut(small: Path) -> None:
-    data, last = small.read_bytes(), int(lines_of(small)[-1].split()[1])
-    small.with_suffix(".idx").unlink()
-    for size in (last + 1, last + 4, last + 7, last + 12):
-        small.write_bytes(data[:size])
-        with pytest.raises(RecordError, match=f"record 18 at byte {last}: .*cut short"):
-            RecordSource(small)
-
-
-def test_bytes_behind_the_last_record_are_refused(small: Path) -> None:
-    small.write_bytes(small.read_bytes() + bytes(400))
-    with pytest.raises(RecordError, match=r"the 400 bytes after it are no record; copy the \.rec again"):
-        RecordSource(small)
-
-
-def test_a_damaged_record_is_an_error_when_it_is_read(small: Path) -> None:
-    """Its index is sound: the other records stay readable."""
-    data = bytearray(small.read_bytes())
-    magic, length = (int(lines_of(small)[key].split()[1]) for key in (4, 8))
-    data[magic] ^= 1
-    data[length + 4] ^= 4
-    small.write_bytes(data)
-    source = RecordSource(small)
-    for key in range(1, 14):
-        if key == 4:
-            with pytest.raises(RecordError, match=r"record 4 at byte .* magic word"):
-                source.read(key - 1)
-        elif key == 8:
-            with pytest.raises(RecordError, match=r"record 8 at byte .* where no record starts"):
-                source.read(key - 1)
-        else:
-            assert source.read(key - 1)[0] == image(key - 1)
-
-
-@pytest.mark.parametrize("indexed", [True, False])
-def test_record_0_may_come_last(tmp_path: Path, indexed: bool) -> None:
-    """As InsightFace's RecBuilder writes it: with the key 0, behind the class records."""
-    path = tmp_path / "train.rec"
-    records = [(1, pack(Header(0, (0,), 1), b"x")), (2, pack(Header(0, (3,), 2), b"y"))]
-    records += [(3, pack(Header(2, (1, 2), 3), b"")), (4, pack(Header(2, (2, 3), 4), b""))]
-    with RecordWriter(path) as writer:
-        for key, payload in [*records, (9, pack(Header(2, (3, 5), 0, 1), b""))]:
-            writer.write(key, payload)
-    index = path.with_suffix(".idx")
-    index.write_text(index.read_text().replace("9\t", "0\t"))
-    if not indexed:
-        index.unlink()
-    source = RecordSource(path)
-    assert [source.read(at) for at in range(len(source))] == [(b"x", 0), (b"y", 3)]
-    assert source.num_classes == 4
-
-
-def test_record_0_may_give_the_number_of_classes(tmp_path: Path) -> None:
-    """As many converters write it: `[one past the last image, number of classes]`, without class records."""
-    path = tmp_path / "train.rec"
-    labels = [0, 0, 1, 1]
-    with RecordWriter(path) as writer:
-        writer.write(0, pack(Header(2, (5, 2)), b""))
-        for key, label in enumerate(labels, start=1):
-            writer.write(key, pack(Header(0, (label,)), b"x"))
-    source = RecordSource(path)
-    assert [source.read(at)[1] for at in range(len(source))] == labels
-    assert source.num_classes == 2
-
-
-def test_a_file_that_is_cut_while_it_is_open_is_an_error(small: Path) -> None:
-    """A mapped file would end the process with SIGBUS."""
-    source = RecordSource(small)
-    source.read(0)
-    os.truncate(small, 200)
-    with pytest.raises(RecordError, match=r"train\.rec record 12 at byte \d+: .*cut short"):
-        source.read(11)
-    os.truncate(small, 0)
-    with pytest.raises(RecordError, match=r"record 1 at byte 40: the file ends at byte 0"):
-        source.read(0)
 
 
 def test_what_cannot_be_read_is_named(small: Path) -> None:

@@ -10,10 +10,7 @@ from partialfc.data.sources.insightface import RecordSource, write_source
 from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.doctor.data import check_records, check_source
 from partialfc.errors import RecordError, RecordIndexError
-
-DELETE = r"delete it to have the \.rec scanned instead"
-Lines = list[tuple[int, int]]  # (key, offset)
-Images = list[tuple[bytes, int]]
+from tests.data.sources.records import DELETE, Lines, images_of, write_index
 
 
 @pytest.fixture
@@ -25,18 +22,9 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def lines_of(path: Path) -> Lines:
+def index_of(path: Path) -> Lines:
     lines = path.with_suffix(".idx").read_text().splitlines()
     return [(int(key), int(offset)) for key, offset in map(str.split, lines)]
-
-
-def write_index(path: Path, lines: Lines) -> None:
-    path.with_suffix(".idx").write_text("".join(f"{key}\t{offset}\n" for key, offset in lines))
-
-
-def images_of(path: Path) -> Images:
-    source = RecordSource(path)
-    return [source.read(at) for at in range(len(source))]
 
 
 def with_keys(lines: Lines, keys: list[int]) -> Lines:
@@ -60,7 +48,7 @@ WRONG: dict[str, Callable[[Lines], Lines]] = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_keys_say_that_deleting_the_index_helps(path: Path, wrong: str) -> None:
     expected = images_of(path)
-    write_index(path, WRONG[wrong](lines_of(path)))
+    write_index(path, WRONG[wrong](index_of(path)))
     with pytest.raises(RecordIndexError, match=rf"train\.idx: .*{DELETE}"):
         RecordSource(path)
     check, source = check_source(path, lambda: RecordSource(path))
@@ -72,7 +60,7 @@ def test_wrong_keys_say_that_deleting_the_index_helps(path: Path, wrong: str) ->
 
 def test_keys_with_gaps_and_shuffled_images_are_read(path: Path) -> None:
     expected = images_of(path)
-    lines = lines_of(path)
+    lines = index_of(path)
     write_index(path, [(2 * key, offset) for key, offset in lines])
     assert images_of(path) == expected
     write_index(path, with_keys(lines, [0, *range(12, 0, -1), *range(13, 17)]))
@@ -88,7 +76,7 @@ def test_a_class_record_met_as_an_image_is_not_a_bad_image(tmp_path: Path) -> No
             writer.write(key, pack(Header(0, (key // 50,)), b"i"))
         for key in range(201, 205):
             writer.write(key, pack(Header(2, (1, 2)), b""))
-    lines = lines_of(path)
+    lines = index_of(path)
     write_index(path, with_keys(lines, [*range(5), 300, *range(6, 203), 5, 203]))
     with pytest.raises(RecordIndexError, match=DELETE):
         images_of(path)
@@ -128,31 +116,6 @@ def test_the_doctor_names_the_index_where_a_sampled_image_is_none(stray: Path) -
     assert f"delete {stray.with_suffix('.idx')}" in str(check)
 
 
-@pytest.mark.parametrize("place", ["first", "between", "last"])
-@pytest.mark.parametrize("indexed", [True, False])
-def test_record_0_is_found_wherever_builders_put_it(tmp_path: Path, place: str, indexed: bool) -> None:
-    """InsightFace's face2rec2 puts it between the images and the class records, RecBuilder at the end."""
-    images = [(key, pack(Header(2, (key // 3, 1), key), b"image %d" % key)) for key in range(1, 10)]
-    spans = [(1, 3), (3, 6), (6, 9), (9, 10)]
-    classes = [(10 + at, pack(Header(2, span, 10 + at), b"")) for at, span in enumerate(spans)]
-    header = [(0, pack(Header(2, (10, 14)), b""))]
-    records = {
-        "first": header + images + classes,
-        "between": images + header + classes,
-        "last": images + classes + header,
-    }[place]
-    path = tmp_path / "train.rec"
-    with RecordWriter(path) as writer:
-        for at, (_, payload) in enumerate(records):
-            writer.write(at, payload)
-    write_index(path, with_keys(lines_of(path), [key for key, _ in records]))
-    if not indexed:
-        path.with_suffix(".idx").unlink()
-    source = RecordSource(path)
-    assert [source.read(at) for at in range(len(source))] == [(b"image %d" % n, n // 3) for n in range(1, 10)]
-    assert source.num_classes == 4
-
-
 def test_the_keys_of_a_shuffled_list_without_record_0_are_read(tmp_path: Path) -> None:
     """im2rec keeps the numbers of the list's lines, in whatever order these stand."""
     path = tmp_path / "train.rec"
@@ -160,7 +123,7 @@ def test_the_keys_of_a_shuffled_list_without_record_0_are_read(tmp_path: Path) -
         for key in range(6):
             writer.write(key, pack(Header(0, (key % 3,), key), b"i%d" % key))
     keys = [4, 2, 5, 0, 3, 1]
-    write_index(path, with_keys(lines_of(path), keys))
+    write_index(path, with_keys(index_of(path), keys))
     assert images_of(path) == [(b"i%d" % at, at % 3) for at in (3, 5, 1, 4, 0, 2)]
-    write_index(path, with_keys(lines_of(path), [key + 1 for key in keys]))
+    write_index(path, with_keys(index_of(path), [key + 1 for key in keys]))
     assert len(images_of(path)) == 6

@@ -11,26 +11,13 @@ import pytest
 from partialfc.data.images.codec import decode
 from partialfc.data.sources.insightface import RecordSource, write_source
 from partialfc.data.sources.record_reader import RecordReader
-from partialfc.data.sources.recordio import Header, RecordWriter, pack, unpack
+from partialfc.data.sources.recordio import Header, pack, unpack
 from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError, LabelError, RecordError
+from tests.data.sources.records import plain, write_records
 from tests.paths import MXNET
 
 FIXTURE = MXNET
-
-
-def write_records(path: Path, records: dict[int, bytes]) -> Path:
-    with RecordWriter(path) as writer:
-        for key, payload in records.items():
-            writer.write(key, payload)
-    return path
-
-
-def plain(path: Path, *labels: float) -> Path:
-    """An im2rec file: images only, keys from 0."""
-    return write_records(
-        path, {key: pack(Header(0, (label,), key), b"image") for key, label in enumerate(labels)}
-    )
 
 
 def test_mxnets_file_reads_as_the_readme_says() -> None:
@@ -86,67 +73,6 @@ def test_classes_without_images_are_written_as_empty_ranges(tmp_path: Path) -> N
     assert (tmp_path / "property").read_text() == "5,8,9\n"
 
 
-def test_a_file_without_record_0_header_is_images_only(tmp_path: Path) -> None:
-    source = RecordSource(plain(tmp_path / "a.rec", 2, 0, 1))
-    assert (len(source), source.num_classes) == (3, 3)
-    assert [source.read(index)[1] for index in range(3)] == [2, 0, 1]
-    assert source.name(0) == f"{tmp_path}/a.rec record 0"
-
-
-@pytest.mark.parametrize("label", [0.5, float("nan"), float("inf")])
-def test_labels_must_be_whole(tmp_path: Path, label: float) -> None:
-    path = plain(tmp_path / "a.rec", 0, label)
-    with pytest.raises(LabelError, match=rf"label {label:g} in .*a\.rec record 1: .* whole number"):
-        RecordSource(path)  # scans, having no property
-    (tmp_path / "property").write_text("2,8,8")
-    with pytest.raises(LabelError, match=r"record 1: .* whole number"):
-        RecordSource(path)
-
-
-def test_a_label_that_no_class_id_can_have_is_named(tmp_path: Path) -> None:
-    records = {0: pack(Header(0, (2.0**63,), 0, 2**63), b"i")}
-    with pytest.raises(LabelError, match=r"record 0: a class id must be below 2\*\*53"):
-        RecordSource(write_records(tmp_path / "a.rec", records))
-
-
-def test_negative_labels_are_named(tmp_path: Path) -> None:
-    path = plain(tmp_path / "a.rec", 0, -1)
-    with pytest.raises(LabelError, match=r"label -1 in .*a\.rec record 1: .*must not be negative"):
-        RecordSource(path)
-
-
-def test_class_ids_beyond_float32_stay_exact(tmp_path: Path) -> None:
-    ids = [2**24 - 1, 2**24, 2**24 + 1, 2**24 + 2]
-    records = {0: pack(Header(0, (0,)), b"i")}
-    records |= {1 + at: pack(Header(0, (label,), 0, label), b"i") for at, label in enumerate(ids)}
-    (tmp_path / "property").write_text(f"{2**24 + 9},8,8\n")
-    source = RecordSource(write_records(tmp_path / "a.rec", records))
-    assert [source.read(1 + at)[1] for at in range(4)] == ids
-    records[9] = pack(Header(0, (2**24 + 1,)), b"i")  # as MXNet would write it: ambiguous
-    with pytest.raises(LabelError, match=r"record 9: float32 cannot tell class ids apart"):
-        RecordSource(write_records(tmp_path / "a.rec", records))
-
-
-@pytest.mark.parametrize("images_end", [2**24 + 1, 2**24 + 6, 2**24 + 7])
-@pytest.mark.parametrize("classes", [0, 3])
-def test_more_images_than_float32_counts(tmp_path: Path, images_end: int, classes: int) -> None:
-    """Record 0's numbers are rounded to float32 then; what has no image is a class record."""
-    records = {0: pack(Header(2, (images_end, images_end + classes)), b"")}
-    records |= {key: pack(Header(0, (0,)), b"i") for key in range(2**24 - 9, images_end)}
-    records |= {key: pack(Header(2, (1, 2)), b"") for key in range(images_end, images_end + classes)}
-    source = RecordSource(write_records(tmp_path / "a.rec", records))
-    assert len(source) == images_end - (2**24 - 9)
-    assert source.num_classes == (classes or 1)
-    assert source.read(len(source) - 1) == (b"i", 0)
-
-
-@pytest.mark.parametrize("label", [(0.0, 5.0), (2.5, 5.0), (5.0, -2.0), (float("nan"), 2.0), (1e30, 2.0)])
-def test_a_bad_record_0_is_named(tmp_path: Path, label: tuple[float, float]) -> None:
-    path = write_records(tmp_path / "a.rec", {0: pack(Header(2, label), b""), 1: pack(Header(0, (0,)), b"i")})
-    with pytest.raises(RecordError, match=r"a\.rec record 0: label \["):
-        RecordSource(path)
-
-
 def test_a_record_without_image_or_header_is_named(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.rec", {0: pack(Header(0, (0,)), b""), 1: b"short"})
     (tmp_path / "property").write_text("1,8,8\n")
@@ -155,32 +81,6 @@ def test_a_record_without_image_or_header_is_named(tmp_path: Path) -> None:
         source.read(0)
     with pytest.raises(RecordError, match=r"a\.rec record 1: payload of 5 bytes"):
         source.read(1)
-
-
-def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
-    path = write_records(tmp_path / "a.rec", {0: pack(Header(2, (1, 1)), b"")})
-    with pytest.raises(RecordError, match="holds no image record"):
-        RecordSource(path)
-
-
-def test_images_that_record_0_promises_in_vain_are_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As from a packer that leaves out unreadable images and keeps their keys."""
-    records = {
-        0: pack(Header(2, (4, 5)), b""),
-        1: pack(Header(0, (0,)), b"x"),
-        3: pack(Header(0, (0,)), b"z"),
-    }
-    records[4] = pack(Header(2, (1, 4)), b"")
-    path = write_records(tmp_path / "a.rec", records)
-    for _ in ("indexed", "scanned"):
-        source = RecordSource(path)
-        assert [source.read(index) for index in range(len(source))] == [(b"x", 0), (b"z", 0)]
-        assert source.num_classes == 1
-        assert "record 0 promises 3 images, there are 2" in caplog.text
-        caplog.clear()
-        path.with_suffix(".idx").unlink(missing_ok=True)
 
 
 def test_the_property_of_insightfaces_newer_builder_is_read(tmp_path: Path) -> None:
@@ -319,41 +219,3 @@ def test_classes_without_images_are_counted(
     caplog.clear()
     RecordSource(plain(tmp_path / "b.rec", 0, 1, 2, 3, 4))
     assert caplog.messages == []
-
-
-def vectors(path: Path, *labels: tuple[float, ...]) -> Path:
-    return write_records(
-        path, {key: pack(Header(len(label), label, key), b"image") for key, label in enumerate(labels)}
-    )
-
-
-def test_a_detection_file_is_refused(tmp_path: Path) -> None:
-    """MXNet's layout: [header width, object width, (width, height), class, corners]; not [class, ...]."""
-    boxes = [(4, 5, 80, 60, kind, 0.1, 0.2, 0.5, 0.1 * kind + 0.3) for kind in (2.0, 0.0, 1.0)]
-    with pytest.raises(
-        LabelError, match=r"a\.rec: .* \[4, 5, 80, .* all with 4 first, .* boxes for detection"
-    ):
-        RecordSource(vectors(tmp_path / "a.rec", *boxes))
-
-
-def test_vectors_of_attributes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match=r"vectors of 0 and 1 such as \[0, 1, 1\], .* attributes or one-hot"):
-        RecordSource(vectors(tmp_path / "a.rec", (0, 1, 1), (1, 0, 0), (0, 0, 1)))
-    with pytest.raises(LabelError, match=r"all with 7 first, so they hold something else than class ids"):
-        RecordSource(vectors(tmp_path / "b.rec", (7, 1.5), (7, 2), (7, 3)))
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        [(0, 0), (0, 0), (1, 0)],
-        [(0, 1), (1, 1), (2, 1)],
-        [(0, 0), (0, 0)],
-        [(0, 0.5, 0.1, 0.2), (3, 0.5, 0.5, 0.4)],
-        [(4, 5, 80, 60, 2, 0.1, 0.2, 0.5, 0.5)],
-        [(0, 0, 0), (1, 0, 0)],
-    ],
-)
-def test_vectors_that_begin_with_a_class_id_are_read(tmp_path: Path, labels: list[tuple[float, ...]]) -> None:
-    source = RecordSource(vectors(tmp_path / "a.rec", *labels))
-    assert [source.read(index)[1] for index in range(len(source))] == [label[0] for label in labels]

@@ -15,6 +15,7 @@ from partialfc.data.sources.record_reader import RecordReader
 from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.errors import DataError, ImageError
 from tests.data.sources.cases import png, put
+from tests.data.sources.records import images_of
 from tests.disks import fill, small_disk
 
 
@@ -148,11 +149,6 @@ def gaps(path: Path, *labels: int) -> Path:
     return path
 
 
-def content(path: Path) -> list[tuple[bytes, int]]:
-    source = RecordSource(path)
-    return [source.read(index) for index in range(len(source))]
-
-
 @pytest.mark.parametrize("kind", ["folder", "rec"])
 def test_a_full_disk_says_which_file_and_how_much_it_takes(tmp_path: Path, kind: str) -> None:
     """The .rec takes the room, though a line of the small .idx may be what does not fit."""
@@ -183,7 +179,7 @@ def test_a_full_disk_says_which_file_and_how_much_it_takes(tmp_path: Path, kind:
 def test_a_rec_is_packed_in_the_order_of_its_classes(tmp_path: Path) -> None:
     packed = pack_source(gaps(tmp_path / "a.rec", 9, 0, 5, 0), tmp_path / "out")
     assert (packed.images, packed.classes) == (4, 10)
-    assert content(packed.path) == [(png(1), 0), (png(3), 0), (png(52), 5), (png(90), 9)]
+    assert images_of(packed.path) == [(png(1), 0), (png(3), 0), (png(52), 5), (png(90), 9)]
     assert (tmp_path / "out/classes.txt").read_text() == "".join(f"{label}\n" for label in range(10))
 
 
@@ -212,7 +208,7 @@ def test_classes_without_images_are_counted_once(
 def test_relabelling_a_rec_closes_gaps_and_keeps_old_ids_as_names(tmp_path: Path) -> None:
     packed = pack_source(gaps(tmp_path / "a.rec", 9, 0, 5, 0), tmp_path / "out", relabel=True)
     assert (packed.images, packed.classes) == (4, 3)
-    assert content(packed.path) == [(png(1), 0), (png(3), 0), (png(52), 1), (png(90), 2)]
+    assert images_of(packed.path) == [(png(1), 0), (png(3), 0), (png(52), 1), (png(90), 2)]
     assert (tmp_path / "out/classes.txt").read_text() == "0\n5\n9\n"
     assert (tmp_path / "out/property").read_text() == "3,8,8\n"
     assert RecordSource(packed.path).num_classes == 3
@@ -228,7 +224,7 @@ def test_relabelling_keeps_class_names_and_leaves_out_classes_without_good_image
     again = pack_source(first.path, tmp_path / "three", relabel=True)
     for packed in (direct, again):
         assert (packed.images, packed.classes) == (2, 2)
-        assert content(packed.path) == [(png(2), 0), (png(3), 1)]
+        assert images_of(packed.path) == [(png(2), 0), (png(3), 1)]
         assert packed.path.with_name("classes.txt").read_text() == "cat\ndog\n"
 
 
