@@ -15,7 +15,9 @@ from partialfc.checkpoint.rows import SavedRows
 from partialfc.checkpoint.store import load_replicated
 from partialfc.errors import CheckpointError
 from partialfc.head.kernels.decay import DecayTable
-from partialfc.head.kernels.storage import Stored, read
+from partialfc.head.kernels.elementwise import now
+from partialfc.head.kernels.per_sample import owed_since
+from partialfc.head.kernels.storage import Stored
 
 WEIGHT, STEPS = "weight", "optimizer/row_step"
 MOMENTUM, SCALES = "optimizer/momentum", "optimizer/momentum_scale"
@@ -31,22 +33,19 @@ class SavedCentres:
         if shape is None or len(shape) != 2:
             raise CheckpointError(f"{checkpoint} holds no centres")
         self.shape = shape
-        self._owed = self._table(state)
+        self._table = self._read_table(state)
 
     def read(self, start: int, stop: int) -> Tensor:
         """Classes start..stop -> their centres [stop - start, D] in float32, not normalised."""
         weight = self._rows.read(WEIGHT, start, stop)
         dtype = torch.promote_types(weight.dtype, torch.float32)  # that of the head's arithmetic
-        weight = weight.to(dtype)
-        if self._owed is not None:
-            ww, wv, _, _ = self._coefficients(self._owed, start, stop, dtype)
-            weight = ww * weight
-            if self._rows.shape(MOMENTUM) is not None:
-                scales = None if self._rows.shape(SCALES) is None else self._rows.read(SCALES, start, stop)
-                weight += wv * read(Stored(self._rows.read(MOMENTUM, start, stop), scales), None, dtype)
-        return weight.float()
+        velocity, owed = None, None
+        if self._table is not None:
+            velocity, owed = self._velocity(start, stop), self._owed(self._table, start, stop)
+        rows, _ = now(Stored(weight), velocity, owed, None, dtype)
+        return rows.float()
 
-    def _table(self, state: Mapping[str, Any]) -> DecayTable | None:
+    def _read_table(self, state: Mapping[str, Any]) -> DecayTable | None:
         """What rows owe by the step that they were last touched in; None where they owe nothing."""
         products = load_replicated(self._checkpoint, "head_optimizer/").get("owed")
         if products is None or self._rows.shape(STEPS) is None:
@@ -57,10 +56,17 @@ class SavedCentres:
             raise CheckpointError(f"{self._checkpoint} is damaged: what its centres owe is incomplete")
         return DecayTable(start=start, products=products)
 
-    def _coefficients(self, owed: DecayTable, start: int, stop: int, dtype: torch.dtype) -> list[Tensor]:
-        """The entries of each row's product, four of [stop - start, 1]."""
+    def _velocity(self, start: int, stop: int) -> Stored | None:
+        """The rows' momentum, if the optimizer had one."""
+        if self._rows.shape(MOMENTUM) is None:
+            return None
+        scales = None if self._rows.shape(SCALES) is None else self._rows.read(SCALES, start, stop)
+        return Stored(self._rows.read(MOMENTUM, start, stop), scales)
+
+    def _owed(self, table: DecayTable, start: int, stop: int) -> Tensor:
+        """What the rows owe [stop - start, 4]."""
         steps = self._rows.read(STEPS, start, stop).long()
-        since = steps - owed.start
-        if len(since) and (int(since.min()) < 0 or int(since.max()) >= len(owed)):
+        since = steps - table.start
+        if len(since) and (int(since.min()) < 0 or int(since.max()) >= len(table)):
             raise CheckpointError(f"{self._checkpoint} is damaged: its centres owe steps that never were")
-        return list(owed.since(steps, owed.products.to(dtype)).unsqueeze(-1).unbind(1))
+        return owed_since(steps, None, table.products, table.start, compiled=False)

@@ -40,10 +40,3 @@ class DecayTable:
             step = [[1.0 - lr * weight_decay, -lr * momentum], [weight_decay, momentum]]
         moved = torch.tensor(step, dtype=torch.float64) @ self.products.view(-1, 2, 2)
         self.products = torch.cat([moved.view(-1, 4), IDENTITY])
-
-    def since(self, row_steps: Tensor, products: Tensor) -> Tensor:
-        """row_steps [k] -> the entries (ww, wv, vw, vv) of `products` from those steps to now, [k, 4].
-
-        products: the table's, in whatever dtype, on the device of row_steps.
-        """
-        return products[row_steps.long() - self.start]
