@@ -74,12 +74,9 @@ class RecordReader:
         start, end = int(self._starts[at]), int(self._ends[at])
         if end - start <= _AT_ONCE:
             data = self._file.read(start, end - start)
-            if len(data) >= FRAME.size:
-                magic, word = FRAME.unpack_from(data)
-                flag, length = split_word(word)
-                whole = magic == MAGIC and flag == WHOLE
-                if whole and FRAME.size + padded(length) == len(data) == end - start:
-                    return memoryview(data)[FRAME.size : FRAME.size + length]
+            length = _length_in_one_frame(data, end - start)
+            if length is not None and len(data) == end - start:
+                return memoryview(data)[FRAME.size : FRAME.size + length]
         parts = self._checked_parts(at)
         payload = MAGIC_BYTES.join(self._file.read(part, length) for part, length in parts)
         if len(payload) < sum(length for _, length in parts) + len(MAGIC_BYTES) * (len(parts) - 1):
@@ -89,15 +86,13 @@ class RecordReader:
     def header(self, key: int) -> tuple[Header, bool]:
         """The header of record `key`, and whether an image follows it, without reading that."""
         at = self._place(key)
-        start = int(self._starts[at])
-        data = self._file.read(start, min(int(self._ends[at]) - start, _START))
-        if len(data) >= FRAME.size:
-            magic, word = FRAME.unpack_from(data)
-            flag, length = split_word(word)
-            if magic == MAGIC and flag == WHOLE and FRAME.size + padded(length) == self._ends[at] - start:
-                found = unpack_start(data[FRAME.size : FRAME.size + length], length)
-                if found is not None:
-                    return found
+        start, end = int(self._starts[at]), int(self._ends[at])
+        data = self._file.read(start, min(end - start, _START))
+        length = _length_in_one_frame(data, end - start)
+        if length is not None:
+            found = unpack_start(data[FRAME.size : FRAME.size + length], length)
+            if found is not None:
+                return found
         header, image = unpack(self.view(key))
         return header, len(image) > 0
 
@@ -237,6 +232,15 @@ class RecordReader:
     def _require_fit(self, at: int) -> None:
         with contextlib.suppress(RecordError):  # damage is an error when it is read, and may be skipped
             self._checked_parts(at)
+
+
+def _length_in_one_frame(start: bytes, takes: int) -> int | None:
+    """Of the payload of a record that begins so, if its one frame takes so many bytes; else None."""
+    if len(start) < FRAME.size:
+        return None
+    magic, word = FRAME.unpack_from(start)
+    flag, length = split_word(word)
+    return length if magic == MAGIC and flag == WHOLE and FRAME.size + padded(length) == takes else None
 
 
 def _spread(places: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
