@@ -14,8 +14,8 @@ from partialfc.data.images.codec import decode
 from partialfc.data.sources.checked_images import named
 from partialfc.data.sources.folder import FolderSource, counted
 from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.layout import EXACT
 from partialfc.data.sources.leftovers import leftover_kind
+from partialfc.data.sources.recordio import EXACT
 from partialfc.data.sources.source import Source
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import (

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from partialfc.data.sources.labels import MOST_CLASSES, class_id, require_identities
-from partialfc.data.sources.layout import EXACT, count_empty_classes, find_layout, lacks_image
+from partialfc.data.sources.layout import count_empty_classes, find_layout, lacks_image
 from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.record_reader import RecordReader
-from partialfc.data.sources.recordio import Header, RecordWriter, pack, unpack
+from partialfc.data.sources.recordio import EXACT, Header, RecordWriter, pack, unpack
 from partialfc.data.sources.recordio_index import STALE
 from partialfc.errors import DataError, LabelError, RecordError, RecordIndexError
 from partialfc.files import replacing

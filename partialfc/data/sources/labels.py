@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from partialfc.data.sources.layout import EXACT
-from partialfc.data.sources.recordio import Header
+from partialfc.data.sources.recordio import EXACT, Header
 from partialfc.errors import LabelError
 
 ONE_LABEL = "give each record its class id as the label (a folder of class folders: partialfc data pack)"

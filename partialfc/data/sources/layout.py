@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.data.sources.record_reader import RecordReader
-from partialfc.data.sources.recordio import MAGIC, Header
+from partialfc.data.sources.recordio import EXACT, MAGIC, Header
 from partialfc.data.sources.recordio_index import STALE
 from partialfc.errors import RecordError, RecordIndexError
 
 log = logging.getLogger(__name__)
 
-EXACT = 1 << 24  # float32 holds every whole number below
 _MOST = 1 << 62
 _BLOCK = 1 << 18  # class records that are looked at together
 

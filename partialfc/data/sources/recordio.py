@@ -26,6 +26,7 @@ _LENGTH_BITS = 29
 MAX_LENGTH = (1 << _LENGTH_BITS) - 1
 
 _HEADER = struct.Struct("<IfQQ")  # flag, scalar label, id, id2
+EXACT = 1 << 24  # labels are float32, which holds every whole number below
 
 
 Buffer = TypeVar("Buffer", bytes, memoryview)
