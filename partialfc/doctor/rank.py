@@ -15,16 +15,10 @@ from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Source
 from partialfc.distributed.torchrun import local_rank
 from partialfc.doctor.check import Check, attempt, failed
-from partialfc.doctor.data import (
-    check_records,
-    check_source,
-    judge_class_sizes,
-    judge_labels,
-    judge_num_classes,
-    read_labels,
-)
+from partialfc.doctor.data import check_records, check_source
 from partialfc.doctor.devices import check_amp, check_backend, check_device, cores, local_ranks
 from partialfc.doctor.disk import check_room, check_writing, count_checkpoints
+from partialfc.doctor.labels import judge_class_sizes, judge_labels, judge_num_classes, read_labels
 from partialfc.doctor.limits import check_files, check_metrics_port, check_shared_memory
 from partialfc.doctor.loading import judge_loading, loading_rate
 from partialfc.doctor.meeting import Meeting

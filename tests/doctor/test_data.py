@@ -1,83 +1,20 @@
-"""The training data: missing, damaged, with labels out of range, with lonely classes."""
+"""The training data: missing, damaged, or not what lies in its folder."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
-import torch
 
-from partialfc.data.images.codec import encode_png
-from partialfc.data.sources.insightface import write_source
 from partialfc.data.sources.pack import pack_source
 from partialfc.data.sources.recordio import Header, RecordWriter, pack
-from partialfc.data.sources.source import open_source
 from partialfc.doctor import Level
-from partialfc.doctor.data import Labels, judge_class_sizes, read_labels
 from partialfc.errors import ImageError
-from partialfc.training.builders.data import build_loader_from, read_training_source
-from tests import train_cases
 from tests.data.sources.cases import png, put
 from tests.doctor.cases import found, quick
+from tests.doctor.data_cases import assert_green, trains
 
 
 def test_data_that_is_not_there_is_red(folder):
     report = quick(folder, "data.train=nowhere.rec")
     assert found(report, "data").level == Level.RED
     assert "nowhere.rec" in found(report, "data").says
-
-
-def test_too_few_classes_are_red_and_too_many_yellow(folder):
-    few = quick(folder, "data.num_classes=19")
-    assert found(few, "num_classes").level == Level.RED
-    assert found(few, "labels").level == Level.RED
-    many = quick(folder, "data.num_classes=21")
-    assert found(many, "num_classes").level == Level.YELLOW
-    assert found(many, "labels").level == Level.GREEN
-
-
-def test_labels_out_of_range_are_red_and_the_first_is_named(folder):
-    (folder / "property").write_text("15,8,8\n")
-    report = quick(folder)
-    check = found(report, "labels")
-    assert check.level == Level.RED
-    assert "30 of 120" in check.says
-    assert f"15 in {folder}/train.rec record 91" in check.says
-    assert check.remedy == found(report, "num_classes").remedy
-    assert "data.num_classes to 20 or more, or" in check.remedy
-    assert f"partialfc data pack {folder}/train.rec OUT --relabel" in check.remedy
-    assert_green(quick(folder, "data.num_classes=20"))
-    packed = pack_source(folder / "train.rec", folder / "out", relabel=True)
-    assert_green(quick(folder, f"data.train={packed.path}"))
-
-
-def assert_green(report):
-    for name in ("data", "num_classes", "labels", "class sizes", "records"):
-        assert found(report, name).level == Level.GREEN, name
-
-
-def test_labels_with_gaps_are_told_once_and_every_remedy_works(folder):
-    """Only every fifth class has images; property says no more than that there are so many."""
-    image = png(1)
-    labels = [label for label in range(0, 20, 5) for _ in range(6)]
-    write_source(folder / "train.rec", [(image, n) for n in labels], num_classes=None, image_size=(8, 8))
-    (folder / "property").write_text("4,8,8\n")
-    report = quick(folder)
-    assert found(report, "num_classes").level == Level.RED
-    assert "says 4 classes, and has a label 15" in found(report, "num_classes").says
-    assert found(report, "labels").level == Level.RED
-    assert found(report, "labels").remedy == found(report, "num_classes").remedy
-    roomy = quick(folder, "data.num_classes=16")
-    assert found(roomy, "num_classes").level == found(roomy, "labels").level == Level.GREEN
-    sizes = found(roomy, "class sizes")
-    assert sizes.level == Level.YELLOW
-    assert sizes.remedy == (
-        f"leave out classes without images: partialfc data pack {folder}/train.rec OUT --relabel"
-    )
-    trains(folder, "data.num_classes=16")
-    packed = pack_source(folder / "train.rec", folder / "out", relabel=True)
-    assert_green(quick(folder, f"data.train={packed.path}"))
-    few = quick(folder, "data.num_classes=10")
-    assert "data.num_classes to 16 or more" in found(few, "num_classes").remedy
 
 
 def test_labels_that_are_no_class_ids_are_red_with_a_remedy(folder):
@@ -124,64 +61,18 @@ def test_a_damaged_record_is_red(folder):
     assert "record 50" in found(report, "labels").says
 
 
-def test_class_sizes_are_counted_and_lonely_classes_yellow(tmp_path):
-    image = encode_png(np.zeros((4, 4, 1), np.uint8))
-    labels = [0, 1, 2, 2, 2, 3, 3]
-    write_source(tmp_path / "train.rec", [(image, n) for n in labels], num_classes=6, image_size=(4, 4))
-    seen = read_labels(open_source(tmp_path / "train.rec"), seconds=5)
-    assert seen.complete
-    assert seen.labels.tolist() == labels
-    check = judge_class_sizes(seen, num_classes=6, path=Path("x"))
-    assert check.level == Level.YELLOW
-    assert "1 to 3 a class, median 1.5; 2 classes have 1, 2 none" in check.says
-
-
-def test_classes_are_counted_among_valid_labels_only():
-    none = judge_class_sizes(
-        Labels(np.array([np.nan, 0.5, 9.0]), complete=True), num_classes=6, path=Path("x")
-    )
-    assert none.level == Level.YELLOW
-    assert "none has a valid label" in none.says
-    some = judge_class_sizes(
-        Labels(np.array([-1.0, 0.0, 0.0, 1.0, 1.0, 2.0, np.inf]), True), num_classes=2, path=Path("x")
-    )
-    assert "2 to 2 a class" in some.says
-    assert some.says.endswith("0 none")
-
-
 def test_an_image_folder_is_examined_too(tmp_path):
-    for name in ("cat", "dog"):
-        (tmp_path / "images" / name).mkdir(parents=True)
-        for number in range(2):
-            picture = encode_png(np.full((8, 8, 1), 40 * number, np.uint8))
-            (tmp_path / "images" / name / f"{number}.png").write_bytes(picture)
-    report = quick(tmp_path, f"data.train={tmp_path / 'images'}")
+    data = images(tmp_path, "cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png")
+    report = quick(tmp_path, data)
     assert found(report, "class sizes").says.startswith("all 4 images: 2 to 2 a class")
     assert found(report, "labels").level == Level.GREEN
     (tmp_path / "images" / "dog" / "0.png").write_bytes(b"no picture")
-    assert "dog/0.png" in found(quick(tmp_path, f"data.train={tmp_path / 'images'}"), "records").says
+    assert "dog/0.png" in found(quick(tmp_path, data), "records").says
 
 
 def images(folder, *names):
     """The config override that trains on the folder of these images."""
     return f"data.train={put(folder / 'images', *names)}"
-
-
-def trains(folder, *overrides):
-    """Whether the training that the doctor examined reads all its batches."""
-    config = train_cases.small_config(folder, "train.steps=6", *overrides)
-    source = read_training_source(config.data, config.run.dir)
-    options = {
-        "num_classes": config.data.num_classes or source.num_classes,
-        "batch_size": 6,
-        "seed": 0,
-        "rank": 0,
-        "world_size": 1,
-        "position": 0,
-    }
-    with build_loader_from(config.data, source, torch.device("cpu"), **options) as loader:
-        for _ in range(6):
-            next(loader)
 
 
 def test_leftovers_are_told_and_harm_nothing(tmp_path):
@@ -281,14 +172,13 @@ def test_a_file_that_cannot_be_read_is_red_whatever_may_be_skipped(tmp_path):
 
 
 def test_an_image_folder_has_the_classes_that_the_run_gave_before(tmp_path):
-    (tmp_path / "images" / "cat").mkdir(parents=True)
-    (tmp_path / "images" / "cat" / "0.png").write_bytes(encode_png(np.zeros((8, 8, 1), np.uint8)))
+    data = images(tmp_path, "cat/0.png")
     index = tmp_path / "run" / "classes.json"
     index.parent.mkdir()
     index.write_text('["ant", "cat"]')
-    assert "of 2 classes" in found(quick(tmp_path, f"data.train={tmp_path / 'images'}"), "data").says
+    assert "of 2 classes" in found(quick(tmp_path, data), "data").says
     index.write_text('["ant", ')
-    check = found(quick(tmp_path, f"data.train={tmp_path / 'images'}"), "data")
+    check = found(quick(tmp_path, data), "data")
     assert check.level == Level.RED
     assert "classes.json is damaged" in check.says
     assert "run.dir" in check.remedy

@@ -1,0 +1,144 @@
+"""Checks of the training data's labels: how many classes they need, and how many images classes have."""
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from partialfc.data.sources.folder import FolderSource
+from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.recordio import EXACT
+from partialfc.data.sources.source import Source
+from partialfc.doctor.check import Check, green, red, yellow
+from partialfc.errors import DataError, RecordIndexError
+
+NO_CLASS_IDS = "pack the images anew with one class id each, a whole number from 0 on (partialfc data pack)"
+
+
+def judge_num_classes(asked: int | None, found: int, *, least: int, path: Path) -> Check:
+    """asked: data.num_classes; found: how many classes the data says it has; least: how many labels need."""
+    name = "num_classes"
+    has = f"the data has {found:,} classes"
+    if least > found:
+        has = f"the data says {found:,} classes, and has a label {least - 1:,}"
+    needed = max(found, least)
+    if asked is None and found == needed:
+        return green(name, f"{found:,}, as the data says")
+    if asked is None:
+        return red(name, has, _room(least, path))
+    if asked < needed:
+        remedy = f"leave it out, or set it to {found} or more" if found == needed else _room(least, path)
+        return red(name, f"data.num_classes is {asked:,}, but {has}", remedy)
+    if asked > needed:
+        return yellow(
+            name,
+            f"data.num_classes is {asked:,}, {has}: the others are centres without images",
+            "leave data.num_classes out, unless those classes are to come"
+            if found == needed
+            else f"set data.num_classes to {needed}, unless those classes are to come",
+        )
+    return green(name, f"{asked:,}; {has}")
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """labels [n] of the first n images, NaN where a record cannot be read; complete: whether n is all."""
+
+    labels: npt.NDArray[np.float64]
+    complete: bool
+
+
+def read_labels(source: Source, *, seconds: float) -> Labels:
+    """The labels that can be read in so many seconds; no image is decoded."""
+    deadline = time.perf_counter() + seconds
+    labels = list[float]()
+    for label in _labels(source):
+        labels.append(label)
+        if len(labels) % 1024 == 0 and time.perf_counter() > deadline:
+            break
+    return Labels(np.array(labels), len(labels) == len(source))
+
+
+def _labels(source: Source) -> Iterator[float]:
+    """The labels in the order of the images; of a record only the header is read."""
+    if isinstance(source, FolderSource):
+        yield from map(source.class_id, range(len(source)))
+        return
+    assert isinstance(source, RecordSource)
+    yield from (_label(source, index) for index in range(len(source)))
+
+
+def _label(source: RecordSource, index: int) -> float:
+    try:
+        header = source.header(index)
+    except RecordIndexError:
+        raise
+    except DataError:
+        return float("nan")  # check_records reports what is wrong with it
+    return float(header.id2) if header.label[0] >= EXACT else header.label[0]
+
+
+def judge_labels(found: Labels, source: Source, *, num_classes: int, path: Path) -> Check:
+    """Labels must be whole numbers in 0..num_classes-1."""
+    labels = found.labels
+    bad = np.flatnonzero(~_valid(labels, num_classes))
+    if len(bad):
+        says = f"{len(bad):,} of {len(labels):,} are not in 0..{num_classes - 1}, the first "
+        says += f"{labels[bad[0]]:g} in {source.name(int(bad[0]))}"
+        return red("labels", says, _labels_remedy(labels[bad], path))
+    return green("labels", f"{_seen(found)} in 0..{num_classes - 1}")
+
+
+def _labels_remedy(bad: npt.NDArray[np.float64], path: Path) -> str:
+    """bad: labels that are not in the range, NaN where a record cannot be read."""
+    read = bad[~np.isnan(bad)]
+    if not len(read):
+        return "see records: those could not be read"
+    if not _valid(read, sys.maxsize).all():
+        return NO_CLASS_IDS
+    return _room(int(read.max()) + 1, path)
+
+
+def _room(least: int, path: Path) -> str:
+    """How labels get room, where `least` classes are needed."""
+    pack = f"partialfc data pack {path} OUT --relabel"
+    return f"set data.num_classes to {least} or more, or give the classes ids without gaps: {pack}"
+
+
+def judge_class_sizes(found: Labels, *, num_classes: int, path: Path) -> Check:
+    """How many samples the classes have; a class of one image teaches nothing."""
+    labels = found.labels[_valid(found.labels, num_classes)].astype(np.int64)
+    if not len(labels):
+        return yellow("class sizes", f"{_seen(found)}: none has a valid label", "fix the labels first")
+    ids, sizes = np.unique(labels, return_counts=True)
+    if not found.complete and len(ids) > 1:
+        sizes = sizes[:-1]  # without the class in which reading stopped
+    missing = num_classes - len(ids) if found.complete else 0
+    single = int((sizes == 1).sum())
+    says = (
+        f"{_seen(found)}: {sizes.min()} to {sizes.max()} a class, median {np.median(sizes):g}; "
+        f"{single:,} classes have 1, {missing:,} none"
+    )
+    if (single + missing) * 10 > num_classes:
+        return yellow("class sizes", says, _sizes_remedy(single, missing, path))
+    return green("class sizes", says)
+
+
+def _sizes_remedy(single: int, missing: int, path: Path) -> str:
+    if missing > single:
+        return f"leave out classes without images: partialfc data pack {path} OUT --relabel"
+    return "leave such classes out: they cost as much as others and teach little"
+
+
+def _valid(labels: npt.NDArray[np.float64], num_classes: int) -> npt.NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        valid: npt.NDArray[np.bool_] = (labels >= 0) & (labels < num_classes) & (labels == np.floor(labels))
+    return valid
+
+
+def _seen(found: Labels) -> str:
+    return f"{'all' if found.complete else 'the first'} {len(found.labels):,} images"
