@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from partialfc.checkpoint.state import is_plain_name
+from partialfc.checkpoint.state import is_count, is_plain_name
 
 
 def problem_of(found: object) -> str:
@@ -44,7 +44,7 @@ def _check(found: Metadata) -> None:
     for place in found.storage_data.values():
         _require(isinstance(place, _StorageInfo), "a place")
         _require(is_plain_name(place.relative_path), f"the file name {place.relative_path!r}")
-        _require(_is_count(place.offset) and _is_count(place.length), f"a place in {place.relative_path}")
+        _require(is_count(place.offset) and is_count(place.length), f"a place in {place.relative_path}")
         _require(not place.transform_descriptors, f"a transform of {place.relative_path}")
     for name, entry in found.state_dict_metadata.items():
         _require(isinstance(name, str), "a tensor's name")
@@ -87,8 +87,4 @@ def _require(holds: bool, what: str) -> None:
 
 
 def _are_counts(values: object) -> bool:
-    return isinstance(values, Sequence) and not isinstance(values, str) and all(map(_is_count, values))
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(values, Sequence) and not isinstance(values, str) and all(map(is_count, values))

@@ -57,7 +57,7 @@ def sealed(document: Mapping[str, Any]) -> str:
 def _problem(state: Mapping[str, Any]) -> str:
     """What of a state, which a stranger may have written, other parts cannot rely on; empty for nothing."""
     for name in ("num_classes", "world_size"):
-        if not _is_count(state.get(name)):
+        if not is_count(state.get(name)):
             return f"its {name} is {state.get(name)!r}, which is no number of them"
     files = state.get("files")
     if not isinstance(files, dict):
@@ -65,7 +65,7 @@ def _problem(state: Mapping[str, Any]) -> str:
     for name, about in files.items():
         if not is_plain_name(name):
             return f"it lists {name!r}, which is no file of its own folder"
-        if not (isinstance(about, list) and len(about) == 2 and all(map(_is_count, about))):
+        if not (isinstance(about, list) and len(about) == 2 and all(map(is_count, about))):
             return f"it does not give the size and the checksum of {name}"
     return ""
 
@@ -75,7 +75,8 @@ def is_plain_name(name: object) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\", "\0"} & {*name}
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Whether it is a whole number from 0 on."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

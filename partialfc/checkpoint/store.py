@@ -31,9 +31,8 @@ from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError
 from partialfc.files import write_whole
 
-TORCH_LOG = logging.getLogger(
-    "c10d-NullHandler-dcp_logger"
-)  # has a traceback of some twenty lines per failure
+# Has a traceback of some twenty lines per failure.
+TORCH_LOG = logging.getLogger("c10d-NullHandler-dcp_logger")
 
 
 def write_checkpoint(

@@ -38,7 +38,9 @@ def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
             rule = "must be true or false"
         case "path_type":
             rule = "must be a path"
-        case "string_type" if location[-1] != "[key]":
+        case "string_type" if location[-1] == "[key]":
+            return path, f"a key must be text, got {shown(value)}; put it in quotes"
+        case "string_type":
             rule = "must be text"
         case "string_pattern_mismatch":
             rule = "must be a name such as " + " or ".join(section.model_fields[path[-1]].examples or ["x"])
@@ -49,8 +51,6 @@ def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
             rule = "must be values by name, such as " + _as_yaml(example)
         case "model_type" | "model_attributes_type" | "union_tag_invalid":
             rule = "must be a section of keys and values"
-        case "string_type" if location[-1] == "[key]":
-            return path, f"a key must be text, got {shown(value)}; put it in quotes"
         case _:
             rule = re.sub(r"^\w+ should", "must", error["msg"])
     return path, f"{rule}, got {shown(value)}"

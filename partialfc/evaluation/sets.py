@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from partialfc.data.pairs.files import PairSet
@@ -48,14 +47,14 @@ class VerificationSets:
             if self._world.rank == 0:
                 file = self._folder / f"{name}.{'latest' if step else 'untrained'}.npz"
                 try:
-                    _write(file, scores=scores, same=pairs.same, step=step)
+                    _write(file, scores, pairs.same, step)
                 except OSError as error:
                     log.warning("%s; the report will lack this ROC curve, training goes on", told(error))
             yield name, result
 
 
-def _write(file: Path, **arrays: npt.ArrayLike) -> None:
+def _write(file: Path, scores: np.ndarray, same: np.ndarray, step: int) -> None:
     """For the ROC curves of a report."""
     file.parent.mkdir(exist_ok=True)
     with replacing(file) as beside, beside.open("wb") as npz:
-        np.savez(npz, **arrays)  # type: ignore[arg-type]
+        np.savez(npz, scores=scores, same=same, step=step)

@@ -4,6 +4,7 @@ https://huggingface.co/docs/safetensors has the format. Nothing in such a file c
 """
 
 import json
+import math
 from typing import Any
 
 import torch
@@ -57,15 +58,7 @@ def _tensor(name: str, about: Any, body: memoryview) -> Tensor:
             counts = all(isinstance(size, int) and size >= 0 for size in shape)
             if counts and 0 <= start <= stop <= len(body):
                 elements, rest = divmod(stop - start, dtype.itemsize)
-                if rest == 0 and elements == _product(shape):
+                if rest == 0 and elements == math.prod(shape):
                     flat = torch.frombuffer(bytearray(body[start:stop]), dtype=dtype) if elements else None
                     return torch.empty(shape, dtype=dtype) if flat is None else flat.view(shape)
     raise CheckpointError(f"a damaged or truncated safetensors file: of its tensor {name} it has too little")
-
-
-def _product(shape: list[int]) -> int:
-    """In Python's integers, which do not overflow."""
-    product = 1
-    for size in shape:
-        product *= size
-    return product
