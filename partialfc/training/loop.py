@@ -34,10 +34,6 @@ from partialfc.training.run_folder import make_run_dir
 from partialfc.training.saving import RunCheckpoints
 from partialfc.training.stopping import StopSignal
 
-FLOAT16_ADVICE = (
-    "; float16 holds nothing above 65,504: train.amp bfloat16, where the device has it, or null reach further"
-)
-
 
 class Trainer:
     """One run on one rank: built from a config, resumed from a checkpoint where there is one, then trained.
@@ -76,9 +72,11 @@ class Trainer:
         )
         self.clock = self.metrics.clock
         self.nonfinite = NonFiniteSteps(
-            *(self.state.backbone, self.head, self.world),
+            self.state.backbone,
+            self.head,
+            self.world,
             limit=config.train.max_nonfinite_steps,
-            advice=FLOAT16_ADVICE if self.state.loss_scale.enabled else "",
+            float16=self.state.loss_scale.enabled,
         )
         self.checkpoints = RunCheckpoints(
             config, self.world, self.state, self.metrics, num_classes=self.num_classes

@@ -11,23 +11,26 @@ from partialfc.head.partial_fc import PartialFC
 from partialfc.training.kept_buffers import KeptBuffers
 
 STAGES = ("embedding norm", "centres", "logits", "gradient")
+FLOAT16_ADVICE = (
+    "; float16 holds nothing above 65,504: train.amp bfloat16, where the device has it, or null reach further"
+)
 
 
 class NonFiniteSteps:
     """Keeps what a forward pass changes, the running statistics, so that a bad step can be undone.
 
-    A bad step is one whose loss or gradient is not finite. `limit` of them in a row raise NonFiniteError;
-    advice: the end of its message.
+    A bad step is one whose loss or gradient is not finite. `limit` of them in a row raise NonFiniteError.
+    float16: whether the backbone runs in it, for that error's advice.
     """
 
     def __init__(
-        self, backbone: nn.Module, head: PartialFC, world: World, *, limit: int, advice: str = ""
+        self, backbone: nn.Module, head: PartialFC, world: World, *, limit: int, float16: bool = False
     ) -> None:
         self._backbone = backbone
         self._head = head
         self._world = world
         self._limit = limit
-        self._advice = advice
+        self._advice = FLOAT16_ADVICE if float16 else ""
         self._in_a_row = 0
         self._first = ""
         self._statistics = KeptBuffers([backbone, head.margin])
