@@ -40,18 +40,14 @@ def test_a_job_of_one_to_two_nodes_grows_and_shrinks(tmp_path):
 
     def node(*, is_host: str):
         outputs.append(log.open("a"))
+        options = (
+            "--nnodes 1:2 --nproc-per-node 1 --max-restarts 1 --local-addr 127.0.0.1 --rdzv-backend c10d "
+            f"--rdzv-id grows --rdzv-endpoint {endpoint} --rdzv-conf last_call_timeout=10,is_host={is_host}"
+        )
         return start(
-            *("train", config),
-            torchrun=[
-                *("--nnodes", "1:2", "--nproc-per-node", "1", "--local-addr", "127.0.0.1"),
-                *("--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint, "--rdzv-id", "grows"),
-                *(
-                    "--rdzv-conf",
-                    f"last_call_timeout=10,is_host={is_host}",
-                    "--max-restarts",
-                    "1",
-                ),
-            ],
+            "train",
+            config,
+            torchrun=options.split(),
             stdout=outputs[-1].fileno(),
             stderr=outputs[-1].fileno(),
             environment=ENVIRONMENT | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},

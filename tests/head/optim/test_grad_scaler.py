@@ -149,7 +149,8 @@ def test_a_step_that_is_skipped_leaves_no_trace(make):
 def test_a_sparse_gradient_is_that_of_torchs_loop(clipped):
     kind, options = "unscaled and clipped" if clipped else "one after the other", {"lr": 0.5}
     head = partialfc.PartialFC(
-        *(D, C),
+        D,
+        C,
         margin=partialfc.ArcFace(scale=SCALE, margin=0.3),
         weight_dtype=torch.float64,
         compute_dtype=torch.float64,
