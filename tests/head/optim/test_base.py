@@ -10,11 +10,10 @@ import torch
 import partialfc
 from tests.head.optim.cases import SGD, D, batch, build, steps
 
+KINDS = [("RowSGD", SGD), ("RowSGD", SGD | {"unsampled": "frozen"}), ("RowAdamW", {"lr": 0.01})]
 
-@pytest.mark.parametrize(
-    ("make", "options"),
-    [("RowSGD", SGD), ("RowSGD", SGD | {"unsampled": "frozen"}), ("RowAdamW", {"lr": 0.01})],
-)
+
+@pytest.mark.parametrize(("make", "options"), KINDS)
 def test_state_dicts_resume_bit_for_bit(make, options, tmp_path):
     head = build(0.1)
     optimizer = getattr(partialfc, make)(head, **options)
@@ -97,10 +96,7 @@ def test_the_noise_goes_on_where_a_saved_state_ended(make, options, weight_dtype
 
 
 @pytest.mark.parametrize("joint", [False, True])
-@pytest.mark.parametrize(
-    ("make", "options"),
-    [("RowSGD", SGD), ("RowSGD", SGD | {"unsampled": "frozen"}), ("RowAdamW", {"lr": 0.01})],
-)
+@pytest.mark.parametrize(("make", "options"), KINDS)
 def test_an_assigned_weight_is_moved_as_a_copied_one(make, options, joint):
     """load_state_dict(assign=True) gives the head another Parameter; the optimizer's state may follow."""
     head = build(0.1)
