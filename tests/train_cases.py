@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from partialfc.config import Config, dump_config, parse_config
 from partialfc.data.images.codec import encode_png
 from partialfc.data.sources.insightface import write_source
+from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from tests.disks import fill
 
 CLASSES, PER_CLASS, SIZE = 20, 6, 8
@@ -171,6 +173,18 @@ def write_data(folder: Path, classes: int = CLASSES) -> Path:
     path = folder / "train.rec"
     write_source(path, samples(), num_classes=classes, image_size=(SIZE, SIZE))
     return path
+
+
+def write_class_records(path: Path, images: Sequence[tuple[float, bytes]], *, classes: int) -> None:
+    """A .rec of images with these labels, from key 1, whose class records vouch for an equal share each."""
+    end, share = 1 + len(images), len(images) // classes
+    with RecordWriter(path) as writer:
+        writer.write(0, pack(Header(2, (end, end + classes)), b""))
+        for key, (label, image) in enumerate(images, start=1):
+            writer.write(key, pack(Header(0, (float(label),), key), image))
+        for number in range(classes):
+            first = 1 + number * share
+            writer.write(end + number, pack(Header(2, (first, first + share)), b""))
 
 
 def small_config(folder: Path, *overrides: str, **sections: dict[str, Any]) -> Config:

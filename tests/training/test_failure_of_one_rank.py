@@ -7,9 +7,8 @@ import pytest
 
 import partialfc
 from partialfc.data.images.codec import encode_png
-from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.distributed import World
-from tests.train_cases import PER_CLASS, SIZE, small_config
+from tests.train_cases import PER_CLASS, SIZE, small_config, write_class_records
 from tests.training.cases import run
 
 CLASSES = 4
@@ -21,15 +20,9 @@ def write(path, changes):
 
     changes: by key, from 1, the label and the bytes of an image.
     """
-    count = CLASSES * PER_CLASS
-    with RecordWriter(path) as writer:
-        writer.write(0, pack(Header(2, (count + 1, count + 1 + CLASSES)), b""))
-        for key in range(1, count + 1):
-            label, image = changes.get(key, ((key - 1) // PER_CLASS, IMAGE))
-            writer.write(key, pack(Header(0, (float(label),), key), image))
-        for label in range(CLASSES):
-            first = 1 + label * PER_CLASS
-            writer.write(count + 1 + label, pack(Header(2, (first, first + PER_CLASS)), b""))
+    keys = range(1, CLASSES * PER_CLASS + 1)
+    images = [changes.get(key, ((key - 1) // PER_CLASS, IMAGE)) for key in keys]
+    write_class_records(path, images, classes=CLASSES)
 
 
 def outcome(rank_outcomes, folder, changes, **data):

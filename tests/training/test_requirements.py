@@ -8,10 +8,9 @@ import partialfc
 from partialfc.data.images.codec import encode_png
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import PairSet, write_pairs
-from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.data.sources.source import open_source
 from partialfc.training.loop import Trainer
-from tests.train_cases import small_config
+from tests.train_cases import small_config, write_class_records
 from tests.training.cases import run
 
 
@@ -84,13 +83,8 @@ def test_more_ranks_than_samples_are_refused(rank_outcomes, folder):
 def gaps(folder):
     """The images of classes 0, 5 and 9 with a class record each and no property, as InsightFace's builder."""
     image = encode_png(np.zeros((8, 8, 3), np.uint8))
-    keys = range(1, 13)
-    with RecordWriter(folder / "train.rec") as writer:
-        writer.write(0, pack(Header(2, (13, 16)), b""))
-        for key in keys:
-            writer.write(key, pack(Header(0, ((0, 5, 9)[(key - 1) // 4],), key), image))
-        for number in range(3):
-            writer.write(13 + number, pack(Header(2, (1 + 4 * number, 5 + 4 * number)), b""))
+    images = [(label, image) for label in (0, 5, 9) for _ in range(4)]
+    write_class_records(folder / "train.rec", images, classes=3)
     (folder / "property").unlink()
     return folder
 
@@ -121,12 +115,8 @@ def test_labels_beyond_the_number_of_classes_are_refused_before_training(gaps):
 def test_a_label_that_is_seen_only_when_it_is_read_names_the_remedy(folder):
     """Class records vouch for the order of labels; here the largest is not the last."""
     image = encode_png(np.zeros((8, 8, 3), np.uint8))
-    with RecordWriter(folder / "train.rec") as writer:
-        writer.write(0, pack(Header(2, (7, 9)), b""))
-        for key, label in enumerate((0, 0, 4, 4, 1, 1), start=1):
-            writer.write(key, pack(Header(0, (label,), key), image))
-        for number in range(2):
-            writer.write(7 + number, pack(Header(2, (1 + 3 * number, 4 + 3 * number)), b""))
+    images = [(label, image) for label in (0, 0, 4, 4, 1, 1)]
+    write_class_records(folder / "train.rec", images, classes=2)
     (folder / "property").unlink()
     config = small_config(folder, train={"batch_size": 6})
     trainer = Trainer(config, torch.device("cpu"))
