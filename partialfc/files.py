@@ -105,7 +105,7 @@ def told(error: OSError) -> str:
 def show_size(count: float) -> str:
     """A number of bytes for people: 1.5 GB."""
     for unit in UNITS[:-1]:
-        if count < 1000:
+        if count < 999.5:  # 999.7 would be shown as 1e+03
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} {UNITS[-1]}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from partialfc.files import replacing, write_whole
+from partialfc.files import replacing, show_size, write_whole
 from tests.paths import ROOT
 
 
@@ -107,3 +107,11 @@ def test_a_killed_writer_leaves_the_old_content(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "old"
     write_whole(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_400, "999 kB"), (999_700, "1 MB")],
+)
+def test_a_size_is_shown_in_the_largest_unit_that_it_fills(count: float, shown: str) -> None:
+    assert show_size(count) == shown
