@@ -1,6 +1,7 @@
 """The command `config`: what it prints, and the configs of this project."""
 
 import json
+from pathlib import Path
 
 import yaml
 
@@ -20,3 +21,15 @@ def test_every_committed_config_is_valid():
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         result = call("config", path)
         assert result.returncode == 0, result.stderr
+
+
+def test_a_config_is_only_read_by_config_and_plan(folder: Path) -> None:
+    """As SECURITY.md says: no backbone that it names is imported, and nothing is written."""
+    (folder / "planted.py").write_text("raise SystemExit(3)")
+    before = sorted(folder.rglob("*"))
+    named = (folder / "config.yaml", "backbone.name=planted:Net")
+    for command in (("config", *named), ("plan", *named, "--memory", "80GB", "--classes", 20)):
+        done = call(*command, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert sorted(folder.rglob("*")) == before
+    assert call("train", *named, cwd=folder).returncode == 3  # which does as it is told
