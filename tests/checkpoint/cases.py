@@ -1,5 +1,6 @@
 """Small checkpoints: every kind of tensor, saved and loaded by one rank of any world."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,13 @@ def tensors(world: World, rows: int = C, *, blank: bool = False) -> Tensors:
         {"backbone/w": torch.arange(30.0), "backbone/n": torch.tensor(7)},
         {"rng": torch.tensor([world.rank], dtype=torch.uint8)},
     )
+
+
+class Evil:
+    """Pickles as a call that leaves the file `owned` in the current folder."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("touch owned",)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from partialfc.checkpoint import find_checkpoint, load_replicated
 from partialfc.checkpoint.checksums import checksum
 from partialfc.checkpoint.state import STATE, sealed
 from partialfc.errors import CheckpointError
-from tests.checkpoint.cases import save
+from tests.checkpoint.cases import Evil, save
 
 W = "replicated/backbone/w"
 
@@ -130,11 +130,6 @@ def test_metadata_that_lies_is_refused(
     seal(checkpoint)
     with pytest.raises(CheckpointError, match=message):
         load(checkpoint)
-
-
-class Evil:
-    def __reduce__(self) -> Any:
-        return os.system, ("touch owned",)
 
 
 def saved(value: object, **options: Any) -> bytes:

@@ -1,6 +1,7 @@
 """A checkpoint is data: what it names is imported only where the person at the keyboard allows it."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,32 +25,26 @@ def evil(*, embedding_size, image_size, channels): ...
 
 @pytest.fixture
 def downloaded(tmp_path):
-    """A run that a stranger made: `changed(run, key=value)` edits and seals its state.json anew."""
+    """A run that a stranger made."""
     run = tmp_path / "downloaded"
-    (run / STEP).mkdir(parents=True)
-    for file in (FIXTURES / "run_0.1.0" / STEP).iterdir():
-        (run / STEP / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(FIXTURES / "run_0.1.0" / STEP, run / STEP)
     return run
 
 
-def state_of(run: Path) -> dict:
-    return json.loads((run / STEP / STATE).read_text().partition("\n")[2])
-
-
-def set_backbone(run: Path, **values: object) -> None:
-    state = state_of(run)
-    state["config"]["backbone"] |= values
-    (run / STEP / STATE).write_text(sealed(state))
-
-
 def set_key(run: Path, key: str, value: object) -> None:
-    state = state_of(run)
+    """Edit the checkpoint's state.json, and seal it anew."""
+    state = json.loads((run / STEP / STATE).read_text().partition("\n")[2])
     *sections, last = key.split(".")
     section = state
     for name in sections:
         section = section[name]
     section[last] = value
     (run / STEP / STATE).write_text(sealed(state))
+
+
+def set_backbone(run: Path, **values: object) -> None:
+    for name, value in values.items():
+        set_key(run, f"config.backbone.{name}", value)
 
 
 def test_torch_hub_does_not_run_what_lies_in_the_run(downloaded):
