@@ -12,6 +12,7 @@ from partialfc.data.sources.checked_images import named
 from partialfc.data.sources.folder import FolderSource, counted
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.leftovers import leftover_kind
+from partialfc.data.sources.pack import CLASS_NAMES, names_beside
 from partialfc.data.sources.source import Source
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.doctor.labels import NO_CLASS_IDS
@@ -56,14 +57,13 @@ def _delete_index(path: Path) -> str:
 
 def judge_names(path: Path, says: str) -> Check:
     """Whether the classes of a packed folder, by `classes.txt` beside the .rec, are leftovers."""
-    listing = path.with_name("classes.txt")
-    names = listing.read_text(errors="replace").splitlines() if listing.is_file() else []
-    leftovers = [name for name in names if any(map(leftover_kind, name.split("/")))]
+    leftovers = [name for name in names_beside(path) if any(map(leftover_kind, name.split("/")))]
     if not leftovers:
         return green("data", says)
     return yellow(
         "data",
-        f"{says}; by {listing}, {len(leftovers)} of the classes are leftovers such as {leftovers[0]!r}",
+        f"{says}; by {path.with_name(CLASS_NAMES)}, {len(leftovers)} of the classes are leftovers such as "
+        f"{leftovers[0]!r}",
         "pack the images again into another folder (partialfc data pack, which skips them); train in another "
         "run.dir",
     )

@@ -116,15 +116,17 @@ def _opened(
             f"{path}: {len(ordered)} images have labels up to {ordered.largest_label}{listed}, so nearly all "
             f"classes would be empty; {correct}give them ids without gaps: --relabel"
         )
-    names = _names_beside(source.path)
+    names = names_beside(source.path)
     return ordered, names if len(names) == ordered.num_classes else range(ordered.num_classes)
 
 
-def _names_beside(path: Path) -> list[str]:
+def names_beside(path: Path) -> list[str]:
+    """The class names by id, of a `.rec` that has a `classes.txt` beside it; else none."""
     listing = path.with_name(CLASS_NAMES)
-    if not listing.exists():
+    if not listing.is_file():
         return []
-    return listing.read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
+    names = listing.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+    return names if names[-1] else names[:-1]
 
 
 def _counted(
