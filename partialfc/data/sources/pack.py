@@ -90,7 +90,8 @@ def _bytes_of(source: FolderSource | InClassOrder) -> int:
     """Of the encoded images."""
     if isinstance(source, InClassOrder):
         return source.path.stat().st_size
-    return sum(Path(source.name(index)).stat().st_size for index in range(len(source)))
+    files = (Path(source.name(index)) for index in range(len(source)))
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def _opened(
