@@ -15,7 +15,7 @@ from partialfc.data.sources.record_reader import RecordReader
 from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from partialfc.errors import DataError, ImageError
 from tests.data.sources.cases import png, put
-from tests.data.sources.records import images_of
+from tests.data.sources.records import images_of, lines_of
 from tests.disks import fill, small_disk
 
 
@@ -231,6 +231,19 @@ def test_relabelling_keeps_class_names_and_leaves_out_classes_without_good_image
 
 
 def test_a_damaged_record_is_left_out_as_asked(tmp_path: Path) -> None:
+    path = gaps(tmp_path / "a.rec", 1, 0, 1)
+    (tmp_path / "property").write_text("2,8,8\n")
+    data, start = bytearray(path.read_bytes()), int(lines_of(path)[1].split()[1])
+    data[start] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=rf"1 of 3 images .*\n.*record 1 at byte {start}: starts with"):
+        pack_source(path, tmp_path / "out")
+    packed = pack_source(path, tmp_path / "out", max_bad=1)
+    assert (packed.images, packed.classes, packed.left_out) == (2, 2, 1)
+    assert images_of(packed.path) == [(png(10), 1), (png(12), 1)]
+
+
+def test_a_damaged_first_record_is_named_at_opening(tmp_path: Path) -> None:
     path = gaps(tmp_path / "a.rec", 1, 0, 1)
     data = bytearray(path.read_bytes())
     data[0] ^= 1
