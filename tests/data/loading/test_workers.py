@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.data.loading.cases import (
     read_until_error,
     take,
 )
-from tests.paths import ROOT
+from tests.processes import ENVIRONMENT
 
 pytestmark = [
     pytest.mark.usefixtures("quick_workers"),
@@ -108,6 +109,15 @@ def test_workers_leave_ctrl_c_to_the_main_process(pictures):
         assert len(take(loader, 10)) == 10
 
 
+def run_script(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Workers inherit the pipes: reading these to their end waits for the last of them."""
+    path = folder / "script.py"
+    path.write_text(script)
+    return subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False
+    )
+
+
 UNGUARDED = """
 from tests.data.loading.cases import Pictures, build, noise
 
@@ -118,15 +128,7 @@ with build(Pictures(noise(5)), workers=1, timeout_seconds=10_000) as loader:
 
 @pytest.mark.slow
 def test_a_script_that_runs_again_in_its_workers_is_told_so(tmp_path):
-    script = tmp_path / "unguarded.py"
-    script.write_text(UNGUARDED)
-    done = subprocess.run(
-        [sys.executable, script],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=120,
-    )
+    done = run_script(tmp_path, UNGUARDED)
     assert done.returncode == 1
     assert "exited with code 1 while starting; a script needs `if __name__ == '__main__':`" in done.stderr
 
@@ -145,14 +147,6 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_a_killed_main_process_takes_its_workers_along(tmp_path):
-    script = tmp_path / "killed.py"
-    script.write_text(KILLED)
-    # Workers inherit the output pipe: reading it to its end waits for the last of them.
-    done = subprocess.run(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=120,
-    )
-    assert done.stdout == b"running\n"
+    done = run_script(tmp_path, KILLED)
+    assert done.stdout == "running\n"
     assert done.returncode == -signal.SIGKILL
