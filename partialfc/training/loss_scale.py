@@ -1,5 +1,6 @@
 """What the loss is multiplied by where the backbone runs in float16, whose gradients underflow otherwise."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +56,13 @@ class LossScale:
         return {"scale": state["scale"], "growth_tracker": state["_growth_tracker"]}
 
     def restore(self, state: Mapping[str, Any] | None) -> None:
-        """Go on from a checkpoint's `state`; from the beginning where it has none."""
+        """Go on from a checkpoint's `state`; from the beginning where it has none.
+
+        Raises ValueError for a scale or a count that cannot be one.
+        """
         if self.enabled and state is not None:
-            names = {"scale": state["scale"], "_growth_tracker": state["growth_tracker"]}
+            scale, steps = state["scale"], state["growth_tracker"]
+            if type(scale) is not float or not 0 <= scale < math.inf or type(steps) is not int or steps < 0:
+                raise ValueError(f"the loss scale is {scale!r}, for {steps!r} steps")
+            names = {"scale": scale, "_growth_tracker": steps}
             self._scaler.load_state_dict(self._scaler.state_dict() | names)

@@ -97,7 +97,7 @@ class RunState:
         self.best = None if values["best"] is None else float(values["best"])
         self.nonfinite_steps = _count(values, "nonfinite_steps")
         # Checkpoints of version 0.1 have none of these.
-        self.overflow_steps = values.get("overflow_steps", 0)
+        self.overflow_steps = _count({"overflow_steps": 0, **values}, "overflow_steps")
         self.loss_scale.restore(values.get("loss_scale"))
         self.totals = values.get("metrics", [])
         self.head.step = _count(values, "head_step")

@@ -83,6 +83,8 @@ def test_a_state_without_what_a_run_saves_is_one_error(resumed: Callable[..., An
         lambda state: state.update(step=-5),
         lambda state: state.update(samples=10**30),
         lambda state: state.update(head_step=True),
+        lambda state: state.update(overflow_steps="x"),
+        lambda state: state.update(overflow_steps=-1),
         lambda state: state.update(metrics="x"),
         lambda state: state["head_optimizer"].update(owed_from="x"),
         lambda state: state["head_optimizer"].update(owed_from=10**9),
@@ -94,3 +96,18 @@ def test_a_state_without_what_a_run_saves_is_one_error(resumed: Callable[..., An
 def test_a_state_that_lies_is_one_error(resumed: Callable[..., Any], edit: Callable[[State], object]) -> None:
     with pytest.raises(CheckpointError, match="does not hold what this run saves"):
         resumed(edit)
+
+
+@pytest.mark.parametrize(
+    "loss_scale",
+    [
+        "x",
+        {},
+        *({"scale": s, "growth_tracker": 0} for s in ("x", None, -1.0)),
+        {"scale": 8.0, "growth_tracker": "x"},
+    ],
+    ids=str,
+)
+def test_a_loss_scale_that_is_none_is_one_error(resumed: Callable[..., Any], loss_scale: Any) -> None:
+    with pytest.raises(CheckpointError, match="does not hold what this run saves"):
+        resumed(lambda state: state.update(loss_scale=loss_scale), train={"steps": 3, "amp": "float16"})
