@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from tests.pretend.cache import Cache
@@ -38,7 +39,7 @@ def accesses(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], results: 
     """Of one operation, reads first."""
     packet = func.overloadpacket
     written = list(_written(func, args, kwargs))
-    given = [leaf for leaf in _tensors([*args, *kwargs.values()]) if isinstance(leaf, PretendTensor)]
+    given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, PretendTensor)]
     reads, writes = [], []
     if packet in PICKS:
         rows = results[0].numel() * results[0].element_size()
@@ -53,7 +54,7 @@ def accesses(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], results: 
     elif packet in OVERWRITES:
         given = given[1:]
     elif func._overloadname.endswith("out"):
-        given = [leaf for leaf in given if not any(leaf is out for out in written)]
+        given = [leaf for leaf in given if not _among(leaf, written)]
     reads += [whole(leaf, writes=False) for leaf in given]
     made = [leaf for leaf in results if isinstance(leaf, PretendTensor) and not _among(leaf, given)]
     outs = written or [leaf for leaf in made if packet not in PUTS]
@@ -108,13 +109,3 @@ def whole(tensor: PretendTensor, *, writes: bool) -> Access:
 
 def _among(tensor: Tensor, others: list[PretendTensor]) -> bool:
     return any(tensor is other for other in others)
-
-
-def _tensors(values: list[Any]) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple):
-            found += [each for each in value if isinstance(each, Tensor)]
-    return found

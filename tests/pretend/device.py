@@ -37,7 +37,7 @@ class Module(backend_registration._DummyBackendModule):
         return Stream(machine.order, machine.order.current)
 
     def stream(self, stream: Stream) -> Stream:
-        """As torch.cuda.stream: inside `with`, it is the current one."""
+        """As torch.cuda.stream: inside `with`, it is the current one. torch saves checkpoints so."""
         return stream
 
     def get_rng_state(self, device: Any = None) -> Tensor:
@@ -120,15 +120,11 @@ def _patch() -> None:
         machine.log.fault("wait", "synchronize")
         order.host_knows(order.everything())
 
-    def set_stream(stream: Stream) -> None:
-        order._local.stream = stream.stream_id
-
     def reset_peak(device: Any = None, /) -> None:
         machine.memory.peak = machine.memory.allocated
 
     replaced: dict[str, Any] = {
         "current_stream": torch.get_device_module(NAME).current_stream,
-        "set_stream": set_stream,
         "synchronize": synchronize,
         "empty_cache": lambda: None,
         "memory_allocated": lambda device=None, /: machine.memory.allocated,

@@ -38,15 +38,15 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, PretendTensor)]
     assert all(leaf.shape == leaf.behind.shape for leaf in results), f"{func} resizes a tensor"
     if not _moves_nothing(func, given, results):
-        log(func, cost.accesses(func, args, kwargs, results), cost.flops(func, args, kwargs, result))
+        name = func._schema.name.removeprefix("aten::")
+        log(name, cost.accesses(func, args, kwargs, results), cost.flops(func, args, kwargs, result))
     return result
 
 
-def log(func: Any, accesses: list[Access], flops: int = 0) -> None:
+def log(name: str, accesses: list[Access], flops: int = 0) -> None:
     """Enter an operation into the log, or into the function around it that counts as one launch."""
-    if scope.add(accesses, flops):
-        return
-    enter(func._schema.name.removeprefix("aten::"), accesses, flops)
+    if not scope.add(accesses, flops):
+        enter(name, accesses, flops)
 
 
 def enter(name: str, accesses: list[Access], flops: int) -> None:
@@ -66,7 +66,6 @@ def enter(name: str, accesses: list[Access], flops: int) -> None:
             name=name,
             phase=machine.log.current,
             site=site(),
-            stream=machine.order.current,
             launches=1,
             touched=sum(access.size for access in accesses),
             moved=machine.cache.traffic - before,
@@ -79,16 +78,16 @@ def copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """target.copy_(source), between the device and itself or the host."""
     if isinstance(target, PretendTensor) and isinstance(source, PretendTensor):
         target.behind.copy_(source.behind)
-        log(aten.copy_.default, cost.accesses(aten.copy_.default, (target, source), {}, [target]))
+        log("copy_", cost.accesses(aten.copy_.default, (target, source), {}, [target]))
     elif isinstance(target, PretendTensor):
         target.behind.copy_(source.to(machine.behind).broadcast_to(target.shape))
-        log(aten.copy_.default, cost.accesses(aten.copy_.default, (target,), {}, [target]))
+        log("copy_", cost.accesses(aten.copy_.default, (target,), {}, [target]))
         late = _check_copy("to the device", source, non_blocking)
         if late and not machine.hollow:
             machine.pinned.is_read_late(source)
     else:
         assert isinstance(source, PretendTensor)
-        log(aten.copy_.default, cost.accesses(aten.copy_.default, (target, source), {}, []))
+        log("copy_", cost.accesses(aten.copy_.default, (target, source), {}, []))
         late = _check_copy("to the host", target, non_blocking)
         value = torch.ones(source.shape, dtype=source.dtype) if machine.hollow else source.behind
         if late:
@@ -114,7 +113,7 @@ def _to_copy(source: PretendTensor, **options: Any) -> Tensor:
     options.pop("pin_memory", None)
     if device is None or torch.device(device).type == NAME:
         result = wrapped(aten._to_copy.default(source.behind, **options), [])
-        log(aten._to_copy.default, cost.accesses(aten._to_copy.default, (source,), {}, [result]))
+        log("_to_copy", cost.accesses(aten._to_copy.default, (source,), {}, [result]))
         return result  # type: ignore[no-any-return]
     target = torch.empty(source.shape, dtype=options.get("dtype") or source.dtype)
     if non_blocking:
@@ -167,9 +166,7 @@ IN_PLACE_OF = {aten.mm.dtype: _mm, aten.addmm.dtype: _addmm, aten.addmm.dtype_ou
 def made(behind: Tensor, name: str) -> PretendTensor:
     """A tensor that an operation makes of numbers alone."""
     result = fresh(behind)
-    accesses = [Access(result.memory, 0, behind.numel() * behind.element_size(), writes=True)]
-    if not scope.add(accesses, 0):
-        enter(name, accesses, 0)
+    log(name, [cost.whole(result, writes=True)])
     return result
 
 

@@ -1,7 +1,6 @@
 """Every operation on the device, with its phase and the line that asked for it, and every fault."""
 
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ class Operation:
     name: str
     phase: str
     site: str
-    stream: int
     launches: int
     touched: int
     moved: int
@@ -66,13 +64,6 @@ class Log:
     def total(self, name: str, phase: str | None = None) -> int:
         """The sum of a field of the operations, of one phase or of all."""
         return sum(getattr(each, name) for each in self.operations if phase in (None, each.phase))
-
-    def launches_by_site(self) -> Counter[str]:
-        """How many launches each line asks for."""
-        found: Counter[str] = Counter()
-        for each in self.operations:
-            found[f"{each.site} {each.name}"] += each.launches
-        return found
 
 
 def site() -> str:

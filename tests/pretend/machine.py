@@ -40,9 +40,5 @@ class Machine:
     def allocate(self, size: int) -> Memory:
         return Memory(self.memory, size, self.order.current)
 
-    def forget(self) -> None:
-        """Clear the log; memory, streams and cache stay as they are."""
-        self.log.clear()
-
 
 machine = Machine()

@@ -6,7 +6,7 @@ the clock of the stream that recorded it. What one stream wrote, another may use
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 
 from tests.pretend.log import Log
@@ -104,7 +104,7 @@ class Stream:
 
     def __init__(self, order: Order, number: int) -> None:
         self.order, self.stream_id = order, number
-        self._around: list[object] = []
+        self._around: list[AbstractContextManager[None]] = []
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stream) and other.stream_id == self.stream_id
@@ -112,16 +112,8 @@ class Stream:
     def __hash__(self) -> int:
         return hash(self.stream_id)
 
-    def wait_event(self, event: "Event") -> None:
-        event.wait(self)
-
     def wait_stream(self, other: "Stream") -> None:
         self.order.wait(self.stream_id, self.order.now(other.stream_id))
-
-    def record_event(self, event: "Event | None" = None) -> "Event":
-        event = event or Event(self.order)
-        event.record(self)
-        return event
 
     def query(self) -> bool:
         return reached(self.order.now(self.stream_id), self.order.host)
@@ -137,7 +129,7 @@ class Stream:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._around.pop().__exit__(*error)  # type: ignore[attr-defined]
+        self._around.pop().__exit__(*error)
 
 
 class Event:
