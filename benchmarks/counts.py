@@ -98,7 +98,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    import table
+    import table  # it imports the package
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
