@@ -6,7 +6,7 @@ from partialfc.head import agreement
 from partialfc.plan.setting import Setting
 
 LABEL_BYTES = 8
-INTEGERS = 8 * (agreement.HEAD + 1)  # bytes a rank: all columns of the agreement on a batch
+INTEGERS = 8 * len(agreement.COLUMNS)  # bytes a rank: all columns of the agreement on a batch
 
 
 @dataclass(frozen=True, slots=True)
