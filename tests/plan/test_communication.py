@@ -29,14 +29,7 @@ def test_communication_is_what_the_ranks_exchange(run_ranks, ranks):
 
 
 def test_communication_takes_the_rings_time():
-    speed = Speed(
-        gemm_rate=1e12,
-        memory_bandwidth=1e10,
-        bandwidth=1e9,
-        latency=1e-3,
-        host_bandwidth=1e6,
-        host_latency=0.5,
-    )
+    speed = Speed.of(FACES, bandwidth=1e9, latency=1e-3, host_bandwidth=1e6, host_latency=0.5)
     communication = plan(FACES, memory=80 * GB, speed=speed).communication
     scatter = next(each for each in communication.collectives if each.kind == "reduce_scatter")
     assert scatter.payload == 1024 * 512 * 4

@@ -10,14 +10,7 @@ from tests.plan.cases import GB, SMALL
 
 def test_the_floor_by_hand():
     """Three products for kept rows, four for others; rows and momentum read twice and written once."""
-    speed = Speed(
-        gemm_rate=1e12,
-        memory_bandwidth=1e10,
-        bandwidth=1e9,
-        latency=0.0,
-        host_bandwidth=1e9,
-        host_latency=0.0,
-    )
+    speed = Speed.of(SMALL, gemm_rate=1e12, memory_bandwidth=1e10)
     setting = replace(SMALL, classes=1000, embedding=128)
     floor = plan(setting, memory=GB, speed=speed).floor
     rows, samples, size = 300, 16, 128
