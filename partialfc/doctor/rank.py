@@ -181,11 +181,7 @@ def _data(config: Config, source: Source | None) -> Iterator[Check]:
         yield from _labels(source, asked or source.num_classes, section.train)
     yield attempt(
         "verification",
-        lambda: check_pairs(
-            verification.sets,
-            folds=verification.folds,
-            max_pixels=section.max_pixels,
-        ),
+        lambda: check_pairs(verification.sets, folds=verification.folds, max_pixels=section.max_pixels),
     )
 
 

@@ -26,9 +26,7 @@ def check_run_folder(folder: Path) -> Check:
     if not existing.is_dir():
         return red("run folder", f"{existing} is not a folder", remedy)
     if not os.access(existing, os.W_OK):
-        return red(
-            "run folder", f"{existing} cannot be written to", f"{remedy}, or let this user write there"
-        )
+        return red("run folder", f"{existing} cannot be written to", allow)
     if problem := problem_of(folder):
         says, _, what = problem.partition(": ")
         return red("run folder", says, what or allow)
