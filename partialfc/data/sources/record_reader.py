@@ -59,7 +59,10 @@ class RecordReader:
             self._ends = np.append(self._starts[1:], self._file.size)
         else:
             self.keys, self._starts = read_index(self._index)
-            self._ends = self._match()
+            order = self._order_in_file()
+            self._ends = np.empty_like(self._starts)
+            self._ends[order] = np.append(self._starts[order[1:]], self._file.size)
+            self._compare(order)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -164,8 +167,8 @@ class RecordReader:
             f"{end}, but the index lists {after}; {STALE}"
         )
 
-    def _match(self) -> npt.NDArray[np.int64]:
-        """Where the record of each key ends; an error where the index is found not to fit the `.rec`."""
+    def _order_in_file(self) -> npt.NDArray[np.int64]:
+        """The places of the index by offset [n]; an error where these cannot be those of all records."""
         ascending = bool((self._starts[1:] > self._starts[:-1]).all())
         order = np.arange(len(self)) if ascending else np.argsort(self._starts, kind="stable")
         starts = self._starts[order]
@@ -173,10 +176,10 @@ class RecordReader:
         if starts[0] != 0:
             raise RecordIndexError(f"{self._index}: no record at byte 0, the first at {starts[0]}; {STALE}")
         self._require_within(starts)
-        ends = np.empty_like(starts)
-        ends[order] = np.append(starts[1:], self._file.size)
-        self._ends = ends
+        return order
 
+    def _compare(self, order: npt.NDArray[np.int64]) -> None:
+        """Look into the `.rec` at some places and where keys are missing; an error where it does not fit."""
         keys = self.keys[order]
         gaps = np.flatnonzero(keys[1:] != keys[:-1] + 1)
         looked_at = np.unique(
@@ -184,7 +187,7 @@ class RecordReader:
         )
         good = 0
         for place in looked_at.tolist():
-            if self._file.begins_record(int(starts[place])):
+            if self._file.begins_record(int(self._starts[order[place]])):
                 good = place
             else:
                 self._find_misfit(order, good, place)
@@ -192,7 +195,6 @@ class RecordReader:
                 self._checked_parts(int(order[place]))
             else:
                 self._require_fit(int(order[place]))
-        return ends
 
     def _require_within(self, starts: npt.NDArray[np.int64]) -> None:
         """Every record starts within the file; the error tells a cut `.rec` from another one's index."""
