@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from partialfc.metrics.run_log import read_metrics
+from tests.glyph_run import steps_done
 from tests.processes import ENVIRONMENT, call, free_port, start
 from tests.train_cases import saved_config
 from tests.waiting import wait_for
@@ -28,8 +28,7 @@ def test_twenty_kills_in_a_row_lose_nothing(tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("resumed at step") == KILLS
     assert "finished 90 steps" in ended.stdout
-    steps = [record["step"] for record in read_metrics(tmp_path / "run") if record["event"] == "train"]
-    assert steps == list(range(1, 91))
+    assert steps_done(tmp_path / "run") == list(range(1, 91))
 
 
 @pytest.mark.slow
