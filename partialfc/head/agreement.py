@@ -59,32 +59,29 @@ def agree_on_batch(
     argument is wrong, or ranks differ.
     """
     problem = _problem(embeddings, labels, weights, embedding_size, device)
-    host = np.empty(0, np.int64)
-    valid, bad, bad_weights, host_weights = host, host, host, None
+    host, host_weights = np.empty(0, np.int64), None
+    bad_label = bad_weight = (-1, 0)
+    dtype = 0
     if problem is None:
+        dtype = EMBEDDING_DTYPES.index(embeddings.dtype)
         host = labels.detach().cpu().numpy().astype(np.int64, copy=False)
-        valid = np.flatnonzero(host != IGNORE)
-        bad = np.flatnonzero((host < IGNORE) | (host >= num_classes))
+        bad_label = _first((host < IGNORE) | (host >= num_classes), host)
         if weights is not None:
             host_weights = weights.detach().cpu().to(torch.float64).numpy()
-            bad_weights = np.flatnonzero(~((host_weights >= 0) & (host_weights < np.inf)))
-    first_bad = (int(bad[0]), int(host[bad[0]])) if len(bad) else (-1, 0)
-    bad_weight = (-1, 0)
-    if host_weights is not None and len(bad_weights):
-        bad_weight = (int(bad_weights[0]), int(host_weights.view(np.int64)[bad_weights[0]]))
-    dtype = EMBEDDING_DTYPES.index(embeddings.dtype) if problem is None else 0
-    call = (dtype << 3) | (weights is not None) << 2 | mode
+            fine = (host_weights >= 0) & (host_weights < np.inf)
+            bad_weight = _first(~fine, host_weights.view(np.int64))
+    valid = np.flatnonzero(host != IGNORE)
     table = _exchanged(
         world,
         FORWARD,
         problem,
         {
             COUNT: len(valid),
-            BAD_SAMPLE: first_bad[0],
-            BAD_LABEL: first_bad[1],
+            BAD_SAMPLE: bad_label[0],
+            BAD_LABEL: bad_label[1],
             BAD_WEIGHT: bad_weight[0],
             WEIGHT: bad_weight[1],
-            CALL: call,
+            CALL: (dtype << 3) | (weights is not None) << 2 | mode,
             HEAD: head_digest,
         },
     )
@@ -161,6 +158,12 @@ def _exchanged(
     if failed:
         raise DistributedError(f"bad input on rank {failed[0]}; its own error says what is wrong")
     return table
+
+
+def _first(bad: npt.NDArray[np.bool_], values: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """The first sample of those that are bad [B], and its value; -1 and 0 where none is."""
+    samples = np.flatnonzero(bad)
+    return (int(samples[0]), int(values[samples[0]])) if len(samples) else (-1, 0)
 
 
 def _problem(
