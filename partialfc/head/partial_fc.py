@@ -18,6 +18,7 @@ from partialfc.head.agreement import agree_on_batch
 from partialfc.head.arguments import above, one_of, whole
 from partialfc.head.attached import attach_gradient
 from partialfc.head.centres import ShardedCentres
+from partialfc.head.dtypes import check_dtypes, math_dtype_of
 from partialfc.head.kernels.buffers import Pool
 from partialfc.head.kernels.compiled import outside_graphs, worth_compiling
 from partialfc.head.margin_rules import check_margin
@@ -27,10 +28,6 @@ from partialfc.head.softmax import Softmax
 from partialfc.head.surroundings import check_surroundings, outside_modes
 from partialfc.head.weights import weights_of_shard
 from partialfc.head.whose import KEY
-
-WEIGHT_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-COMPUTE_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
-GATHER_DTYPES = (None, torch.bfloat16, torch.float16)
 
 log = logging.getLogger(__name__)
 
@@ -128,14 +125,7 @@ class PartialFC(ShardedCentres):
             raise ValueError(f"margin is {margin!r}; it must be a partialfc Margin such as ArcFace()")
         if any(True for _ in margin.parameters()):
             raise ValueError(f"margin is {margin!r}; its parameters would get no gradient: use buffers")
-        one_of("weight_dtype", weight_dtype, WEIGHT_DTYPES)
-        if compute_dtype == torch.float16:
-            raise ValueError(
-                "compute_dtype is torch.float16, which cannot hold the exponentials of logits; it must be "
-                "torch.float32, torch.float64 or torch.bfloat16. Embeddings may be float16"
-            )
-        one_of("compute_dtype", compute_dtype, COMPUTE_DTYPES)
-        one_of("gather_dtype", gather_dtype, GATHER_DTYPES)
+        check_dtypes(weight=weight_dtype, compute=compute_dtype, gather=gather_dtype)
         seed = whole("seed", seed, least=0)
         one_of("sparse_grad", sparse_grad, (False, True))
         one_of("compile", compile, (None, False, True))
@@ -150,8 +140,7 @@ class PartialFC(ShardedCentres):
             num_classes,
             world=World.of(process_group),
             weight_dtype=weight_dtype,
-            # Sums, norms and the loss are kept in this dtype whatever the GEMMs run in.
-            math_dtype=torch.float64 if compute_dtype == torch.float64 else torch.float32,
+            math_dtype=math_dtype_of(compute_dtype),
             seed=seed,
             sparse_grad=sparse_grad,
         )
