@@ -259,24 +259,29 @@ class PartialFC(ShardedCentres):
             head_digest=self._digest,
         )
         gathered = step.gather(
-            *(world, embeddings, agreed),
+            world,
+            embeddings,
+            agreed,
             gather_dtype=self.gather_dtype,
             math_dtype=self.math_dtype,
             fused=self.fused,
         )
         samples, targets = step.targets_here(shard, gathered.labels)
-        rows = self._participating_rows(gathered.labels)
+        rows = self.rows(self._participating_rows(gathered.labels))
         target_rows = self.rows(targets)
         centres = step.target_centres(target_rows, fused=self.fused)
-        rows_now = self.rows(rows)
         batch = step.local_batch(
-            *(world, gathered.unit, samples, targets, centres, rows, len(shard)),
+            world,
+            gathered.unit,
+            samples,
+            targets,
+            centres,
+            rows,
             share=gathered.share,
             class_weights=None if self.class_weights is None else self.class_weights[target_rows.index],
-            index=rows_now.index,
             fused=self.fused,
         )
-        self._last_rows, self._last_targets = rows, batch.target_columns
+        self._last_rows, self._last_targets = rows.rows, batch.target_columns
         self.last_target_cos, self.last_norm = batch.target_cos, gathered.norm
         if self.training:
             self.margin.update(batch.target_cos, gathered.norm)
@@ -287,7 +292,7 @@ class PartialFC(ShardedCentres):
             gathered,
             batch,
             centres,
-            rows_now,
+            rows,
             taken=self.kept_bytes(),
             wants_gradient=wants_gradient,
         )

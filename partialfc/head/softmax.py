@@ -129,9 +129,11 @@ class Softmax:
         E · dlogit/dtarget_cos [N], or None if it is 0.
         """
         dtype = batch.unit.dtype
+        shift = self.shift(dtype)
         if not self.margin.reweights_negatives:
-            of_kernel = (batch.target_column, columns, self.margin.scale, self.shift(dtype), dtype)
-            elementwise.exponentials(values, *of_kernel, compiled=self.compiled)
+            elementwise.exponentials(
+                values, batch.target_column, columns, self.margin.scale, shift, dtype, compiled=self.compiled
+            )
             if sums is not None:
                 # The sum of what is rounded for pass 2, so that a sample's probabilities sum to 1.
                 torch.sum(values, dim=0, dtype=dtype, out=sums)
@@ -139,7 +141,7 @@ class Softmax:
         cos, target_cos = values.T.to(dtype).requires_grad_(), batch.target_cos.detach().requires_grad_()
         with torch.enable_grad():
             logits = shaped(self.margin.negatives(cos, target_cos), cos, self.margin, "negatives")
-        exponentials = (logits.detach() - self.shift(dtype)).exp_()
+        exponentials = (logits.detach() - shift).exp_()
         samples = batch.targets_in(start, start + len(values))
         exponentials[samples, batch.target_column[samples].long() - start] = 0.0
         weighted, by_target = torch.autograd.grad(

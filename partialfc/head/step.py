@@ -101,21 +101,18 @@ def local_batch(
     samples: Indices,
     target_rows: Indices,
     centres: Tensor,
-    rows: Indices | None,
-    num_rows: int,
+    rows: Rows,
     *,
     share: Share,
     class_weights: Tensor | None,
-    index: Tensor | None,
     fused: bool,
 ) -> LocalBatch:
-    """Unit embeddings [N, D] -> the batch as a shard of num_rows sees it; collective, for the target cosines.
+    """Unit embeddings [N, D] -> the batch as this rank's shard sees it; collective, for the target cosines.
 
-    samples, target_rows, centres and class_weights: of the T targets here, by ascending row; rows [K]: those
-    that take part, on the host, and their index on the device; share: a sample's part of the mean loss by its
-    own weight; fused: as of a Softmax.
+    samples, target_rows, centres and class_weights: of the T targets here, by ascending row; rows: the K that
+    take part; share: a sample's part of the mean loss by its own weight; fused: as of a Softmax.
     """
-    columns = target_rows if rows is None else np.searchsorted(rows, target_rows)
+    columns = target_rows if rows.rows is None else np.searchsorted(rows.rows, target_rows)
     target_column = np.full(len(unit), -1, np.int32)
     target_column[samples] = columns
     target_samples = on_device(torch.from_numpy(samples), unit.device)
@@ -128,9 +125,9 @@ def local_batch(
         unit=unit,
         target_cos=target_cos,
         share=with_class_weights(share, *of_classes) if of_classes else share,
-        rows=rows,
-        index=index,
-        num_rows=num_rows if rows is None else len(rows),
+        rows=rows.rows,
+        index=rows.index,
+        num_rows=rows.count,
         target_columns=columns,
         target_samples=target_samples,
         target_column=on_device(torch.from_numpy(target_column), unit.device),
@@ -164,7 +161,9 @@ def forward(
     first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
     sums, by_target = over_ranks(world, first)
     loss, weights = loss_of(
-        *(targets, sums, by_target),
+        targets,
+        sums,
+        by_target,
         share=batch.share,
         shift=softmax.shift(gathered.norm.dtype),
         slope=softmax.slope,
@@ -205,8 +204,8 @@ def embedding_gradient(
     by_unit.index_add_(0, samples, targets)
     by_unit = world.reduce_scatter_rows(by_unit, gathered.counts)
     own = gathered.own
-    of_own = (gathered.embeddings[own], gathered.unit[own], weights.norm[own])
-    gradient = per_sample.by_embeddings(by_unit, *of_own, world.size, compiled=fused)
+    embeddings, unit, by_norm = gathered.embeddings[own], gathered.unit[own], weights.norm[own]
+    gradient = per_sample.by_embeddings(by_unit, embeddings, unit, by_norm, world.size, compiled=fused)
     if len(gradient) == gathered.local_size:
         return gradient
     everything = gradient.new_zeros(gathered.local_size, gradient.shape[1])

@@ -16,7 +16,6 @@ from tests.head import reference
 from tests.head.cases import TOLERANCE, Case
 
 ALONE = World(None, 0, 1)
-UNFUSED = {"index": None, "fused": False}
 
 
 def rows_of(weight, rows):
@@ -36,7 +35,15 @@ def test_every_target_has_its_column_among_the_rows_that_take_part():
     centres = torch.eye(3, dtype=torch.float64)
     samples, targets, rows = np.array([3, 0, 1]), np.array([2, 6, 6]), np.array([2, 5, 6, 8])
     batch = step.local_batch(
-        *(ALONE, unit, samples, targets, centres, rows, 9), share=0.25, class_weights=None, **UNFUSED
+        ALONE,
+        unit,
+        samples,
+        targets,
+        centres,
+        rows_of(torch.zeros(9, 3), rows),
+        share=0.25,
+        class_weights=None,
+        fused=False,
     )
     assert batch.num_rows == 4
     assert batch.target_column.tolist() == [2, 2, -1, 0]
@@ -61,10 +68,15 @@ def test_a_batch_has_the_loss_and_gradient_of_the_reference(rate):
     rows = step.participating_rows(shard, gathered.labels, sample_rate=rate, seed=0, step=0)
     centres = step.target_centres(rows_of(weight, targets), fused=False)
     batch = step.local_batch(
-        *(ALONE, gathered.unit, samples, targets, centres, rows, 50),
+        ALONE,
+        gathered.unit,
+        samples,
+        targets,
+        centres,
+        rows_of(weight, rows),
         share=gathered.share,
         class_weights=None,
-        **UNFUSED,
+        fused=False,
     )
     softmax = Softmax(partialfc.ArcFace(), torch.float64, False, False, Pool())
     loss, gradient = step.forward(
