@@ -53,6 +53,12 @@ class Case:
         labels = torch.randint(0, self.num_classes, (n,), generator=generator)
         return embeddings, labels if self.labels is None else torch.tensor(self.labels)
 
+    def own(self) -> slice:
+        """Which of its samples are this rank's."""
+        rank = World.of().rank
+        begin = sum(self.sizes[:rank])
+        return slice(begin, begin + self.sizes[rank])
+
     def weights_of_samples(self) -> Tensor | None:
         """[N] those of their classes included."""
         if self.weights is None and self.class_weights is None:
@@ -89,8 +95,7 @@ def run_case(case: Case) -> dict[str, Any]:
     """On each rank: loss, embedding gradient, sample, and the rows after plain gradient descent."""
     world = World.of()
     embeddings, labels = case.batch()
-    begin = sum(case.sizes[: world.rank])
-    mine = slice(begin, begin + case.sizes[world.rank])
+    mine = case.own()
     head = build(case, **case.extra)
     optimizer = partialfc.RowSGD(head, lr=1.0, unsampled="frozen")
     x, y = embeddings[mine].clone().requires_grad_(), labels[mine].clone()

@@ -51,7 +51,7 @@ def test_bad_arguments_are_refused(changes, message):
         (torch.zeros(8), torch.zeros(1, dtype=torch.int64), r"embeddings.shape is \(8,\)"),
         (torch.zeros(2, 8, dtype=torch.int64), torch.zeros(2, dtype=torch.int64), "floating-point"),
         (torch.zeros(2, 8), torch.zeros(3, dtype=torch.int64), r"labels.shape is \(3,\); it must be \[2\]"),
-        (torch.zeros(2, 8), torch.zeros(2), "labels.dtype is torch.float32; it must be torch.int64"),
+        (torch.zeros(2, 8), torch.zeros(2), r"torch\.float32; it must be torch\.int64 or torch\.int32"),
         (torch.zeros(2, 8), torch.zeros(2, 1, dtype=torch.int64), r"labels.shape is \(2, 1\)"),
         (torch.zeros(2, 8), [0, 1], r"labels is a list; it must be a torch\.Tensor"),
         (torch.zeros(2, 8), None, "labels is a NoneType"),
@@ -61,6 +61,11 @@ def test_bad_arguments_are_refused(changes, message):
 def test_bad_tensors_are_refused(embeddings, labels, message):
     with pytest.raises(ValueError, match=message):
         build()(embeddings, labels)
+
+
+def test_labels_may_be_int32():
+    embeddings, labels = torch.randn(3, 8), torch.tensor([1, -1, 3])
+    assert torch.equal(build()(embeddings, labels.int()), build()(embeddings, labels))
 
 
 @pytest.mark.parametrize("label", [10, -2, 2**40])

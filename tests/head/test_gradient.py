@@ -6,21 +6,18 @@ import pytest
 import torch
 
 import partialfc
-from partialfc.distributed import World
 from tests.head import reference
 from tests.head.cases import MARGINS, TOLERANCE, Case, build, even
 
 
 def run_accumulation(cases: list[Case], lr: float) -> dict[str, Any]:
     """Several micro-batches, one step."""
-    world = World.of()
     head = build(cases[0])
     optimizer = partialfc.RowSGD(head, lr=lr, unsampled="frozen")
     losses, participating = [], []
     for case in cases:
         embeddings, labels = case.batch()
-        begin = sum(case.sizes[: world.rank])
-        mine = slice(begin, begin + case.sizes[world.rank])
+        mine = case.own()
         loss = head(embeddings[mine].requires_grad_(), labels[mine]) / len(cases)
         loss.backward()
         losses.append(loss.item())

@@ -76,13 +76,3 @@ def test_negatives_at_their_bound_are_taken():
     embeddings, labels = batch(0)
     plain = head_of(Own())
     assert head(embeddings.float(), labels).item() == pytest.approx(plain(embeddings.float(), labels).item())
-
-
-def test_label_dtypes_that_are_taken_are_named():
-    head = head_of(partialfc.ArcFace())
-    embeddings, labels = batch(0)
-    assert head(embeddings.float(), labels.int()).isfinite()
-    with pytest.raises(
-        ValueError, match=r"labels.dtype is torch.float32; it must be torch.int64 or torch.int32"
-    ):
-        head(embeddings.float(), labels.float())

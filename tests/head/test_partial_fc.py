@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import partialfc
-from partialfc.distributed import World
 from tests.head import reference
 from tests.head.cases import MARGINS, TOLERANCE, WORLDS, Case, build, check, even, run_case
 
@@ -55,10 +54,8 @@ def test_a_batch_without_valid_samples_is_zero(run_ranks, world_size, sample_rat
 
 def run_eval(case: Case) -> float:
     head = build(case).eval()
-    world = World.of()
     embeddings, labels = case.batch()
-    begin = sum(case.sizes[: world.rank])
-    mine = slice(begin, begin + case.sizes[world.rank])
+    mine = case.own()
     with torch.no_grad():
         loss = head(embeddings[mine], labels[mine])
     assert head.step == 0
@@ -109,14 +106,12 @@ def test_frozen_centres_and_frozen_embeddings():
 
 
 def run_ten_steps(case: Case) -> list[float]:
-    world = World.of()
     head = build(case, **case.extra)
     optimizer = partialfc.RowSGD(head, lr=0.1, momentum=0.9, weight_decay=5e-4)
     losses = []
     for step in range(10):
         embeddings, labels = Case(case.sizes, num_classes=case.num_classes, seed=step).batch()
-        begin = sum(case.sizes[: world.rank])
-        mine = slice(begin, begin + case.sizes[world.rank])
+        mine = case.own()
         loss = head(embeddings[mine].requires_grad_(), labels[mine])
         loss.backward()
         optimizer.step()

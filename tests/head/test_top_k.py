@@ -12,22 +12,16 @@ from tests.head.cases import Case, D, build, even
 WORLDS = [1, 2, 3]
 
 
-def mine(case):
-    world = World.of()
-    begin = sum(case.sizes[: world.rank])
-    return slice(begin, begin + case.sizes[world.rank])
-
-
 def nearest(case, k):
     """After steps that leave rows owing some; and the rows as they then are."""
     head = build(case)
     optimizer = partialfc.RowSGD(head, lr=0.5, momentum=0.9, weight_decay=5e-3)
-    embeddings, labels = case.batch()
+    embeddings, labels = (each[case.own()] for each in case.batch())
     for _ in range(3):
-        head(embeddings[mine(case)], labels[mine(case)]).backward()
+        head(embeddings, labels).backward()
         optimizer.step()
     step = head.step
-    scores, classes = head.top_k(embeddings[mine(case)].requires_grad_(), k)
+    scores, classes = head.top_k(embeddings.requires_grad_(), k)
     assert head.step == step
     assert not scores.requires_grad
     return scores, classes, head.current_rows()
@@ -66,7 +60,7 @@ def test_corner_cases(run_ranks, corner):
 
 
 def of_new_head(case, k):
-    return build(case).top_k(case.batch()[0][mine(case)], k)
+    return build(case).top_k(case.batch()[0][case.own()], k)
 
 
 def with_equal_rows(case, k):

@@ -76,8 +76,7 @@ def own_part_of_class_weights(case):
         compute_dtype=torch.float64,
     ).eval()
     embeddings, labels = case.batch()
-    begin = sum(case.sizes[: World.of().rank])
-    mine = slice(begin, begin + case.sizes[World.of().rank])
+    mine = case.own()
     assert "class_weights" not in head.state_dict()
     return head(embeddings[mine], labels[mine]).item()
 

@@ -52,8 +52,7 @@ def run_reweighting(cases: list[Case]) -> dict[str, Any]:
     losses, gradients, participating = [], [], []
     for case in cases:
         embeddings, labels = case.batch()
-        begin = sum(case.sizes[: world.rank])
-        mine = slice(begin, begin + case.sizes[world.rank])
+        mine = case.own()
         x = embeddings[mine].requires_grad_()
         loss = head(x, labels[mine])
         loss.backward()
