@@ -23,7 +23,7 @@ from partialfc.head.kernels.compiled import Kernel, trouble
 from partialfc.head.kernels.storage import Stored
 
 FEW = 64  # rows of a trial, or a few more
-Rows = tuple[Stored | None, ...]
+StoredRows = tuple[Stored | None, ...]
 
 
 class InPlaceKernel:
@@ -39,7 +39,7 @@ class InPlaceKernel:
         self._is_right: dict[Hashable, bool] = {}  # by variant
 
     def __call__(
-        self, rows: Rows, index: Tensor | None, settings: Tensor, *others: Any, compiled: bool
+        self, rows: StoredRows, index: Tensor | None, settings: Tensor, *others: Any, compiled: bool
     ) -> None:
         compiled = compiled and trouble() is None
         if compiled:
@@ -50,7 +50,7 @@ class InPlaceKernel:
             compiled = self._is_right[variant]
         self._run(rows, index, settings, *others, compiled=compiled)
 
-    def _run(self, rows: Rows, *arguments: Any, compiled: bool) -> None:
+    def _run(self, rows: StoredRows, *arguments: Any, compiled: bool) -> None:
         if compiled:
             self._kernel(*map(second_handle, (rows, rows, *arguments)), compiled=True)
         else:
