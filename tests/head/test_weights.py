@@ -212,3 +212,32 @@ def other_class_weights_on_rank_one():
 def test_ranks_with_other_class_weights_are_told(rank_outcomes):
     for outcome in rank_outcomes(other_class_weights_on_rank_one, 2):
         assert "ranks [1] built their head otherwise than rank 0" in str(outcome)
+
+
+def train_in_two_micro_batches(case):
+    """One step, each micro-batch's loss by its part of all weights -> this rank's loss and rows."""
+    world, mine = World.of(), case.own()
+    embeddings, labels = (tensor[mine] for tensor in case.batch())
+    weights = torch.tensor(case.weights, dtype=torch.float64)[mine]
+    first = torch.arange(len(labels)) < 1 + len(labels) // 3
+    sums = world.all_reduce_sum(torch.stack([weights[first].sum(), weights[~first].sum()]))
+    head = build(case)
+    optimizer = partialfc.RowSGD(head, lr=1.0, unsampled="frozen")
+    total = torch.zeros((), dtype=torch.float64)
+    for part, chosen in zip(sums / sums.sum(), (first, ~first), strict=True):
+        loss = head(embeddings[chosen], labels[chosen], weights[chosen]) * part
+        loss.backward()
+        total += loss.detach()
+    optimizer.step()
+    return total.item(), head.weight.detach()
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_micro_batches_by_their_part_of_all_weights_make_the_weighted_mean_of_the_step(run_ranks, world_size):
+    case = Case(even(world_size), weights=WEIGHTS)
+    whole = run_ranks(run_case, world_size, case)
+    for result, (loss, weight) in zip(
+        whole, run_ranks(train_in_two_micro_batches, world_size, case), strict=True
+    ):
+        assert loss == pytest.approx(result["loss"], abs=1e-12)
+        torch.testing.assert_close(weight, result["weight"], atol=1e-12, rtol=1e-12)
