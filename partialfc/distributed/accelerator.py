@@ -22,6 +22,30 @@ def on_device(host: Tensor, device: torch.device) -> Tensor:
     return host.pin_memory().to(device, non_blocking=True)
 
 
+class OnTheWay:
+    """A copy of a tensor's values to the host, which goes on meanwhile.
+
+    To be asked for a step later: the device has more to do by then, so that waiting for it costs nothing.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._arrived: torch.Event | None = None
+        if not is_accelerator(tensor.device):
+            self._values = tensor.detach().clone()
+            return
+        self._values = torch.empty(tensor.shape, dtype=tensor.dtype).pin_memory()
+        self._values.copy_(tensor.detach(), non_blocking=True)
+        self._arrived = torch.Event(tensor.device)
+        self._arrived.record(torch.accelerator.current_stream(tensor.device))
+
+    def values(self) -> Tensor:
+        """The values as they were when the copy was asked for, on the CPU. Waits until they are there."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+            self._arrived = None
+        return self._values
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done all that it was told; a CPU always has."""
     if is_accelerator(device):
