@@ -1,6 +1,5 @@
 """Checks of the training data's labels: how many classes they need, and how many images classes have."""
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ import numpy.typing as npt
 
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.recordio import EXACT
+from partialfc.data.sources.labels import class_id
 from partialfc.data.sources.source import Source
 from partialfc.doctor.check import Check, green, red, yellow
-from partialfc.errors import DataError, RecordIndexError
+from partialfc.errors import DataError, LabelError, RecordIndexError
 
 NO_CLASS_IDS = "pack the images anew with one class id each, a whole number from 0 on (partialfc data pack)"
 
@@ -46,24 +45,32 @@ def judge_num_classes(asked: int | None, found: int, *, least: int, path: Path) 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """labels [n] of the first n images, NaN where a record cannot be read; complete: whether n is all."""
+    """labels [n] of the first n images; complete: whether n is all.
+
+    A label is NaN where a record cannot be read, or its label is no class id. refused: why the first such
+    label is none.
+    """
 
     labels: npt.NDArray[np.float64]
     complete: bool
+    refused: LabelError | None = None
 
 
 def read_labels(source: Source, *, seconds: float) -> Labels:
     """The labels that can be read in so many seconds; no image is decoded."""
     deadline = time.perf_counter() + seconds
     labels = list[float]()
+    refused: LabelError | None = None
     for label in _labels(source):
-        labels.append(label)
+        if isinstance(label, LabelError):
+            refused = refused or label
+        labels.append(float("nan") if isinstance(label, LabelError) else label)
         if len(labels) % 1024 == 0 and time.perf_counter() > deadline:
             break
-    return Labels(np.array(labels), len(labels) == len(source))
+    return Labels(np.array(labels), len(labels) == len(source), refused)
 
 
-def _labels(source: Source) -> Iterator[float]:
+def _labels(source: Source) -> Iterator[float | LabelError]:
     """The labels in the order of the images; of a record only the header is read."""
     if isinstance(source, FolderSource):
         yield from map(source.class_id, range(len(source)))
@@ -72,14 +79,16 @@ def _labels(source: Source) -> Iterator[float]:
     yield from (_label(source, index) for index in range(len(source)))
 
 
-def _label(source: RecordSource, index: int) -> float:
+def _label(source: RecordSource, index: int) -> float | LabelError:
+    """What training would take for the class id, or its error where it takes none."""
     try:
-        header = source.header(index)
+        return class_id(source.header(index), source.name(index))
     except RecordIndexError:
         raise
+    except LabelError as error:
+        return error
     except DataError:
         return float("nan")  # check_records reports what is wrong with it
-    return float(header.id2) if header.label[0] >= EXACT else header.label[0]
 
 
 def judge_labels(found: Labels, source: Source, *, num_classes: int, path: Path) -> Check:
@@ -87,8 +96,10 @@ def judge_labels(found: Labels, source: Source, *, num_classes: int, path: Path)
     labels = found.labels
     bad = np.flatnonzero(~_valid(labels, num_classes))
     if len(bad):
-        says = f"{len(bad):,} of {len(labels):,} are not in 0..{num_classes - 1}, the first "
-        says += f"{labels[bad[0]]:g} in {source.name(int(bad[0]))}"
+        says = f"{len(bad):,} of {len(labels):,} are not in 0..{num_classes - 1}"
+        if found.refused is not None:
+            return red("labels", f"{says}: {found.refused}", NO_CLASS_IDS)
+        says += f", the first {labels[bad[0]]:g} in {source.name(int(bad[0]))}"
         return red("labels", says, _labels_remedy(labels[bad], path))
     return green("labels", f"{_seen(found)} in 0..{num_classes - 1}")
 
@@ -98,8 +109,6 @@ def _labels_remedy(bad: npt.NDArray[np.float64], path: Path) -> str:
     read = bad[~np.isnan(bad)]
     if not len(read):
         return "see records: those could not be read"
-    if not _valid(read, sys.maxsize).all():
-        return NO_CLASS_IDS
     return _room(int(read.max()) + 1, path)
 
 

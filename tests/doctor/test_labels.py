@@ -1,14 +1,17 @@
 """Labels: out of range, with gaps, and how many images their classes have."""
 
+import math
+import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from partialfc.data.sources.insightface import write_source
 from partialfc.data.sources.pack import pack_source
 from partialfc.data.sources.source import open_source
 from partialfc.doctor import Level
-from partialfc.doctor.labels import Labels, judge_class_sizes, read_labels
+from partialfc.doctor.labels import Labels, judge_class_sizes, judge_labels, read_labels
 from tests.data.sources.cases import png
 from tests.doctor.cases import found, quick
 from tests.doctor.data_cases import assert_green, trains
@@ -86,3 +89,24 @@ def test_classes_are_counted_among_valid_labels_only():
     )
     assert "2 to 2 a class" in some.says
     assert some.says.endswith("0 none")
+
+
+@pytest.mark.parametrize(
+    ("label", "rule"),
+    [(math.inf, "must be a whole number"), (2.0**24, "float32 cannot tell class ids apart")],
+    ids=["infinite", "ambiguous"],
+)
+def test_a_label_that_training_refuses_is_red_with_its_error(tmp_path, label, rule):
+    """In a file that says how many classes it has, so that opening it does not read every label."""
+    path = tmp_path / "train.rec"
+    write_source(path, [(png(1), 0) for _ in range(300)], num_classes=3, image_size=(8, 8))
+    offsets = dict(line.split("\t") for line in path.with_suffix(".idx").read_text().splitlines())
+    with path.open("r+b") as file:
+        file.seek(int(offsets["101"]) + 12)  # behind the record's frame and the header's flag
+        file.write(struct.pack("<f", label))
+    source = open_source(tmp_path / "train.rec")
+    seen = read_labels(source, seconds=5)
+    check = judge_labels(seen, source, num_classes=source.num_classes, path=tmp_path)
+    assert check.level == Level.RED
+    assert "1 of 300 are not in 0..2: label" in check.says
+    assert rule in check.says
