@@ -2,11 +2,13 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from partialfc.data.images.codec import encode_jpeg, encode_png
 from tests import train_cases
 from tests.processes import ENVIRONMENT, warm_python
 
@@ -68,3 +70,19 @@ def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
     ):
         done = call(tmp_path, missing, *arguments)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("encode", [encode_jpeg, encode_png], ids=["jpeg", "png"])
+def test_jpegs_of_the_right_size_need_no_opencv(tmp_path, encode):
+    """As on a GPU machine without a network; in a process that has imported nothing before."""
+    train_cases.write_data(tmp_path, encode=encode)
+    config = train_cases.saved_config(tmp_path, "train.steps=3")
+    command = [sys.executable, "-m", "tests.without", "cv2", "train", config]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, cwd=tmp_path)
+    if encode is encode_jpeg:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 1
+        assert "MissingExtraError: " in done.stderr.splitlines()[-1]
+        assert "OpenCV cannot be imported" in done.stderr
+        assert "pip install opencv-python-headless" in done.stderr

@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from partialfc.config import Config, dump_config, parse_config
-from partialfc.data.images.codec import encode_png
+from partialfc.data.images.codec import Pixels, encode_png
 from partialfc.data.sources.insightface import write_source
 from partialfc.data.sources.recordio import Header, RecordWriter, pack
 from tests.disks import fill
@@ -158,7 +158,9 @@ def rank_here() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
-def write_data(folder: Path, classes: int = CLASSES) -> Path:
+def write_data(
+    folder: Path, classes: int = CLASSES, *, encode: Callable[[Pixels], bytes] = encode_png
+) -> Path:
     """A learnable set of grey pictures: each class a random pattern, each image some noise on it."""
     generator = np.random.default_rng(0)
     patterns = generator.integers(40, 216, (classes, SIZE, SIZE, 1))
@@ -167,7 +169,7 @@ def write_data(folder: Path, classes: int = CLASSES) -> Path:
         for label, pattern in enumerate(patterns):
             for _ in range(PER_CLASS):
                 noise = generator.integers(-40, 40, pattern.shape)
-                yield encode_png((pattern + noise).clip(0, 255).astype(np.uint8)), label
+                yield encode((pattern + noise).clip(0, 255).astype(np.uint8)), label
 
     folder.mkdir(exist_ok=True)
     path = folder / "train.rec"

@@ -7,10 +7,10 @@ from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from partialfc.data.images.opencv import cv2
 from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.errors import DataError, MissingExtraError
 

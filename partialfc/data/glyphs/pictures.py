@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from math import cos, radians, sin
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from partialfc.data.images.opencv import cv2
 
 FILL = 0.8  # the larger side of the ink as a share of the square's side
 SIGNATURE_SIDE = 16

@@ -9,11 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from partialfc.data.images.codec import Pixels
+from partialfc.data.images.opencv import cv2
 
 CONTRAST_CENTRE = 128.0  # the value that contrast leaves as it is
 LUMA = (0.299, 0.587, 0.114)  # red, green, blue in the grey of ITU-R BT.601

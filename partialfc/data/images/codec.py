@@ -9,13 +9,13 @@ import functools
 import io
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
 from partialfc.data.images.header import JPEG, MAX_PIXELS, PNG, check_size
+from partialfc.data.images.opencv import cv2
 from partialfc.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]

@@ -7,18 +7,19 @@ import signal
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar, cast
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from partialfc.data.images.opencv import cv2
 from partialfc.data.loading.bad_records import Skipped, one_too_many
 from partialfc.data.loading.transforms import Transform
 from partialfc.data.sources.labels import out_of_range
 from partialfc.data.sources.source import Source
-from partialfc.errors import DataError, ImageError, LabelError, PartialFCError, RecordError
+from partialfc.errors import DataError, ImageError, LabelError, MissingExtraError, PartialFCError, RecordError
 
 Content = TypeVar("Content")
 
@@ -152,7 +153,8 @@ class BatchReader(Dataset[Any], Generic[Content]):
 
 def enter_worker(worker: int) -> None:
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    with suppress(MissingExtraError):  # JPEGs of the right size do without OpenCV
+        cv2.setNumThreads(1)
     # Ctrl-C reaches the whole process group; the main process handles it, and then stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
