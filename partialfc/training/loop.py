@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_config
 from partialfc.data.images.normalise import normalise
+from partialfc.data.loading.sampler import split_batch
 from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.together import together
 from partialfc.distributed.world import World
@@ -60,10 +61,12 @@ class Trainer:
             self.state = build_state(config, num_classes=self.num_classes, world=self.world, device=device)
         self.head = self.state.head
         size = config.data.image_size
+        own = len(range(*split_batch(config.train.batch_size, self.world.rank, self.world.size)))
+        pixels = torch.zeros(own, config.data.channels, size, size, dtype=torch.uint8)
         self.forward_backbone = replicate(
             self.state.backbone,
             self.world,
-            torch.zeros(1, config.data.channels, size, size, device=device),
+            self._input(pixels),
             compile=config.backbone.compile,
             amp=self.amp,
         )

@@ -25,6 +25,14 @@ def run(config: Any) -> dict[str, Any]:
     }
 
 
+def run_and_count_compilations(config: Any) -> tuple[dict[str, Any], int]:
+    """A whole run on this rank, and how many graphs torch.compile made for it."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    result = run(config)
+    return result, torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
 def losses(folder: Path) -> list[float]:
     return [record["loss"] for record in read_metrics(folder / "run") if record["event"] == "train"]
 

@@ -1,17 +1,21 @@
 """Whole runs: at every world size alike, in micro-batches, by the schedule, from given weights."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 import partialfc
 from partialfc.config import load_config
+from partialfc.data.pairs.draw import make_pairs
+from partialfc.data.pairs.files import write_pairs
+from partialfc.data.sources.source import open_source
 from partialfc.deploy.trained import load_trained
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
 from tests.train_cases import small_config
-from tests.training.cases import EXACT, losses, moved, run
+from tests.training.cases import EXACT, assert_same_end, losses, moved, run, run_and_count_compilations
 
 
 @pytest.mark.parametrize(("batch", "sample_rate"), [(24, 1.0), (25, 1.0), (24, 0.3)])
@@ -80,10 +84,37 @@ def test_initial_weights_are_taken_over(folder):
             run(small_config(folder, backbone={"weights": str(folder / path)}))
 
 
-def test_compiled_and_channels_last_backbones_train(folder):
-    config = small_config(folder, backbone={"compile": True, "channels_last": True}, train={"steps": 3})
-    assert run(config)["finished"]
-    assert load_trained(folder / "run", trust=["tests.train_cases"]).step == 3
+COMPILED: dict[str, Any] = {  # with verifications, whose batches have other sizes
+    "backbone": {"compile": True, "channels_last": True},
+    "train": {"batch_size": 12, "accumulation": 2, "steps": 4},
+    "verification": {"at_start": True, "every_steps": 2},
+}
+
+
+def compiled_config(folder, **sections):
+    write_pairs(folder / "pairs.bin", make_pairs(open_source(folder / "train.rec"), pairs=10, seed=0))
+    verification = COMPILED["verification"] | {"sets": {"seen": str(folder / "pairs.bin")}}
+    return small_config(folder, **COMPILED | {"verification": verification} | sections)
+
+
+def test_a_compiled_channels_last_backbone_trains_and_is_compiled_once(folder):
+    result, compilations = run_and_count_compilations(compiled_config(folder))
+    assert result["finished"]
+    assert compilations == 1
+    assert load_trained(folder / "run", trust=["tests.train_cases"]).step == 4
+
+
+@pytest.mark.slow
+def test_two_ranks_compile_a_backbone_once_and_resume_it(run_ranks, folder):
+    """The pass that settles DDP's buckets is one as in training, and leaves no trace."""
+    constant = {"schedule": {"name": "constant", "warmup_steps": 0}}
+    results = run_ranks(run_and_count_compilations, 2, compiled_config(folder, **constant))
+    assert [compilations for _, compilations in results] == [1, 1]
+    whole = [result for result, _ in results]
+    assert whole[0]["backbone"]["features.1.num_batches_tracked"] == 2 * 4
+    parts = moved(folder, "parts")
+    run_ranks(run, 2, compiled_config(parts, **constant, train=COMPILED["train"] | {"steps": 2}))
+    assert_same_end(whole, run_ranks(run, 2, compiled_config(parts, **constant)))
 
 
 @pytest.mark.slow
