@@ -25,11 +25,14 @@ def _member(kind: object, name: str) -> _MEM_FORMAT_ENCODING:
 ALLOWED: dict[tuple[str, str], object] = {
     ("builtins", "getattr"): _member,
     ("collections", "OrderedDict"): OrderedDict,
-    ("pathlib", "PosixPath"): PurePosixPath,  # where it was written: kept, never opened
-    ("pathlib", "WindowsPath"): PureWindowsPath,
     ("torch", "Size"): torch.Size,
     ("torch.serialization", "_get_layout"): _get_layout,
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): filesystem._StorageInfo,
+}
+ALLOWED |= {
+    (module, name): path  # where it was written: kept, never opened
+    for module in ("pathlib", "pathlib._local")  # the second is Python 3.13's
+    for name, path in (("PosixPath", PurePosixPath), ("WindowsPath", PureWindowsPath))
 }
 ALLOWED |= {
     ("torch.distributed.checkpoint.metadata", name): getattr(metadata, name)

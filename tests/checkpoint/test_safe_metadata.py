@@ -1,6 +1,7 @@
 """Metadata is unpickled, but nothing in it is run."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,19 @@ def test_metadata_written_by_an_early_python_3_11_is_read(tmp_path):
     with (newest / ".metadata").open("wb") as file:
         EarlyPickler(file).dump(metadata)
     assert b"getattr" in (newest / ".metadata").read_bytes()
+    loaded = load_replicated(newest, "backbone/")
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"w": list(range(30)), "n": 7}
+
+
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_metadata_written_by_any_python_is_read(tmp_path, module):
+    """Python 3.13 pickles a path by the name of a module of its own; those before and after it do not."""
+    save(str(tmp_path))
+    newest = tmp_path / "step-00000001"
+    metadata = pickle.dumps(pickle.loads((newest / ".metadata").read_bytes()), protocol=2)
+    path = re.compile(rb"cpathlib(\._local)?\nPosixPath")
+    assert path.search(metadata)
+    (newest / ".metadata").write_bytes(path.sub(f"c{module}\nPosixPath".encode(), metadata))
     loaded = load_replicated(newest, "backbone/")
     assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"w": list(range(30)), "n": 7}
 
