@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from partialfc.distributed.failures import naming_silent_ranks
+from partialfc.distributed.torch_names import all_gather_single, reduce_scatter_single
 from partialfc.distributed.traffic import Traffic
 from partialfc.errors import DistributedError
 
@@ -58,7 +59,7 @@ class World:
         mine = mine.to(self._host_device())
         gathered = mine.new_empty(self.size * len(values))
         with self._exchange("all-gather of integers", "all_gather", gathered):
-            dist.all_gather_single(gathered, mine, group=self.group)
+            all_gather_single(gathered, mine, group=self.group)
         return gathered.cpu().numpy().reshape(self.size, -1)
 
     def gather_texts(self, text: str) -> list[str]:
@@ -104,7 +105,7 @@ class World:
             return rows
         gathered = rows.new_empty(self.size * most, *rows.shape[1:])
         with self._exchange("all-gather of rows", "all_gather", gathered):
-            dist.all_gather_single(gathered, _padded(rows, most), group=self.group)
+            all_gather_single(gathered, _padded(rows, most), group=self.group)
         if min(counts) == most:
             return gathered
         return torch.cat([gathered[r * most : r * most + count] for r, count in enumerate(counts)])
@@ -134,7 +135,7 @@ class World:
             rows = torch.cat([_padded(part, most) for part in torch.split(rows, list(counts))])
         kept = rows.new_empty(most, *rows.shape[1:])
         with self._exchange("reduce-scatter", "reduce_scatter", rows):
-            dist.reduce_scatter_single(kept, rows, group=self.group)
+            reduce_scatter_single(kept, rows, group=self.group)
         return kept[: counts[self.rank]]
 
     def exchange_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
