@@ -51,23 +51,23 @@ class World:
         """By the type of device whose tensors it carries, each backend of the group."""
         return dict(pair.split(":") for pair in dist.get_backend_config(self.group).split(","))
 
-    def gather_integers(self, values: Sequence[int]) -> npt.NDArray[np.int64]:
+    def gather_integers(self, values: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Forward: n integers of every rank -> [W, n] on every rank. Backward: none."""
-        mine = torch.tensor(values, dtype=torch.int64)
-        if self.size == 1:
-            return mine.numpy()[None]
-        mine = mine.to(self._host_device())
-        gathered = mine.new_empty(self.size * len(values))
+        mine = np.asarray(values, np.int64)
+        if self.size == 1 or len(mine) == 0:
+            return np.repeat(mine[None], self.size, axis=0)
+        told = torch.from_numpy(mine).to(self._host_device())
+        gathered = told.new_empty(self.size * len(mine))
         with self._exchange("all-gather of integers", "all_gather", gathered):
-            all_gather_single(gathered, mine, group=self.group)
+            all_gather_single(gathered, told, group=self.group)
         return gathered.cpu().numpy().reshape(self.size, -1)
 
     def gather_texts(self, text: str) -> list[str]:
         """Forward: a string of every rank -> W strings, by rank, on every rank. Backward: none."""
         raw = np.frombuffer(text.encode(), np.uint8).astype(np.int64)
         counts = self.gather_integers([len(raw)])[:, 0].tolist()
-        ends = np.cumsum(counts)[:-1]
-        parts = np.split(self.all_gather_labels(raw, counts), ends)
+        padded = self.gather_integers(np.pad(raw, (0, max(counts) - len(raw))))
+        parts = [row[:count] for row, count in zip(padded, counts, strict=True)]
         return [part.astype(np.uint8).tobytes().decode() for part in parts]
 
     def broadcast_buffers(self, module: nn.Module) -> None:
@@ -81,18 +81,6 @@ class World:
         for buffer in module.buffers():
             with self._exchange("broadcast of buffers", "broadcast", buffer):
                 dist.broadcast(buffer, group_src=0, group=self.group)
-
-    def all_gather_labels(
-        self, labels: npt.NDArray[np.int64], counts: Sequence[int]
-    ) -> npt.NDArray[np.int64]:
-        """Forward: labels [B, ...] of every rank -> [N, ...], rank by rank; counts [W]: each B.
-
-        Backward: none.
-        """
-        if self.size == 1:
-            return labels
-        rows = torch.from_numpy(labels).to(self._host_device())
-        return self.all_gather_rows(rows, counts).cpu().numpy()
 
     def all_gather_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """Forward: rows [B, ...] of every rank -> [N, ...], rank by rank, on every rank; counts [W]: each B.

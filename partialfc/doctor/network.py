@@ -67,7 +67,7 @@ def judge_communication(
 def socket_names(device: str) -> str:
     """The variables that choose the network interface of a job on such devices.
 
-    With GPUs that is both: labels, counts and the ranks' agreement go over gloo, which also comes first.
+    With GPUs that is both: labels and the ranks' agreement go over gloo, which also comes first.
     """
     return "GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME" if device == "cuda" else "GLOO_SOCKET_IFNAME"
 

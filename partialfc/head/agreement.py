@@ -11,13 +11,11 @@ from torch import Tensor
 from partialfc.distributed.world import World
 from partialfc.errors import DistributedError, LabelError
 from partialfc.head.arguments import as_int
+from partialfc.head.message import CALL, COUNT, FAILED, HEAD, METHOD, Heard, Integers, exchange
 
 IGNORE = -1
 EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
-# The columns of the table that is exchanged, one row for each rank, whichever of its methods a rank calls.
-COLUMNS = range(9)
-METHOD, COUNT, FAILED, BAD_SAMPLE, BAD_LABEL, BAD_WEIGHT, WEIGHT, CALL, HEAD = COLUMNS
 FORWARD, TOP_K = range(2)  # of column METHOD
 METHODS = {FORWARD: "the head itself", TOP_K: "head.top_k"}
 MUST_BE_THE_SAME = {
@@ -30,12 +28,12 @@ MUST_BE_THE_SAME = {
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """What is known of a batch once all ranks have checked theirs."""
+    """A batch that all ranks have checked: its N valid samples, rank 0's first."""
 
-    labels: npt.NDArray[np.int64]  # [B] this rank's
-    weights: npt.NDArray[np.float64] | None  # [B] this rank's
-    valid: npt.NDArray[np.int64]  # [V] which of its samples are valid
-    counts: list[int]  # [W] how many are on each rank
+    labels: Integers  # [N] class ids
+    weights: npt.NDArray[np.float64] | None  # [N]
+    counts: list[int]  # [W] how many of the N each rank has
+    valid: Integers  # [V] which of this rank's B samples are among them
 
 
 def agree_on_batch(
@@ -50,58 +48,69 @@ def agree_on_batch(
     mode: int,
     head_digest: int,
 ) -> Agreed:
-    """Check this rank's embeddings [B, D], labels [B] and weights [B], and hear of other ranks' checks.
+    """Check this rank's embeddings [B, D], labels [B] and weights [B] -> all ranks' labels and weights.
 
-    Collective. mode and head_digest, small integers, must be the same on every rank.
+    Collective: one exchange, and a second where a rank has more samples than any had in the last batches.
+    mode and head_digest, small integers, must be the same on every rank.
 
     Raises, on every rank together: ValueError where this rank's own argument is wrong, or a weight of any
     rank is, LabelError where a label of any rank is out of range, DistributedError where another rank's
     argument is wrong, or ranks differ.
     """
     problem = _problem(embeddings, labels, weights, embedding_size, device)
-    host, host_weights = np.empty(0, np.int64), None
-    bad_label = bad_weight = (-1, 0)
-    dtype = 0
+    dtype, told = 0, np.empty((0, 1), np.int64)
     if problem is None:
         dtype = EMBEDDING_DTYPES.index(embeddings.dtype)
-        host = labels.detach().cpu().numpy().astype(np.int64, copy=False)
-        bad_label = _first((host < IGNORE) | (host >= num_classes), host)
+        told = labels.detach().cpu().numpy().astype(np.int64, copy=False)[:, None]
         if weights is not None:
-            host_weights = weights.detach().cpu().to(torch.float64).numpy()
-            fine = (host_weights >= 0) & (host_weights < np.inf)
-            bad_weight = _first(~fine, host_weights.view(np.int64))
-    valid = np.flatnonzero(host != IGNORE)
-    table = _exchanged(
-        world,
-        FORWARD,
-        problem,
-        {
-            COUNT: len(valid),
-            BAD_SAMPLE: bad_label[0],
-            BAD_LABEL: bad_label[1],
-            BAD_WEIGHT: bad_weight[0],
-            WEIGHT: bad_weight[1],
-            CALL: (dtype << 3) | (weights is not None) << 2 | mode,
-            HEAD: head_digest,
-        },
-    )
-    for rank, row in enumerate(table.tolist()):
-        where = f" on rank {rank}" if world.size > 1 else ""
-        if row[BAD_SAMPLE] >= 0:
-            raise LabelError(
-                f"label {row[BAD_LABEL]} at sample {row[BAD_SAMPLE]}{where}: num_classes is {num_classes}, "
-                f"so labels must be 0..{num_classes - 1}, or -1 for a sample to ignore"
-            )
-        if row[BAD_WEIGHT] >= 0:
-            value = np.int64(row[WEIGHT]).view(np.float64)
-            raise ValueError(
-                f"weight {value} at sample {row[BAD_WEIGHT]}{where}: weights must be finite and at least 0"
-            )
+            bits = weights.detach().cpu().to(torch.float64).numpy().view(np.int64)
+            told = np.column_stack([told, bits])
+    call = (dtype << 3) | (weights is not None) << 2 | mode
+    columns = {COUNT: len(told), CALL: call, HEAD: head_digest}
+    heard = _exchanged(world, FORWARD, problem, columns, told.ravel())
     for column, what in MUST_BE_THE_SAME.items():
-        others = np.flatnonzero(table[:, column] != table[0, column]).tolist()
+        others = np.flatnonzero(heard.table[:, column] != heard.table[0, column]).tolist()
         if others:
             raise DistributedError(f"ranks {others} {what} must be the same on every rank")
-    return Agreed(host, host_weights, valid, table[:, COUNT].tolist())
+    of_all = heard.following(world).reshape(-1, 1 if weights is None else 2)
+    begins = np.concatenate([[0], np.cumsum(heard.table[:, COUNT])])
+    all_weights = None if weights is None else of_all[:, 1].copy().view(np.float64)
+    _check_values(of_all[:, 0], all_weights, begins, num_classes)
+    is_valid = of_all[:, 0] != IGNORE
+    up_to = np.concatenate([[0], np.cumsum(is_valid)])[begins]
+    return Agreed(
+        of_all[is_valid, 0],
+        None if all_weights is None else all_weights[is_valid],
+        np.diff(up_to).tolist(),
+        np.flatnonzero(is_valid[begins[world.rank] : begins[world.rank + 1]]),
+    )
+
+
+def _check_values(
+    labels: Integers, weights: npt.NDArray[np.float64] | None, begins: Integers, num_classes: int
+) -> None:
+    """LabelError or ValueError for the first of all ranks' labels or weights that is wrong.
+
+    begins [W + 1]: where among them each rank's begin.
+    """
+
+    def where(index: int) -> str:
+        rank = int(np.searchsorted(begins, index, side="right")) - 1
+        return f"sample {index - begins[rank]}" + (f" on rank {rank}" if len(begins) > 2 else "")
+
+    wrong = np.flatnonzero((labels < IGNORE) | (labels >= num_classes))
+    if len(wrong):
+        raise LabelError(
+            f"label {labels[wrong[0]]} at {where(wrong[0])}: num_classes is {num_classes}, "
+            f"so labels must be 0..{num_classes - 1}, or -1 for a sample to ignore"
+        )
+    if weights is None:
+        return
+    wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
+    if len(wrong):
+        raise ValueError(
+            f"weight {weights[wrong[0]]} at {where(wrong[0])}: weights must be finite and at least 0"
+        )
 
 
 def agree_on_query(
@@ -127,7 +136,7 @@ def agree_on_query(
     if problem is None:
         call = number * len(EMBEDDING_DTYPES) + EMBEDDING_DTYPES.index(embeddings.dtype)
         mine = {COUNT: len(embeddings), CALL: call}
-    table = _exchanged(world, TOP_K, problem, mine)
+    table = _exchanged(world, TOP_K, problem, mine, np.empty(0, np.int64)).table
     others = np.flatnonzero(table[:, CALL] != table[0, CALL]).tolist()
     if others:
         raise DistributedError(
@@ -137,14 +146,18 @@ def agree_on_query(
 
 
 def _exchanged(
-    world: World, method: int, problem: ValueError | None, mine: Mapping[int, int]
-) -> npt.NDArray[np.int64]:
-    """This rank's columns, 0 where not given -> the table [W, columns] of all ranks; collective.
+    world: World,
+    method: int,
+    problem: ValueError | None,
+    columns: Mapping[int, int],
+    following: Integers,
+) -> Heard:
+    """This rank's columns, and the integers that follow -> what all ranks told; collective.
 
     Raises this rank's problem, or DistributedError where another rank has one or calls another method.
     """
-    row = {METHOD: method, FAILED: problem is not None, **mine}
-    table = world.gather_integers([int(row.get(column, 0)) for column in COLUMNS])
+    heard = exchange(world, {METHOD: method, FAILED: problem is not None, **columns}, following)
+    table = heard.table
     if problem is not None:
         raise problem
     others = np.flatnonzero(table[:, METHOD] != table[0, METHOD]).tolist()
@@ -157,13 +170,7 @@ def _exchanged(
     failed = np.flatnonzero(table[:, FAILED]).tolist()
     if failed:
         raise DistributedError(f"bad input on rank {failed[0]}; its own error says what is wrong")
-    return table
-
-
-def _first(bad: npt.NDArray[np.bool_], values: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """The first sample of those that are bad [B], and its value; -1 and 0 where none is."""
-    samples = np.flatnonzero(bad)
-    return (int(samples[0]), int(values[samples[0]])) if len(samples) else (-1, 0)
+    return heard
 
 
 def _problem(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -44,33 +43,22 @@ def gather(
     sent = embeddings.detach()
     if len(valid) < len(sent):
         sent = sent[on_device(torch.from_numpy(valid), sent.device)]
-    labels, weights = _gather_labels(world, agreed)
     if gather_dtype is not None:
         sent = sent.to(gather_dtype)
     gathered = world.all_gather_rows(sent, counts).to(math_dtype)
     unit, norm = elementwise.normalised(gathered, compiled=fused)
     begin = sum(counts[: world.rank])
     return GlobalBatch(
-        labels=labels,
+        labels=agreed.labels,
         embeddings=gathered,
         unit=unit,
         norm=norm,
-        share=share_of(weights, len(labels), gathered),
+        share=share_of(agreed.weights, len(agreed.labels), gathered),
         counts=counts,
         own=slice(begin, begin + len(valid)),
         valid=valid,
         local_size=len(embeddings),
     )
-
-
-def _gather_labels(world: World, agreed: Agreed) -> tuple[Indices, npt.NDArray[np.float64] | None]:
-    """The labels [N] of all ranks, and their weights [N] if there are any; one collective for both."""
-    labels = agreed.labels[agreed.valid]
-    if agreed.weights is None:
-        return world.all_gather_labels(labels, agreed.counts), None
-    bits = agreed.weights[agreed.valid].view(np.int64)
-    gathered = world.all_gather_labels(np.stack([labels, bits], axis=1), agreed.counts)
-    return gathered[:, 0], gathered[:, 1].copy().view(np.float64)
 
 
 def targets_here(shard: ClassShard, labels: Indices) -> tuple[Indices, Indices]:

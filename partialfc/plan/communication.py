@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
-from partialfc.head import agreement
+from partialfc.head.message import COLUMNS, INTEGER_BYTES
 from partialfc.plan.setting import Setting
-
-LABEL_BYTES = 8
-INTEGERS = 8 * len(agreement.COLUMNS)  # bytes a rank: all columns of the agreement on a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +43,8 @@ def communication_of(
 ) -> Communication:
     """Ring algorithms, at `bandwidth` bytes a second from each rank and `latency` seconds a collective.
 
-    host_bandwidth, host_latency: of the collectives between CPUs. Labels and counts are decided on by the
-    host, so that they go that way on GPUs too. On CPUs all collectives are of that kind.
+    host_bandwidth, host_latency: of the collectives between CPUs. What ranks agree on and the labels are
+    read by the host, so that they go that way on GPUs too. On CPUs all collectives are of that kind.
 
     A ring moves (W - 1) / W of the bytes of a gather or a scatter, and twice that share of an all-reduce's.
     """
@@ -57,8 +54,7 @@ def communication_of(
     once = (setting.gpus - 1) / setting.gpus
     on_cpu = setting.device == "cpu"
     exchanges = (
-        ("all_gather", "counts", setting.gpus * INTEGERS, once, True),
-        ("all_gather", "labels", samples * LABEL_BYTES, once, True),
+        ("all_gather", "labels", (setting.gpus * len(COLUMNS) + samples) * INTEGER_BYTES, once, True),
         ("all_gather", "embeddings", samples * size * setting.gather_bytes, once, on_cpu),
         ("all_reduce", "target cosines", samples * setting.math_bytes, 2 * once, on_cpu),
         ("all_reduce", "sums", samples * setting.math_bytes, 2 * once, on_cpu),

@@ -32,11 +32,11 @@ def test_a_step_is_estimated_as_the_plan_counts_it():
 
 
 def test_what_goes_from_host_to_host_costs_what_that_costs():
-    """On GPUs: the counts and the labels, twice a micro-batch."""
+    """On GPUs: what ranks agree on together with the labels, once a micro-batch."""
     late = dataclasses.replace(FAST, latency=0.1)
     micro = dataclasses.replace(JOB, accumulation=3)
     assert head_seconds(micro, Link(FAST, FAST, late)) - head_seconds(micro, Link(FAST, FAST, FAST)) == (
-        pytest.approx(3 * 2 * (0.1 - FAST.latency))
+        pytest.approx(3 * (0.1 - FAST.latency))
     )
     on_cpu = dataclasses.replace(JOB, device="cpu")
     assert head_seconds(on_cpu, Link(FAST, late, FAST)) == head_seconds(on_cpu, Link(FAST, FAST, FAST))

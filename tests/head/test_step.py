@@ -59,7 +59,7 @@ def test_a_batch_has_the_loss_and_gradient_of_the_reference(rate):
     (embeddings, labels), weight = case.batch(), case.weight()
     valid = np.flatnonzero(labels.numpy() >= 0)
     before = embeddings.clone()
-    agreed = Agreed(labels.numpy(), None, valid, [6])
+    agreed = Agreed(labels.numpy()[valid], None, [6], valid)
     gathered = step.gather(
         ALONE, embeddings, agreed, gather_dtype=None, math_dtype=torch.float64, fused=False
     )
