@@ -32,11 +32,15 @@ class DecayTable:
     def __len__(self) -> int:
         return len(self.products)
 
-    def advance(self, *, lr: float, momentum: float, weight_decay: float) -> None:
-        """One more step, which every row owes that is not touched in it."""
+    def advanced(self, *, lr: float, momentum: float, weight_decay: float) -> "DecayTable":
+        """The table after one more step, which every row owes that is not touched in it."""
         if momentum == 0.0:
             step = [[1.0 - lr * weight_decay, 0.0], [0.0, 1.0]]  # torch leaves the momentum as it was
         else:
             step = [[1.0 - lr * weight_decay, -lr * momentum], [weight_decay, momentum]]
         moved = torch.tensor(step, dtype=torch.float64) @ self.products.view(-1, 2, 2)
-        self.products = torch.cat([moved.view(-1, 4), IDENTITY])
+        return DecayTable(start=self.start, products=torch.cat([moved.view(-1, 4), IDENTITY]))
+
+    def padded(self) -> Tensor:
+        """The products [., 4] and one more row, which nothing is at."""
+        return torch.cat([self.products, IDENTITY])

@@ -2,7 +2,8 @@
 
 Everything here is per row or per element: k rows of a chunk, never a matrix product. A chunk's rows are
 given as (weight, velocity, owed, index): the stored rows [C_l, D] and momentum, what the chunk's rows owe
-[k, 4] and the rows themselves [k]; index None says that the stored tensors are the chunk.
+[k, 4] and the rows themselves [k]; index None says that the stored tensors are the chunk. A step's `applies`
+[] says on the device whether it moves anything; None: it does.
 """
 
 import torch
@@ -86,6 +87,7 @@ def sgd(
     dtype: torch.dtype,
     noise: Noise | None,
     floats: Tensor | None,
+    applies: Tensor | None,
 ) -> None:
     """A step of torch.optim.SGD on weight and velocity whose unit rows have the given gradient [k, D].
 
@@ -98,11 +100,11 @@ def sgd(
     if has_momentum and moving is not None:
         change = moving = momentum * moving + change
     for_weight, for_velocity = uniform(noise)
-    write(weight_out, index, rows - lr * change, for_weight)
+    write(weight_out, index, rows - lr * change, for_weight, applies=applies, before=weight)
     if floats is not None and moving is not None:
         floats.copy_(moving)
     elif velocity_out is not None and moving is not None:
-        write(velocity_out, index, moving, for_velocity)
+        write(velocity_out, index, moving, for_velocity, applies=applies, before=velocity)
 
 
 @Kernel
@@ -125,9 +127,9 @@ def pay(
 
 
 @Kernel
-def store(stored: Stored, index: Tensor | None, rows: Tensor, noise: Noise) -> None:
+def store(stored: Stored, index: Tensor | None, rows: Tensor, noise: Noise, applies: Tensor | None) -> None:
     """Write momentum [k, D] in 8 bits, once all of it is computed: a scale needs its whole block first."""
-    write(stored, index, rows, uniform(noise)[1])
+    write(stored, index, rows, uniform(noise)[1], applies=applies, before=stored)
 
 
 @in_place(0.5, 0.9, 0.99, 1e-8, 0.01)
@@ -140,6 +142,7 @@ def adamw(
     gradient: Tensor,
     dtype: torch.dtype,
     noise: Noise | None,
+    applies: Tensor | None,
 ) -> None:
     """A step of torch.optim.AdamW on weight and its moments, of the gradient and of its square.
 
@@ -154,6 +157,7 @@ def adamw(
     taken = count[:, None].to(dtype)
     unbiased = first_moment / (1.0 - beta1**taken)
     size = (second_moment / (1.0 - beta2**taken)).sqrt() + eps
-    write(weight_out, index, rows * (1.0 - lr * decay) - lr * unbiased / size, uniform(noise)[0])
-    write(mean_out, index, first_moment, None)
-    write(square_out, index, second_moment, None)
+    moved = rows * (1.0 - lr * decay) - lr * unbiased / size
+    write(weight_out, index, moved, uniform(noise)[0], applies=applies, before=weight)
+    write(mean_out, index, first_moment, None, applies=applies, before=mean)
+    write(square_out, index, second_moment, None, applies=applies, before=square)

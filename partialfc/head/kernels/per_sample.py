@@ -19,6 +19,17 @@ def owed_since(row_steps: Tensor, index: Tensor | None, products: Tensor, start:
 
 
 @Kernel
+def set_steps(row_steps: Tensor, index: Tensor | None, step: int, applies: Tensor) -> None:
+    """Rows index [k] (None: all) of row_steps int32 [C_l] are at `step` now; applies [] False: as before."""
+    before = row_steps if index is None else row_steps[index]
+    steps = torch.where(applies, step, before)
+    if index is None:
+        row_steps.copy_(steps)
+    else:
+        row_steps[index] = steps
+
+
+@Kernel
 def target_cosines(unit: Tensor, samples: Tensor, centres: Tensor) -> Tensor:
     """Unit embeddings [N, D], the samples [T] whose centres [T, D] these are -> their cosines [T]."""
     return (unit[samples] * centres).sum(dim=1)

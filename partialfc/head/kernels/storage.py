@@ -51,10 +51,19 @@ def read(stored: Stored, index: Tensor | None, dtype: torch.dtype) -> Tensor:
     return values if scales is None else values * _spread(scales.to(dtype), values.shape[1])
 
 
-def write(stored: Stored, index: Tensor | None, rows: Tensor, noise: Tensor | None) -> None:
+def write(
+    stored: Stored,
+    index: Tensor | None,
+    rows: Tensor,
+    noise: Tensor | None,
+    *,
+    applies: Tensor | None = None,
+    before: Stored | None = None,
+) -> None:
     """Store rows [k, D] as rows index [k], each given once (None: all of them).
 
-    noise: int32 [k, D], uniform in -32768..32767, for bfloat16 and int8.
+    noise: int32 [k, D], uniform in -32768..32767, for bfloat16 and int8. applies []: where False, everything
+    stays bit for bit as it lies in `before`, which is `stored` by whatever handle; None: True.
     """
     values, scales = stored
     if values.dtype == torch.bfloat16:
@@ -64,8 +73,8 @@ def write(stored: Stored, index: Tensor | None, rows: Tensor, noise: Tensor | No
         assert noise is not None
         assert scales is not None
         rows, new_scales = to_int8(rows.float(), noise)
-        _put(scales, index, new_scales)
-    _put(values, index, rows)
+        _put(scales, index, new_scales, applies, None if before is None else before.scales)
+    _put(values, index, rows, applies, None if before is None else before.values)
 
 
 def is_rounded(stored: Stored | None) -> bool:
@@ -152,8 +161,13 @@ def _spread(scales: Tensor, size: int) -> Tensor:
     return scales[:, :, None].expand(num_rows, num_blocks, size // num_blocks).reshape(num_rows, size)
 
 
-def _put(target: Tensor, index: Tensor | None, rows: Tensor) -> None:
+def _put(
+    target: Tensor, index: Tensor | None, rows: Tensor, applies: Tensor | None, before: Tensor | None
+) -> None:
     rows = rows.to(target.dtype)
+    if applies is not None:
+        assert before is not None
+        rows = torch.where(applies, rows, before if index is None else before[index])
     if index is None:
         target.copy_(rows)
     else:

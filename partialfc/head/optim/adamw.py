@@ -1,6 +1,7 @@
 """AdamW on the rows that take part."""
 
 import torch
+from torch import Tensor
 
 from partialfc.head.arguments import at_least
 from partialfc.head.kernels import elementwise
@@ -55,17 +56,18 @@ class RowAdamW(RowOptimizer):
             "count": self._new_row_state(per_element=False, dtype=torch.int32),
         }
 
-    def _update(self, group: State) -> None:
+    def _update(self, group: State, applies: Tensor | None) -> None:
         head = self.head
         state = self.row_state
         settings = self._vector(group["lr"], *group["betas"], group["eps"], group["weight_decay"])
         key = self._key(0)
         mean, square = Stored(state["mean"]), Stored(state["square"])
+        one = 1 if applies is None else applies.to(torch.int32)
         for chunk, gradient in head.row_gradients(head.rows_with_gradient()):
-            state["count"][chunk.selector] += 1
+            state["count"][chunk.selector] += one
             elementwise.adamw(
                 (chunk.weight, chunk.of(mean), chunk.of(square)),
                 *(chunk.index, settings, state["count"][chunk.selector], gradient),
-                *(head.math_dtype, self._noise(key, chunk.selector, head.stored)),
+                *(head.math_dtype, self._noise(key, chunk.selector, head.stored), applies),
                 compiled=head.compiled,
             )

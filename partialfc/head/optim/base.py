@@ -1,13 +1,13 @@
 """What RowSGD and RowAdamW share: they compute the centres' gradient chunk by chunk and apply it at once."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from partialfc.distributed.accelerator import on_device
+from partialfc.distributed.accelerator import is_accelerator, on_device
 from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
 from partialfc.head.optim.factor import CommonFactor
@@ -22,6 +22,12 @@ class RowOptimizer(torch.optim.Optimizer):
 
     `step` consumes the gradients it applies, so they are applied once; `zero_grad` drops those not applied.
 
+    As torch's fused optimizers, it has two optional attributes that are set before `step` and deleted after
+    it, by a torch.amp.GradScaler or a loop of your own, each a tensor [] on the head's device: where
+    `found_inf` is above 0, the step consumes the gradients and leaves no trace on rows and state; by
+    `grad_scale`, if not None, the gradients are divided. An accelerator decides by itself, and the program
+    waits for nothing.
+
     Args:
         head (PartialFC): The head whose centres it moves.
         defaults (dict): The settings of the parameter group, by name.
@@ -29,6 +35,8 @@ class RowOptimizer(torch.optim.Optimizer):
     Raises:
         ValueError: if head is no PartialFC, has a row optimizer already or was built with sparse_grad=True.
     """
+
+    _step_supports_amp_scaling = True  # what a GradScaler looks for
 
     def __init__(self, head: PartialFC, defaults: dict[str, Any]) -> None:
         kind = type(self).__name__
@@ -42,7 +50,7 @@ class RowOptimizer(torch.optim.Optimizer):
         super().__init__([head.weight, self.factor.parameter], defaults)
         self.head = head
         self._in_step = False
-        self._steps = 0  # that moved rows
+        self._steps = 0  # that were asked for with a gradient, whether they were applied or not
         head.attach(self)
 
     @property
@@ -95,10 +103,12 @@ class RowOptimizer(torch.optim.Optimizer):
             self.head.check_waiting_gradients()
             self.head.count_move()
             self._in_step = True
-            self._begin_step(group)
             with torch.autocast(self.head.weight.device.type, enabled=False):
-                self._update(group)
-                self._finish_step(group)
+                self._begin_step(group)
+                applies = self._applies()
+                if applies is not False:
+                    self._unscale()
+                    self._update(group, applies)
             self._steps += 1
             self._in_step = False
             self.head.discard_row_gradients()
@@ -174,15 +184,31 @@ class RowOptimizer(torch.optim.Optimizer):
             group["params"][0] = weight
             self.state[weight] = self.state.pop(before)
 
-    def _update(self, group: State) -> None:
-        """Move every row that has a gradient, chunk by chunk of `head.row_gradients()`."""
+    def _update(self, group: State, applies: Tensor | None) -> None:
+        """Move every row that has a gradient, chunk by chunk of `head.row_gradients()`.
+
+        applies []: on an accelerator, whether anything moves; None: it does.
+        """
         raise NotImplementedError
 
     def _begin_step(self, group: State) -> None:
         """What comes before the rows move."""
 
-    def _finish_step(self, group: State) -> None:
-        """What comes once all of them have moved."""
+    def _applies(self) -> Tensor | Literal[False] | None:
+        """Whether this step is applied, on an accelerator as a tensor []; None: it is."""
+        found_inf = getattr(self, "found_inf", None)
+        if found_inf is None:
+            return None
+        applies: Tensor = found_inf <= 0
+        if is_accelerator(self.head.weight.device):
+            return applies
+        return None if applies else False
+
+    def _unscale(self) -> None:
+        """Divide the waiting gradients by `grad_scale`, where a GradScaler has set it."""
+        scale = getattr(self, "grad_scale", None)
+        if scale is not None:
+            self.factor.divide(scale)
 
     def _vector(self, *values: float) -> Tensor:
         """Settings of a step as a tensor, so that one compiled kernel serves all values of them."""

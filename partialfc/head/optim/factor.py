@@ -28,6 +28,11 @@ class CommonFactor:
         before = UNIT if parameter.grad is None else parameter.grad
         parameter.grad = unsound.to(parameter.dtype) + before
 
+    def divide(self, scale: Tensor) -> None:
+        """Divide it by scale [], which the gradients were multiplied by."""
+        assert self.parameter.grad is not None
+        self.parameter.grad = self.parameter.grad / scale
+
     def clear(self) -> None:
         """Nothing waits any more."""
         self.parameter.grad = None

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +23,10 @@ class JointOptimizer(torch.optim.Optimizer):
 
     Every rank decides alike: DistributedDataParallel gives all of them the same gradient, and what the head
     looks at is the same on each.
+
+    Where each of them decides on the device whether it steps, as row optimizers and torch's with fused=True
+    do, so does this one, and the program waits for nothing. Where one does not, the GradScaler reads in each
+    step whether the gradients are finite, and waits for the device, as it does with that one alone.
 
     The GradScaler is given this optimizer in all of its calls: `scaler.unscale_` of this one divides the
     gradients of all of them. After that of a single one, this one's is an error, and the other way round.
@@ -53,6 +58,11 @@ class JointOptimizer(torch.optim.Optimizer):
         super().__setstate__({"defaults": shared})
 
     @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """What a GradScaler looks for: whether all of them heed `found_inf` and `grad_scale`."""
+        return all(map(_heeds_found_inf, self.optimizers))
+
+    @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The parameter groups of all of them, which may be changed in place."""
         # A GradScaler reads them to divide gradients by its scale, and says nowhere else that it does.
@@ -70,8 +80,18 @@ class JointOptimizer(torch.optim.Optimizer):
         """Step each of them, in order; a closure, which would run once for each, is refused."""
         if closure is not None:
             raise ValueError("closure must be None: it would be called once for each optimizer")
+        given = {name: getattr(self, name) for name in ("found_inf", "grad_scale") if hasattr(self, name)}
         for optimizer in self.optimizers:
-            optimizer.step()
+            if _heeds_found_inf(optimizer):
+                with _attributes(optimizer, given):
+                    optimizer.step()
+            elif given.get("grad_scale") is not None:
+                raise ValueError(
+                    f"grad_scale is set, and a {type(optimizer).__name__} does not divide by it: divide the "
+                    "gradients first, with scaler.unscale_ of this JointOptimizer"
+                )
+            elif given.get("found_inf", 0) <= 0:
+                optimizer.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all of them."""
@@ -148,6 +168,22 @@ class JointOptimizer(torch.optim.Optimizer):
                     "scaler.unscale_(joint) and scaler.step(joint) with the JointOptimizer instead"
                 )
             states[id(optimizer)] = own
+
+
+def _heeds_found_inf(optimizer: torch.optim.Optimizer) -> bool:
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
+@contextmanager
+def _attributes(optimizer: torch.optim.Optimizer, values: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, the optimizer has these attributes."""
+    for name, value in values.items():
+        setattr(optimizer, name, value)
+    try:
+        yield
+    finally:
+        for name in values:
+            delattr(optimizer, name)
 
 
 def _check_apart(optimizers: tuple[torch.optim.Optimizer, ...]) -> None:

@@ -5,12 +5,12 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from partialfc.distributed.accelerator import on_device
 from partialfc.head.arguments import at_least, one_of
 from partialfc.head.kernels import elementwise, per_sample, storage
 from partialfc.head.kernels.decay import DecayTable
 from partialfc.head.kernels.storage import Noise, Stored
 from partialfc.head.optim.base import RowOptimizer, State
+from partialfc.head.optim.owed_steps import OwedSteps
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.rows import part
 
@@ -65,17 +65,17 @@ class RowSGD(RowOptimizer):
         self.momentum_dtype = momentum_dtype or head.math_dtype
         if unsampled == "dense":
             self.state[head.weight]["row_step"] = self._new_row_state(per_element=False, dtype=torch.int32)
-        self._owed = DecayTable.fresh(0)
-        self._copied = self._on_device = torch.empty(0)  # the products, and their copy on the device
-        self._begin_step(self.param_groups[0])
+        self._owed = OwedSteps()
+        self._make_momentum(self.param_groups[0])
 
     @property
     def shared_state(self) -> State:
-        return {**super().shared_state, "owed_from": self._owed.start, "owed": self._owed.products}
+        table = self._owed.table
+        return {**super().shared_state, "owed_from": table.start, "owed": table.products}
 
     def load_shared_state(self, state: State) -> None:
         super().load_shared_state(state)
-        self._owed = DecayTable(start=state["owed_from"], products=state["owed"].cpu())
+        self._owed.replace(DecayTable(start=state["owed_from"], products=state["owed"].cpu()))
 
     def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
         if self.unsampled == "frozen":
@@ -84,7 +84,7 @@ class RowSGD(RowOptimizer):
 
     @torch.no_grad()
     def flush(self) -> None:
-        if self.unsampled == "frozen" or len(self._owed) == 1:
+        if self.unsampled == "frozen" or len(self._owed.table) == 1:
             return
         head, row_step, velocity = self.head, self.row_state["row_step"], self._velocity()
         key = self._key(1)
@@ -100,17 +100,22 @@ class RowSGD(RowOptimizer):
                         *(weight, moving, owed, head.math_dtype, noise, floats), compiled=head.compiled
                     )
                     self._store(moving, None, floats, noise)
-        row_step.fill_(self._now)
-        self._owed = DecayTable.fresh(self._now)
+        row_step.fill_(self._owed.now)
+        self._owed.replace(DecayTable.fresh(self._owed.now))
 
     def rows_were_replaced(self) -> None:
         super().rows_were_replaced()
-        self._owed = DecayTable.fresh(self._now)
+        self._owed.replace(DecayTable.fresh(self._owed.now))
         if self.unsampled == "dense":
-            self.row_state["row_step"].fill_(self._now)
+            self.row_state["row_step"].fill_(self._owed.now)
         self._in_step = False
 
     def _begin_step(self, group: State) -> None:
+        if self.unsampled == "dense" and len(self._owed.table) > MOST_PENDING_STEPS:
+            self.flush()
+        self._make_momentum(group)
+
+    def _make_momentum(self, group: State) -> None:
         """Make the momentum, zeros as torch's, when it is first needed: a scheduler may raise it from 0."""
         if group["momentum"] > 0.0 and "momentum" not in self.row_state:
             weight = self.head.weight
@@ -119,7 +124,7 @@ class RowSGD(RowOptimizer):
             if fresh.scales is not None:
                 self.state[weight]["momentum_scale"] = fresh.scales
 
-    def _update(self, group: State) -> None:
+    def _update(self, group: State, applies: Tensor | None) -> None:
         head, velocity = self.head, self._velocity()
         settings = self._vector(group["lr"], group["momentum"], group["weight_decay"])
         key = self._key(0)
@@ -130,39 +135,30 @@ class RowSGD(RowOptimizer):
             with self._floats(velocity, len(gradient)) as floats:
                 elementwise.sgd(
                     *((chunk.weight, moving), chunk.index, settings, chunk.owed, gradient),
-                    *(group["momentum"] > 0.0, head.math_dtype, noise, floats),
+                    *(group["momentum"] > 0.0, head.math_dtype, noise, floats, applies),
                     compiled=head.compiled,
                 )
-                self._store(moving, chunk.index, floats, noise)
+                self._store(moving, chunk.index, floats, noise, applies)
         if self.unsampled == "dense":
-            # The rows are at the step that _finish_step enters into the table.
-            row_step = self.row_state["row_step"]
-            if rows.index is None:
-                row_step.fill_(self._now + 1)
-            else:
-                row_step.index_fill_(0, rows.index, self._now + 1)
+            self._count_step(group, rows.index, applies)
 
-    def _finish_step(self, group: State) -> None:
-        if self.unsampled == "frozen":
-            return
-        self._owed.advance(
-            lr=float(group["lr"]), momentum=group["momentum"], weight_decay=group["weight_decay"]
-        )
-        if len(self._owed) > MOST_PENDING_STEPS:
-            self.flush()
+    def _count_step(self, group: State, index: Tensor | None, applies: Tensor | None) -> None:
+        """The rows index [K] (None: all) have taken a step, and the others owe it."""
+        row_step, step = self.row_state["row_step"], self._owed.now + 1
+        if applies is not None:
+            per_sample.set_steps(row_step, index, step, applies, compiled=self.head.fused)
+        elif index is None:
+            row_step.fill_(step)
+        else:
+            row_step.index_fill_(0, index, step)
+        settings = {"momentum": group["momentum"], "weight_decay": group["weight_decay"]}
+        self._owed.advance(applies, lr=float(group["lr"]), **settings)
 
     def _since(self, row_steps: Tensor, index: Tensor | None) -> Tensor:
-        """What rows index [k] of those at row_steps owe [k, 4]; the products go to the device once a step."""
-        if self._copied is not self._owed.products:
-            self._copied = self._owed.products
-            self._on_device = on_device(self._copied.to(self.head.math_dtype), row_steps.device)
-        fused = self.head.fused
-        return per_sample.owed_since(row_steps, index, self._on_device, self._owed.start, compiled=fused)
-
-    @property
-    def _now(self) -> int:
-        """How many steps there were."""
-        return self._owed.start + len(self._owed) - 1
+        """What rows index [k] (None: all) of those at row_steps owe [k, 4]."""
+        products = self._owed.products(self.head.math_dtype, row_steps.device)
+        start, fused = self._owed.start, self.head.fused
+        return per_sample.owed_since(row_steps, index, products, start, compiled=fused)
 
     def _velocity(self) -> Stored | None:
         """The momentum of every row; None as long as there is none."""
@@ -180,9 +176,14 @@ class RowSGD(RowOptimizer):
         return self.head.pool.lend(shape, self.head.math_dtype, velocity.values.device)
 
     def _store(
-        self, moving: Stored | None, index: Tensor | None, floats: Tensor | None, noise: Noise | None
+        self,
+        moving: Stored | None,
+        index: Tensor | None,
+        floats: Tensor | None,
+        noise: Noise | None,
+        applies: Tensor | None = None,
     ) -> None:
         """Store momentum of 8 bits that a kernel wrote to `floats`."""
         if moving is not None and floats is not None:
             assert noise is not None
-            elementwise.store(moving, index, floats, noise, compiled=self.head.compiled)
+            elementwise.store(moving, index, floats, noise, applies, compiled=self.head.compiled)
