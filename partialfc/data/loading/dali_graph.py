@@ -36,6 +36,9 @@ def build_pipeline(
         num_threads=threads,
         device_id=device.index if on_gpu else None,
         prefetch_queue_depth=depth,
+        # What this executor has handed out stays as it is for as long as someone holds it, on a GPU until the
+        # stream that it was handed to has read it. The others write the next batch over it.
+        exec_dynamic=True,
     )
     with pipeline:
         inputs = dali.fn.external_source(

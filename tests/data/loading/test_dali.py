@@ -181,6 +181,17 @@ def test_what_is_read_ahead_counts_as_queued_and_not_as_handed_out(faces, refere
 
 @needs_dali
 @pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_stays_as_it_is_while_later_ones_are_decoded(faces, workers):
+    """The micro-batches of a step share no memory, however many there are; what is dropped may be reused."""
+    with dali(faces, workers=workers) as loader:
+        for _ in range(3):
+            held = [(images, images.clone()) for images, _ in take(loader, 6)]
+            assert len({images.untyped_storage().data_ptr() for images, _ in held}) == 6
+            assert all(torch.equal(images, as_handed_out) for images, as_handed_out in held)
+
+
+@needs_dali
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
     ("kind", "expected"), [("image", ImageError), ("label", LabelError)], ids=["image", "label"]
 )
@@ -313,3 +324,20 @@ def test_a_gpu_decodes_to_within_the_decoders_difference(faces, augment, channel
         assert all(images.device == device for images, _ in batches)
         for expected, batch in zip(take(build_loader(faces, **changes), 6), batches, strict=True):
             assert difference(expected, batch).mean() <= 2
+
+
+@needs_dali
+@pytest.mark.gpu
+def test_a_gpu_reads_a_batch_before_dali_reuses_its_memory(faces):
+    """Each batch is dropped while the kernel that reads it still waits for slow ones before it."""
+    changes = options(augment=Augment())
+    device = torch.device("cuda", torch.cuda.current_device())
+    read = []
+    with dali(faces, device, workers=2, **changes) as loader:
+        for _ in range(8):
+            images, labels = next(loader)
+            torch.cuda._sleep(50_000_000)
+            read.append((images.to(torch.float32).to(torch.uint8), labels))
+            del images
+    for expected, batch in zip(take(build_loader(faces, **changes), 8), read, strict=True):
+        assert difference(expected, batch).mean() <= 2
