@@ -33,7 +33,7 @@ class OnTheWay:
         if not is_accelerator(tensor.device):
             self._values = tensor.detach().clone()
             return
-        self._values = torch.empty(tensor.shape, dtype=tensor.dtype).pin_memory()
+        self._values = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu").pin_memory()
         self._values.copy_(tensor.detach(), non_blocking=True)
         self._arrived = torch.Event(tensor.device)
         self._arrived.record(torch.accelerator.current_stream(tensor.device))

@@ -56,7 +56,7 @@ def examine_training(
         optimizer = build_backbone_optimizer(config.optimizer, backbone)
         if config.head.class_weights is not None:
             read_class_weights(config.head.class_weights, setting.classes)
-        build_head_optimizer(config, _build_head(config, SMALL))  # a small one, to see that it can be built
+        build_head_optimizer(config, _build_head(config, SMALL, device))  # a small one, to see that it can
     except Exception as error:
         return [failed("head", error)], None
     parameters = sum(p.nbytes for p in backbone.parameters())
@@ -108,12 +108,14 @@ def _head(config: Config, setting: Setting, device: torch.device) -> float:
     """Seconds of a micro-batch's step on one rank's shard."""
     size = setting.embedding
     classes = min(setting.local_classes, int(ELEMENTS / size / setting.sample_rate), STORED // size)
-    head = _build_head(config, max(1, classes)).to(device)
+    head = _build_head(config, max(1, classes), device)
     optimizer = build_head_optimizer(config, head)
     seconds, rows = time_head(head, optimizer, samples=setting.samples, seconds=SECONDS / 2)
     return seconds * setting.rows / rows
 
 
-def _build_head(config: Config, num_classes: int) -> PartialFC:
+def _build_head(config: Config, num_classes: int, device: torch.device) -> PartialFC:
     size, section = config.backbone.embedding_size, config.head.model_copy(update={"class_weights": None})
-    return build_head(section, embedding_size=size, num_classes=num_classes, seed=config.run.seed)
+    return build_head(
+        section, embedding_size=size, num_classes=num_classes, seed=config.run.seed, device=device
+    )

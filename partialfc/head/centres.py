@@ -12,9 +12,16 @@ from torch import Tensor, nn
 
 from partialfc.distributed.world import World
 from partialfc.head.gradient import BatchGradient, row_gradients, union_of_rows
-from partialfc.head.initial import normal_rows
+from partialfc.head.initial import fill_normal, normal_rows
 from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.head.kernels.storage import Stored
+from partialfc.head.moving import (
+    bring_buffers,
+    check_dtypes_stay,
+    check_has_values,
+    destination,
+    keeping_values,
+)
 from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.optim.sparse import sparse_gradient
 from partialfc.head.rows import Chunk, Rows, index_of
@@ -40,6 +47,8 @@ class RowSource(Protocol):
 
     def rows_were_replaced(self) -> None: ...
 
+    def follow_head(self) -> None: ...
+
     def check_whole(self) -> None: ...
 
 
@@ -60,6 +69,7 @@ class ShardedCentres(nn.Module):
         math_dtype: torch.dtype,
         seed: int,
         sparse_grad: bool,
+        device: torch.device,
     ) -> None:
         super().__init__()
         self.world = world
@@ -68,8 +78,9 @@ class ShardedCentres(nn.Module):
         self.math_dtype = math_dtype
         self.seed = seed
         self.sparse_grad = sparse_grad
+        start, stop = self.shard.start, self.shard.stop
         self.weight = nn.Parameter(
-            normal_rows(self.shard.start, self.shard.stop, embedding_size, seed=seed, dtype=weight_dtype)
+            normal_rows(start, stop, embedding_size, seed=seed, dtype=weight_dtype, device=device)
         )
         self._row_source: RowSource | None = None
         self._gradients: list[BatchGradient] = []
@@ -78,6 +89,14 @@ class ShardedCentres(nn.Module):
         self.register_state_dict_pre_hook(_flush_rows)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_check_state)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_rows_were_replaced)  # type: ignore[no-untyped-call]
+
+    def reset_parameters(self) -> None:
+        """Give the centres their first values again, which follow from seed and class alone.
+
+        For a head on `meta` that `to_empty` has brought to a device. An optimizer's momentum stays.
+        """
+        fill_normal(self.weight.detach(), self.shard.start, seed=self.seed)
+        _rows_were_replaced(self)
 
     def attach(self, source: RowSource) -> None:
         """Called by a row optimizer: from now on it says what the rows are and consumes their gradients."""
@@ -137,7 +156,8 @@ class ShardedCentres(nn.Module):
             return top_k(self.world, self.shard, self.rows(None), embeddings, k)
 
     def check_whole(self) -> None:
-        """Raises RuntimeError where an optimizer's step ended in the middle."""
+        """Raises RuntimeError without values, and where an optimizer's step ended in the middle."""
+        check_has_values(self.weight)
         if self._row_source is not None:
             self._row_source.check_whole()
 
@@ -232,17 +252,20 @@ class ShardedCentres(nn.Module):
         self.discard_row_gradients()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """What `to`, `cuda`, `half` and their like do: a head takes another device, and no other dtype."""
-        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
-            dtype = fn(tensor.detach().new_empty(0)).dtype
-            if dtype != tensor.dtype:
-                raise ValueError(
-                    f"converting this head would make its {name} {dtype}, and it is {tensor.dtype}: a head's "
-                    "dtypes are chosen when it is built, the centres' with weight_dtype and the arithmetic's "
-                    "with compute_dtype. Convert the backbone alone; the head takes embeddings of any "
-                    "floating-point dtype, and may be moved to another device"
-                )
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        """What `to`, `cuda`, `half` and their like do: a head takes another device, and no other dtype.
+
+        Its row optimizer goes with it. RuntimeError where gradients wait for that one's step. From `meta` the
+        weight alone comes without values: those of buffers, such as class_weights, no state_dict would bring.
+        """
+        check_dtypes_stay(self, fn)
+        before = self.weight.device
+        there = destination(fn, self.weight, waiting=self.has_row_gradients())
+        if there != before:
+            self.count_move()
+        change = keeping_values(fn, there) if self.weight.is_meta else fn
+        super()._apply(change, recurse)  # type: ignore[no-untyped-call]
+        if there != before and self._row_source is not None:
+            self._row_source.follow_head()
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -275,7 +298,9 @@ def _check_state(
     check_state(state, prefix, centres.whose)
     own = centres.weight
     given = state.get(f"{prefix}weight", own) if metadata.get("assign_to_params_buffers") else own
-    if isinstance(given, Tensor) and (given.dtype, given.device) != (own.dtype, own.device):
+    if not isinstance(given, Tensor) or given is own:
+        return
+    if given.dtype != own.dtype or (given.device != own.device and not own.is_meta):
         raise ValueError(
             f"assign=True would make {prefix}weight {given.dtype} on {given.device}, and this head is built "
             f"with {own.dtype} on {own.device}: convert the weight first, or load without assign"
@@ -283,6 +308,8 @@ def _check_state(
 
 
 def _rows_were_replaced(centres: ShardedCentres, *_: object) -> None:
+    if not centres.weight.is_meta:
+        bring_buffers(centres, centres.weight.device)
     centres.count_move()
     centres.discard_row_gradients()
     if centres._row_source is not None:

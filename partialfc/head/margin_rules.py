@@ -13,11 +13,16 @@ def largest_bound(dtype: torch.dtype) -> float:
     return 1300.0 if dtype == torch.float64 else 147.0
 
 
-def check_margin(margin: Margin, dtype: torch.dtype) -> None:
-    """Raises ValueError for a margin that a head which computes in dtype cannot use.
+def check_margin(margin: object, dtype: torch.dtype) -> None:
+    """Raises ValueError for what is no margin, or one that a head which computes in dtype cannot use.
 
-    Its logits may be too large for dtype, or those of `negatives`, tried over all cosines, above its bound.
+    It may have parameters. Its logits may be too large for dtype, or those of `negatives`, tried over all
+    cosines, above its bound.
     """
+    if not isinstance(margin, Margin):
+        raise ValueError(f"margin is {margin!r}; it must be a partialfc Margin such as ArcFace()")
+    if any(True for _ in margin.parameters()):
+        raise ValueError(f"margin is {margin!r}; its parameters would get no gradient: use buffers")
     bound = margin.logit_bound
     if bound > largest_bound(dtype):
         raise ValueError(

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from partialfc.distributed.accelerator import is_accelerator
+from partialfc.distributed.device import usable_device
 from partialfc.distributed.world import World
 from partialfc.head import step
 from partialfc.head.agreement import agree_on_batch
@@ -45,12 +46,13 @@ class PartialFC(ShardedCentres):
     of all centres together; in eval mode all of them. Partial FC, An et al. 2022 (arXiv:2203.15565).
 
     Build the head after torch.distributed.init_process_group, and keep it out of DistributedDataParallel,
-    which would overwrite every shard with rank 0's. It may change its device; `half`, `to(dtype)` and their
-    like are a ValueError. Between backward (torch.autograd.grad counts too) and the row optimizer's
-    step the batch waits in the head: `zero_grad` of the head or of the optimizer drops it, that of a module
-    around the head does not. Errors: a backward after the centres have moved, a second derivative, and
-    torch.utils.checkpoint around the head in training. A factor on the loss scales the centres' gradient too;
-    that of a torch.amp.GradScaler is taken out by `scaler.step(optimizer)`.
+    which would overwrite every shard with rank 0's. Between steps it may change its device, and its row
+    optimizer goes with it; `half`, `to(dtype)` and their like are a ValueError. Between backward
+    (torch.autograd.grad counts too) and the row optimizer's step the batch waits in the head: `zero_grad` of
+    the head or of the optimizer drops it, that of a module around the head does not. Errors: a backward after
+    the centres have moved, a second derivative, and torch.utils.checkpoint around the head in training. A
+    factor on the loss scales the centres' gradient too; that of a torch.amp.GradScaler is taken out by
+    `scaler.step(optimizer)`.
 
     Labels are best given on the CPU: the sampling runs there, and labels on a GPU cost a synchronisation.
 
@@ -81,6 +83,10 @@ class PartialFC(ShardedCentres):
         class_weights (Tensor | ArrayLike | None): [C], or [C_l] of this rank's classes alone: what a
             sample of each class counts in the mean loss, at least 0, times its own weight. They are not saved
             with the head. None (default): all count the same.
+        device (torch.device | str | int | None): Where the centres, class weights and the margin's buffers
+            are; None (default) for torch's default device. First values are the same on each, and sent there
+            in pieces. `meta`: the centres have no values and take no memory until `load_state_dict(state,
+            assign=True)`, or `to_empty` and then `load_state_dict` or `reset_parameters`.
         process_group (torch.distributed.ProcessGroup | None): The ranks that share the classes; None
             (default) for the default group, or this process alone where there is none.
 
@@ -98,8 +104,8 @@ class PartialFC(ShardedCentres):
         world (World): The ranks of the process group.
 
     Raises:
-        ValueError: for an argument of another type or out of its range, or a margin whose logits
-            `compute_dtype` cannot hold or exceed its own bound.
+        ValueError: for an argument of another type or out of its range, a device that this machine lacks, or
+            a margin whose logits `compute_dtype` cannot hold or exceed its own bound.
     """
 
     def __init__(
@@ -116,15 +122,12 @@ class PartialFC(ShardedCentres):
         sparse_grad: bool = False,
         compile: bool | None = None,
         class_weights: Tensor | npt.ArrayLike | None = None,
+        device: torch.device | str | int | None = None,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         embedding_size = whole("embedding_size", embedding_size, least=1)
         num_classes = whole("num_classes", num_classes, least=1)
         sample_rate = above("sample_rate", sample_rate, 0.0, at_most=1.0)
-        if not isinstance(margin, Margin):
-            raise ValueError(f"margin is {margin!r}; it must be a partialfc Margin such as ArcFace()")
-        if any(True for _ in margin.parameters()):
-            raise ValueError(f"margin is {margin!r}; its parameters would get no gradient: use buffers")
         check_dtypes(weight=weight_dtype, compute=compute_dtype, gather=gather_dtype)
         seed = whole("seed", seed, least=0)
         one_of("sparse_grad", sparse_grad, (False, True))
@@ -135,6 +138,7 @@ class PartialFC(ShardedCentres):
                 "torch.distributed.ProcessGroup that this process is in"
             )
         check_margin(margin, compute_dtype)
+        place = usable_device("device", device)
         super().__init__(
             embedding_size,
             num_classes,
@@ -143,9 +147,11 @@ class PartialFC(ShardedCentres):
             math_dtype=math_dtype_of(compute_dtype),
             seed=seed,
             sparse_grad=sparse_grad,
+            device=place,
         )
+        for_buffers = torch.device("cpu") if place.type == "meta" else place  # see head/moving.py
         self.sample_rate = sample_rate
-        self.margin = margin
+        self.margin = margin if place.type == "meta" else margin.to(place)
         self.compute_dtype = compute_dtype
         self.gather_dtype = gather_dtype
         taking_part = sample_size(len(self.shard), sample_rate) * embedding_size
@@ -157,16 +163,17 @@ class PartialFC(ShardedCentres):
             )
         self.pool = Pool()
         self.step = 0
-        self.last_target_cos = torch.empty(0)
-        self.last_norm = torch.empty(0)
+        self.last_target_cos = torch.empty(0, device=for_buffers)
+        self.last_norm = torch.empty(0, device=for_buffers)
         self._last_rows: npt.NDArray[np.int64] | None = np.empty(0, np.int64)
         self._last_targets = np.empty(0, np.int64)
         sizes = (embedding_size, num_classes, sample_rate, seed)
-        of_shard, given = None, None
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", None, persistent=False)
+        given = None
         if class_weights is not None:
             of_shard, given = weights_of_shard(class_weights, self.shard, self.math_dtype)
-        self.class_weights: Tensor | None
-        self.register_buffer("class_weights", of_shard, persistent=False)
+            self.class_weights = of_shard.to(for_buffers)
         about = (*sizes, repr(margin), weight_dtype, compute_dtype, gather_dtype, given)
         self._digest = zlib.crc32(repr(about).encode())
 

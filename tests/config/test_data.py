@@ -1,14 +1,18 @@
 """The section data."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+import torch
 
 from partialfc import ConfigError
 from partialfc.cli import arguments
 from partialfc.data.images import header
 from partialfc.training.builders.head import build_head
 from tests.config.cases import failure, small
+from tests.pretend.machine import machine
 
 
 @pytest.mark.parametrize("bad", ["2", "true", "1.0", "'1'", "null"])
@@ -32,4 +36,21 @@ def test_class_ids_are_exact_in_float64() -> None:
 @pytest.mark.parametrize("num_classes", [2**44, 2**53])
 def test_centres_beyond_any_memory_say_what_would_fit(num_classes: int) -> None:
     with pytest.raises(ConfigError, match=rf"data\.num_classes is {num_classes:,}: .*partialfc plan CONFIG"):
-        build_head(small().head, embedding_size=512, num_classes=num_classes, seed=0)
+        build_head(
+            small().head, embedding_size=512, num_classes=num_classes, seed=0, device=torch.device("cpu")
+        )
+
+
+def build_beyond_its_memory() -> None:
+    machine.hollow = True
+    try:
+        build_head(
+            small().head, embedding_size=512, num_classes=10**8, seed=0, device=torch.device("pretend")
+        )
+    finally:
+        machine.hollow = False
+
+
+def test_centres_beyond_an_accelerators_memory_say_so(on_pretend: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigError, match=r"num_classes is 100,000,000: .*memory on pretend:?0?; `partialfc"):
+        on_pretend(build_beyond_its_memory)

@@ -25,8 +25,8 @@ def build(device: str, margin: str, head: dict[str, Any]) -> partialfc.PartialFC
 
 def batch(number: int, valid: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(number)
-    labels = torch.randint(0 if valid else -1, C, (N,), generator=generator)
-    return torch.randn(N, D, generator=generator, dtype=torch.float64), labels
+    labels = torch.randint(0 if valid else -1, C, (N,), generator=generator, device="cpu")
+    return torch.randn(N, D, generator=generator, dtype=torch.float64, device="cpu"), labels
 
 
 def train(

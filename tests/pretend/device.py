@@ -17,7 +17,8 @@ from torch.utils import backend_registration, dlpack
 
 from tests.pretend import autocast, dispatch, fused
 from tests.pretend.cache import CACHE
-from tests.pretend.machine import NAME, TOTAL_MEMORY, machine
+from tests.pretend.machine import NAME, machine
+from tests.pretend.memory import TOTAL_MEMORY
 from tests.pretend.streams import Event, Stream
 from tests.pretend.tensor import PretendTensor
 

@@ -9,7 +9,6 @@ from tests.pretend.pinned import Pinned
 from tests.pretend.streams import Order
 
 NAME = "pretend"
-TOTAL_MEMORY = 80 << 30
 
 
 class Machine:

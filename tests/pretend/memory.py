@@ -2,13 +2,17 @@
 
 from collections import defaultdict
 
+import torch
+
 ALIGNMENT = 512
+TOTAL_MEMORY = 80 << 30
 
 
 class Memory:
     """One piece, shared by a tensor and its views, and free again when the last of them is gone."""
 
     def __init__(self, allocator: "Allocator", size: int, stream: int) -> None:
+        self.address = 0  # as long as there is no room for it
         self.size = size
         self.stream = stream  # on which it was allocated
         self.written: tuple[int, int] | None = None  # stream and time of the last write
@@ -18,7 +22,8 @@ class Memory:
         self.address = allocator.take(size)
 
     def __del__(self) -> None:
-        self._allocator.give_back(self)
+        if self.address:
+            self._allocator.give_back(self)
 
 
 class Allocator:
@@ -34,6 +39,8 @@ class Allocator:
     def take(self, size: int) -> int:
         """The address of `size` bytes."""
         size = _rounded(size)
+        if self.allocated + size > TOTAL_MEMORY:
+            raise torch.OutOfMemoryError(f"pretend out of memory. Tried to allocate {size} bytes")
         self.allocated += size
         self.peak = max(self.peak, self.allocated)
         if self._free[size]:

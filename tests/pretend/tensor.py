@@ -40,6 +40,14 @@ class PretendTensor(Tensor):
         """As on CUDA, through a copy to the host; torch refuses it for subclasses."""
         return self.cpu().tolist()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PretendTensor":
+        if id(self) not in memo:
+            copied = self.detach().clone().requires_grad_(self.requires_grad)
+            if isinstance(self, torch.nn.Parameter):
+                copied._is_param = True
+            memo[id(self)] = copied
+        return memo[id(self)]  # type: ignore[no-any-return]
+
     @classmethod
     def __torch_dispatch__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

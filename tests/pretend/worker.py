@@ -29,7 +29,11 @@ def _serve(connection: Connection) -> None:
         if request is None:
             sys.stdout.flush()
             os._exit(0)  # autograd's thread for the device does not end by itself
-        connection.send(_answer(*request))
+        done, result = _answer(*request)
+        try:
+            connection.send((done, result))
+        except Exception as error:  # pickle's, for a result that is no plain value
+            connection.send((False, RuntimeError(f"{error}: {result!r}")))
 
 
 def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[bool, Any]:

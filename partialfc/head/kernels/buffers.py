@@ -70,7 +70,7 @@ class Pool:
 def _tensor_on(memory: torch.UntypedStorage, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """A tensor of that shape on the memory, which no other tensor refers to for its sake."""
     stride = torch.empty(shape, device="meta").stride()
-    return torch.empty(0, dtype=dtype).set_(memory, 0, shape, stride)
+    return torch.empty(0, dtype=dtype, device="cpu").set_(memory, 0, shape, stride)
 
 
 def _is_unused(memory: torch.UntypedStorage) -> bool:

@@ -14,7 +14,7 @@ copy.
 import torch
 from torch import Tensor
 
-IDENTITY = torch.tensor([[1.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
+IDENTITY = torch.tensor([[1.0, 0.0, 0.0, 1.0]], dtype=torch.float64, device="cpu")
 
 
 class DecayTable:
@@ -38,7 +38,7 @@ class DecayTable:
             step = [[1.0 - lr * weight_decay, 0.0], [0.0, 1.0]]  # torch leaves the momentum as it was
         else:
             step = [[1.0 - lr * weight_decay, -lr * momentum], [weight_decay, momentum]]
-        moved = torch.tensor(step, dtype=torch.float64) @ self.products.view(-1, 2, 2)
+        moved = torch.tensor(step, dtype=torch.float64, device="cpu") @ self.products.view(-1, 2, 2)
         return DecayTable(start=self.start, products=torch.cat([moved.view(-1, 4), IDENTITY]))
 
     def padded(self) -> Tensor:

@@ -131,9 +131,9 @@ def _few_sizes(count: int, size: int, arguments: tuple[Any, ...]) -> dict[int, i
 def _random_like(value: Tensor, shape: list[int], generator: torch.Generator) -> Tensor:
     """Positive random numbers in a tensor of that shape, otherwise like `value`."""
     if value.dtype.is_floating_point:
-        numbers = (0.1 + 0.9 * torch.rand(shape, generator=generator)).to(value.dtype)
+        numbers = (0.1 + 0.9 * torch.rand(shape, generator=generator, device="cpu")).to(value.dtype)
     else:
-        numbers = torch.randint(1, 100, shape, generator=generator).to(value.dtype)
+        numbers = torch.randint(1, 100, shape, generator=generator, device="cpu").to(value.dtype)
     return numbers.to(value.device)
 
 

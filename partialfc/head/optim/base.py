@@ -10,6 +10,7 @@ from torch import Tensor
 from partialfc.distributed.accelerator import is_accelerator, on_device
 from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
+from partialfc.head.moving import check_has_values
 from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.whose import KEY, check_note
@@ -46,6 +47,7 @@ class RowOptimizer(torch.optim.Optimizer):
                 f"head is {_short(head)}; it must be the PartialFC whose centres are to be moved, as in "
                 f"{kind}(head, lr=0.1), alone: other parameters need an optimizer of their own"
             )
+        check_has_values(head.weight)
         self.factor = CommonFactor(head.weight.device)
         super().__init__([head.weight, self.factor.parameter], defaults)
         self.head = head
@@ -80,6 +82,15 @@ class RowOptimizer(torch.optim.Optimizer):
     def rows_were_replaced(self) -> None:
         """The head has loaded other rows, which owe nothing; the optimizer's own state is loaded later."""
         self._follow_weight()
+
+    def follow_head(self) -> None:
+        """The head has moved to another device: the row state and the common factor go there too."""
+        self._follow_weight()
+        device = self.head.weight.device
+        state = self.state[self.head.weight]
+        state.update({name: tensor.to(device) for name, tensor in self.row_state.items()})
+        self.factor = CommonFactor(device)
+        self.param_groups[0]["params"][1] = self.factor.parameter
 
     def check_whole(self) -> None:
         """Raises RuntimeError if a step ended in the middle, so that some rows have moved and others not."""
@@ -212,7 +223,7 @@ class RowOptimizer(torch.optim.Optimizer):
 
     def _vector(self, *values: float) -> Tensor:
         """Settings of a step as a tensor, so that one compiled kernel serves all values of them."""
-        return on_device(torch.tensor(values, dtype=torch.float64), self.head.weight.device)
+        return on_device(torch.tensor(values, dtype=torch.float64, device="cpu"), self.head.weight.device)
 
     def _key(self, purpose: int) -> int:
         """The key of rounding noise: the same on every rank, another one for every step and purpose.

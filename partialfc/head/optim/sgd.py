@@ -110,6 +110,10 @@ class RowSGD(RowOptimizer):
             self.row_state["row_step"].fill_(self._owed.now)
         self._in_step = False
 
+    def follow_head(self) -> None:
+        super().follow_head()
+        self._owed.replace(self._owed.table)  # without what is on the old device
+
     def _begin_step(self, group: State) -> None:
         if self.unsampled == "dense" and len(self._owed.table) > MOST_PENDING_STEPS:
             self.flush()

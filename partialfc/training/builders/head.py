@@ -16,9 +16,14 @@ MARGINS: dict[str, type[Margin]] = {
     "combined": CombinedMargin,
 }
 
+# Of a RuntimeError: the CPU's allocator has no error of its own.
+NO_ROOM = ("allocate memory", "size calculation overflowed")
 
-def build_head(section: HeadConfig, *, embedding_size: int, num_classes: int, seed: int) -> PartialFC:
-    """The head, on the CPU. Raises ConfigError where its centres do not fit the memory."""
+
+def build_head(
+    section: HeadConfig, *, embedding_size: int, num_classes: int, seed: int, device: torch.device
+) -> PartialFC:
+    """The head, built on `device`. Raises ConfigError where its centres do not fit the memory there."""
     gather = section.gather_dtype
     margin = section.margin.model_dump(exclude={"name"})
     path = section.class_weights
@@ -34,11 +39,12 @@ def build_head(section: HeadConfig, *, embedding_size: int, num_classes: int, se
             compile=section.compile,
             class_weights=None if path is None else read_class_weights(path, num_classes),
             seed=seed,
+            device=device,
         )
-    except RuntimeError as error:  # the CPU's allocator has no error of its own
-        if not ("allocate memory" in str(error) or "size calculation overflowed" in str(error)):
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in NO_ROOM)):
             raise
         raise ConfigError(
             f"data.num_classes is {num_classes:,}: centres of backbone.embedding_size {embedding_size} "
-            "do not fit this rank's memory; `partialfc plan CONFIG` says what would"
+            f"do not fit this rank's memory on {device}; `partialfc plan CONFIG` says what would"
         ) from error

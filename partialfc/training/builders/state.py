@@ -35,7 +35,8 @@ def build_state(config: Config, *, num_classes: int, world: World, device: torch
         embedding_size=config.backbone.embedding_size,
         num_classes=num_classes,
         seed=config.run.seed,
-    ).to(device)
+        device=device,
+    )
     optimizer = build_backbone_optimizer(config.optimizer, backbone)
     float16 = autocast_dtype(config.train.amp, device) == torch.float16
     loss_scale = LossScale(device, enabled=float16)

@@ -1,0 +1,59 @@
+"""From one device to another: what a head takes part in of `to`, `cuda`, `to_empty` and their like.
+
+A head on `meta` waits for its centres alone. Its buffers (class_weights, a margin's) have values all the
+time, since those that are not saved would come from nowhere else.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Change = Callable[[Tensor], Tensor]  # what a module's parameters and buffers become
+
+
+def check_has_values(weight: Tensor) -> None:
+    """Raises RuntimeError for centres on `meta`."""
+    if weight.is_meta:
+        raise RuntimeError(
+            "this head is on the device meta, so its centres have no values: load them with "
+            "load_state_dict(state, assign=True), or call to_empty(device=...), and then load_state_dict or "
+            "reset_parameters"
+        )
+
+
+def check_dtypes_stay(head: nn.Module, change: Change) -> None:
+    """Raises ValueError where a parameter or a buffer would get another dtype."""
+    for name, tensor in (*head.named_parameters(), *head.named_buffers()):
+        dtype = change(tensor.detach().new_empty(0)).dtype
+        if dtype != tensor.dtype:
+            raise ValueError(
+                f"converting this head would make its {name} {dtype}, and it is {tensor.dtype}: a head's "
+                "dtypes are chosen when it is built, the centres' with weight_dtype and the arithmetic's "
+                "with compute_dtype. Convert the backbone alone; the head takes embeddings of any "
+                "floating-point dtype, and may be moved to another device"
+            )
+
+
+def destination(change: Change, weight: Tensor, *, waiting: bool) -> torch.device:
+    """Where the weight will be. RuntimeError where that is another device, and gradients are `waiting`."""
+    there = change(weight.detach().new_empty(0)).device
+    if waiting and there != weight.device:
+        raise RuntimeError(
+            f"gradients of this head wait on {weight.device} for its optimizer's step, so it cannot move to "
+            f"{there} now: call the optimizer's step, or zero_grad, before"
+        )
+    return there
+
+
+def keeping_values(change: Change, device: torch.device) -> Change:
+    """The same change of what is on `meta`; what has values comes to the device with them."""
+    return lambda tensor: change(tensor) if tensor.is_meta else tensor.to(device)
+
+
+def bring_buffers(head: nn.Module, device: torch.device) -> None:
+    """All buffers to the device: a weight assigned to a head on `meta` may have brought another one."""
+    for module in head.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.device != device:
+                module._buffers[name] = buffer.to(device)
