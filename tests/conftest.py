@@ -15,6 +15,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from tests.pretend.device import install
+from tests.pretend.machine import machine
 from tests.pretend.worker import Worker
 
 MAX_WORLD = 4
@@ -22,17 +24,22 @@ TIMEOUT_SECONDS = 120
 PRELOADED = ["tests.train_cases", "partialfc.training.run"]  # what most functions on ranks import
 
 
-def _serve(connection: Connection) -> None:
-    """A worker: for each request join a fresh gloo group, call the function, answer, leave the group."""
+def _serve(connection: Connection, pretend: bool) -> None:
+    """A worker: for each request join a fresh group, call the function, answer, leave the group."""
     torch.set_num_threads(1)
+    if pretend:
+        install()
     while True:
         request = connection.recv()
+        if request is None and pretend:
+            os._exit(0)  # autograd's thread for the device does not end by itself
         if request is None:
             return
-        function, rank, world_size, store, args = request
+        function, rank, world_size, store, backend, args = request
+        machine.log.clear()
         try:
             dist.init_process_group(
-                "gloo",
+                backend,
                 init_method=f"file://{store}",
                 rank=rank,
                 world_size=world_size,
@@ -55,9 +62,11 @@ class RankPool:
     """Worker processes that live as long as the test session, so that a test pays no start-up.
 
     Those whose function failed are replaced: it may have left torch's count of groups uneven between them.
+    pretend: whether each has the pretend accelerator.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, pretend: bool = False) -> None:
+        self._pretend = pretend
         self._context = multiprocessing.get_context("forkserver")  # which imports once, not once a worker
         self._context.set_forkserver_preload(PRELOADED)
         self._workers: list[tuple[Any, Connection]] = []
@@ -65,27 +74,31 @@ class RankPool:
     def _start(self, count: int) -> None:
         while len(self._workers) < count:
             ours, theirs = self._context.Pipe()
-            process = self._context.Process(target=_serve, args=(theirs,), daemon=False)
+            process = self._context.Process(target=_serve, args=(theirs, self._pretend), daemon=False)
             process.start()
             theirs.close()
             self._workers.append((process, ours))
 
-    def run(self, function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
+    def run(
+        self, function: Callable[..., Any], world_size: int, *args: Any, backend: str = "gloo"
+    ) -> list[Any]:
         """The results by rank; re-raises the first rank's error; every rank's own with `outcomes`."""
-        results = self.outcomes(function, world_size, *args)
+        results = self.outcomes(function, world_size, *args, backend=backend)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         return results
 
-    def outcomes(self, function: Callable[..., Any], world_size: int, *args: Any) -> list[Any]:
+    def outcomes(
+        self, function: Callable[..., Any], world_size: int, *args: Any, backend: str = "gloo"
+    ) -> list[Any]:
         """What each rank returned or raised, by rank; a hang is an error that names the silent ranks."""
         assert 1 <= world_size <= MAX_WORLD
         self._start(world_size)
         with tempfile.TemporaryDirectory() as folder:
             store = str(Path(folder) / "store")
             for rank in range(world_size):
-                self._workers[rank][1].send((function, rank, world_size, store, args))
+                self._workers[rank][1].send((function, rank, world_size, store, backend, args))
             pending = {self._workers[rank][1]: rank for rank in range(world_size)}
             results: list[Any] = [None] * world_size
             while pending:
@@ -134,6 +147,19 @@ def run_ranks(rank_pool: RankPool) -> Callable[..., list[Any]]:
 def rank_outcomes(rank_pool: RankPool) -> Callable[..., list[Any]]:
     """Like run_ranks, but hands back each rank's exception instead of raising it."""
     return rank_pool.outcomes
+
+
+@pytest.fixture(scope="session")
+def pretend_pool() -> Iterator[RankPool]:
+    pool = RankPool(pretend=True)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def ranks_on_pretend(pretend_pool: RankPool) -> Callable[..., list[Any]]:
+    """As `run_ranks`, on ranks that each have the pretend accelerator; backend: of pretend/collectives.py."""
+    return pretend_pool.run
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ that cannot be taken back. `tests/conftest.py` has the fixture `on_pretend`, whi
     rules.py     what is wrong with an operation: it waits, it blocks, it mixes devices
     pinned.py    pinned memory, and copies that arrive late
     streams.py   streams and events, and the order that they promise
+    collectives.py  collectives between processes that each have it
     autocast.py  torch.autocast
     memory.py    pieces of the device's memory, their addresses, how much is allocated
     cache.py     a last-level cache in front of that memory

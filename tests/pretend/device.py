@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils import backend_registration, dlpack
 
-from tests.pretend import autocast, dispatch, fused
+from tests.pretend import autocast, collectives, dispatch, fused
 from tests.pretend.cache import CACHE
 from tests.pretend.machine import NAME, machine
 from tests.pretend.memory import TOTAL_MEMORY
@@ -67,6 +67,7 @@ def install() -> torch.device:
     if not _library:
         backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Module())
         _library.extend([_kernels(), _host_kernels(), *autocast.libraries()])
+        collectives.register()
         _patch()
     return machine.device
 

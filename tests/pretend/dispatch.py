@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from tests.pretend import cost, rules
+from tests.pretend import collectives, cost, rules
 from tests.pretend.cost import Access
 from tests.pretend.fused import scope
 from tests.pretend.log import Operation, site
@@ -18,6 +18,8 @@ aten = torch.ops.aten
 
 def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation that has a tensor of the device among its arguments."""
+    if func.namespace == "c10d":
+        return collectives.run(func, args, kwargs)
     if func.overloadpacket is aten._to_copy:
         return _to_copy(args[0], **kwargs)
     if func.overloadpacket is aten.set_ and len(args) == 1:
