@@ -4,6 +4,8 @@
 device but what says so.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,6 +15,24 @@ from torch import Tensor
 def is_accelerator(device: torch.device) -> bool:
     """Whether a device works behind the program, with memory of its own; False for the CPU."""
     return device.type not in ("cpu", "meta")
+
+
+def current_accelerator() -> torch.device | None:
+    """This process's accelerator, with its number; None where the machine has none."""
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or not torch.accelerator.is_available():
+        return None
+    return torch.device(accelerator.type, torch.accelerator.current_device_index())
+
+
+@cache
+def _second_stream(device: torch.device) -> torch.Stream:
+    return torch.Stream(device)
+
+
+def beside(device: torch.device) -> AbstractContextManager[object]:
+    """Inside, an accelerator works on a second stream, which does not wait for the first one's operations."""
+    return _second_stream(device) if is_accelerator(device) else nullcontext()
 
 
 def on_device(host: Tensor, device: torch.device) -> Tensor:

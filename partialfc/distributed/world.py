@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from partialfc.distributed.accelerator import OnTheWay, beside, current_accelerator, on_device
 from partialfc.distributed.failures import naming_silent_ranks
 from partialfc.distributed.torch_names import all_gather_single, reduce_scatter_single
 from partialfc.distributed.traffic import Traffic
@@ -52,15 +53,22 @@ class World:
         return dict(pair.split(":") for pair in dist.get_backend_config(self.group).split(","))
 
     def gather_integers(self, values: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Forward: n integers of every rank -> [W, n] on every rank. Backward: none."""
+        """Forward: n integers of every rank -> [W, n] on every rank. Backward: none.
+
+        They go from CPU to CPU. In a group that carries no CPU tensors they go through the accelerator, and
+        the host waits for them alone: for the collectives called before, and not for what else is computed.
+        """
         mine = np.asarray(values, np.int64)
         if self.size == 1 or len(mine) == 0:
             return np.repeat(mine[None], self.size, axis=0)
-        told = torch.from_numpy(mine).to(self._host_device())
-        gathered = told.new_empty(self.size * len(mine))
-        with self._exchange("all-gather of integers", "all_gather", gathered):
-            all_gather_single(gathered, told, group=self.group)
-        return gathered.cpu().numpy().reshape(self.size, -1)
+        device = self._host_device()
+        with beside(device):
+            told = on_device(torch.from_numpy(mine), device)
+            gathered = told.new_empty(self.size * len(mine))
+            with self._exchange("all-gather of integers", "all_gather", gathered):
+                all_gather_single(gathered, told, group=self.group)
+            arriving = OnTheWay(gathered)
+        return arriving.values().numpy().reshape(self.size, -1)
 
     def gather_texts(self, text: str) -> list[str]:
         """Forward: a string of every rank -> W strings, by rank, on every rank. Backward: none."""
@@ -147,10 +155,11 @@ class World:
         self.gather_integers([0])
 
     def _host_device(self) -> torch.device:
-        """Where a small value is exchanged: on the CPU, unless the group has no backend but NCCL."""
-        if "cpu" in self._backends() or not torch.cuda.is_available():
+        """Where the host's values are exchanged: on the CPU, unless the group has only an accelerator's."""
+        backends, accelerator = self._backends(), current_accelerator()
+        if "cpu" in backends or accelerator is None or accelerator.type not in backends:
             return torch.device("cpu")
-        return torch.device("cuda", torch.cuda.current_device())
+        return accelerator
 
     @contextmanager
     def _exchange(self, what: str, collective: str, tensor: Tensor) -> Iterator[None]:
