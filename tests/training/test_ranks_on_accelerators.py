@@ -1,0 +1,50 @@
+"""Runs of two ranks that each have the pretend accelerator: the losses and the backbone of the CPU's ranks.
+
+In a group as `partialfc train` makes it, with gloo for the host's values.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from partialfc.metrics.run_log import read_metrics
+from partialfc.training.loop import Trainer
+from tests.pretend.collectives import BESIDE_GLOO
+from tests.train_cases import small_config
+from tests.training.cases import EXACT, moved
+
+STEPS, RANKS = 4, 2
+
+
+def train(folder: Path, device: str, sections: dict[str, Any]) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """A run with a checkpoint, and its resume: the losses, and the backbone in the end."""
+    for steps in (STEPS - 1, STEPS):
+        of_train = {**sections.get("train", {}), "steps": steps, "log_every": 1}
+        config = small_config(folder, **{**sections, "train": of_train, "schedule": {"name": "constant"}})
+        trainer = Trainer(config, torch.device(device))
+        with trainer.running():
+            trainer.run()
+    records = read_metrics(folder / "run")
+    losses = [record["loss"] for record in records if record["event"] == "train"]
+    return losses, {name: value.cpu() for name, value in trainer.state.backbone.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {**EXACT, "train": {"accumulation": 2, "clip_norm": 1.0}},
+        {**EXACT, "head": {**EXACT["head"], "sample_rate": 0.3}},
+    ],
+    ids=["accumulation", "sampled"],
+)
+def test_a_run_and_its_resume_are_those_of_the_cpu(ranks_on_pretend, run_ranks, folder, sections):
+    there, here = (moved(folder, name) for name in ("there", "here"))
+    found = ranks_on_pretend(train, RANKS, there, "pretend:0", sections, backend=BESIDE_GLOO)
+    expected = run_ranks(train, RANKS, here, "cpu", sections)
+    for (losses, backbone), (of_cpu, backbone_of_cpu) in zip(found, expected, strict=True):
+        assert len(losses) == STEPS
+        assert losses == pytest.approx(of_cpu, rel=1e-9)
+        for name, value in backbone_of_cpu.items():
+            torch.testing.assert_close(backbone[name], value, atol=1e-9, rtol=1e-9, msg=name)
