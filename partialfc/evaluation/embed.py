@@ -54,8 +54,7 @@ def embed(
         for start in range(0, len(part), batch_size):
             rows = list(pool.map(pixels, part[start : start + batch_size]))
             batch = torch.from_numpy(np.stack(rows)).to(device).permute(0, 3, 1, 2)
-            # clone: contiguous() keeps a single channel's strides, which convolutions take for channels_last
-            batch = normalise(batch.clone(memory_format=torch.contiguous_format))
+            batch = normalise(batch, memory_format=torch.contiguous_format)
             with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
                 output = backbone(batch)
                 if flip:

@@ -250,7 +250,7 @@ class Trainer:
     def _input(self, images: Tensor) -> Tensor:
         """The loader's uint8 images [B, channels, H, W] -> the backbone's input in [-1, 1], on its device."""
         memory = torch.channels_last if self.config.backbone.channels_last else torch.contiguous_format
-        return normalise(images.to(self.device, non_blocking=True)).contiguous(memory_format=memory)
+        return normalise(images.to(self.device, non_blocking=True), memory_format=memory)
 
     def _log(self) -> None:
         """Report the interval since the last log line: to the log, the metrics and the terminal."""

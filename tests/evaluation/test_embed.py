@@ -150,6 +150,15 @@ def test_normalise_maps_bytes_to_minus_one_to_one(memory_format: torch.memory_fo
     torch.testing.assert_close(found.double(), images.double() / 127.5 - 1, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_normalise_puts_images_into_a_memory_format(channels: int) -> None:
+    """Its strides too, which contiguous() leaves as they are where there is one channel."""
+    images = torch.zeros(2, channels, 8, 8, dtype=torch.uint8)
+    found = normalise(images, memory_format=torch.channels_last)
+    assert found.stride() == (64 * channels, 1, 8 * channels, channels)
+    assert normalise(found.to(torch.uint8), memory_format=torch.contiguous_format).stride() == images.stride()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])
 def test_normalise_refuses_what_is_not_bytes(dtype: torch.dtype) -> None:
     with pytest.raises(ValueError, match=r"torch\.uint8"):
