@@ -1,6 +1,7 @@
 """Checks of what is installed: the same versions on every rank, and a compiler for the head's kernels."""
 
 import platform
+import re
 import time
 import warnings
 from collections.abc import Collection, Mapping
@@ -13,6 +14,9 @@ from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.head.kernels.compiled import trouble
 from partialfc.head.kernels.elementwise import unit_centres
 from partialfc.head.kernels.storage import Stored
+
+# The oldest and the newest that the whole suite has run on: docs/reference/versions.md.
+TESTED = {"python": "3.11 to 3.13", "torch": "2.11 to 2.15"}
 
 
 def versions() -> dict[str, str]:
@@ -48,6 +52,7 @@ def judge_dali(installed: Collection[str], cuda: str | None) -> list[Check]:
 def judge_versions(by_rank: Mapping[int, Mapping[str, str]]) -> Check:
     """Ranks with other versions than rank 0 may wait for each other for ever, or compute something else.
 
+    Yellow where all have the same, and it is one that was not tested.
     by_rank: the versions of each rank that answered, rank 0 included.
     """
     first = by_rank[0]
@@ -60,7 +65,27 @@ def judge_versions(by_rank: Mapping[int, Mapping[str, str]]) -> Check:
                     f"but {first.get(name, 'missing')} on rank 0",
                     "install the same versions on every node, or run the same image",
                 )
-    return green("versions", ", ".join(f"{name} {version}" for name, version in first.items()))
+    says = ", ".join(f"{name} {version}" for name, version in first.items())
+    untested = [name for name, span in TESTED.items() if not _within(first.get(name, ""), span)]
+    if untested:
+        tested = " and ".join(f"{name} {TESTED[name]}" for name in untested)
+        return yellow(
+            "versions", f"{says}; tested on {tested}", f"install {tested}, or try a short run first"
+        )
+    return green("versions", says)
+
+
+def _within(version: str, span: str) -> bool:
+    """Whether a version such as 2.13.0+cpu is within "2.11 to 2.15"; True for what is no version."""
+    release = _release(version)
+    oldest, newest = map(_release, span.split(" to "))
+    return not release or oldest <= release <= newest
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """2.13.0+cpu -> (2, 13); () for what is no version."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def check_compile(device: torch.device) -> Check:
