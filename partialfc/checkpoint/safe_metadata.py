@@ -2,12 +2,17 @@
 
 from collections import OrderedDict
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.distributed.checkpoint import filesystem, metadata
 from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata, StorageMeta
+from torch.distributed.checkpoint.metadata import (
+    _MEM_FORMAT_ENCODING,
+    Metadata,
+    StorageMeta,
+    TensorProperties,
+)
 from torch.serialization import _get_layout
 
 from partialfc.checkpoint.metadata_check import problem_of
@@ -22,12 +27,22 @@ def _member(kind: object, name: str) -> _MEM_FORMAT_ENCODING:
     return _MEM_FORMAT_ENCODING[name]
 
 
+class _Properties(TensorProperties):
+    """Read from what any torch wrote: a later one has more of them. No tensor of ours needs those."""
+
+    known: ClassVar[int] = len(TensorProperties().__getstate__())  # type: ignore[no-untyped-call]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        super().__setstate__(state[: self.known])  # type: ignore[no-untyped-call]
+
+
 ALLOWED: dict[tuple[str, str], object] = {
     ("builtins", "getattr"): _member,
     ("collections", "OrderedDict"): OrderedDict,
     ("torch", "Size"): torch.Size,
     ("torch.serialization", "_get_layout"): _get_layout,
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): filesystem._StorageInfo,
+    ("torch.distributed.checkpoint.metadata", "TensorProperties"): _Properties,
 }
 ALLOWED |= {
     (module, name): path  # where it was written: kept, never opened
@@ -40,7 +55,6 @@ ALLOWED |= {
         "Metadata",
         "MetadataIndex",
         "TensorStorageMetadata",
-        "TensorProperties",
         "ChunkStorageMetadata",
         "StorageMeta",
         "_MEM_FORMAT_ENCODING",

@@ -1,5 +1,6 @@
 """Metadata is unpickled, but nothing in it is run."""
 
+import copyreg
 import pickle
 import re
 from pathlib import Path
@@ -51,6 +52,25 @@ def test_metadata_written_by_any_python_is_read(tmp_path, module):
     path = re.compile(rb"cpathlib(\._local)?\nPosixPath")
     assert path.search(metadata)
     (newest / ".metadata").write_bytes(path.sub(f"c{module}\nPosixPath".encode(), metadata))
+    loaded = load_replicated(newest, "backbone/")
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"w": list(range(30)), "n": 7}
+
+
+class LaterPickler(pickle.Pickler):
+    """Pickles a tensor's properties as a later torch does: with one more, which that is the first to have."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, TensorProperties):
+            return copyreg.__newobj__, (TensorProperties,), (*value.__getstate__(), (1,))
+        return NotImplemented
+
+
+def test_metadata_written_by_a_later_torch_is_read(tmp_path):
+    save(str(tmp_path))
+    newest = tmp_path / "step-00000001"
+    metadata = pickle.loads((newest / ".metadata").read_bytes())
+    with (newest / ".metadata").open("wb") as file:
+        LaterPickler(file).dump(metadata)
     loaded = load_replicated(newest, "backbone/")
     assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"w": list(range(30)), "n": 7}
 
