@@ -15,9 +15,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from tests import devices
 from tests.pretend.device import install
 from tests.pretend.machine import machine
 from tests.pretend.worker import Worker
+
+devices.install()  # before other files of tests import the package
 
 MAX_WORLD = 4
 TIMEOUT_SECONDS = 120
@@ -183,10 +186,10 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if workers := getattr(config, "workerinput", {}).get("workercount", 0):
         items[:] = with_slow_ones_first(items, workers)
-    if not torch.cuda.is_available():
+    if reason := devices.lacking():
         for item in items:
             if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def with_slow_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:

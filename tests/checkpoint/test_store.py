@@ -11,6 +11,7 @@ import partialfc
 from partialfc.checkpoint import CheckpointFolder, Tensors, find_checkpoint, load_replicated
 from partialfc.distributed import World
 from tests.checkpoint.cases import SMALL, WHOLE, C, D, full_matrix, full_tensors, load, pieces_of, save
+from tests.devices import the_device
 from tests.paths import ROOT
 
 
@@ -51,9 +52,9 @@ def test_rows_that_are_no_plain_block_of_memory_are_saved(tmp_path):
 
 
 @pytest.mark.gpu
-def test_tensors_of_a_gpu_are_saved_and_loaded(tmp_path):
+def test_tensors_of_a_device_are_saved_and_loaded(tmp_path):
     folder = CheckpointFolder(tmp_path, World.of())
-    sharded = {name: full.cuda() for name, full in full_tensors().items()}
+    sharded = {name: full.to(the_device()) for name, full in full_tensors().items()}
     with pieces_of(SMALL):
         folder.save(1, Tensors(sharded, {}, {}), {"world_size": 1}, num_classes=C)
     blank = {name: torch.zeros_like(tensor) for name, tensor in sharded.items()}

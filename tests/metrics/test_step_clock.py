@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from partialfc.metrics.step_clock import StepClock
+from tests.devices import on_cuda_alone
 
 
 class Times:
@@ -40,6 +41,7 @@ def test_a_phases_parts_in_a_step_are_one_time_and_what_raises_is_none():
 
 
 @pytest.mark.gpu
+@on_cuda_alone
 def test_a_gpus_time_is_read_later_and_without_waiting():
     device, times = torch.device("cuda", 0), Times()
     clock = StepClock(device, times)

@@ -32,7 +32,9 @@ def status(name: str) -> int:
     raise KeyError(name)
 
 
-def build(setting: Setting) -> tuple[partialfc.PartialFC, torch.optim.Optimizer]:
+def build(
+    setting: Setting, device: torch.device | None = None
+) -> tuple[partialfc.PartialFC, torch.optim.Optimizer]:
     head = partialfc.PartialFC(
         setting.embedding,
         setting.classes,
@@ -41,7 +43,7 @@ def build(setting: Setting) -> tuple[partialfc.PartialFC, torch.optim.Optimizer]
         weight_dtype=getattr(torch, setting.weight_dtype),
         compute_dtype=getattr(torch, setting.compute_dtype),
         compile=setting.compiled,
-    )
+    ).to(device)
     if setting.optimizer == "adamw":
         return head, partialfc.RowAdamW(head, lr=0.001)
     return head, partialfc.RowSGD(

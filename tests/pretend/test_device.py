@@ -218,3 +218,13 @@ def memory() -> tuple[int, int]:
 
 def test_memory_is_free_once_the_last_view_of_it_is_gone(on_pretend):
     assert on_pretend(memory) == (4096, 0)
+
+
+def copied_without_autograd() -> list[str]:
+    with torch.inference_mode():
+        there = torch.ones(2, 3).to("pretend") + 1
+        return [tensor.device.type for tensor in (there, there.cpu(), there.float().to("cpu"))]
+
+
+def test_a_copy_to_the_host_lies_there_in_inference_mode_too(on_pretend):
+    assert on_pretend(copied_without_autograd) == ["pretend", "cpu", "cpu"]

@@ -29,6 +29,7 @@ from partialfc.training.run import train
 from tests import train_cases
 from tests.data.images.scene import scene
 from tests.data.loading.cases import Pictures, Trouble, joined, take
+from tests.devices import on_cuda_alone
 from tests.paths import MXNET
 from tests.train_cases import small_config
 
@@ -312,6 +313,7 @@ def test_two_processes_train_from_dali_bit_for_bit_as_from_the_plain_loader(run_
 
 @needs_dali
 @pytest.mark.gpu
+@on_cuda_alone
 @pytest.mark.parametrize(
     "augment", [Augment(), VARIED, Augment(brightness=0.4, contrast=0.4, saturation=0.5, low_resolution=0.5)]
 )
