@@ -19,6 +19,7 @@ def plan(
     gpus: Annotated[
         str | None, typer.Option(help="Number of GPUs, with one rank on each; default 1.")
     ] = None,
+    gpus_per_node: Annotated[str | None, typer.Option(help="How many of them a node has; default 8.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory of one GPU: 80GB or 80GiB.")] = None,
     batch: Annotated[str | None, typer.Option(help="Samples per GPU and micro-batch.")] = None,
     sample_rate: Annotated[
@@ -84,6 +85,7 @@ def plan(
             "classes": classes,
             "embedding": embedding,
             "gpus": gpus,
+            "gpus_per_node": gpus_per_node,
             "batch": batch,
             "memory": memory,
             "reserve": reserve,

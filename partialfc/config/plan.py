@@ -41,7 +41,8 @@ def plan_from_options(
         raise ConfigError("\n".join([*problems, str(error)])) from error
     if problems:
         raise ConfigError("\n".join(problems))
-    speed = Speed.of(setting, **{name: number[name] for name in RATES})
+    rates = {name: number[name] for name in RATES}
+    speed = Speed.of(setting, gpus_per_node=number["gpus_per_node"], **rates)
     return plan(setting, memory=number["memory"], reserve=number["reserve"] or 0, speed=speed)
 
 

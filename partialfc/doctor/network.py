@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from partialfc.doctor.check import Check, Level, green, red, yellow
 from partialfc.doctor.cost import Waiting
 from partialfc.doctor.link import Link
-from partialfc.plan import Setting
+from partialfc.plan import Setting, Speed
 from partialfc.plan.communication import communication_of
 from partialfc.plan.units import show_bytes, show_seconds
 
@@ -22,7 +22,7 @@ class Step:
 
 def head_seconds(setting: Setting, link: Link) -> float:
     """Seconds of the head's collectives in a step."""
-    planned = communication_of(setting, bandwidth=1.0, latency=0.0, host_bandwidth=1.0, host_latency=0.0)
+    planned = communication_of(setting, Speed.of(setting))  # for what is sent; how fast is measured
     times, seconds = setting.accumulation, 0.0
     for each in planned.collectives:
         gather = link.host_gather if each.on_host else link.all_gather

@@ -56,6 +56,12 @@ class Plan:
     def fits(self) -> bool:
         return self.memory.total <= self.room
 
+    @property
+    def waits_for_hosts(self) -> bool:
+        """Whether a GPU's step of the head is shorter than the hosts' exchange that it needs."""
+        on_gpu = self.floor.seconds + self.communication.seconds - self.communication.host_seconds
+        return self.setting.device == "cuda" and self.communication.host_seconds > on_gpu
+
 
 def plan(setting: Setting, *, memory: int, reserve: int = 0, speed: Speed | None = None) -> Plan:
     """Plan `setting` for ranks of `memory` bytes, `reserve` of them for the backbone and its activations.
@@ -76,13 +82,7 @@ def plan(setting: Setting, *, memory: int, reserve: int = 0, speed: Speed | None
         reserve=reserve,
         memory=memory_of(setting),
         checkpoint=stored_bytes(setting, setting.classes),
-        communication=communication_of(
-            setting,
-            bandwidth=speed.bandwidth,
-            latency=speed.latency,
-            host_bandwidth=speed.host_bandwidth,
-            host_latency=speed.host_latency,
-        ),
+        communication=communication_of(setting, speed),
         floor=floor_of(setting, gemm_rate=speed.gemm_rate, memory_bandwidth=speed.memory_bandwidth),
         most_classes=most_classes(setting, room),
         alternatives=alternatives(setting, room),

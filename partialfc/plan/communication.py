@@ -1,9 +1,22 @@
-"""What the ranks exchange in a step, and how long that takes at a given bandwidth."""
+"""What the ranks exchange in a step, and how long that takes at given rates.
+
+A collective's time is a latency, the bytes that leave a rank over its bandwidth, and a latency for each hop,
+the ranks that some of the bytes pass one after the other. How many hops there are is what the libraries do:
+
+gloo passes everything round a ring of all ranks: W - 1 hops of a gather (gloo/allgather.cc), twice as many of
+an all-reduce (gloo/allreduce.cc). For a reduce-scatter torch has it reduce everything on every rank, of which
+it keeps a part (ProcessGroupGloo::reduce_scatter_tensor_coalesced).
+
+NCCL, by its own model of its times (src/graph/tuning.cc, 2.28): a gather or reduce-scatter goes round a ring,
+in which each node's ranks are neighbours. An all-reduce goes up and down a tree of the nodes and a chain in
+each. PAT, whose hops grow with log2(W), it takes for gathers only where each node has one GPU.
+"""
 
 from dataclasses import dataclass
 
 from partialfc.head.message import COLUMNS, INTEGER_BYTES
 from partialfc.plan.setting import Setting
+from partialfc.plan.speed import Speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +25,8 @@ class Collective:
 
     payload: bytes of its input or its output, whichever is larger, as partialfc.distributed.traffic counts
     them. sent: bytes that leave each rank. All of it is summed over the micro-batches of a step.
+    hops: ranks that the last byte has passed when it arrives, in one micro-batch. hop_seconds: what they take
+    of `seconds`.
     on_host: whether it goes from CPU to CPU (gloo), also where the others go from GPU to GPU (NCCL).
     """
 
@@ -19,15 +34,21 @@ class Collective:
     what: str
     payload: int
     sent: float
+    hops: int
+    hop_seconds: float
     seconds: float
     on_host: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Communication:
-    """All collectives of a step, in their order; none overlaps another."""
+    """All collectives of a step, in their order; none overlaps another.
+
+    labels_by_gpu: seconds that the labels would take from GPU to GPU, in a group without gloo; 0 on CPUs.
+    """
 
     collectives: tuple[Collective, ...]
+    labels_by_gpu: float = 0.0
 
     @property
     def sent(self) -> float:
@@ -37,33 +58,62 @@ class Communication:
     def seconds(self) -> float:
         return sum(each.seconds for each in self.collectives)
 
+    @property
+    def host_seconds(self) -> float:
+        """Of those between hosts."""
+        return sum(each.seconds for each in self.collectives if each.on_host)
 
-def communication_of(
-    setting: Setting, *, bandwidth: float, latency: float, host_bandwidth: float, host_latency: float
-) -> Communication:
-    """Ring algorithms, at `bandwidth` bytes a second from each rank and `latency` seconds a collective.
 
-    host_bandwidth, host_latency: of the collectives between CPUs. What ranks agree on and the labels are
-    read by the host, so that they go that way on GPUs too. On CPUs all collectives are of that kind.
+def communication_of(setting: Setting, speed: Speed) -> Communication:
+    """What ranks agree on and the labels are read by the host, so that on GPUs too they go from CPU to CPU.
 
-    A ring moves (W - 1) / W of the bytes of a gather or a scatter, and twice that share of an all-reduce's.
+    On CPUs all collectives are of that kind.
     """
     if setting.gpus == 1:
         return Communication(())
-    samples, size = setting.samples, setting.embedding
-    once = (setting.gpus - 1) / setting.gpus
-    on_cpu = setting.device == "cpu"
-    exchanges = (
-        ("all_gather", "labels", (setting.gpus * len(COLUMNS) + samples) * INTEGER_BYTES, once, True),
-        ("all_gather", "embeddings", samples * size * setting.gather_bytes, once, on_cpu),
-        ("all_reduce", "target cosines", samples * setting.math_bytes, 2 * once, on_cpu),
-        ("all_reduce", "sums", samples * setting.math_bytes, 2 * once, on_cpu),
-        ("reduce_scatter", "embedding gradients", samples * size * setting.math_bytes, once, on_cpu),
+    on_cpu, samples, size = setting.device == "cpu", setting.samples, setting.embedding
+    of_samples = samples * setting.math_bytes
+    labels = ("all_gather", "labels", (setting.gpus * len(COLUMNS) + samples) * INTEGER_BYTES)
+    others = (
+        ("all_gather", "embeddings", samples * size * setting.gather_bytes),
+        ("all_reduce", "target cosines", of_samples),
+        ("all_reduce", "sums", of_samples),
+        ("reduce_scatter", "embedding gradients", of_samples * size),
     )
-    times = setting.accumulation
-    found = []
-    for kind, what, payload, share, on_host in exchanges:
-        rate, wait = (host_bandwidth, host_latency) if on_host else (bandwidth, latency)
-        seconds = times * (wait + payload * share / rate)
-        found.append(Collective(kind, what, payload * times, payload * times * share, seconds, on_host))
-    return Communication(tuple(found))
+    return Communication(
+        (
+            _collective(setting, speed, *labels, on_host=True),
+            *(_collective(setting, speed, *other, on_host=on_cpu) for other in others),
+        ),
+        0.0 if on_cpu else _collective(setting, speed, *labels, on_host=False).seconds,
+    )
+
+
+def _collective(
+    setting: Setting, speed: Speed, kind: str, what: str, payload: int, *, on_host: bool
+) -> Collective:
+    """payload: of one micro-batch."""
+    times, ranks = setting.accumulation, setting.gpus
+    reduces = kind == "all_reduce" or (kind == "reduce_scatter" and on_host)
+    share = (2 if reduces else 1) * (ranks - 1) / ranks
+    if on_host:
+        hops = (2 if reduces else 1) * (ranks - 1)
+        latency, bandwidth, of_hops = speed.host_latency, speed.host_bandwidth, hops * speed.host_hop
+    else:
+        inside, between = gpu_hops(kind, ranks, speed.gpus_per_node)
+        hops = inside + between
+        latency, bandwidth = speed.latency, speed.bandwidth
+        of_hops = inside * speed.hop + between * speed.network_hop
+    sent = payload * share
+    seconds = latency + of_hops + sent / bandwidth
+    return Collective(
+        kind, what, payload * times, sent * times, hops, of_hops * times, seconds * times, on_host
+    )
+
+
+def gpu_hops(kind: str, ranks: int, per_node: int) -> tuple[int, int]:
+    """The hops of a collective of NCCL's inside a node, and those between nodes."""
+    nodes = -(-ranks // per_node)
+    if kind == "all_reduce":
+        return 2 * (min(ranks, per_node) - 1), 2 * (nodes - 1).bit_length()
+    return ranks - nodes, nodes - 1

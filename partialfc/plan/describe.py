@@ -1,6 +1,6 @@
 """A plan as text for people, or as plain values for programs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -9,15 +9,28 @@ from partialfc.plan.options import option
 from partialfc.plan.units import show_bytes, show_flops, show_seconds
 
 WIDTH = 40
+RATES = {
+    "bandwidth": "/s",
+    "latency": " a collective",
+    "network_hop": " a hop between nodes",
+    "hop": " a hop",
+}
 
 
 def to_dict(plan: Plan) -> dict[str, Any]:
     """Everything in the plan, in bytes and seconds, sums included."""
     values = asdict(plan)
     values["memory"]["total"] = plan.memory.total
-    values["communication"] |= {"sent": plan.communication.sent, "seconds": plan.communication.seconds}
+    communication = plan.communication
+    values["communication"] |= {
+        name: getattr(communication, name) for name in ("sent", "seconds", "host_seconds")
+    }
     values["floor"]["seconds"] = plan.floor.seconds
-    return values | {"fits": plan.fits, "left": plan.limit - plan.memory.total}
+    return values | {
+        "fits": plan.fits,
+        "left": plan.limit - plan.memory.total,
+        "waits_for_hosts": plan.waits_for_hosts,
+    }
 
 
 def describe(plan: Plan, *, gpus_given: bool = True) -> str:
@@ -72,22 +85,47 @@ def _communication(plan: Plan) -> Iterator[str]:
     if plan.setting.gpus == 1:
         yield f"communication per step: none, there is one {_rank(plan)}"
         return
-    speed = plan.speed
-    bandwidth = f"{show_bytes(speed.bandwidth)}/s{_assumed(plan, 'bandwidth')}"
-    latency = f"{show_seconds(speed.latency)} a collective{_assumed(plan, 'latency')}"
-    yield f"communication per step and {_rank(plan)}, at {bandwidth} and {latency}"
-    slower = plan.setting.device == "cuda"  # what goes from CPU to CPU
+    gpu = plan.setting.device == "cuda"
+    yield f"communication per step and {_rank(plan)}"
     for each in plan.communication.collectives:
         yield _line(
             f"{each.kind} of {each.what}".replace("_", "-", 1),
             show_bytes(each.sent),
-            f"{show_seconds(each.seconds)}{' between the hosts (gloo)' if each.on_host and slower else ''}",
+            f"{show_seconds(each.seconds)}, {show_seconds(each.hop_seconds)} of it {_hops(plan, each.hops)}"
+            f"{', between the hosts (gloo)' if each.on_host and gpu else ''}",
         )
-    if slower:
-        host = f"{show_bytes(speed.host_bandwidth)}/s{_assumed(plan, 'host_bandwidth')}"
-        wait = f"{show_seconds(speed.host_latency)} a collective{_assumed(plan, 'host_latency')}"
-        yield f"  between the hosts at {host} and {wait}"
     yield _line("in all", show_bytes(plan.communication.sent), show_seconds(plan.communication.seconds))
+    if gpu:
+        nodes = -(-plan.setting.gpus // plan.speed.gpus_per_node)
+        between = _rates(plan, ("bandwidth", "latency", "hop", *(["network_hop"] if nodes > 1 else [])))
+        yield f"  from GPU to GPU on {nodes:,} node{'s' if nodes > 1 else ''}: {between}"
+    yield f"  from host to host: {_rates(plan, ('host_bandwidth', 'host_latency', 'host_hop'))}"
+    if plan.waits_for_hosts:
+        yield from _advice_on_hosts(plan)
+
+
+def _rates(plan: Plan, names: Sequence[str]) -> str:
+    """Rates by their names, each with its unit; those that nobody gave are said to be assumed."""
+    shown = []
+    for name in names:
+        value, what = getattr(plan.speed, name), name.removeprefix("host_")
+        show = show_bytes if what == "bandwidth" else show_seconds
+        shown.append(f"{show(value)}{RATES[what]}{_assumed(plan, name)}")
+    return ", ".join(shown)
+
+
+def _hops(plan: Plan, count: int) -> str:
+    times = plan.setting.accumulation
+    return f"for {f'{times:,} x ' if times > 1 else ''}{count:,} hop{'s' if count > 1 else ''}"
+
+
+def _advice_on_hosts(plan: Plan) -> Iterator[str]:
+    """What to do where the hosts take longer to exchange labels than a GPU to compute the head."""
+    took = show_seconds(plan.communication.host_seconds)
+    by_gpu = show_seconds(plan.communication.labels_by_gpu)
+    yield f"the hosts exchange labels in {took}, longer than all else of the head's step takes, and a GPU"
+    yield "waits for them where the backbone's forward pass is shorter. A larger --batch makes steps longer"
+    yield f'and adds no hops; in your own loop init_process_group("nccl") sends labels by GPU, in {by_gpu}'
 
 
 def _floor(plan: Plan) -> Iterator[str]:

@@ -11,6 +11,7 @@ QUANTITIES: dict[str, Callable[[str, str], float]] = {
     "classes": units.whole_number,
     "embedding": units.whole_number,
     "gpus": units.whole_number,
+    "gpus_per_node": units.whole_number,
     "batch": units.whole_number,
     "memory": units.size_in_bytes,
     "reserve": partial(units.size_in_bytes, least=0),

@@ -39,7 +39,7 @@ def test_the_command_prints_and_draws(call, tmp_path):
     assert re.search(r"checkpoint, all ranks +41.0 GB", out)
     assert "of 80.0 GB: fits" in out
     assert "40.0 TFLOP/s (assumed)" in out
-    assert "at 50.0 GB/s and 20.0 µs a collective (assumed)" in out
+    assert "on 1 node: 50.0 GB/s, 20.0 µs a collective (assumed), 2.00 µs a hop (assumed)" in out
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -12,7 +12,7 @@ from partialfc.doctor.network import (
     head_seconds,
     judge_communication,
 )
-from partialfc.plan import Setting
+from partialfc.plan import Setting, Speed
 from partialfc.plan.communication import communication_of
 
 FAST = Rate(latency=20e-6, bandwidth=50e9)
@@ -23,8 +23,9 @@ JOB = Setting(classes=10_000_000, embedding=512, gpus=8, batch=128, sample_rate=
 def test_a_step_is_estimated_as_the_plan_counts_it():
     """At one bandwidth for every collective the head's part is the plan's own figure."""
     link = Link(SLOW, SLOW, SLOW)
-    rates = {"bandwidth": SLOW.bandwidth, "latency": SLOW.latency}
-    planned = communication_of(JOB, **rates, **{f"host_{name}": rate for name, rate in rates.items()}).seconds
+    rates = {"bandwidth": SLOW.bandwidth, "latency": SLOW.latency, "hop": 0.0}  # measured with all its hops
+    of_hosts = {f"host_{name}": rate for name, rate in rates.items()}
+    planned = communication_of(JOB, Speed.of(JOB, **rates, **of_hosts, network_hop=0.0)).seconds
     assert head_seconds(JOB, link) == pytest.approx(planned)
     micro = dataclasses.replace(JOB, accumulation=4)
     assert head_seconds(micro, link) == pytest.approx(4 * planned)

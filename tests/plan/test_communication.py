@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import partialfc
-from partialfc.plan import Setting, Speed, plan
+from partialfc.errors import ConfigError
+from partialfc.plan import Collective, Setting, Speed, plan
+from partialfc.plan.describe import describe, to_dict
 from tests.plan.cases import FACES, GB
 
 
@@ -30,16 +32,81 @@ def test_communication_is_what_the_ranks_exchange(run_ranks, ranks):
         assert (len(planned), sum(planned)) == (calls.get(kind, 0), payload.get(kind, 0))
 
 
+def collectives(setting: Setting, **speed: float) -> dict[str, Collective]:
+    made = plan(setting, memory=80 * GB, speed=Speed.of(setting, **speed)).communication
+    return {each.what: each for each in made.collectives}
+
+
 def test_communication_takes_the_rings_time():
-    speed = Speed.of(FACES, bandwidth=1e9, latency=1e-3, host_bandwidth=1e6, host_latency=0.5)
-    communication = plan(FACES, memory=80 * GB, speed=speed).communication
-    scatter = next(each for each in communication.collectives if each.kind == "reduce_scatter")
+    given = {"bandwidth": 1e9, "latency": 1e-3, "host_bandwidth": 1e6, "host_latency": 0.5}
+    made = collectives(FACES, **given, hop=1e-4, host_hop=0.01)
+    scatter, labels = made["embedding gradients"], made["labels"]
     assert scatter.payload == 1024 * 512 * 4
-    assert scatter.seconds == pytest.approx(1e-3 + 7 / 8 * scatter.payload / 1e9)
-    (labels,) = [each for each in communication.collectives if each.what == "labels"]
-    assert labels.seconds == pytest.approx(0.5 + 7 / 8 * (1024 + 8 * 6) * 8 / 1e6)
-    halved = plan(replace(FACES, gather_dtype="bfloat16"), memory=80 * GB, speed=speed).communication
-    assert communication.sent - halved.sent == 7 / 8 * 1024 * 512 * 2
+    assert scatter.hop_seconds == pytest.approx(7e-4)
+    assert scatter.seconds == pytest.approx(1e-3 + 7e-4 + 7 / 8 * scatter.payload / 1e9)
+    assert labels.seconds == pytest.approx(0.5 + 0.07 + 7 / 8 * (1024 + 8 * 6) * 8 / 1e6)
+    micro = collectives(replace(FACES, accumulation=3), **given, hop=1e-4, host_hop=0.01)
+    assert micro["labels"].seconds == pytest.approx(3 * labels.seconds)
+    assert micro["labels"].hops == labels.hops == 7
+    halved = plan(replace(FACES, gather_dtype="bfloat16"), memory=80 * GB).communication
+    assert plan(FACES, memory=80 * GB).communication.sent - halved.sent == 7 / 8 * 1024 * 512 * 2
+
+
+def test_gpus_reduce_along_a_tree_of_nodes_and_gather_round_a_ring_of_all():
+    many = collectives(replace(FACES, gpus=1024), hop=1.0, network_hop=100.0)
+    assert many["sums"].hop_seconds == 2 * (7 * 1.0 + 7 * 100.0)
+    assert many["embeddings"].hop_seconds == many["embedding gradients"].hop_seconds == 896 + 127 * 100.0
+    one_each = collectives(replace(FACES, gpus=5), hop=1.0, network_hop=100.0, gpus_per_node=1)
+    assert one_each["sums"].hop_seconds == 2 * 3 * 100.0
+    assert one_each["embeddings"].hop_seconds == 4 * 100.0
+
+
+def test_cpus_pass_everything_round_a_ring():
+    """torch has gloo sum everything everywhere for a reduce-scatter."""
+    made = collectives(replace(FACES, gpus=4, device="cpu"), hop=1.0)
+    assert {name: each.hops for name, each in made.items()} == {
+        "labels": 3,
+        "embeddings": 3,
+        "target cosines": 6,
+        "sums": 6,
+        "embedding gradients": 6,
+    }
+    assert made["embedding gradients"].sent == 2 * 3 / 4 * made["embedding gradients"].payload
+    assert all(each.hop_seconds == each.hops for each in made.values())
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_no_collective_is_faster_on_more_ranks(device):
+    before = {"labels": 0.0}
+    for gpus in (2, 3, 8, 9, 16, 17, 64, 1000, 1024, 1 << 14):
+        made = {
+            name: each.seconds for name, each in collectives(replace(FACES, gpus=gpus, device=device)).items()
+        }
+        assert all(made[name] > seconds for name, seconds in before.items())
+        before = made
+
+
+def test_at_1024_gpus_the_hosts_exchange_is_hops_and_the_plan_says_what_to_do():
+    narrow = replace(FACES, gpus=1024, compute_dtype="bfloat16")
+    made = plan(narrow, memory=80 * GB)
+    labels = made.communication.collectives[0]
+    assert labels.hops == 1023
+    assert labels.hop_seconds > 0.9 * labels.seconds
+    assert made.waits_for_hosts
+    assert made.communication.labels_by_gpu < labels.seconds / 10
+    text = describe(made)
+    assert "for 1,023 hops, between the hosts (gloo)" in text
+    assert "longer than all else of the head's step takes" in text
+    assert "on 128 nodes" in text
+    values = to_dict(made)
+    assert values["waits_for_hosts"]
+    assert values["communication"]["host_seconds"] == labels.seconds
+    assert [each["seconds"] for each in values["communication"]["collectives"]] == [
+        each.seconds for each in made.communication.collectives
+    ]
+    for other in (FACES, replace(narrow, device="cpu")):
+        assert not plan(other, memory=80 * GB).waits_for_hosts
+        assert "longer than all else" not in describe(plan(other, memory=80 * GB))
 
 
 def test_labels_go_between_hosts_on_gpus_and_all_does_on_cpus():
@@ -58,3 +125,13 @@ def test_a_speed_that_is_given_for_cpus_is_that_of_all_collectives():
     on_gpu = Speed.of(FACES, bandwidth=5e9)
     assert on_gpu.host_bandwidth < on_gpu.bandwidth
     assert "host_bandwidth" in on_gpu.assumed
+    assert Speed.of(replace(FACES, gpus=9)).bandwidth < Speed.of(FACES).bandwidth  # beyond one node
+    assert Speed.of(replace(FACES, gpus=9), gpus_per_node=16).bandwidth == Speed.of(FACES).bandwidth
+
+
+@pytest.mark.parametrize("count", [0, 1.5, True])
+def test_a_node_has_a_whole_number_of_gpus(count):
+    with pytest.raises(
+        ConfigError, match=f"gpus_per_node is {count}; it must be a whole number of at least 1"
+    ):
+        Speed.of(FACES, gpus_per_node=count)
