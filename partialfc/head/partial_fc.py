@@ -227,15 +227,16 @@ class PartialFC(ShardedCentres):
         return torch.from_numpy(rows)
 
     @property
+    def last_rows(self) -> npt.NDArray[np.int64] | None:
+        """`last_sample` on the host as it is kept: None where all rows took part."""
+        return self._last_rows
+
+    @property
     def last_counts(self) -> tuple[int, int]:
         """How many of this rank's centres took part in the last forward, as positives and as negatives."""
         targets = self._last_targets  # ascending
         positives = min(len(targets), 1) + int(np.count_nonzero(np.diff(targets)))
         return positives, (len(self.shard) if self._last_rows is None else len(self._last_rows)) - positives
-
-    def last_rows_are_finite(self) -> bool:
-        """Whether the centres that took part in the last forward are finite now. Waits for the device."""
-        return self.are_finite(self._last_rows)
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"step": self.step, KEY: self.whose}

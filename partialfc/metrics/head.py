@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import OnTheWay
 from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.registry import Registry
 from partialfc.metrics.touched import Touched
@@ -25,8 +28,9 @@ class HeadMetrics:
             if step % 100 == 0:
                 watched.log()
 
-    Only forward passes in training mode count, and only `log` reads from the device. Copies of the head,
-    pickled ones included, are not counted. observer: is told of the head's collectives, in place of the
+    Only forward passes in training mode count, and only `log` reads from the device: it waits, unless it is
+    given what `measure` asked for a step before. Copies of the head, pickled ones included, are not counted.
+    observer: is told of the head's collectives, in place of the
     registry.
     """
 
@@ -39,15 +43,23 @@ class HeadMetrics:
         head.register_forward_hook(_Hook(self._forward_done), with_kwargs=True)
         head.world.traffic.observer = observer or registry.collective
 
-    def log(self) -> None:
-        """Report the last forward pass: target angles, embedding norm, centres touched. Reads the device."""
+    def measure(self) -> "HeadValues":
+        """Ask for what `log` reports of the last forward pass, without waiting for the device."""
+        return HeadValues(self.head, touched_ratio=self._touched.ratio(self.head.step))
+
+    def log(self, values: "HeadValues | None" = None) -> None:
+        """Report the last forward pass: target angles, embedding norm, centres touched. Reads the device.
+
+        values: those of an earlier one, which `measure` gave; they are there a step later.
+        """
+        values = values or self.measure()
+        angles = values.angles()
         if self.head.world.rank == 0:
-            angles = target_angles(self.head)
-            angles = angles[angles.isfinite()]
-            self.registry.tally("partialfc_target_angle_degrees", angles.double().cpu().numpy())
-        if len(self.head.last_norm):
-            self.registry.set("partialfc_embedding_norm", float(self.head.last_norm.mean()))
-        self.registry.set("partialfc_centres_touched_ratio", self._touched.ratio(self.head.step))
+            finite = angles[np.isfinite(angles)]
+            self.registry.tally("partialfc_target_angle_degrees", finite.astype(np.float64))
+        if len(angles):
+            self.registry.set("partialfc_embedding_norm", values.embedding_norm())
+        self.registry.set("partialfc_centres_touched_ratio", values.touched_ratio)
 
     def _forward_done(
         self, head: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], loss: Tensor
@@ -77,6 +89,21 @@ class _Hook:
         return _Hook, ()
 
 
-def target_angles(head: PartialFC) -> Tensor:
-    """Degrees [N] between each embedding of the last forward's global batch and its own centre."""
-    return torch.rad2deg(torch.acos(head.last_target_cos.clamp(-1, 1)))
+class HeadValues:
+    """Numbers about a head's last forward pass over the global batch, on their way from the device.
+
+    touched_ratio: the share of this rank's centres that took part in any of the last forward passes.
+    """
+
+    def __init__(self, head: PartialFC, *, touched_ratio: float) -> None:
+        self._angles = OnTheWay(torch.rad2deg(torch.acos(head.last_target_cos.clamp(-1, 1))))
+        self._norm = OnTheWay(head.last_norm.mean())
+        self.touched_ratio = touched_ratio
+
+    def angles(self) -> npt.NDArray[Any]:
+        """Degrees [N] between each embedding and its own centre. Waits until they are there."""
+        return self._angles.values().numpy()
+
+    def embedding_norm(self) -> float:
+        """The mean norm of the embeddings, NaN of none. Waits until it is there."""
+        return float(self._norm.values())

@@ -21,7 +21,7 @@ from partialfc.distributed.world import World
 from partialfc.evaluation.verification import Verification
 from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.families import FAMILIES, STEP_PHASES
-from partialfc.metrics.head import HeadMetrics
+from partialfc.metrics.head import HeadMetrics, HeadValues
 from partialfc.metrics.process_memory import follow_memory
 from partialfc.metrics.registry import Registry, Totals
 from partialfc.metrics.step_clock import StepClock
@@ -33,7 +33,7 @@ TAR = "tar@far="
 class RunMetrics:
     """One rank's metrics: `clock` times the loop's steps and phases, the other calls report what happened.
 
-    Only `logged` reads from a device, only the end of `running` waits for it, only `totals` is collective.
+    Only the end of `running` waits for the device, only `totals` is collective.
     """
 
     def __init__(self, *, run: str, world: World, head: PartialFC, device: torch.device) -> None:
@@ -105,16 +105,22 @@ class RunMetrics:
             ratio = own_microseconds.max() / median
             self.registry.set("partialfc_straggler_ratio", float(ratio))
 
-    def logged(self, values: Mapping[str, Any], learning_rates: Mapping[str, float]) -> None:
+    def measure(self) -> HeadValues:
+        """Ask for what a log line about the last step reports of the head."""
+        return self._head.measure()
+
+    def logged(
+        self, values: Mapping[str, Any], learning_rates: Mapping[str, float], of_head: HeadValues
+    ) -> None:
         """A log line: its loss, gradient_norm, epoch and loss_scale; learning_rates: by group.
 
-        Reads from the device.
+        of_head: what `measure` gave in the line's step.
         """
         for name in ("loss", "gradient_norm", "epoch", "loss_scale"):
             self.registry.set(f"partialfc_{name}", values[name])
         for group, rate in learning_rates.items():
             self.registry.set("partialfc_learning_rate", rate, group=group)
-        self._head.log()
+        self._head.log(of_head)
 
     def verified(self, name: str, result: Verification) -> None:
         """A verification set's result."""

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import Tensor
-
 
 class Interval:
     """The losses, gradient norms and training time since the last log line.
@@ -20,13 +17,15 @@ class Interval:
         """first_sample: how many samples the run has trained on before."""
         self._first_sample = first_sample
         self._started = time.perf_counter()
-        self._losses: list[Tensor] = []
-        self._norms: list[Tensor] = []
+        self._steps = 0
+        self._loss = 0.0
+        self._norm = 0.0
 
-    def add(self, loss: Tensor, norm: Tensor) -> None:
-        """One step that was not skipped; loss and norm [] stay on their device until `means`."""
-        self._losses.append(loss)
-        self._norms.append(norm)
+    def add(self, loss: float, norm: float) -> None:
+        """One step that was not skipped."""
+        self._steps += 1
+        self._loss += loss
+        self._norm += norm
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -42,12 +41,8 @@ class Interval:
         """
         seconds = time.perf_counter() - self._started
         return {
-            "loss": _mean(self._losses),
-            "gradient_norm": _mean(self._norms),
+            "loss": self._loss / self._steps if self._steps else math.nan,
+            "gradient_norm": self._norm / self._steps if self._steps else math.nan,
             "seconds": round(seconds, 3),
             "images_per_second": round((samples - self._first_sample) / seconds, 1),
         }
-
-
-def _mean(values: list[Tensor]) -> float:
-    return float(torch.stack(values).double().mean()) if values else math.nan

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class KeptBuffers:
     """The buffers of some modules as they were when `keep` was called last.
 
-    A network has hundreds of small ones, and on a GPU each copy of its own would be a kernel of its own. So
-    all of a dtype and device are copied in one call, into memory that is made once.
+    A network has hundreds of small ones, and on a GPU each operation on one of them would be a kernel of its
+    own. So all of a dtype and device lie in one tensor.
     """
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
@@ -19,29 +19,24 @@ class KeptBuffers:
 
     @torch.no_grad()
     def keep(self) -> None:
-        buffers = self._buffers()
-        if [_kind(copy) for copy in self._copies] != [_kind(buffer) for buffer in buffers]:
-            self._copies = [torch.empty_like(buffer) for buffer in buffers]
-        _copy(self._copies, buffers)
+        self._copies = [_joined(buffers) for buffers in self._groups()]
 
     @torch.no_grad()
-    def restore(self) -> None:
-        """Overwrite the buffers with the copies, in place."""
-        _copy(self._buffers(), self._copies)
+    def restore(self, where: Tensor) -> None:
+        """If `where` [] is not 0, overwrite the buffers with the copies, in place; the device decides."""
+        back = where != 0
+        for buffers, copy in zip(self._groups(), self._copies, strict=True):
+            chosen = torch.split(torch.where(back, copy, _joined(buffers)), [b.numel() for b in buffers])
+            torch._foreach_copy_(buffers, [c.view(b.shape) for c, b in zip(chosen, buffers, strict=True)])
 
-    def _buffers(self) -> list[Tensor]:
-        return [buffer for module in self._modules for buffer in module.buffers()]
+    def _groups(self) -> list[list[Tensor]]:
+        groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        for module in self._modules:
+            for buffer in module.buffers():
+                groups.setdefault((buffer.dtype, buffer.device), []).append(buffer)
+        return list(groups.values())
 
 
-def _kind(tensor: Tensor) -> tuple[torch.dtype, torch.device, torch.Size]:
-    return tensor.dtype, tensor.device, tensor.shape
-
-
-def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
-    groups: dict[tuple[torch.dtype, torch.device], tuple[list[Tensor], list[Tensor]]] = {}
-    for target, source in zip(targets, sources, strict=True):
-        group = groups.setdefault((target.dtype, target.device), ([], []))
-        group[0].append(target)
-        group[1].append(source)
-    for into, out_of in groups.values():
-        torch._foreach_copy_(into, out_of)
+def _joined(buffers: list[Tensor]) -> Tensor:
+    """All values of the buffers, one after another, in new memory."""
+    return torch.cat([buffer.reshape(-1) for buffer in buffers])

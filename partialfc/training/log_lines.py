@@ -5,27 +5,38 @@ from typing import Any
 
 import numpy as np
 
-from partialfc.metrics.head import target_angles
+from partialfc.metrics.head import HeadValues
 from partialfc.training.run_state import RunState
 
 ANGLE_BINS = 36  # of 5 degrees
 
 
-def measured(state: RunState, *, epoch_samples: int) -> dict[str, Any]:
-    """What is logged about the last step, besides the interval's means. epoch_samples: of a whole epoch."""
-    angles = target_angles(state.head).cpu().numpy()
-    return {
-        "epoch": round(state.samples / epoch_samples, 4),
-        "samples": state.samples,
-        "lr": state.optimizer.param_groups[0]["lr"],
-        "centres": len(state.head.last_sample),  # of this rank's shard, that took part
-        "embedding_norm": float(state.head.last_norm.mean()),
-        "target_angle_degrees": float(angles.mean()),
-        "target_angle_histogram": np.histogram(angles, ANGLE_BINS, (0, 180))[0].tolist(),
-        "nonfinite_steps": state.nonfinite_steps,
-        "overflow_steps": state.overflow_steps,
-        "loss_scale": state.loss_scale.value,
-    }
+class Measured:
+    """What is logged about the last step alone; some of it is still on its way from the device.
+
+    step, samples, learning_rates: the run's then. of_head: what the metrics measured.
+    """
+
+    def __init__(self, state: RunState, of_head: HeadValues, *, epoch_samples: int) -> None:
+        """epoch_samples: of a whole epoch."""
+        self.step, self.samples = state.step, state.samples
+        self.learning_rates = state.learning_rates
+        self.of_head = of_head
+        self._epoch = round(state.samples / epoch_samples, 4)
+        self._centres = len(state.head.last_sample)
+
+    def values(self) -> dict[str, Any]:
+        """Waits until they are there."""
+        angles = self.of_head.angles()
+        return {
+            "epoch": self._epoch,
+            "samples": self.samples,
+            "lr": self.learning_rates["backbone"],
+            "centres": self._centres,  # of this rank's shard, that took part
+            "embedding_norm": self.of_head.embedding_norm(),
+            "target_angle_degrees": float(angles.mean()),
+            "target_angle_histogram": np.histogram(angles, ANGLE_BINS, (0, 180))[0].tolist(),
+        }
 
 
 def summary(values: Mapping[str, Any]) -> str:

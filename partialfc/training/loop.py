@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +26,17 @@ from partialfc.training.builders.schedule import build_schedule, total_steps
 from partialfc.training.builders.state import build_state, seed_rank
 from partialfc.training.builders.verification import build_verification
 from partialfc.training.due import is_due
-from partialfc.training.interval import Interval
-from partialfc.training.log_lines import introduction, measured, summary
-from partialfc.training.nonfinite import NonFiniteSteps
+from partialfc.training.kept_buffers import KeptBuffers
+from partialfc.training.later import Later
+from partialfc.training.log_lines import Measured, introduction
+from partialfc.training.nonfinite import Evidence, NonFiniteSteps
+from partialfc.training.outcome import Outcome
 from partialfc.training.progress import Progress
 from partialfc.training.replicas import replicate, without_reduction
 from partialfc.training.requirements import require_sample_each
 from partialfc.training.run_folder import make_run_dir
 from partialfc.training.saving import RunCheckpoints
+from partialfc.training.step_reports import StepReports
 from partialfc.training.stopping import StopSignal
 
 
@@ -74,13 +78,8 @@ class Trainer:
             config.metrics, config.run.dir, world=self.world, head=self.head, device=device
         )
         self.clock = self.metrics.clock
-        self.nonfinite = NonFiniteSteps(
-            self.state.backbone,
-            self.head,
-            self.world,
-            limit=config.train.max_nonfinite_steps,
-            float16=self.state.loss_scale.enabled,
-        )
+        self.statistics = KeptBuffers([self.state.backbone, self.head.margin])
+        self.later = Later(device)
         self.checkpoints = RunCheckpoints(
             config, self.world, self.state, self.metrics, num_classes=self.num_classes
         )
@@ -101,7 +100,23 @@ class Trainer:
         first_rank, start_step = self.world.rank == 0, self.state.step
         self.run_log = RunLog(config.run.dir, tensorboard=config.train.tensorboard)
         self.progress = Progress(active=first_rank, total_steps=self.total_steps, start_step=start_step)
-        self.interval = Interval(self.state.samples)
+        nonfinite = NonFiniteSteps(
+            self.state.backbone,
+            self.head,
+            self.world,
+            limit=config.train.max_nonfinite_steps,
+            float16=self.state.loss_scale.enabled,
+        )
+        self.reports = StepReports(
+            self.state,
+            self.batches,
+            nonfinite,
+            self.metrics,
+            self.run_log,
+            self.progress,
+            total_steps=self.total_steps,
+            step_samples=config.train.samples_per_step,
+        )
         self._stop = StopSignal()
         self.stopped_by = 0  # the number of the signal, on any rank, that stopped `run`
         on_first_rank(self.world, self._begin_files)
@@ -113,12 +128,16 @@ class Trainer:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Around `run`: a signal to stop ends it after the step that it is in, and metrics are published."""
+        """Around `run`: metrics are published, and a signal to stop ends it after the step that it is in.
+
+        On an accelerator, all ranks hear of the signal when they have done one more step.
+        """
         try:
             with (
                 self._stop.caught(),
                 publishing(self.config.metrics, self.metrics.registry, self.world),
                 self.metrics.running(self.state.step, self.total_steps, self.forward_backbone),
+                self.later.finished_after_errors(),
             ):
                 yield
         finally:
@@ -144,8 +163,12 @@ class Trainer:
             self._verify()
         while state.step < self.total_steps:
             with self.clock.step():
-                stop = self._train_step()
+                self._train_step()
             last = state.step == self.total_steps
+            verify, save = (last or self._due(period) for period in (config.verification, config.checkpoint))
+            if verify or save:
+                self.later.finish()
+            stop = self.reports.stop
             if last or stop or state.step == 1 or state.step % config.train.log_every == 0:
                 self._log()
             if stop and not last:
@@ -156,19 +179,19 @@ class Trainer:
                     "the same command resumes from here"
                 )
                 return False
-            if last or self._due(config.verification):
+            if verify:
                 self._verify()
-            if last or self._due(config.checkpoint):
+            if save:
                 self._save()
         self._save()  # where no step was left to train, from a checkpoint of another folder
         beyond = f" (it had {state.step:,} already)" if state.step > self.total_steps else ""
         self.progress.say(f"finished {self.total_steps:,} steps{beyond}; the run is in {config.run.dir}")
         return True
 
-    def _train_step(self) -> int:
-        """One optimizer step over all micro-batches; the number of a stop signal that any rank got, or 0."""
+    def _train_step(self) -> None:
+        """One optimizer step over all micro-batches, and what the host does about the one before."""
         config = self.config.train
-        self.nonfinite.begin()
+        self.statistics.keep()
         factor, peak = self.schedule(self.state.step), self.config.optimizer
         self.state.set_learning_rates(peak.lr * factor, peak.effective_head_lr * factor)
         loss = torch.zeros((), dtype=self.head.math_dtype, device=self.device)
@@ -188,9 +211,10 @@ class Trainer:
             embeddings.append(embedded.detach())
             loss += part.detach()
         with self.clock.phase("optimizer"):
-            return self._update(loss, embeddings)
+            self._update(loss, embeddings)
+        self.later.catch_up(self.state.step)
 
-    def _update(self, loss: Tensor, embeddings: list[Tensor]) -> int:
+    def _update(self, loss: Tensor, embeddings: list[Tensor]) -> None:
         """The end of a step: move backbone and centres, or on no rank anything where one's is not finite.
 
         loss []: this rank's; embeddings: a tensor [B, D] for each micro-batch.
@@ -201,51 +225,28 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), limit)
         state.step += 1
         state.samples = self.loader.position
-
-        # One small exchange: all ranks take the same decision, in the same step.
-        finite = torch.isfinite(torch.stack([loss, loss + norm])).tolist()
-        own = [*finite, self._stop.number, self.metrics.own_microseconds, self.batches.failed]
-        table = self.world.gather_integers(own)
-        if table[:, 4].any():
-            self.batches.raise_failure()
-        finite_loss, finite_everywhere = bool(table[:, 0].all()), bool(table[:, 1].all())
-        # Without a scale there is nothing to lower.
-        overflowed = finite_loss and not finite_everywhere and state.loss_scale.value > 1.0
-        self.metrics.stepped(
-            state.step,
-            finite=finite_everywhere or overflowed,
-            overflowed=overflowed,
-            own_microseconds=table[:, 3],
+        outcome = Outcome(
+            self.world,
+            loss,
+            norm,
+            loader_failed=self.batches.failed,
+            stop=self._stop.number,
+            own_microseconds=self.metrics.own_microseconds,
+        )
+        outcome.apply(state.optimizer)
+        outcome.apply(state.head_optimizer)
+        self.statistics.restore(outcome.skip)
+        scale = state.loss_scale.scale
+        state.loss_scale.update(bad_loss=outcome.bad_loss, skip=outcome.skip)
+        evidence = Evidence(state.step, embeddings, loss, self.head.last_rows)
+        ended = partial(
+            self.reports.ended,
+            outcome.sent(scale, state.loss_scale.scale),
+            evidence,
             queued=self.loader.queued,
             bad_records=self.loader.bad_records,
         )
-        if finite_everywhere:
-            state.optimizer.step()
-            state.head_optimizer.step()
-            state.loss_scale.stepped()
-            self.nonfinite.finished()
-            self.interval.add(loss, norm)
-        elif overflowed:
-            self._skip_overflow()
-        else:
-            state.nonfinite_steps += 1
-            cause = self.nonfinite.undo(state.step, embeddings, loss)
-            state.loss_scale.overflowed() if finite_loss else state.loss_scale.skipped()
-            self.progress.say(f"skipped {cause}")
-            self.run_log.record("nonfinite", state.step, {"cause": cause, "total": state.nonfinite_steps})
-        state.optimizer.zero_grad()
-        state.head_optimizer.zero_grad()
-        return int(table[:, 2].max())
-
-    def _skip_overflow(self) -> None:
-        """Undo a step whose gradient was too large for float16 once it was scaled, and lower the scale."""
-        state = self.state
-        state.overflow_steps += 1
-        self.nonfinite.restore()
-        state.loss_scale.overflowed()
-        scale = state.loss_scale.value
-        self.progress.say(f"skipped step {state.step}: the gradient overflowed float16; loss scale {scale:g}")
-        self.run_log.record("overflow", state.step, {"loss_scale": scale, "total": state.overflow_steps})
+        self.later.add(state.step, ended)
 
     def _input(self, images: Tensor) -> Tensor:
         """The loader's uint8 images [B, channels, H, W] -> the backbone's input in [-1, 1], on its device."""
@@ -253,22 +254,18 @@ class Trainer:
         return normalise(images.to(self.device, non_blocking=True), memory_format=memory)
 
     def _log(self) -> None:
-        """Report the interval since the last log line: to the log, the metrics and the terminal."""
-        state = self.state
-        values = self.interval.means(state.samples) | measured(state, epoch_samples=len(self.source))
-        self.run_log.record("train", state.step, values)
-        self.metrics.logged(values, state.learning_rates)
-        left = (self.total_steps - state.step) * self.config.train.samples_per_step
-        seconds_left = left / max(values["images_per_second"], 1e-9)
-        self.progress.advance(state.step, summary(values), seconds_left)
-        self.interval = Interval(state.samples)
+        """A log line about this step and the interval since the last line."""
+        measured = Measured(self.state, self.metrics.measure(), epoch_samples=len(self.source))
+        self.later.add(measured.step, partial(self.reports.line, measured))
+        self.later.catch_up(self.state.step)
 
     def _verify(self) -> None:
         """Verify every set, on all ranks together; save a checkpoint if its score is the best so far."""
+        self.later.finish()
         if not len(self.verification):
             return
         step, accuracy = self.state.step, {}
-        with self.interval.paused(), self.clock.phase("verification"):
+        with self.reports.interval.paused(), self.clock.phase("verification"):
             for name, result in self.verification.verify(self.state.backbone, step):
                 accuracy[name] = result.accuracy
                 self.metrics.verified(name, result)
@@ -281,10 +278,11 @@ class Trainer:
 
     def _save(self) -> None:
         """Save this step's checkpoint, unless it is saved already for another reason."""
+        self.later.finish()
         if self.checkpoints.is_saved():
             return
         started = time.perf_counter()
-        with self.interval.paused(), self.clock.phase("checkpoint"):
+        with self.reports.interval.paused(), self.clock.phase("checkpoint"):
             self.checkpoints.save()
         seconds = time.perf_counter() - started
         path = self.checkpoints.path

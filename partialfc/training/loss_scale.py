@@ -7,53 +7,62 @@ from typing import Any
 import torch
 from torch import Tensor
 
+INITIAL, GROWTH, BACKOFF, INTERVAL = 2.0**16, 2.0, 0.5, 2000  # as of torch.amp.GradScaler
+
 
 class LossScale:
-    """A torch.amp.GradScaler whose decisions are the run's, which are the same on every rank.
+    """The scale of torch.amp.GradScaler, for a run whose ranks take one decision.
 
     The scale is halved by a step whose gradient overflows, which is skipped, and doubled by 2000 steps in a
-    row without one. Where not enabled, the scale is 1 and every call does nothing.
+    row without one. It stays on the device. Where not enabled, it is 1 and every call does nothing.
     """
 
     def __init__(self, device: torch.device, *, enabled: bool) -> None:
         self.enabled = enabled
-        self._scaler = torch.amp.GradScaler(device.type, enabled=enabled)
+        self._device = device
+        self._set(INITIAL if enabled else 1.0, 0)
+
+    def _set(self, scale: float, steps: int) -> None:
+        self.scale = torch.full((), scale, dtype=torch.float32, device=self._device)
+        self._steps = torch.full((), steps, dtype=torch.int32, device=self._device)  # since it changed
 
     @property
     def value(self) -> float:
         """The scale now. Waits for the device."""
-        return self._scaler.get_scale()
+        return float(self.scale)
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of the loss [], times the scale."""
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        (loss * self.scale if self.enabled else loss).backward()  # type: ignore[no-untyped-call]
 
+    @torch.no_grad()
     def unscale(self, *optimizers: torch.optim.Optimizer) -> None:
         """Divide the gradients of the optimizers' parameters by the scale."""
+        if not self.enabled:
+            return
+        inverse = self.scale.reciprocal()
         for optimizer in optimizers:
-            self._scaler.unscale_(optimizer)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], inverse)
 
-    def stepped(self) -> None:
-        """After each step that moved the weights."""
-        self._scaler.update()
+    @torch.no_grad()
+    def update(self, *, bad_loss: Tensor, skip: Tensor) -> None:
+        """After each step. skip []: 1.0 if it was skipped, else 0.0; bad_loss []: if for its loss.
 
-    def overflowed(self) -> None:
-        """After a step that was skipped for its gradient: halve the scale."""
-        if self.enabled:
-            self._scaler.update(self.value * self._scaler.get_backoff_factor())
-            self.restore({"scale": self.value, "growth_tracker": 0})
-
-    def skipped(self) -> None:
-        """After a step that was skipped for something else, of which the scale has no part."""
-        if self.enabled:
-            self._scaler.update(self.value)
+        A bad loss changes nothing: the scale has no part in it.
+        """
+        if not self.enabled:
+            return
+        scale, steps = self.scale.clone(), self._steps.clone()
+        torch._amp_update_scale_(scale, steps, skip, GROWTH, BACKOFF, INTERVAL)
+        self.scale = torch.where(bad_loss, self.scale, scale)
+        self._steps = torch.where(bad_loss, self._steps, steps)
 
     def state(self) -> dict[str, Any] | None:
         """For a checkpoint: the scale, and how many steps there were since it changed; None: not enabled."""
         if not self.enabled:
             return None
-        state = self._scaler.state_dict()
-        return {"scale": state["scale"], "growth_tracker": state["_growth_tracker"]}
+        return {"scale": self.value, "growth_tracker": int(self._steps)}
 
     def restore(self, state: Mapping[str, Any] | None) -> None:
         """Go on from a checkpoint's `state`; from the beginning where it has none.
@@ -64,5 +73,4 @@ class LossScale:
             scale, steps = state["scale"], state["growth_tracker"]
             if type(scale) is not float or not 0 <= scale < math.inf or type(steps) is not int or steps < 0:
                 raise ValueError(f"the loss scale is {scale!r}, for {steps!r} steps")
-            names = {"scale": scale, "_growth_tracker": steps}
-            self._scaler.load_state_dict(self._scaler.state_dict() | names)
+            self._set(scale, steps)

@@ -1,14 +1,16 @@
-"""Steps whose loss or gradient is not finite: undone on all ranks together, and explained."""
+"""Steps whose loss or gradient is not finite: explained, and an end to the run when they go on."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from partialfc.distributed.world import World
 from partialfc.errors import NonFiniteError
 from partialfc.head.partial_fc import PartialFC
-from partialfc.training.kept_buffers import KeptBuffers
 
 STAGES = ("embedding norm", "centres", "logits", "gradient")
 FLOAT16_ADVICE = (
@@ -16,10 +18,23 @@ FLOAT16_ADVICE = (
 )
 
 
-class NonFiniteSteps:
-    """Keeps what a forward pass changes, the running statistics, so that a bad step can be undone.
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is kept of a step on this rank until it is known to have ended well.
 
-    A bad step is one whose loss or gradient is not finite. `limit` of them in a row raise NonFiniteError.
+    embeddings: a tensor [B, D] for each micro-batch; loss []; rows [K]: the local centres that took part in
+    the last one, None: all.
+    """
+
+    step: int
+    embeddings: Sequence[Tensor]
+    loss: Tensor
+    rows: npt.NDArray[np.int64] | None
+
+
+class NonFiniteSteps:
+    """Explains bad steps, those whose loss or gradient is not finite; `limit` in a row raise NonFiniteError.
+
     float16: whether the backbone runs in it, for that error's advice.
     """
 
@@ -33,21 +48,15 @@ class NonFiniteSteps:
         self._advice = FLOAT16_ADVICE if float16 else ""
         self._in_a_row = 0
         self._first = ""
-        self._statistics = KeptBuffers([backbone, head.margin])
-
-    def begin(self) -> None:
-        """Before each step: copy the running statistics."""
-        self._statistics.keep()
 
     @torch.no_grad()
-    def undo(self, step: int, embeddings: Sequence[Tensor], loss: Tensor) -> str:
-        """Collective, after a bad step: restore the statistics; returns what was not finite, and where.
+    def bad(self, evidence: Evidence) -> str:
+        """Collective, after a bad step, which moved nothing: what was not finite, and where.
 
-        embeddings: this rank's, a tensor [B, D] for each micro-batch. Raises NonFiniteError at the limit.
+        Waits for the device. Raises NonFiniteError at the limit.
         """
-        self.restore()
         self._in_a_row += 1
-        cause = self._explain(step, embeddings, loss)
+        cause = self._explain(evidence)
         if self._in_a_row == 1:
             self._first = cause
         if self._in_a_row >= self._limit:
@@ -59,22 +68,19 @@ class NonFiniteSteps:
             )
         return cause
 
-    def restore(self) -> None:
-        """Restore the statistics, after a step that is skipped and was not bad."""
-        self._statistics.restore()
-
     def finished(self) -> None:
         """After each step that is not bad."""
         self._in_a_row = 0
 
-    def _explain(self, step: int, embeddings: Sequence[Tensor], loss: Tensor) -> str:
+    def _explain(self, evidence: Evidence) -> str:
         """Collective: what was not finite first, in the order in which it is computed, and on which ranks."""
-        finite = (_finite(embeddings), self._head.last_rows_are_finite(), _finite([loss]))
+        centres = self._head.are_finite(evidence.rows)
+        finite = (_finite(evidence.embeddings), centres, _finite([evidence.loss]))
         table = self._world.gather_integers([(*finite, False).index(False)])[:, 0]
         stage = int(table.min())
         ranks = ", ".join(str(rank) for rank in range(self._world.size) if table[rank] == stage)
         where = f"rank {ranks}" if stage < 2 else "every rank"
-        cause = f"step {step}: non-finite {STAGES[stage]} on {where}"
+        cause = f"step {evidence.step}: non-finite {STAGES[stage]} on {where}"
         if stage == 0 and (name := self._bad_parameter()):
             cause += f" (the backbone's {name} is itself non-finite)"
         if stage == 2 and self._head.margin.reweights_negatives:

@@ -93,8 +93,9 @@ def _kernels() -> torch.library.Library:
     library.impl("empty.memory_format", empty)
     library.impl("empty_strided", empty_strided)
     library.impl("_copy_from", copy_from)
-    # That a CPU has no such product, and a GPU has, is what a program asks the dispatcher.
-    library.impl("mm.dtype", torch.mm)
+    # What a program asks the dispatcher for: a product that a CPU does not have and a GPU has, and optimizers.
+    for name in ("mm.dtype", "_fused_sgd_", "_fused_adamw_"):
+        library.impl(name, torch.mm)
     return library
 
 

@@ -1,4 +1,7 @@
-"""Whole runs on the pretend accelerator: the CPU's losses, verifications and resumes; what steps wait for."""
+"""Whole runs on the pretend accelerator: the CPU's losses, verifications and resumes; what steps wait for.
+
+Steps that are not finite are in test_accelerator_nonfinite.py.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from partialfc.config import Config
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
@@ -13,7 +17,7 @@ from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
 from tests.pretend.machine import machine
 from tests.train_cases import small_config
-from tests.training.cases import EXACT, moved
+from tests.training.cases import EXACT, INTERRUPTED, losses, moved, run
 
 FIRST, LAST = 4, 7  # the steps of a run, and of its resume
 CASES: dict[str, dict[str, Any]] = {
@@ -64,17 +68,102 @@ def test_a_run_and_its_resume_are_those_of_the_cpu(on_pretend, folder, case):
         assert there["accuracies"] == here["accuracies"]
 
 
-def waits_of_steps(folder: Path) -> list[str]:
-    """Where the steps of a run wait, logging and the end of the run apart."""
-    trainer = Trainer(small_config(folder, train={"steps": 100}), torch.device("pretend:0"))
+STEPS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "accumulation": {"train": {"accumulation": 2, "clip_norm": 1.0}},
+    "adamw": {"optimizer": {"name": "adamw", "lr": 0.01}},
+    "bfloat16": {"train": {"amp": "bfloat16"}, "head": {"compute_dtype": "bfloat16"}},
+    "float16": {"train": {"amp": "float16"}},
+    "frozen": {"optimizer": {"momentum": 0.0}},
+}
+
+
+def faults_of_steps(folder: Path, sections: dict[str, Any]) -> list[str]:
+    """What the steps of a run wait for, log lines included, the first step and the end of the run apart."""
+    train = {"steps": 100, **sections.get("train", {})}
+    trainer = Trainer(small_config(folder, **{**sections, "train": train}), torch.device("pretend:0"))
     with trainer.running():
-        trainer._train_step()
-        machine.log.clear()
-        for _ in range(3):
+        for step in range(5):
+            if step == 1:
+                machine.log.clear()
             with trainer.clock.step():
                 trainer._train_step()
-        return [f"{fault.kind} at {fault.site.partition(':')[0]}" for fault in machine.log.faults]
+            trainer._log()
+        return [str(fault) for fault in machine.log.faults]
 
 
-def test_a_step_waits_once_to_hear_whether_it_is_finite(on_pretend, folder):
-    assert on_pretend(waits_of_steps, folder) == ["blocking copy at training/loop.py"] * 3
+@pytest.mark.parametrize("case", STEPS)
+def test_a_step_and_its_log_line_wait_for_nothing(on_pretend, folder, case):
+    assert on_pretend(faults_of_steps, folder, STEPS[case]) == []
+
+
+def run_there(config: Config) -> dict[str, Any]:
+    """A whole run on the device; what it left behind."""
+    trainer = Trainer(config, torch.device("pretend:0"))
+    with trainer.running():
+        finished = trainer.run()
+    tensors = trainer.state.tensors()
+    kept = {**tensors.sharded, **tensors.replicated, **tensors.private}
+    return {
+        "finished": finished,
+        "step": trainer.state.step,
+        "tensors": {name: tensor.detach().cpu() for name, tensor in kept.items()},
+    }
+
+
+STOPS: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "adamw": {"optimizer": {"name": "adamw", "lr": 0.01}},
+    "float16": {"train": {"amp": "float16"}},
+    "at a checkpoint": {"checkpoint": {"every_steps": 7}},
+}
+
+
+@pytest.mark.parametrize("case", STOPS)
+def test_a_stop_is_heard_a_step_later_and_its_resume_ends_as_if_there_had_been_none(on_pretend, folder, case):
+    """SIGTERM in step 7 of 12. Where that step's checkpoint is due, all is heard before it is written."""
+    whole, parts, sections = moved(folder, "whole"), moved(folder, "parts"), STOPS[case]
+    never = {"backbone": INTERRUPTED | {"options": {"at": 10**9}}}
+    expected = on_pretend(run_there, small_config(whole, **sections, **never))
+    stopped = on_pretend(run_there, small_config(parts, **sections, backbone=INTERRUPTED))
+    at = 7 if case == "at a checkpoint" else 8
+    assert (stopped["finished"], stopped["step"]) == (False, at)
+    records = read_metrics(parts / "run")
+    assert [each["step"] for each in records if each["event"] == "train"] == list(range(1, at + 1))
+    assert records[-1]["event"] == "checkpoint"
+    resumed = on_pretend(run_there, small_config(parts, **sections, **never))
+    assert resumed["finished"]
+    assert str(losses(parts)) == str(losses(whole))  # as text: a step that was skipped has no loss
+    assert resumed["tensors"].keys() == expected["tensors"].keys()
+    for name, tensor in expected["tensors"].items():
+        assert torch.equal(tensor, resumed["tensors"][name]), name
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "sgd", "lr": 0.1}, {"name": "adamw", "lr": 0.01}])
+@pytest.mark.parametrize("there_first", [True, False], ids=["to the CPU", "from the CPU"])
+def test_a_checkpoint_goes_on_elsewhere(on_pretend, folder, optimizer, there_first):
+    whole, parts = moved(folder, "whole"), moved(folder, "parts")
+    sections = {**EXACT, "optimizer": optimizer, "schedule": {"name": "constant"}}
+    run(small_config(whole, **sections))
+    for steps, there in ((5, there_first), (12, not there_first)):
+        config = small_config(parts, **sections, train={"steps": steps})
+        on_pretend(run_there, config) if there else run(config)
+    assert losses(parts) == pytest.approx(losses(whole), rel=1e-9)
+
+
+def lines(folder: Path, device: str) -> list[dict[str, Any]]:
+    """The log lines of a run that writes few of them, without times and rounding."""
+    config = small_config(folder, train={"steps": 8, "log_every": 3}, schedule={"warmup_steps": 4})
+    trainer = Trainer(config, torch.device(device))
+    with trainer.running():
+        trainer.run()
+    names = ("step", "epoch", "samples", "lr", "centres", "nonfinite_steps")
+    found = [each for each in read_metrics(folder / "run") if each["event"] == "train"]
+    assert all(sum(each["target_angle_histogram"]) == 24 for each in found)
+    return [{name: each[name] for name in names} for each in found]
+
+
+def test_log_lines_are_about_their_own_step(on_pretend, folder):
+    there = on_pretend(lines, moved(folder, "there"), "pretend:0")
+    assert [each["step"] for each in there] == [1, 3, 6, 8]
+    assert there == lines(moved(folder, "here"), "cpu")

@@ -118,6 +118,9 @@ def test_a_step_that_overflows_leaves_no_trace(folder, optimizer):
         assert torch.equal(tensor, after[name]), name
 
 
+GOOD, BAD = {"bad_loss": torch.tensor(False), "skip": torch.tensor(0.0)}, torch.tensor(1.0)
+
+
 def test_a_scale_grows_again():
     scale = LossScale(torch.device("cpu"), enabled=True)
     weight = torch.nn.Parameter(torch.ones(()))
@@ -126,7 +129,7 @@ def test_a_scale_grows_again():
         scale.backward(weight * 1.0)
         scale.unscale(optimizer)
         assert weight.grad == 1.0
-        scale.stepped()
+        scale.update(**GOOD)
         optimizer.zero_grad()
     assert scale.value == 2.0**17
     other = LossScale(torch.device("cpu"), enabled=True)
@@ -134,9 +137,17 @@ def test_a_scale_grows_again():
     assert other.state() == {"scale": 2.0**17, "growth_tracker": 0}
 
 
+def test_a_bad_gradient_halves_the_scale_and_a_bad_loss_leaves_it():
+    scale = LossScale(torch.device("cpu"), enabled=True)
+    scale.update(**GOOD)
+    scale.update(bad_loss=torch.tensor(True), skip=BAD)
+    assert scale.state() == {"scale": 2.0**16, "growth_tracker": 1}
+    scale.update(bad_loss=torch.tensor(False), skip=BAD)
+    assert scale.state() == {"scale": 2.0**15, "growth_tracker": 0}
+
+
 def test_without_float16_there_is_no_scale():
     scale = LossScale(torch.device("cpu"), enabled=False)
-    scale.overflowed()
-    scale.skipped()
+    scale.update(bad_loss=torch.tensor(False), skip=BAD)
     scale.restore({"scale": 8.0, "growth_tracker": 1})
     assert (scale.value, scale.state()) == (1.0, None)

@@ -11,7 +11,7 @@ from partialfc.distributed import World
 from partialfc.head.centres import ROWS_TO_LOOK_AT
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
-from partialfc.training.nonfinite import NonFiniteSteps
+from partialfc.training.nonfinite import Evidence, NonFiniteSteps
 from tests.torch_calls import TorchCalls
 from tests.train_cases import small_config
 from tests.training.cases import run
@@ -88,11 +88,10 @@ def test_logits_above_a_margins_bound_are_named():
     backbone, head = torch.nn.Linear(8, 8), partialfc.PartialFC(8, 40, margin=Growing())
     partialfc.RowSGD(head, lr=0.1)
     steps = NonFiniteSteps(backbone, head, world, limit=9)
-    steps.begin()
     embeddings = backbone(torch.randn(16, 8, generator=torch.Generator().manual_seed(0)))
     loss = head(embeddings, torch.arange(16))
     assert not loss.isfinite()
-    cause = steps.undo(1, [embeddings.detach()], loss.detach())
+    cause = steps.bad(Evidence(1, [embeddings.detach()], loss.detach(), head.last_rows))
     assert cause.endswith(
         "non-finite logits on every rank (so it is where the margin's negatives() exceeds its logit_bound)"
     )
@@ -114,7 +113,7 @@ def test_a_bad_step_is_explained_in_little_memory(sample_rate, spoilt):
             head.weight[head.last_sample[-1]] = torch.nan
     steps = NonFiniteSteps(torch.nn.Linear(2, 2), head, World.of(), limit=2)
     with TorchCalls() as calls:
-        cause = steps.undo(1, [torch.zeros(4, 128)], torch.tensor(1.0))
+        cause = steps.bad(Evidence(1, [torch.zeros(4, 128)], torch.tensor(1.0), head.last_rows))
     assert cause.startswith(f"step 1: non-finite {'centres on rank 0' if spoilt else 'gradient'}")
     chunk, owed = ROWS_TO_LOOK_AT * 128 * 4, len(head.last_sample) * 4 * 4
     assert calls.peak < 7 * chunk + 2 * owed < len(head.last_sample) * 128 * 4 * 2

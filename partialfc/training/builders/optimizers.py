@@ -1,9 +1,12 @@
 """The optimizers of the backbone and of the centres; the loop sets their learning rates at each step."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from partialfc.config import Config, OptimizerConfig
+from partialfc.distributed.accelerator import has_operator, is_accelerator
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.optim.sgd import RowSGD
@@ -11,11 +14,32 @@ from partialfc.head.partial_fc import PartialFC
 
 
 def build_backbone_optimizer(section: OptimizerConfig, backbone: nn.Module) -> torch.optim.Optimizer:
-    """torch's own SGD or AdamW."""
-    parameters, lr, decay = backbone.parameters(), section.lr, section.weight_decay
+    """torch's own SGD or AdamW; fused on an accelerator that has such kernels: they can skip a step."""
+    parameters, lr, decay = list(backbone.parameters()), section.lr, section.weight_decay
+    fused = _has_fused(section.name, parameters)
     if section.name == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, betas=section.betas, eps=section.eps, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=lr, momentum=section.momentum, weight_decay=decay)
+        return torch.optim.AdamW(
+            parameters, lr=lr, betas=section.betas, eps=section.eps, weight_decay=decay, fused=fused
+        )
+    optimizer = torch.optim.SGD(parameters, lr=lr, momentum=section.momentum, weight_decay=decay, fused=fused)
+    if fused:
+        optimizer.register_step_pre_hook(_begin_momentum)
+    return optimizer
+
+
+def _has_fused(name: str, parameters: list[nn.Parameter]) -> bool:
+    devices = {parameter.device for parameter in parameters}
+    return all(is_accelerator(each) and has_operator(f"aten::_fused_{name}_", each) for each in devices)
+
+
+@torch.no_grad()
+def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Before a step: momentum that is not there yet is 0. Fused kernels that skip the step leave it unset."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            state = optimizer.state[parameter]
+            if parameter.grad is not None and state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def build_head_optimizer(config: Config, head: PartialFC) -> RowOptimizer:
