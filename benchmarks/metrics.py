@@ -64,13 +64,14 @@ def only_counted(traffic: Traffic, collective: str, tensor: torch.Tensor) -> Ite
 @contextmanager
 def without_metrics(trainer: Trainer) -> Iterator[None]:
     kept = trainer.metrics, trainer.clock, Traffic.measured, dict(trainer.head._forward_hooks)
-    trainer.metrics = trainer.clock = Silent()
+    trainer.metrics = trainer.clock = trainer.reports._metrics = Silent()
     Traffic.measured = only_counted
     trainer.head._forward_hooks.clear()
     try:
         yield
     finally:
         trainer.metrics, trainer.clock, Traffic.measured = kept[:3]
+        trainer.reports._metrics = trainer.metrics
         trainer.head._forward_hooks.update(kept[3])
 
 

@@ -22,12 +22,15 @@ class KeptBuffers:
         self._copies = [_joined(buffers) for buffers in self._groups()]
 
     @torch.no_grad()
-    def restore(self, where: Tensor) -> None:
-        """If `where` [] is not 0, overwrite the buffers with the copies, in place; the device decides."""
-        back = where != 0
+    def restore(self, where: Tensor | None = None) -> None:
+        """Overwrite the buffers with the copies, in place; if `where` [] is 0, with what they are already.
+
+        So the device decides, and the program does not wait for it.
+        """
         for buffers, copy in zip(self._groups(), self._copies, strict=True):
-            chosen = torch.split(torch.where(back, copy, _joined(buffers)), [b.numel() for b in buffers])
-            torch._foreach_copy_(buffers, [c.view(b.shape) for c, b in zip(chosen, buffers, strict=True)])
+            chosen = copy if where is None else torch.where(where != 0, copy, _joined(buffers))
+            parts = torch.split(chosen, [buffer.numel() for buffer in buffers])
+            torch._foreach_copy_(buffers, [p.view(b.shape) for p, b in zip(parts, buffers, strict=True)])
 
     def _groups(self) -> list[list[Tensor]]:
         groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}

@@ -41,6 +41,20 @@ def test_a_watched_head_is_copied_and_pickled_without_its_watcher():
     assert samples(text_of(registry))["partialfc_images_total", *RANK] == 4
 
 
+def test_what_was_measured_is_logged_after_the_next_forward_pass():
+    registry = Registry(run="mine", rank=0)
+    head = partialfc.PartialFC(4, 50, margin=partialfc.ArcFace(), sample_rate=0.2)
+    watched = HeadMetrics(registry, head)
+    head(torch.ones(4, 4), torch.tensor([7, 7, 9, -1]))
+    values = watched.measure()
+    head(3 * torch.ones(2, 4), torch.tensor([1, 2]))
+    watched.log(values)
+    found = samples(text_of(registry))
+    assert found["partialfc_target_angle_degrees_count", *RANK] == 3
+    assert found["partialfc_embedding_norm", *RANK] == pytest.approx(2.0)
+    assert found["partialfc_centres_touched_ratio", *RANK] == 10 / 50
+
+
 def test_a_batch_of_ignored_samples_has_no_embedding_norm():
     registry = Registry(run="mine", rank=0)
     head = partialfc.PartialFC(4, 50, margin=partialfc.ArcFace())

@@ -93,7 +93,7 @@ def _kernels() -> torch.library.Library:
     library.impl("empty.memory_format", empty)
     library.impl("empty_strided", empty_strided)
     library.impl("_copy_from", copy_from)
-    # What a program asks the dispatcher for: a product that a CPU does not have and a GPU has, and optimizers.
+    # A program asks the dispatcher whether a device has these; as any other operation, they run above.
     for name in ("mm.dtype", "_fused_sgd_", "_fused_adamw_"):
         library.impl(name, torch.mm)
     return library

@@ -1,4 +1,4 @@
-"""Steps on the pretend accelerator that are not finite: the device undoes them, the host hears a step later."""
+"""Steps that are not finite on the pretend accelerator: the device undoes them, the host hears it later."""
 
 from pathlib import Path
 from typing import Any

@@ -34,26 +34,34 @@ def test_on_an_accelerator_a_step_is_finished_after_the_next_one():
     assert calls_by_step("cuda") == expected
 
 
+def steps(later: Later, made: list[int], last: int, error: Exception) -> None:
+    """Steps up to the last, which raises the error."""
+    with later.finished_after_errors():
+        for step in range(1, last):
+            later.add(step, partial(made.append, step))
+            later.catch_up(step)
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(partialfc.LabelError, [1, 2]), (partialfc.DistributedError, [1])]
+)
+def test_an_error_of_all_ranks_comes_after_the_step_before(error, expected):
+    made: list[int] = []
+    with pytest.raises(error):
+        steps(Later(torch.device("cuda")), made, 3, error("in step 3"))
+    assert made == expected
+
+
 def fail() -> None:
     raise partialfc.NonFiniteError("three in a row")
 
 
 def test_after_a_call_that_fails_no_other_is_made():
     later, made = Later(torch.device("cuda")), []
-    with pytest.raises(partialfc.NonFiniteError), later.finished_after_errors():
-        later.add(1, fail)
-        later.add(2, partial(made.append, 2))
+    later.add(1, fail)
+    later.add(2, partial(made.append, 2))
+    with pytest.raises(partialfc.NonFiniteError):
         later.catch_up(2)
     later.finish()
     assert made == []
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"), [(partialfc.LabelError, [1]), (partialfc.DistributedError, [])]
-)
-def test_an_error_of_all_ranks_comes_after_the_step_before(error, expected):
-    later, made = Later(torch.device("cuda")), []
-    with pytest.raises(error), later.finished_after_errors():
-        later.add(1, partial(made.append, 1))
-        raise error("in step 2")
-    assert made == expected
