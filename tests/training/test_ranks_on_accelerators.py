@@ -12,6 +12,7 @@ import torch
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
 from tests.pretend.collectives import BESIDE_GLOO
+from tests.pretend.machine import machine
 from tests.train_cases import small_config
 from tests.training.cases import EXACT, moved
 
@@ -48,3 +49,45 @@ def test_a_run_and_its_resume_are_those_of_the_cpu(ranks_on_pretend, run_ranks, 
         assert losses == pytest.approx(of_cpu, rel=1e-9)
         for name, value in backbone_of_cpu.items():
             torch.testing.assert_close(backbone[name], value, atol=1e-9, rtol=1e-9, msg=name)
+
+
+def bad_steps(folder: Path) -> tuple[list[str], bool, dict[str, Any]]:
+    """What the steps of a run wait for, one rank's last ones bad; whether these left no trace; the counts.
+
+    What nothing of the package asks for is left out: what DistributedDataParallel gets of this device's group
+    lies on the CPU. The last step explains the one before, which waits.
+    """
+    poisoned = {"name": "tests.train_cases:Poisoned", "options": {"steps": [4, 5], "rank": 1}}
+    config = small_config(folder, backbone=poisoned, train={"steps": 100})
+    trainer = Trainer(config, torch.device("pretend:0"))
+
+    def everything() -> list[torch.Tensor]:
+        tensors = trainer.state.tensors()
+        return [
+            each.detach().cpu().clone() for each in (*tensors.sharded.values(), *tensors.replicated.values())
+        ]
+
+    faults, before = [], []
+    with trainer.running():
+        for step in range(1, 6):
+            if step == 4:
+                trainer.later.finish()
+                before = everything()
+            machine.log.clear()
+            trainer._train_step()
+            trainer._log()
+            if 1 < step < 5:
+                faults += [str(fault) for fault in machine.log.faults if fault.site != "?"]
+        trainer.later.finish()
+        same = all(map(torch.equal, before, everything()))
+        return faults, same, trainer.state.values()
+
+
+def test_a_bad_step_of_one_rank_leaves_no_trace_on_any_and_none_waits_for_it(ranks_on_pretend, folder):
+    for faults, same, values in ranks_on_pretend(bad_steps, RANKS, folder, backend=BESIDE_GLOO):
+        assert faults == []
+        assert same
+        assert values["nonfinite_steps"] == 2
+    records = read_metrics(folder / "run")
+    causes = [each["cause"] for each in records if each["event"] == "nonfinite"]
+    assert causes == [f"step {step}: non-finite embedding norm on rank 1" for step in (4, 5)]
