@@ -10,7 +10,7 @@ from torch.utils.flop_counter import flop_registry
 
 from tests.pretend.cache import Cache
 from tests.pretend.memory import Memory
-from tests.pretend.tensor import PretendTensor
+from tests.pretend.tensor import PretendTensor, values_of
 
 aten = torch.ops.aten
 OVERWRITES = {aten.copy_, aten.fill_, aten.zero_, aten.normal_, aten.uniform_}
@@ -100,11 +100,12 @@ def _rows_put(packet: Any, args: tuple[Any, ...]) -> int:
 
 def whole(tensor: PretendTensor, *, writes: bool) -> Access:
     """All of a tensor that is in memory."""
+    values = values_of(tensor.behind)
     count = 1
-    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+    for size, stride in zip(values.shape, values.stride(), strict=True):
         count *= size if stride else min(size, 1)  # an expanded dimension is one in memory
-    item = tensor.element_size()
-    return Access(tensor.memory, tensor.storage_offset() * item, count * item, writes)
+    item = values.element_size()
+    return Access(tensor.memory, values.storage_offset() * item, count * item, writes)
 
 
 def _among(tensor: Tensor, others: list[PretendTensor]) -> bool:

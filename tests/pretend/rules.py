@@ -11,6 +11,7 @@ from tests.pretend.tensor import PretendTensor
 aten = torch.ops.aten
 # The size or the value of their result is known only once the device has computed it.
 WAITS = {
+    aten._coalesce,
     aten._local_scalar_dense,
     aten.nonzero,
     aten.masked_select,

@@ -11,20 +11,21 @@ from tests.pretend.memory import Memory
 
 
 class PretendTensor(Tensor):
-    """behind: the tensor with the values, on the CPU, or without values on `meta`; memory: where it lies."""
+    """behind: the tensor with the values, on the CPU, or without values on `meta`; memory: where it lies.
+
+    Of a sparse tensor, that is where its `_values` lie.
+    """
 
     behind: Tensor
     memory: Memory
 
     @staticmethod
     def __new__(cls, behind: Tensor, memory: Memory) -> "PretendTensor":
+        layout = {"layout": behind.layout}
+        if behind.layout == torch.strided:
+            layout = {"strides": behind.stride(), "storage_offset": behind.storage_offset()}
         return torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls,
-            behind.size(),
-            strides=behind.stride(),
-            storage_offset=behind.storage_offset(),
-            dtype=behind.dtype,
-            device=machine.device,
+            cls, behind.size(), dtype=behind.dtype, device=machine.device, **layout
         )
 
     def __init__(self, behind: Tensor, memory: Memory) -> None:
@@ -62,7 +63,12 @@ class PretendTensor(Tensor):
 
 def fresh(behind: Tensor) -> PretendTensor:
     """A tensor in memory of its own."""
-    return PretendTensor(behind, machine.allocate(behind.untyped_storage().nbytes()))
+    return PretendTensor(behind, machine.allocate(values_of(behind).untyped_storage().nbytes()))
+
+
+def values_of(behind: Tensor) -> Tensor:
+    """The tensor that lies in memory: the values of a sparse one."""
+    return behind._values() if behind.is_sparse else behind
 
 
 def behind(tree: Any) -> Any:
@@ -76,14 +82,14 @@ def wrapped(results: Any, given: list[PretendTensor]) -> Any:
     A tensor that was given comes back as it is, a view of one shares its memory.
     """
     same = {id(each.behind): each for each in given}
-    shared = {each.behind.untyped_storage()._cdata: each.memory for each in given}
+    shared = {values_of(each.behind).untyped_storage()._cdata: each.memory for each in given}
 
     def wrap(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
             return leaf
         if id(leaf) in same:
             return same[id(leaf)]
-        memory = shared.get(leaf.untyped_storage()._cdata)
+        memory = shared.get(values_of(leaf).untyped_storage()._cdata)
         return fresh(leaf) if memory is None else PretendTensor(leaf, memory)
 
     return tree_map(wrap, results)
