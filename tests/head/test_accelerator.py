@@ -6,11 +6,17 @@ import pytest
 import torch
 
 import partialfc
-from tests.head.cases import MARGINS, D
+from tests.head.cases import MARGINS as OF_PLAIN_NEGATIVES
+from tests.head.cases import D
+from tests.head.margins.test_base import Reweighting
 from tests.pretend.machine import machine
 
 C, N, STEPS = 96, 12, 3
 BFLOAT16 = torch.bfloat16
+MARGINS: dict[str, tuple[Any, dict[str, Any]]] = {
+    **{name: (make, arguments) for name, (make, arguments, _) in OF_PLAIN_NEGATIVES.items()},
+    "reweighting": (Reweighting, {}),
+}
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "RowSGD": {"lr": 0.5, "momentum": 0.9, "weight_decay": 5e-3},
     "RowAdamW": {"lr": 0.1},
@@ -18,7 +24,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 
 
 def build(device: str, margin: str, head: dict[str, Any]) -> partialfc.PartialFC:
-    make, arguments, _ = MARGINS[margin]
+    make, arguments = MARGINS[margin]
     usual = {"compute_dtype": torch.float64, "weight_dtype": torch.float64, "compile": False}
     return partialfc.PartialFC(D, C, margin=make(**arguments), **(usual | head)).to(device)
 
@@ -86,6 +92,11 @@ def compare(on_pretend: Any, *args: Any, tolerance: float = 1e-10, **options: An
 @pytest.mark.parametrize("margin", MARGINS)
 def test_every_margin_and_optimizer(on_pretend, margin, optimizer, sample_rate):
     compare(on_pretend, margin, optimizer, sample_rate=sample_rate)
+
+
+@pytest.mark.parametrize("sample_rate", [1.0, 0.3])
+def test_a_margin_whose_state_moves_between_micro_batches(on_pretend, sample_rate):
+    compare(on_pretend, "reweighting", sample_rate=sample_rate, accumulation=3)
 
 
 @pytest.mark.parametrize("accumulation", [1, 3])
