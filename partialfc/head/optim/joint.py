@@ -81,8 +81,12 @@ class JointOptimizer(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("closure must be None: it would be called once for each optimizer")
         given = {name: getattr(self, name) for name in ("found_inf", "grad_scale") if hasattr(self, name)}
+        if isinstance(given.get("found_inf"), torch.Tensor):
+            given["found_inf"] = given["found_inf"].clamp(max=1.0)  # torch's skip for 1, and it may be a sum
         for optimizer in self.optimizers:
-            if _heeds_found_inf(optimizer):
+            if isinstance(optimizer, JointOptimizer) or _heeds_found_inf(optimizer):
+                if given:
+                    _make_momentum(optimizer)
                 with _attributes(optimizer, given):
                     optimizer.step()
             elif given.get("grad_scale") is not None:
@@ -171,7 +175,22 @@ class JointOptimizer(torch.optim.Optimizer):
 
 
 def _heeds_found_inf(optimizer: torch.optim.Optimizer) -> bool:
-    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+    """Whether it takes whether to step from the attribute `found_inf`.
+
+    Not torch's SGD with dampening, which its first step goes without: it counts one that was skipped.
+    """
+    dampened = any(group.get("dampening") for group in optimizer.param_groups)
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False)) and not dampened
+
+
+def _make_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Before a step that may be skipped, which would leave a fused SGD's momentum as memory happens to be."""
+    if isinstance(optimizer, torch.optim.SGD):
+        for group in optimizer.param_groups:
+            for parameter in group["params"] if group["momentum"] else []:
+                state = optimizer.state[parameter]
+                if parameter.grad is not None and "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 @contextmanager

@@ -67,6 +67,50 @@ def test_hooks_are_called():
     assert calls == ["before step", "after step", "before state_dict", "after load"]
 
 
+def after_steps(options: dict[str, Any], nested: bool, *found: float) -> list[torch.Tensor]:
+    """What a backbone's SGD and a RowSGD as one have moved in steps with these values of found_inf."""
+    outer, head = sgd(**options), build(1.0)
+    inner = partialfc.RowSGD(head, lr=0.1, momentum=0.9)
+    joint = partialfc.JointOptimizer(outer, inner)
+    if nested:
+        joint = partialfc.JointOptimizer(joint, torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1))
+    parameters = outer.param_groups[0]["params"]
+    for value in found:
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        head(*batch(0)).backward()
+        joint.found_inf = torch.tensor(value)
+        joint.step()
+        assert not hasattr(inner, "found_inf")
+        assert not head.has_row_gradients()
+    return [*(parameter.detach() for parameter in parameters), head.state_dict()["weight"]]
+
+
+@pytest.mark.parametrize("found_inf", [1.0, 2.0])  # 2: of two devices
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"fused": True},
+        {"fused": True, "momentum": 0.9},
+        {"fused": True, "momentum": 0.9, "dampening": 0.5},
+    ],
+    ids=str,
+)
+def test_found_inf_skips_all_of_them(options, nested, found_inf):
+    """In the first step and in a later one."""
+    found = after_steps(options, nested, found_inf, 0.0, found_inf, 0.0)
+    torch.testing.assert_close(found, after_steps(options, nested, 0.0, 0.0), atol=0, rtol=0)
+
+
+def test_a_scale_that_one_of_them_does_not_divide_by_is_refused():
+    joint = of_backbone_and_head()
+    joint.grad_scale = torch.tensor(2.0)
+    with pytest.raises(ValueError, match=r"grad_scale is set, and a SGD does not divide by it"):
+        joint.step()
+
+
 def copied_by_pickle(joint: partialfc.JointOptimizer) -> partialfc.JointOptimizer:
     file = io.BytesIO()
     torch.save(joint, file)
