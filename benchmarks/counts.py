@@ -41,6 +41,7 @@ def count(sizes: dict[str, Any]) -> list[dict[str, Any]]:
         compile=sizes["compiled"],
     ).to(machine.device)
     optimizer = partialfc.RowSGD(head, lr=0.1, momentum=0.9, weight_decay=5e-4)
+    found_inf = torch.zeros((), device=machine.device)  # as the trainer gives it, so that the device decides
     for step in range(WARM_UP + 1):
         generator = torch.Generator().manual_seed(step)
         embeddings = torch.empty(sizes["samples"], sizes["embedding"], device=machine.device).requires_grad_()
@@ -51,7 +52,9 @@ def count(sizes: dict[str, Any]) -> list[dict[str, Any]]:
         with machine.log.phase("backward"):
             loss.backward()
         with machine.log.phase("update"):
+            optimizer.found_inf = found_inf
             optimizer.step()
+            del optimizer.found_inf
             optimizer.zero_grad()
     faults = [str(fault) for fault in machine.log.faults]
     assert not faults, faults
