@@ -52,16 +52,20 @@ class World:
         """By the type of device whose tensors it carries, each backend of the group."""
         return dict(pair.split(":") for pair in dist.get_backend_config(self.group).split(","))
 
-    def gather_integers(self, values: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def gather_integers(
+        self, values: Sequence[int] | npt.NDArray[np.int64], *, device: torch.device | None = None
+    ) -> npt.NDArray[np.int64]:
         """Forward: n integers of every rank -> [W, n] on every rank. Backward: none.
 
-        They go from CPU to CPU. In a group that carries no CPU tensors they go through the accelerator, and
-        the host waits for them alone: for the collectives called before, and not for what else is computed.
+        They go from CPU to CPU. In a group that carries no CPU tensors they go through `device`, or else this
+        process's current accelerator, and the host waits for them. NCCL runs a group's collectives in the
+        order of their calls, on whatever streams (ncclLaunchPrepare in its src/enqueue.cc): so it waits for
+        those called before, and not for what else is computed.
         """
         mine = np.asarray(values, np.int64)
         if self.size == 1 or len(mine) == 0:
             return np.repeat(mine[None], self.size, axis=0)
-        device = self._host_device()
+        device = self._host_device(device)
         with beside(device):
             told = on_device(torch.from_numpy(mine), device)
             gathered = told.new_empty(self.size * len(mine))
@@ -154,12 +158,14 @@ class World:
         """Forward: wait until every rank has called this. Backward: none."""
         self.gather_integers([0])
 
-    def _host_device(self) -> torch.device:
+    def _host_device(self, own: torch.device | None) -> torch.device:
         """Where the host's values are exchanged: on the CPU, unless the group has only an accelerator's."""
-        backends, accelerator = self._backends(), current_accelerator()
-        if "cpu" in backends or accelerator is None or accelerator.type not in backends:
-            return torch.device("cpu")
-        return accelerator
+        backends = self._backends()
+        if "cpu" not in backends:
+            for device in (own, current_accelerator()):
+                if device is not None and device.type in backends:
+                    return device
+        return torch.device("cpu")
 
     @contextmanager
     def _exchange(self, what: str, collective: str, tensor: Tensor) -> Iterator[None]:

@@ -67,7 +67,7 @@ def agree_on_batch(
             told = np.column_stack([told, bits])
     call = (dtype << 3) | (weights is not None) << 2 | mode
     columns = {COUNT: len(told), CALL: call, HEAD: head_digest}
-    heard = _exchanged(world, FORWARD, problem, columns, told.ravel())
+    heard = _exchanged(world, device, FORWARD, problem, columns, told.ravel())
     for column, what in MUST_BE_THE_SAME.items():
         others = np.flatnonzero(heard.table[:, column] != heard.table[0, column]).tolist()
         if others:
@@ -136,7 +136,7 @@ def agree_on_query(
     if problem is None:
         call = number * len(EMBEDDING_DTYPES) + EMBEDDING_DTYPES.index(embeddings.dtype)
         mine = {COUNT: len(embeddings), CALL: call}
-    table = _exchanged(world, TOP_K, problem, mine, np.empty(0, np.int64)).table
+    table = _exchanged(world, device, TOP_K, problem, mine, np.empty(0, np.int64)).table
     others = np.flatnonzero(table[:, CALL] != table[0, CALL]).tolist()
     if others:
         raise DistributedError(
@@ -147,6 +147,7 @@ def agree_on_query(
 
 def _exchanged(
     world: World,
+    device: torch.device,
     method: int,
     problem: ValueError | None,
     columns: Mapping[int, int],
@@ -156,7 +157,7 @@ def _exchanged(
 
     Raises this rank's problem, or DistributedError where another rank has one or calls another method.
     """
-    heard = exchange(world, {METHOD: method, FAILED: problem is not None, **columns}, following)
+    heard = exchange(world, {METHOD: method, FAILED: problem is not None, **columns}, following, device)
     table = heard.table
     if problem is not None:
         raise problem

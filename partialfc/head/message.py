@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch.distributed import ProcessGroup
 
 from partialfc.distributed.world import World
@@ -29,6 +30,7 @@ _told: "WeakKeyDictionary[ProcessGroup, deque[int]]" = WeakKeyDictionary()
 class Heard:
     """What all ranks told. The integers behind the columns are whole only with `following`."""
 
+    device: torch.device  # this rank's
     table: Integers  # [W, columns]
     begun: Integers  # [W, room]
     rest: Integers  # this rank's integers that had no room
@@ -38,22 +40,24 @@ class Heard:
         counts = self.table[:, FOLLOWING]
         whole, missing = self.begun, int(counts.max()) - self.begun.shape[1]
         if missing > 0:
-            whole = np.concatenate([whole, world.gather_integers(_padded(self.rest, missing))], axis=1)
+            rest = world.gather_integers(_padded(self.rest, missing), device=self.device)
+            whole = np.concatenate([whole, rest], axis=1)
         return whole[np.arange(whole.shape[1]) < counts[:, None]]
 
 
-def exchange(world: World, columns: Mapping[int, int], following: Integers) -> Heard:
+def exchange(world: World, columns: Mapping[int, int], following: Integers, device: torch.device) -> Heard:
     """This rank's columns, 0 where not given, and n integers -> what all ranks told; collective.
 
-    A message has room for as many integers as any rank told in the last calls on this process group.
+    A message has room for as many integers as any rank told in the last calls on this process group. device:
+    this rank's, for a group that carries no CPU tensors.
     """
     row = dict.fromkeys(COLUMNS, 0) | {**columns, FOLLOWING: len(following)}
     told = deque([len(following)]) if world.group is None else _told_on(world.group)
     room = max(told, default=0)
     sent = np.concatenate([list(row.values()), _padded(following[:room], room)])
-    table, begun = np.split(world.gather_integers(sent), [len(COLUMNS)], axis=1)
+    table, begun = np.split(world.gather_integers(sent, device=device), [len(COLUMNS)], axis=1)
     told.append(int(table[:, FOLLOWING].max()))
-    return Heard(table, begun, following[room:])
+    return Heard(device, table, begun, following[room:])
 
 
 def _told_on(group: ProcessGroup) -> "deque[int]":

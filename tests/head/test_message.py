@@ -65,7 +65,7 @@ def heard(sizes: list[list[int]]) -> list[tuple[list[int], list[int], int]]:
     for of_ranks in sizes:
         world.traffic.reset()
         own = np.arange(of_ranks[world.rank], dtype=np.int64) + 100 * world.rank
-        of_all = exchange(world, {COUNT: len(own)}, own)
+        of_all = exchange(world, {COUNT: len(own)}, own, torch.device("cpu"))
         told = of_all.following(world).tolist()
         found.append((of_all.table[:, COUNT].tolist(), told, world.traffic.calls["all_gather"]))
     return found

@@ -98,6 +98,20 @@ def test_ranks_find_the_nearest_classes_as_on_the_cpu(ranks_on_pretend, run_rank
         assert loss == pytest.approx(expected[2], abs=1e-10)
 
 
+def with_another_device_current() -> float:
+    head = build("pretend", "plain", {})
+    torch.accelerator.set_device_index(1)  # which this machine lacks
+    try:
+        return head(torch.ones(3, D, device="pretend:0"), torch.tensor([1, 2, 3])).item()
+    finally:
+        torch.accelerator.set_device_index(0)
+
+
+def test_labels_go_through_the_head_s_device_and_not_the_current_one(ranks_on_pretend):
+    first, second = ranks_on_pretend(with_another_device_current, RANKS, backend=ALONE)
+    assert first == second > 0
+
+
 def bad_label_on_rank_one() -> None:
     head = build("pretend", "plain", {})
     labels = torch.tensor([1, 2, 700 if World.of().rank == 1 else 3])

@@ -4,7 +4,8 @@ From then on `torch.accelerator` speaks of it, so a process does this once, befo
 (autograd counts the devices then), and never goes back.
 
 In torch itself these are put in place of others, because torch serves them from C++ alone:
-torch.Stream, torch.Event, and of torch.accelerator the streams, `synchronize` and the figures of memory;
+torch.Stream, torch.Event, and of torch.accelerator the streams, `synchronize`, the current device and the
+figures of memory;
 torch.compile, which needs a compiler for the device; torch.utils.dlpack, which needs addresses.
 """
 
@@ -76,10 +77,12 @@ def _kernels() -> torch.library.Library:
     """Operations that no tensor of the device leads to."""
     library = torch.library.Library("aten", "IMPL", "PrivateUse1")
 
-    def empty(size: Any, *, dtype: Any = None, **_: Any) -> Tensor:
+    def empty(size: Any, *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
+        machine.check_here(device)
         return dispatch.new(size, None, dtype)
 
-    def empty_strided(size: Any, stride: Any, *, dtype: Any = None, **_: Any) -> Tensor:
+    def empty_strided(size: Any, stride: Any, *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
+        machine.check_here(device)
         return dispatch.new(size, stride, dtype)
 
     def copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
@@ -123,6 +126,9 @@ def _patch() -> None:
         machine.log.fault("wait", "synchronize")
         order.host_knows(order.everything())
 
+    def set_index(device: Any, /) -> None:
+        machine.index = device if isinstance(device, int) else torch.device(device).index or 0
+
     def reset_peak(device: Any = None, /) -> None:
         machine.memory.peak = machine.memory.allocated
 
@@ -130,6 +136,8 @@ def _patch() -> None:
         "current_stream": torch.get_device_module(NAME).current_stream,
         "synchronize": synchronize,
         "empty_cache": lambda: None,
+        "current_device_index": lambda: machine.index,
+        "set_device_index": set_index,
         "memory_allocated": lambda device=None, /: machine.memory.allocated,
         "memory_reserved": lambda device=None, /: machine.memory.peak,
         "max_memory_allocated": lambda device=None, /: machine.memory.peak,

@@ -1,5 +1,7 @@
 """The one pretend device of a process: its log, its memory, its streams."""
 
+from typing import Any
+
 import torch
 
 from tests.pretend.cache import Cache
@@ -20,6 +22,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.hollow = False
+        self.index = 0  # of the current device, where a program names none
         self.log = Log()
         self.order = Order(self.log)
         self.pinned = Pinned(self.log, self.order)
@@ -30,6 +33,12 @@ class Machine:
     @property
     def device(self) -> torch.device:
         return torch.device(NAME, 0)
+
+    def check_here(self, device: Any) -> None:
+        """Raises RuntimeError for a device of another index, as torch does on CUDA."""
+        index = None if device is None else torch.device(device).index
+        if index not in (None, 0):
+            raise RuntimeError(f"invalid device ordinal: {NAME} has 1 device, and {index} was asked for")
 
     @property
     def behind(self) -> str:
