@@ -1,7 +1,14 @@
-"""Every exception that partialfc raises for its users.
+"""What partialfc says when it fails: every exception that it raises for its users, and how one is shown.
 
 Each one is also the built-in error that fits it, so `except ValueError` keeps working.
 """
+
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 
 class PartialFCError(Exception):
@@ -50,3 +57,17 @@ class DistributedError(PartialFCError, RuntimeError):
 
 class MissingExtraError(PartialFCError, ImportError):
     """A feature needs an optional dependency; the message names the extra that installs it."""
+
+
+def tell(what: str) -> None:
+    """Show an error on stderr, and where torchrun started this process, in what it shows last of it.
+
+    what: the error's name and its message; under torchrun the rank stands before it.
+    """
+    rank = os.environ.get("RANK")
+    line = f"partialfc: {what}" if rank is None else f"[rank {rank}] partialfc: {what}"
+    print(line, file=sys.stderr, flush=True)
+    if shown_by_torchrun := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        message = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(time.time()))}}
+        with suppress(OSError):
+            Path(shown_by_torchrun).write_text(json.dumps({"message": message}))

@@ -231,15 +231,28 @@ class Filling(Normed):
 
 
 class Hanging(Normed):
-    """Rank 1 waits for ever in its third training forward pass, or until torchrun ends it."""
+    """Rank 1 waits for ever in its third training pass, or until torchrun ends it.
 
-    def __init__(self, **size: Any) -> None:
+    backward: in the pass back, when the ranks have agreed on the batch. stopped: the whole process stops.
+    """
+
+    def __init__(self, *, backward: bool = False, stopped: bool = False, **size: Any) -> None:
         super().__init__(**size)
-        self.count = 0
+        self.count, self.backward, self.stopped = 0, backward, stopped
 
     def forward(self, images: Tensor) -> Tensor:
         self.count += self.training
-        if self.count == 3 and rank_here() == 1:
+        hangs = self.count == 3 and rank_here() == 1
+        if hangs:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # else torchrun waits 30 s before it kills
-            threading.Event().wait()
-        return super().forward(images)
+        if hangs and not self.backward:
+            self.hang()
+        embedded = super().forward(images)
+        if hangs:
+            embedded.register_hook(lambda gradient: self.hang())
+        return embedded
+
+    def hang(self) -> None:
+        if self.stopped:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        threading.Event().wait()

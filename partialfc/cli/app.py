@@ -1,13 +1,9 @@
 """The `partialfc` command: its commands put together, and what an error looks like."""
 
 import gc
-import json
 import logging
 import os
 import sys
-import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +17,7 @@ from partialfc.cli.evaluate import evaluate
 from partialfc.cli.plan import plan
 from partialfc.cli.report import report
 from partialfc.cli.train import train
-from partialfc.errors import PartialFCError
+from partialfc.errors import PartialFCError, tell
 from partialfc.files import OF_DISKS, discard, told
 
 app = typer.Typer(
@@ -84,25 +80,16 @@ def _status() -> int | str | None:
     except SystemExit as end:
         return end.code
     except PartialFCError as error:
-        _say(f"{prefix}partialfc: {type(error).__name__}: {error}")
+        tell(f"{type(error).__name__}: {error}")
     except BrokenPipeError:  # such as `| head`
         discard(sys.stdout)
     except Exception as error:
         if isinstance(error, OSError) and (error.filename or error.errno in OF_DISKS):
             what = "" if error.filename else "the output: "
-            _say(f"{prefix}partialfc: {what}{told(error)}")
+            tell(f"{what}{told(error)}")
         else:  # nothing that a user could look at
             sys.excepthook(*sys.exc_info())
     return 1
-
-
-def _say(line: str) -> None:
-    """On stderr; and where torchrun started this process, in what it shows last, below its own traceback."""
-    print(line, file=sys.stderr)
-    if shown_by_torchrun := os.environ.get("TORCHELASTIC_ERROR_FILE"):
-        message = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(time.time()))}}
-        with suppress(OSError):
-            Path(shown_by_torchrun).write_text(json.dumps({"message": message}))
 
 
 def _flush() -> None:

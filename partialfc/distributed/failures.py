@@ -1,6 +1,6 @@
 """Failures of collectives: how they are recognised, and which ranks are to blame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch.distributed as dist
@@ -48,7 +48,7 @@ def naming_silent_ranks(
         assert chosen is not None
         prefix = f"partialfc/failed/{chosen.group_name}"
         store = PrefixStore(prefix, dist.distributed_c10d._get_default_store())
-        blame = _blame(silent_ranks(store, rank=rank, size=size, seconds=seconds))
+        blame = blame_of_silence(silent_ranks(store, rank=rank, size=size, seconds=seconds))
         raise DistributedError(
             f"{what} failed on rank {rank} of {size}: {blame} ({str(error).splitlines()[0]})"
         ) from error
@@ -59,19 +59,26 @@ def silent_ranks(store: Store, *, rank: int, size: int, seconds: float) -> list[
 
     None where the store is gone. However many ranks are silent, it takes so many seconds once.
     """
-    silent = [other for other in range(size) if other != rank]
+    others = [str(other) for other in range(size) if other != rank]
     try:
         store.set(str(rank), "")
-        for _ in looks(seconds):
-            silent = [other for other in silent if not store.check([str(other)])]
-            if not silent:
-                break
+        return [int(other) for other in not_there(store, others, seconds)]
     except RuntimeError:
         return None
-    return silent
 
 
-def _blame(silent: list[int] | None) -> str:
+def not_there(store: Store, keys: Sequence[str], seconds: float) -> list[str]:
+    """Those of the keys that do not come into the store in time; all are waited for together."""
+    missing = list(keys)
+    for _ in looks(seconds):
+        missing = [key for key in missing if not store.check([key])]
+        if not missing:
+            break
+    return missing
+
+
+def blame_of_silence(silent: Sequence[int] | None) -> str:
+    """Who has not answered, as an error says it; None: the store is gone, so nobody could be asked."""
     if silent is None:
         return "rank 0 or torchrun has ended, and with it the store in which ranks report; look for its error"
     if not silent:

@@ -9,10 +9,14 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
+from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.ranks import named_ranks
 from partialfc.distributed.rendezvous import connect, meet
 from partialfc.distributed.torchrun import launched_by_torchrun
+from partialfc.distributed.watch import watching
 from partialfc.errors import DistributedError
+
+WATCHDOG_LATER = timedelta(seconds=60)
 
 
 @contextmanager
@@ -40,23 +44,54 @@ def process_group(device: torch.device, *, timeout: timedelta) -> Iterator[None]
 def joined_group(
     device: torch.device, *, timeout: timedelta, store: Store, rank: int, size: int
 ) -> Iterator[None]:
-    """Join the default process group, and leave it at the end: gloo for tensors on the CPU, NCCL for CUDA's.
+    """Join the default process group, of gloo and of what carries the device's tensors; leave it at the end.
 
     timeout: of each collective. store: where no other group of these ranks was joined before. Raises
-    DistributedError where this rank cannot join.
+    DistributedError where this rank cannot join, or nothing carries the device's tensors. A collective of an
+    accelerator that does not end in time ends this process (`partialfc.distributed.watch`).
     """
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    backends = _backends(device)
     try:
-        dist.init_process_group(backend, timeout=timeout, store=store, rank=rank, world_size=size)
-    except RuntimeError as error:
-        raise DistributedError(
-            f"rank {rank} of {size} cannot join the others: {str(error).splitlines()[0]}"
-        ) from error
-    try:
-        yield
+        with watching(device, timeout=timeout, store=store, rank=rank, size=size):
+            try:
+                dist.init_process_group(
+                    backends,
+                    timeout=timeout,
+                    store=store,
+                    rank=rank,
+                    world_size=size,
+                    device_id=device if is_accelerator(device) else None,  # NCCL connects now, not later
+                )
+            except RuntimeError as error:
+                raise DistributedError(
+                    f"rank {rank} of {size} cannot join the others: {str(error).splitlines()[0]}"
+                ) from error
+            _give_way(device, timeout)
+            yield
     finally:
         # The group ends, and with it gloo's threads, only with its last user. A thread that outlives the
         # interpreter aborts the process when it frees a tensor (pytorch/pytorch#190489). After an error its
         # traceback is such a user, so that `partialfc.cli.app.main` forgets the error before it ends.
         gc.collect()
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _backends(device: torch.device) -> str:
+    """As torch.distributed writes them: for an accelerator its own, and gloo for what the host exchanges."""
+    if not is_accelerator(device):
+        return "gloo"
+    try:
+        return f"cpu:gloo,{device.type}:{dist.get_default_backend_for_device(device)}"
+    except ValueError as error:
+        raise DistributedError(
+            f"torch.distributed knows nothing that carries tensors of {device.type} between ranks: "
+            "import the package that serves this device, or start one process"
+        ) from error
+
+
+def _give_way(device: torch.device, timeout: timedelta) -> None:
+    """Let torch's own watchdog, which ends a process and names nobody, wait longer than ours."""
+    if is_accelerator(device):
+        assert dist.group.WORLD is not None
+        dist.group.WORLD._get_backend(device).set_timeout(timeout + WATCHDOG_LATER)

@@ -13,6 +13,7 @@ import termios
 import time
 
 import pytest
+import torch
 
 from partialfc.metrics.run_log import read_metrics
 from tests.cli.cases import losses
@@ -88,6 +89,28 @@ def test_a_hanging_rank_times_out_and_is_named(folder):
     assert hung.returncode != 0
     assert "no answer from rank 1" in hung.stderr
     assert time.monotonic() - began < 100
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has no two GPUs")
+@pytest.mark.parametrize(
+    ("stopped", "says"),
+    [
+        pytest.param("false", "rank 1 did not come to it, but was at partialfc/training/", id="hangs"),
+        pytest.param("true", "no answer from rank 1", id="stopped"),
+    ],
+)
+def test_a_silent_rank_is_named_before_torchs_watchdog_ends_the_other(folder, stopped, says):
+    silent = call(
+        *("train", folder / "config.yaml", "train.device=cuda", "train.timeout_seconds=10"),
+        *("backbone.name=tests.train_cases:Hanging", "backbone.options.backward=true"),
+        f"backbone.options.stopped={stopped}",
+        torchrun=["--standalone", "--nproc-per-node", 2, "--shutdown-timeout", 5],
+    )
+    assert silent.returncode != 0
+    assert says in silent.stderr
+    assert "Watchdog caught" not in silent.stderr
 
 
 @pytest.mark.slow

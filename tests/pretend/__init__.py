@@ -15,6 +15,7 @@ that cannot be taken back. `tests/conftest.py` has the fixture `on_pretend`, whi
     cache.py     a last-level cache in front of that memory
     cost.py      what an operation reads, writes and multiplies
     fused.py     in place of torch.compile: a function that counts as one launch
+    command.py   `partialfc` on a machine that has the device
     log.py       every operation with phase and line, and every fault
 
 What it does not show: speed, numbers of another arithmetic than a CPU's, and what a compiler really makes of

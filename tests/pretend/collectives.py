@@ -65,8 +65,16 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         log(func.__name__, accesses + [whole(each, writes=True) for each in gives])
     order.wait(caller, order.now(carrier.stream))
     args = tuple(carrier.group.boxed() if _is_group(each) else each for each in args)
-    return wrapped(func(*behind(args), **behind(kwargs)), tensors)
+    result = func(*behind(args), **behind(kwargs))
+    if "reduce_scatter" not in func.__name__:  # of which gloo does not say when it has ended
+        works = [dist.Work.unbox(each) for each in tree_leaves(result) if _is(each, "Work")]
+        order.holds.append(lambda: not all(work.is_completed() for work in works))
+    return wrapped(result, tensors)
 
 
 def _is_group(value: Any) -> bool:
-    return isinstance(value, torch.ScriptObject) and value._type().name() == "ProcessGroup"
+    return _is(value, "ProcessGroup")
+
+
+def _is(value: Any, kind: str) -> bool:
+    return isinstance(value, torch.ScriptObject) and value._type().name() == kind

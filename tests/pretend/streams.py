@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
+from time import sleep
 
 from tests.pretend.log import Log
 from tests.pretend.memory import Memory
@@ -36,6 +37,7 @@ class Order:
         self.clocks: dict[int, Clock] = {0: {0: 0}}
         self.host: Clock = {}
         self.when_known: list[Callable[[], None]] = []  # called as the host learns more
+        self.holds: list[Callable[[], bool]] = []  # each says whether the device waits for another rank
         self._local = threading.local()
         self._ids = count(1)
 
@@ -68,8 +70,15 @@ class Order:
         """From now on the stream's operations come after `when`."""
         _advance(self.clocks[stream], when)
 
+    def is_held(self) -> bool:
+        """Whether other ranks are still to come to a collective, which a stream has been told to do."""
+        self.holds = [holds for holds in self.holds if holds()]
+        return bool(self.holds)
+
     def host_knows(self, when: Clock) -> None:
-        """The host has seen that the device got there."""
+        """The host has seen that the device got there, and has waited for that where it had to."""
+        while self.is_held():
+            sleep(0.01)
         _advance(self.host, when)
         for tell in self.when_known:
             tell()
@@ -155,6 +164,8 @@ class Event:
     def query(self) -> bool:
         if self.when is None or reached(self.when, self.order.host):
             return True
+        if self.order.is_held():
+            return False
         if self._asked:
             self.order.host_knows(self.when)
         self._asked = True
