@@ -107,7 +107,7 @@ class Watch:
             while not self._over.wait(self._look):
                 looks = looks + 1 if standstill.lasts() or not dist.is_initialized() else 0
                 self._waits = looks >= LOOKS_OF_A_WAIT
-                reported = _reported(self._device)
+                reported = error_reported(self._device)
                 if reported or looks * self._look >= self._seconds:
                     self._fault = reported or f"it had waited {self._seconds:g} s"
                     break
@@ -149,7 +149,7 @@ class Watch:
         )
 
 
-def _reported(device: torch.device) -> str:
+def error_reported(device: torch.device) -> str:
     """The error that the device's backend has noticed by itself, as NCCL does where a connection is lost."""
     if not dist.is_initialized():
         return ""
