@@ -130,6 +130,10 @@ class Stream:
     def query(self) -> bool:
         return reached(self.order.now(self.stream_id), self.order.host)
 
+    def is_capturing(self) -> bool:
+        """Whether it records a graph, as torch 2.15's optimizers ask."""
+        return False
+
     def synchronize(self) -> None:
         self.order.log.fault("wait", "Stream.synchronize")
         self.order.host_knows(self.order.now(self.stream_id))

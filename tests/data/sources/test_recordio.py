@@ -224,6 +224,7 @@ def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
         RecordReader(tmp_path / "folder.rec")
 
 
+@pytest.mark.filterwarnings("ignore:.* is multi-threaded, use of fork")  # the child only reads
 def test_a_reader_pickles_and_reads_in_a_fork() -> None:
     reader = RecordReader(FIXTURE / "train.rec")
     expected = reader.read(17)
