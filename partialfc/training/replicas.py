@@ -11,6 +11,8 @@ from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.world import World
 from partialfc.training.kept_buffers import KeptBuffers
 
+NEVER = 1 << 30  # once in so many steps
+
 
 def replicate(
     backbone: nn.Module, world: World, example: torch.Tensor, *, compile: bool, amp: torch.dtype | None
@@ -25,6 +27,8 @@ def replicate(
         return module
     devices = [example.device] if is_accelerator(example.device) else None
     parallel = DistributedDataParallel(module, device_ids=devices, process_group=world.group)
+    # It would time a step of a hundred for its own log, and wait for the device before the next one.
+    parallel._set_ddp_runtime_logging_sample_rate(NEVER)  # type: ignore[no-untyped-call]
     _order_buckets(parallel, example, amp, training=compile)
     return parallel
 
