@@ -113,14 +113,14 @@ def test_a_compiled_backbone_has_the_losses_of_one_that_is_not(data, tmp_path, a
 
 @on_real_devices_alone  # tests/training/test_accelerator.py has it for the pretend one
 @pytest.mark.parametrize("case", ["batchnorm", "narrow", "adamw", "bfloat16"])
-def test_a_step_waits_for_nothing(data, tmp_path, case):
-    """Logging and the end of the run apart."""
+def test_a_step_and_its_log_line_wait_for_nothing(data, tmp_path, case):
     sections = CASES[case] | {"train": {**CASES[case].get("train", {}), "steps": 100}}
     trainer = Trainer(small_config(place(data, tmp_path, "run"), **sections), the_device())
 
     def step() -> None:
         with trainer.clock.step():
             trainer._train_step()
+        trainer._log()
 
     with trainer.running():
         for _ in range(3):
