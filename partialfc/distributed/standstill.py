@@ -12,12 +12,11 @@ class Standstill:
     def __init__(self, device: torch.device) -> None:
         torch.accelerator.set_device_index(device)
         self._device = device
-        self._point: torch.Event | None = None
+        self._point = torch.Event(device)  # one for all looks: CUDA's are not always destroyed without a wait
 
     def lasts(self) -> bool:
         """Whether the device has not yet done what it had been told at the last call that said False."""
-        if self._point is not None and not self._point.query():
+        if not self._point.query():
             return True
-        self._point = torch.Event(self._device)
         self._point.record(torch.accelerator.current_stream(self._device))
         return False

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 
 import partialfc
-from partialfc.distributed import World
+from partialfc.distributed import World, joined_group
 
 
 def losses(backend: str) -> list[float]:
@@ -43,3 +43,11 @@ def test_a_group_that_does_not_is_named(rank_outcomes):
     for outcome in rank_outcomes(losses, 2, "cuda:gloo"):
         assert isinstance(outcome, partialfc.DistributedError)
         assert "carries no cpu tensors, its backends are gloo for cuda; make it with" in str(outcome)
+
+
+def test_a_device_that_nothing_carries_is_named():
+    """As where the package of its vendor was not imported."""
+    one = {"timeout": timedelta(seconds=30), "store": dist.HashStore(), "rank": 0, "size": 1}
+    with pytest.raises(partialfc.DistributedError, match="carries tensors of hpu between ranks: import the"):
+        joined_group(torch.device("hpu", 0), **one).__enter__()
+    assert not dist.is_initialized()
