@@ -6,17 +6,20 @@ Steps that are not finite are in test_accelerator_nonfinite.py.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import partialfc
 from partialfc.config import Config
+from partialfc.data.images.codec import encode_png
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
 from tests.pretend.machine import machine
-from tests.train_cases import small_config
+from tests.train_cases import SIZE, small_config, write_class_records
 from tests.training.cases import EXACT, INTERRUPTED, losses, moved, run
 
 FIRST, LAST = 4, 7  # the steps of a run, and of its resume
@@ -149,6 +152,34 @@ def test_a_checkpoint_goes_on_elsewhere(on_pretend, folder, optimizer, there_fir
         config = small_config(parts, **sections, train={"steps": steps})
         on_pretend(run_there, config) if there else run(config)
     assert losses(parts) == pytest.approx(losses(whole), rel=1e-9)
+
+
+def around_a_failure(folder: Path) -> tuple[str, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """A run whose loader fails in its first step: the error, and the tensors before and after."""
+    trainer = Trainer(small_config(folder), torch.device("pretend:0"))
+    found = []
+    for _ in range(2):
+        tensors = trainer.state.tensors()
+        parts = {**tensors.sharded, **tensors.replicated}
+        found.append({name: tensor.detach().cpu().clone() for name, tensor in parts.items()})
+        if len(found) == 1:
+            with pytest.raises(partialfc.ImageError) as raised, trainer.running():
+                trainer.run()
+    return str(raised.value), *found
+
+
+def test_steps_without_a_batch_are_not_applied(on_pretend, tmp_path):
+    """That of the failure, and the one that is done until it is heard of."""
+    image = encode_png(np.full((SIZE, SIZE, 1), 99, np.uint8))
+    images = [
+        (float(label), b"not an image" if label == 2 else image) for label in range(4) for _ in range(6)
+    ]
+    write_class_records(tmp_path / "train.rec", images, classes=4)
+    message, before, after = on_pretend(around_a_failure, tmp_path)
+    assert "no JPEG" in message
+    assert not list((tmp_path / "run").glob("checkpoints/step-*"))
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before.get(name, torch.zeros_like(tensor))), name
 
 
 def lines(folder: Path, device: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from tests.train_cases import small_config
 from tests.training.cases import run
 
 
-@pytest.mark.parametrize("world_size", [1, 2])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_a_nonfinite_step_is_skipped_everywhere_and_leaves_no_trace(run_ranks, folder, world_size):
     """NaN on the last rank in steps 3 and 4: no parameter, no running statistic is spoilt."""
     poison = {"steps": [3, 4], "rank": world_size - 1}
