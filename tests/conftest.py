@@ -30,6 +30,8 @@ PRELOADED = ["tests.train_cases", "partialfc.training.run"]  # what most functio
 def _serve(connection: Connection, pretend: bool) -> None:
     """A worker: for each request join a fresh group, call the function, answer, leave the group."""
     torch.set_num_threads(1)
+    # Together: the first one to fail would close connections that others are still making.
+    os.environ["TORCH_DIST_INIT_BARRIER"] = "1"
     if pretend:
         install()
     while True:
