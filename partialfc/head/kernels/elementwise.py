@@ -126,10 +126,18 @@ def pay(
         write(velocity, None, moving, for_velocity)
 
 
-@Kernel
-def store(stored: Stored, index: Tensor | None, rows: Tensor, noise: Noise, applies: Tensor | None) -> None:
+@in_place()
+def store(
+    rows_in: tuple[Stored],
+    rows_out: tuple[Stored],
+    index: Tensor | None,
+    settings: None,
+    floats: Tensor,
+    noise: Noise,
+    applies: Tensor | None,
+) -> None:
     """Write momentum [k, D] in 8 bits, once all of it is computed: a scale needs its whole block first."""
-    write(stored, index, rows, uniform(noise)[1], applies=applies, before=stored)
+    write(rows_out[0], index, floats, uniform(noise)[1], applies=applies, before=rows_in[0])
 
 
 @in_place(0.5, 0.9, 0.99, 1e-8, 0.01)

@@ -29,8 +29,8 @@ StoredRows = tuple[Stored | None, ...]
 class InPlaceKernel:
     """A kernel function(rows, out, index, settings, *others) that reads `rows` and writes the same, `out`.
 
-    index [k]: which rows, distinct; None: all. settings: a vector of numbers; strong_settings: some that make
-    an update change rows a lot, for the trial. Whatever else it writes must be among `others`.
+    index [k]: which rows, distinct; None: all. settings: a vector of numbers, or None; strong_settings: some
+    that make an update change rows a lot, for the trial. Whatever else it writes must be among `others`.
     """
 
     def __init__(self, function: Callable[..., None], strong_settings: tuple[float, ...]) -> None:
@@ -39,7 +39,7 @@ class InPlaceKernel:
         self._is_right: dict[Hashable, bool] = {}  # by variant
 
     def __call__(
-        self, rows: StoredRows, index: Tensor | None, settings: Tensor, *others: Any, compiled: bool
+        self, rows: StoredRows, index: Tensor | None, settings: Tensor | None, *others: Any, compiled: bool
     ) -> None:
         compiled = compiled and trouble() is None
         if compiled:
@@ -112,8 +112,9 @@ def _few_like(arguments: tuple[Any, ...], strong_settings: tuple[float, ...]) ->
         count = few[len(index)]
         index = torch.arange(count, device=index.device)
         index[count // 2 :] += few[size] - count  # a gap in the middle
-    strong = torch.tensor(strong_settings, dtype=settings.dtype, device=settings.device)
-    return (_mapped(rows, like), index, strong, *_mapped(tuple(others), like))
+    if settings is not None:
+        settings = torch.tensor(strong_settings, dtype=settings.dtype, device=settings.device)
+    return (_mapped(rows, like), index, settings, *_mapped(tuple(others), like))
 
 
 def _few_sizes(count: int, size: int, arguments: tuple[Any, ...]) -> dict[int, int]:

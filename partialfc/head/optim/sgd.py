@@ -190,4 +190,4 @@ class RowSGD(RowOptimizer):
         """Store momentum of 8 bits that a kernel wrote to `floats`."""
         if moving is not None and floats is not None:
             assert noise is not None
-            elementwise.store(moving, index, floats, noise, applies, compiled=self.head.compiled)
+            elementwise.store((moving,), index, None, floats, noise, applies, compiled=self.head.compiled)
