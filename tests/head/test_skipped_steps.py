@@ -1,5 +1,6 @@
 """Steps that `found_inf` skips leave no trace: the run is, bit for bit, one in which they were not taken."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -152,3 +153,36 @@ def test_momentum_that_appears_in_one_is_zero(on_pretend, case, momentum_from):
 def test_a_full_table_is_paid_off_around_one(on_pretend, most_pending):
     assert_same(*(train_in_little_room("cpu", most_pending, takes=takes) for takes in (True, False)))
     assert_same(*(on_pretend(in_little_room_there, most_pending, takes) for takes in (True, False)))
+
+
+def resumed(device: str, case: str, middle: int | None) -> dict[str, Tensor]:
+    """Steps of which the odd ones are skipped; after `middle` of them, the states go to new objects."""
+    kind, of_head, of_optimizer = CASES[case]
+
+    def new() -> tuple[partialfc.PartialFC, Any]:
+        head = build(device, "arcface", of_head | {"sample_rate": 0.3})
+        return head, getattr(partialfc, kind)(head, **OPTIMIZERS[kind] | of_optimizer)
+
+    head, optimizer = new()
+    for number in range(STEPS):
+        saved = copy.deepcopy([head.state_dict(), optimizer.state_dict()]) if number == 4 else None
+        if number == middle:
+            head, optimizer = new()
+            head.load_state_dict(saved[0])
+            optimizer.load_state_dict(saved[1])
+        embeddings, labels = batch(number)
+        head(embeddings.to(device).requires_grad_(), labels).backward()
+        before = {name: tensor.clone() for name, tensor in head.state_dict().items() if name == "weight"}
+        optimizer.found_inf = torch.tensor(float(number % 2)).to(device)
+        optimizer.step()
+        if number % 2:
+            assert_same(before, {"weight": head.state_dict()["weight"]})
+    optimizer.flush()
+    return in_memory(head, optimizer)
+
+
+@pytest.mark.parametrize("case", ["sgd", "sgd bfloat16", "adamw bfloat16"])
+def test_a_state_right_after_one_resumes_bit_for_bit(on_pretend, case):
+    """With the noise of the run that went on."""
+    assert_same(*(resumed("cpu", case, middle) for middle in (None, 4)))
+    assert_same(*(on_pretend(resumed, "pretend", case, middle) for middle in (None, 4)))
