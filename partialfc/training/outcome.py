@@ -9,6 +9,7 @@ from torch import Tensor
 
 from partialfc.distributed.accelerator import OnTheWay, on_device
 from partialfc.distributed.world import World
+from partialfc.head.optim.fused import heeds_found_inf
 
 COLUMNS = ("bad loss", "bad gradient", "loader failed", "stop", "own microseconds")
 
@@ -71,7 +72,7 @@ class Outcome:
         An optimizer whose kernels take `found_inf` leaves this to the device; for any other the host reads
         it, which waits for an accelerator.
         """
-        if getattr(optimizer, "_step_supports_amp_scaling", False):  # torch's name for that
+        if heeds_found_inf(optimizer):
             optimizer.found_inf = self.skip  # type: ignore[attr-defined]
             optimizer.step()
             del optimizer.found_inf  # type: ignore[attr-defined]

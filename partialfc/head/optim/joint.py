@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.amp.grad_scaler import OptState
 
+from partialfc.head.optim.fused import begin_momentum, heeds_found_inf
+
 
 class JointOptimizer(torch.optim.Optimizer):
     """Several optimizers as one: under a torch.amp.GradScaler all of them step, or none does.
@@ -60,7 +62,7 @@ class JointOptimizer(torch.optim.Optimizer):
     @property
     def _step_supports_amp_scaling(self) -> bool:
         """What a GradScaler looks for: whether all of them heed `found_inf` and `grad_scale`."""
-        return all(map(_heeds_found_inf, self.optimizers))
+        return all(map(heeds_found_inf, self.optimizers))
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
@@ -84,9 +86,9 @@ class JointOptimizer(torch.optim.Optimizer):
         if isinstance(given.get("found_inf"), torch.Tensor):
             given["found_inf"] = given["found_inf"].clamp(max=1.0)  # torch's skip for 1, and it may be a sum
         for optimizer in self.optimizers:
-            if isinstance(optimizer, JointOptimizer) or _heeds_found_inf(optimizer):
-                if given:
-                    _make_momentum(optimizer)
+            if isinstance(optimizer, JointOptimizer) or heeds_found_inf(optimizer):
+                if given and isinstance(optimizer, torch.optim.SGD):
+                    begin_momentum(optimizer)
                 with _attributes(optimizer, given):
                     optimizer.step()
             elif given.get("grad_scale") is not None:
@@ -172,25 +174,6 @@ class JointOptimizer(torch.optim.Optimizer):
                     "scaler.unscale_(joint) and scaler.step(joint) with the JointOptimizer instead"
                 )
             states[id(optimizer)] = own
-
-
-def _heeds_found_inf(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it takes whether to step from the attribute `found_inf`.
-
-    Not torch's SGD with dampening, which its first step goes without: it counts one that was skipped.
-    """
-    dampened = any(group.get("dampening") for group in optimizer.param_groups)
-    return bool(getattr(optimizer, "_step_supports_amp_scaling", False)) and not dampened
-
-
-def _make_momentum(optimizer: torch.optim.Optimizer) -> None:
-    """Before a step that may be skipped, which would leave a fused SGD's momentum as memory happens to be."""
-    if isinstance(optimizer, torch.optim.SGD):
-        for group in optimizer.param_groups:
-            for parameter in group["params"] if group["momentum"] else []:
-                state = optimizer.state[parameter]
-                if parameter.grad is not None and "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 @contextmanager

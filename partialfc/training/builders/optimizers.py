@@ -1,7 +1,5 @@
 """The optimizers of the backbone and of the centres; the loop sets their learning rates at each step."""
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -9,6 +7,7 @@ from partialfc.config import Config, OptimizerConfig
 from partialfc.distributed.accelerator import has_operator, is_accelerator
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.base import RowOptimizer
+from partialfc.head.optim.fused import begin_momentum
 from partialfc.head.optim.sgd import RowSGD
 from partialfc.head.partial_fc import PartialFC
 
@@ -23,23 +22,13 @@ def build_backbone_optimizer(section: OptimizerConfig, backbone: nn.Module) -> t
         )
     optimizer = torch.optim.SGD(parameters, lr=lr, momentum=section.momentum, weight_decay=decay, fused=fused)
     if fused:
-        optimizer.register_step_pre_hook(_begin_momentum)
+        optimizer.register_step_pre_hook(begin_momentum)
     return optimizer
 
 
 def _has_fused(name: str, parameters: list[nn.Parameter]) -> bool:
     devices = {parameter.device for parameter in parameters}
     return all(is_accelerator(each) and has_operator(f"aten::_fused_{name}_", each) for each in devices)
-
-
-@torch.no_grad()
-def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Before a step: momentum that is not there yet is 0. Fused kernels that skip the step leave it unset."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"] if group["momentum"] else ():
-            state = optimizer.state[parameter]
-            if parameter.grad is not None and state.get("momentum_buffer") is None:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def build_head_optimizer(config: Config, head: PartialFC) -> RowOptimizer:
