@@ -35,6 +35,22 @@ def steps(loop: Loop, head: partialfc.PartialFC) -> list[str]:
     return [str(fault) for fault in machine.log.faults if fault.phase]
 
 
+def with_adamw(device: str, kind: str) -> tuple[dict[str, torch.Tensor], list[str]]:
+    head = build(0.3).to(device)
+    optimizer = partialfc.RowAdamW(head, lr=0.1)
+    loop = Loop(kind, network().to(device), optimizer, fused=True)
+    faults = steps(loop, head)
+    return {name: tensor.cpu() for name, tensor in optimizer.row_state.items()}, faults
+
+
+@pytest.mark.parametrize("kind", ["one after the other", "together"])
+def test_a_grad_scaler_with_adamw_on_some_rows_is_the_cpus(on_pretend, kind):
+    (expected, _), (found, faults) = with_adamw("cpu", kind), on_pretend(with_adamw, "pretend", kind)
+    assert faults == []
+    assert expected["count"].max() < STEPS  # of the steps that were applied
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+
+
 @pytest.mark.parametrize("kind", LOOPS)
 def test_a_grad_scaler_moves_what_it_moves_with_dense_centres(on_pretend, kind):
     expected, (found, faults) = on_torch(kind, SGD), on_pretend(run, kind, True)
