@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
 from partialfc.head.kernels.compiled import outside_graphs
@@ -71,7 +72,10 @@ class SyncBatchNorm(_BatchNorm):
 
     @outside_graphs
     def forward(self, input: Tensor) -> Tensor:
-        """input [B, C, ...] -> the same shape and dtype; ValueError for one value per channel in all."""
+        """input [B, C, ...] -> the same shape and dtype.
+
+        For one value per channel in all: ValueError on a CPU, NaN on an accelerator, which is not waited for.
+        """
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -100,10 +104,11 @@ def _statistics(values: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor]:
     own = values.new_zeros(2, values.shape[1], dtype=torch.float64)
     if count:
         own = torch.stack(torch.batch_norm_update_stats(values, None, None, 0.0)).to(torch.float64)
-    mine = torch.cat([own.flatten(), own.new_tensor([count])])[None]
+    mine = torch.cat([own.flatten(), own.new_full((1,), count)])[None]
     table = world.all_gather_rows(mine, [1] * world.size)
     counts, total = table[:, -1:], table[:, -1].sum()
-    if total <= 1:
+    # An accelerator would have to be waited for: there the statistics become NaN, and the step is a bad one.
+    if not is_accelerator(values.device) and total <= 1:
         raise ValueError("a BatchNorm in training mode needs more than one value per channel over all ranks")
     means, variances = table[:, :-1].chunk(2, dim=1)
     mean = (means * counts).sum(0) / total

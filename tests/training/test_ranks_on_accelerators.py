@@ -51,14 +51,14 @@ def test_a_run_and_its_resume_are_those_of_the_cpu(ranks_on_pretend, run_ranks, 
             torch.testing.assert_close(backbone[name], value, atol=1e-9, rtol=1e-9, msg=name)
 
 
-def bad_steps(folder: Path) -> tuple[list[str], bool, dict[str, Any]]:
+def bad_steps(folder: Path, train: dict[str, Any]) -> tuple[list[str], bool, dict[str, Any]]:
     """What the steps of a run wait for, one rank's last ones bad; whether these left no trace; the counts.
 
     What nothing of the package asks for is left out: what DistributedDataParallel gets of this device's group
     lies on the CPU. The last step explains the one before, which waits.
     """
     poisoned = {"name": "tests.train_cases:Poisoned", "options": {"steps": [4, 5], "rank": 1}}
-    config = small_config(folder, backbone=poisoned, train={"steps": 100})
+    config = small_config(folder, backbone=poisoned, train={"steps": 100, **train})
     trainer = Trainer(config, torch.device("pretend:0"))
 
     def everything() -> list[torch.Tensor]:
@@ -83,11 +83,18 @@ def bad_steps(folder: Path) -> tuple[list[str], bool, dict[str, Any]]:
         return faults, same, trainer.state.values()
 
 
-def test_a_bad_step_of_one_rank_leaves_no_trace_on_any_and_none_waits_for_it(ranks_on_pretend, folder):
-    for faults, same, values in ranks_on_pretend(bad_steps, RANKS, folder, backend=BESIDE_GLOO):
+@pytest.mark.parametrize(
+    ("train", "ranks"),
+    [({}, "1"), ({"sync_batchnorm": True}, "0, 1"), ({"amp": "float16"}, "1")],
+    ids=["float32", "statistics of all ranks", "float16"],
+)
+def test_a_bad_step_of_one_rank_leaves_no_trace_on_any_and_none_waits_for_it(
+    ranks_on_pretend, folder, train, ranks
+):
+    for faults, same, values in ranks_on_pretend(bad_steps, RANKS, folder, train, backend=BESIDE_GLOO):
         assert faults == []
         assert same
         assert values["nonfinite_steps"] == 2
     records = read_metrics(folder / "run")
     causes = [each["cause"] for each in records if each["event"] == "nonfinite"]
-    assert causes == [f"step {step}: non-finite embedding norm on rank 1" for step in (4, 5)]
+    assert causes == [f"step {step}: non-finite embedding norm on rank {ranks}" for step in (4, 5)]
