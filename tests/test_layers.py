@@ -50,6 +50,24 @@ PURE = {
 }
 DOORS = {"__init__", "__main__", "trained"}  # what a user imports: they may reach anywhere
 LARGEST_FILE = 320
+# Who names CUDA, and why it cannot be any accelerator.
+PLANNED = "a plan calls every accelerator a GPU, by this name"
+DALI = "DALI's is the GPU's alone"
+NAMES_CUDA = {
+    "config/plan": PLANNED,
+    "data/loading/dali": DALI,
+    "data/loading/dali_graph": DALI,
+    "data/loading/dali_package": DALI,
+    "distributed/device": "what a GPU multiplies fast, CUDA knows better than torch's autocast",
+    "doctor/rank": DALI,
+    "plan/describe": PLANNED,
+    "plan/memory": PLANNED,
+    "plan/setting": PLANNED,
+    "plan/speed": PLANNED,
+    "report/plan_picture": PLANNED,
+    "training/builders/data": DALI,
+    "training/determinism": "the variable is cuBLAS's",
+}
 
 
 def modules(below: str = "") -> list[str]:
@@ -137,5 +155,18 @@ def test_collectives_live_in_one_file(module):
     """torch.distributed may be named for a type or a group; no collective of it is called."""
     tree = ast.parse((PACKAGE / f"{module}.py").read_text())
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    harmless = {"dist.is_initialized", "dist.get_world_size", "dist.is_nccl_available"}
+    harmless = {"dist.is_initialized", "dist.get_world_size"}
     assert not {name for name in calls if name.startswith("dist.")} - harmless
+
+
+def names_cuda(module: str) -> bool:
+    """Whether a file speaks of CUDA in its code: `torch.cuda`, `tensor.cuda()`, "cuda"."""
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in ("cuda", "is_cuda"))
+        or (isinstance(node, ast.Constant) and node.value == "cuda")
+        for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text()))
+    )
+
+
+def test_all_else_takes_any_accelerator():
+    assert {module for module in modules() if names_cuda(module)} == NAMES_CUDA.keys()

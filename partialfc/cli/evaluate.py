@@ -21,7 +21,9 @@ def evaluate(
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 256,
     max_pixels: MaxPixels = MAX_PIXELS,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, or the accelerator's name, such as cuda or xpu.")
+    ] = "auto",
     trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:

@@ -66,6 +66,11 @@ def planned_setting(config: Config | None, **given: Any) -> Setting:
     return Setting(**{"gpus": 1, **_of_config(config, gpus, optimizer), **chosen})
 
 
+def planned_device(kind: str) -> str:
+    """What a plan calls a kind of device: every accelerator is planned as a GPU."""
+    return "cpu" if kind == "cpu" else "cuda"
+
+
 def _missing_options(config: Config | None, given: Collection[str]) -> Iterator[str]:
     """A line for each option that a plan needs and that neither the config nor the command line gives."""
     if config is None:
@@ -97,7 +102,7 @@ def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
         "optimizer": optimizer,
         "gather_dtype": head.gather_dtype,
         "compile": head.compile,
-        "device": "cpu" if config.train.device == "cpu" else "cuda",
+        "device": planned_device(config.train.device),
     }
     if optimizer == "sgd":
         without_momentum = config.optimizer.name == "sgd" and config.optimizer.momentum == 0.0

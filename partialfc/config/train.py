@@ -1,8 +1,9 @@
 """The section train: how long, on what device and how carefully the loop runs."""
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from partialfc.config.section import Section
 
@@ -56,14 +57,25 @@ class TrainConfig(Section):
         description="Let torch use deterministic algorithms only, so that the same run gives the same bits "
         "on a GPU too; slower there. It sets CUBLAS_WORKSPACE_CONFIG.",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: str = Field(
         "auto",
-        description="Where to train; auto: cuda where there is a GPU, else cpu.",
+        description="Where to train: cpu, or the kind of accelerator by torch's name, such as cuda (ROCm's "
+        "too), xpu or npu; auto: the accelerator that the machine has, else cpu.",
     )
     timeout_seconds: float = Field(
         600.0, gt=0, description="Seconds that a rank waits for the others before the run fails."
     )
     tensorboard: bool = Field(False, description="Write TensorBoard event files into run.dir.")
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, device: str) -> str:
+        if not re.fullmatch("[a-z]+", device):
+            raise ValueError(
+                "must be auto, cpu, or the name of a kind of accelerator without a number, such as cuda, "
+                f"got {device!r}"
+            )
+        return device
 
     @model_validator(mode="after")
     def _check(self) -> Self:

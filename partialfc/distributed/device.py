@@ -1,6 +1,7 @@
 """The device of a rank, by the name that torch has for its kind, and what it computes fast."""
 
 import torch
+import torch.distributed as dist
 
 from partialfc.distributed.torchrun import local_rank
 from partialfc.errors import ConfigError, DistributedError
@@ -12,7 +13,8 @@ def local_device(choice: str) -> torch.device:
     """This rank's device: "cpu", the machine's accelerator by its name, or with "auto" that or else the CPU.
 
     A rank's accelerator is the one that has the number of its LOCAL_RANK. Raises ConfigError for a name that
-    torch does not know, DistributedError where the machine has no such accelerator, or too few.
+    torch does not know, DistributedError where the machine has no such accelerator, too few, or none that
+    works. With "auto" it is also the CPU where the accelerator has no float64, which the centres need.
     """
     present = accelerator_here()
     if choice == "auto":
@@ -32,9 +34,48 @@ def local_device(choice: str) -> torch.device:
             "start fewer processes a node, or choose the device cpu"
         )
     torch.accelerator.set_device_index(index)
+    device = torch.device(choice, index)
+    try:
+        torch.zeros(1, device=device)  # the driver may refuse what it lists
+    except RuntimeError as error:
+        raise DistributedError(f"{device} cannot be used: {str(error).splitlines()[0]}") from error
     if not _has_float64(choice):
-        raise DistributedError(f"device is {choice!r}, which has no float64, but training needs it: use cpu")
-    return torch.device(choice, index)
+        raise DistributedError(f"device is {choice!r}, which has no float64, but the head needs it: use cpu")
+    return device
+
+
+def backends_for(device: torch.device) -> str:
+    """What torch.distributed.init_process_group is to be given by ranks on such devices.
+
+    gloo carries what is on the CPU, and torch's own choice for the accelerator, such as NCCL, what is there.
+    Raises ConfigError where this torch has none for it.
+    """
+    own = own_backend(device)
+    if own is None:
+        return "gloo"
+    if not has_own_backend(device):
+        raise ConfigError(
+            f"this torch has no {own}, which would carry tensors of {device.type} between ranks: install "
+            f"torch's build for {device.type} or the package that serves it, start one process, or use device "
+            "cpu"
+        )
+    return f"cpu:gloo,{device.type}:{own}"
+
+
+def own_backend(device: torch.device) -> str | None:
+    """The backend of torch.distributed for an accelerator's tensors, such as "nccl"; None on the CPU."""
+    if device.type == "cpu":
+        return None
+    try:
+        return dist.get_default_backend_for_device(device)
+    except ValueError:
+        return f"backend for {device.type}"
+
+
+def has_own_backend(device: torch.device) -> bool:
+    """Whether this torch can exchange tensors that are on such devices."""
+    own = own_backend(device)
+    return own is None or bool(dist.is_backend_available(own))
 
 
 def accelerator_here() -> str | None:
@@ -113,7 +154,7 @@ def _check_known(kind: str) -> None:
 
 def _has_float64(kind: str) -> bool:
     """Whether the accelerator computes in float64, as the centres' optimizers do with a few numbers."""
-    try:
+    try:  # MPS has none, nor have some of Intel's GPUs
         return (torch.ones(1, dtype=torch.float64, device=kind) + 1.0).item() == 2.0
     except (RuntimeError, TypeError):
         return False

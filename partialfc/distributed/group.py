@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
 from partialfc.distributed.accelerator import is_accelerator
+from partialfc.distributed.device import backends_for
 from partialfc.distributed.ranks import named_ranks
 from partialfc.distributed.rendezvous import connect, meet
 from partialfc.distributed.torchrun import launched_by_torchrun
@@ -47,10 +48,10 @@ def joined_group(
     """Join the default process group, of gloo and of what carries the device's tensors; leave it at the end.
 
     timeout: of each collective. store: where no other group of these ranks was joined before. Raises
-    DistributedError where this rank cannot join, or nothing carries the device's tensors. A collective of an
-    accelerator that does not end in time ends this process (`partialfc.distributed.watch`).
+    DistributedError where this rank cannot join, ConfigError where nothing carries the device's tensors. A
+    collective of an accelerator that does not end in time ends this process (`partialfc.distributed.watch`).
     """
-    backends = _backends(device)
+    backends = backends_for(device)
     try:
         with watching(device, timeout=timeout, store=store, rank=rank, size=size):
             try:
@@ -75,19 +76,6 @@ def joined_group(
         gc.collect()
         if dist.is_initialized():
             dist.destroy_process_group()
-
-
-def _backends(device: torch.device) -> str:
-    """As torch.distributed writes them: for an accelerator its own, and gloo for what the host exchanges."""
-    if not is_accelerator(device):
-        return "gloo"
-    try:
-        return f"cpu:gloo,{device.type}:{dist.get_default_backend_for_device(device)}"
-    except ValueError as error:
-        raise DistributedError(
-            f"torch.distributed knows nothing that carries tensors of {device.type} between ranks: "
-            "import the package that serves this device, or start one process"
-        ) from error
 
 
 def _give_way(device: torch.device, timeout: timedelta) -> None:

@@ -4,14 +4,20 @@ import os
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
-from partialfc.distributed.device import has_bfloat16, local_device
+from partialfc.distributed.accelerator import is_accelerator, properties
+from partialfc.distributed.device import (
+    has_bfloat16,
+    has_float16,
+    has_own_backend,
+    local_device,
+    own_backend,
+)
 from partialfc.doctor.check import Check, green, red, yellow
-from partialfc.errors import DistributedError
+from partialfc.doctor.network import backends_with_interface
+from partialfc.errors import ConfigError, DistributedError
 from partialfc.plan.units import show_bytes
 
-FLOAT16_CORES = (7, 0)  # the first compute capability whose tensor cores multiply float16
 BUSY = 1.5  # load per core above which measured times cannot be trusted
 
 
@@ -29,15 +35,12 @@ def check_device(choice: str) -> tuple[Check, torch.device | None]:
     """choice: train.device. The device is None where the rank cannot have it."""
     try:
         device = local_device(choice)
-        if device.type == "cuda":
-            torch.zeros(1, device=device)  # the driver may refuse what it lists
-    except (DistributedError, RuntimeError) as error:
+    except (ConfigError, DistributedError) as error:
         remedy = "start one process a GPU (torchrun --nproc-per-node), or set train.device=cpu"
-        return red("device", str(error).splitlines()[0], remedy), None
-    if device.type == "cuda":
-        memory = show_bytes(torch.cuda.get_device_properties(device).total_memory)
-        says = f"{device}, {torch.cuda.get_device_name(device)}, {memory}"
-        return green("device", says), device
+        return red("device", str(error), remedy), None
+    if is_accelerator(device):
+        memory = show_bytes(torch.accelerator.get_memory_info(device)[1])
+        return green("device", f"{device}, {properties(device).name}, {memory}"), device
     unused = Path("/dev/nvidia0").exists() and choice == "auto"
     made = judge_cpu(
         cores(), torch.get_num_threads(), local_ranks(), load=os.getloadavg()[0], unused_gpu=unused
@@ -73,12 +76,11 @@ def judge_cpu(cores: int, threads: int, ranks: int, *, load: float, unused_gpu: 
 
 def check_amp(amp: str | None, device: torch.device) -> Check:
     """amp: train.amp."""
-    float16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= FLOAT16_CORES
-    return judge_amp(amp, device.type, bfloat16=has_bfloat16(device), float16=float16)
+    return judge_amp(amp, device.type, bfloat16=has_bfloat16(device), float16=has_float16(device))
 
 
 def judge_amp(amp: str | None, device: str, *, bfloat16: bool, float16: bool) -> Check:
-    """Does the type that the backbone is autocast to suit a device, "cpu" or "cuda", with these instructions?
+    """Does the type that the backbone is autocast to suit such a device, with these instructions?
 
     A GPU with float16 alone is a V100, a T4 or the like.
     """
@@ -100,20 +102,26 @@ def judge_amp(amp: str | None, device: str, *, bfloat16: bool, float16: bool) ->
     return green("amp", f"{chosen or 'none'}{hint}")
 
 
-def judge_backend(device: str, ranks: int, *, nccl: bool, interface: str | None) -> Check:
-    """device: "cpu" or "cuda"; interface: what it is set to, if it is: of gloo, and with CUDA of NCCL too."""
-    if ranks == 1:
-        return green("backend", "none needed, there is one rank")
-    if device == "cuda" and not nccl:
-        says = "this torch has no NCCL, through which ranks on GPUs exchange tensors"
-        return red("backend", says, "install torch's CUDA build")
-    kind = "gloo and NCCL" if device == "cuda" else "gloo"
-    return green("backend", f"{kind} over {interface or 'the interface that the host name stands for'}")
-
-
 def check_backend(device: torch.device, ranks: int) -> Check:
-    kinds = ("gloo", "NCCL") if device.type == "cuda" else ("gloo",)
-    chosen = [os.environ.get(f"{kind.upper()}_SOCKET_IFNAME", "").lstrip("=") for kind in kinds]
+    kinds = [backend.upper() for backend in backends_with_interface(device.type)]
+    chosen = [os.environ.get(f"{kind}_SOCKET_IFNAME", "").lstrip("=") for kind in kinds]
     named = [f"{name or 'any interface'} ({kind})" for kind, name in zip(kinds, chosen, strict=True)]
     interface = chosen[0] if len(set(chosen)) == 1 else " and ".join(named)
-    return judge_backend(device.type, ranks, nccl=dist.is_nccl_available(), interface=interface or None)
+    own, available = own_backend(device), has_own_backend(device)
+    return judge_backend(device.type, ranks, own=own, available=available, interface=interface or None)
+
+
+def judge_backend(
+    device: str, ranks: int, *, own: str | None, available: bool, interface: str | None
+) -> Check:
+    """own: the accelerator's backend, such as "nccl", and whether this torch has it; None on the CPU.
+
+    interface: what it is set to, if it is: of gloo, and of the accelerator's backend too.
+    """
+    if ranks == 1:
+        return green("backend", "none needed, there is one rank")
+    if not available:
+        says = f"this torch has no {own}, which would carry tensors of {device} between ranks"
+        return red("backend", says, f"install torch's build for {device}")
+    kind = "gloo" if own is None else f"gloo and {own.upper()}"
+    return green("backend", f"{kind} over {interface or 'the interface that the host name stands for'}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from partialfc.config import Config
-from partialfc.config.plan import planned_setting
+from partialfc.config.plan import planned_device, planned_setting
 from partialfc.distributed.ranks import named_ranks
 from partialfc.doctor.check import Check, Level, Report, failed, gathered, green, red
 from partialfc.doctor.host_clocks import judge_clocks, measure_clocks
@@ -75,11 +75,14 @@ def judge_ranks(everyone: Sequence[Found | None], absent: Sequence[int]) -> Chec
             "look at its log and its host; let every host reach MASTER_ADDR:MASTER_PORT; raise --timeout "
             "if ranks take longer to start",
         )
-    devices = {each.device for each in everyone if each is not None}
+    here = [None if each is None else each.device for each in everyone]
+    devices = {device for device in here if device is not None}
     if len(devices) > 1:
-        gpu = [rank for rank, each in enumerate(everyone) if each is not None and each.device == "cuda"]
-        says = f"only {named_ranks(gpu)} of {len(everyone)} found a GPU"
-        return red("ranks", says, "fix the drivers of the others, or set train.device=cpu")
+        says = ", ".join(
+            f"{device} on {named_ranks([rank for rank, each in enumerate(here) if each == device])}"
+            for device in sorted(devices, key=here.index)
+        )
+        return red("ranks", f"their devices differ: {says}", "fix the drivers, or set train.device=cpu")
     hosts = {each.host for each in everyone if each is not None}
     return green("ranks", f"{len(everyone)} answered, on {_counted(len(hosts), 'host')}")
 
@@ -118,7 +121,8 @@ def _judge(
     if config is None or training is None or training.compute is None or training.backward is None:
         return [*checks, judge_link(link)]
     assert slowest.classes is not None
-    setting = planned_setting(config, classes=slowest.classes, gpus=len(everyone), device=slowest.device)
+    device = planned_device(slowest.device)
+    setting = planned_setting(config, classes=slowest.classes, gpus=len(everyone), device=device)
     return [
         *checks,
         judge_communication(

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
+
+from partialfc.distributed.device import own_backend
 from partialfc.doctor.check import Check, Level, green, red, yellow
 from partialfc.doctor.cost import Waiting
 from partialfc.doctor.link import Link
@@ -69,7 +72,13 @@ def socket_names(device: str) -> str:
 
     With GPUs that is both: labels and the ranks' agreement go over gloo, which also comes first.
     """
-    return "GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME" if device == "cuda" else "GLOO_SOCKET_IFNAME"
+    return " and ".join(f"{backend.upper()}_SOCKET_IFNAME" for backend in backends_with_interface(device))
+
+
+def backends_with_interface(device: str) -> list[str]:
+    """The backends of a job on such devices whose network interface a variable chooses."""
+    own = own_backend(torch.device(device))
+    return ["gloo", *([own] if own in ("nccl", "hccl") else [])]
 
 
 def describe_link(link: Link) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from partialfc.config import Config, DataConfig
-from partialfc.config.plan import planned_setting
+from partialfc.config.plan import planned_device, planned_setting
 from partialfc.data.loading import dali_package
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Source
@@ -119,7 +119,9 @@ def _measure(
         return found
     try:
         require_sample_each(config.train.batch_size, meeting.size)
-        setting = planned_setting(config, classes=classes, gpus=meeting.size, device=device.type)
+        setting = planned_setting(
+            config, classes=classes, gpus=meeting.size, device=planned_device(device.type)
+        )
     except ConfigError as error:
         return _with(found, failed("config", error))
     if not quick and (setting.compiled or config.backbone.compile):

@@ -10,6 +10,7 @@ import torch
 
 from partialfc import __version__
 from partialfc.data.loading import dali_package
+from partialfc.distributed.accelerator import is_accelerator
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.head.kernels.compiled import trouble
 from partialfc.head.kernels.elementwise import unit_centres
@@ -100,5 +101,5 @@ def check_compile(device: torch.device) -> Check:
         return green(
             "compile", f"the head's kernels compile, the first in {time.perf_counter() - began:.1f} s"
         )
-    needed = "Triton" if device.type == "cuda" else "a C++ compiler (g++, or CXX=...)"
+    needed = "Triton" if is_accelerator(device) else "a C++ compiler (g++, or CXX=...)"
     return yellow("compile", f"the head runs uncompiled and slower: {problem}", f"install {needed}")

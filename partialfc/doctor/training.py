@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from partialfc.config import Config
+from partialfc.distributed.accelerator import is_accelerator
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
 from partialfc.doctor.memory_fit import available, judge_memory
@@ -46,7 +47,7 @@ def examine_training(
 ) -> tuple[list[Check], Training | None]:
     """Build the backbone and, unless quick, measure steps on random images where they fit the memory."""
     try:
-        room = available(device, ranks=1 if device.type == "cuda" else local_ranks())
+        room = available(device, ranks=1 if is_accelerator(device) else local_ranks())
         backbone = build_backbone_from(
             config.backbone, image_size=config.data.image_size, channels=config.data.channels, device=device
         )

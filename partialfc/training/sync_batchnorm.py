@@ -1,7 +1,8 @@
 """BatchNorm with the statistics of the batch of all ranks, on any backend and device.
 
-torch.nn.SyncBatchNorm has kernels of its own for GPUs, and refuses a CPU. Batch statistics of parts are put
-together after Chan, Golub and LeVeque 1983, which loses no digits where the mean is large.
+torch.nn.SyncBatchNorm, which has kernels of its own for some accelerators and refuses a CPU, is taken there.
+Batch statistics of parts are put together after Chan, Golub and LeVeque 1983, which loses no digits where the
+mean is large.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from partialfc.distributed.accelerator import is_accelerator
+from partialfc.distributed.accelerator import has_operator, is_accelerator
 from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
 from partialfc.head.kernels.compiled import outside_graphs
@@ -34,7 +35,7 @@ def synchronised(module: nn.Module, world: World, device: torch.device) -> nn.Mo
                 f"train.sync_batchnorm is true, but the backbone's {name} is a {type(layer).__name__}: only "
                 "torch.nn.BatchNorm1d, 2d and 3d can be synchronised; leave it false"
             )
-    if device.type == "cuda":
+    if has_operator("aten::batch_norm_stats", device):  # torch's kernels, of CUDA, ROCm and XPU
         convert = nn.SyncBatchNorm.convert_sync_batchnorm
         fused: nn.Module = convert(module, world.group)  # type: ignore[no-untyped-call]
         return fused

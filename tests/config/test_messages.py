@@ -118,7 +118,7 @@ def test_fractions_are_strict(written: str) -> None:
         ("optimizer.name", "must be one of sgd, adamw"),
         ("schedule.name", "must be 'polynomial', 'cosine', 'constant' or 'step'"),
         ("train.amp", "must be 'auto', 'bfloat16' or 'float16'"),
-        ("train.device", "must be 'auto', 'cpu' or 'cuda'"),
+        ("train.device", "must be auto, cpu, or the name of a kind of accelerator"),
         ("backbone.name", "must be a name such as iresnet50 or module:Class"),
     ],
 )

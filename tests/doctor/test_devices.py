@@ -1,10 +1,12 @@
 """GPUs, cores and the backend between ranks."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from partialfc.doctor import Level
-from partialfc.doctor.devices import judge_amp, judge_backend, judge_cpu
+from partialfc.doctor.devices import check_backend, judge_amp, judge_backend, judge_cpu
 from tests.doctor.cases import examined, found, quick
 from tests.train_cases import small_config
 
@@ -13,7 +15,7 @@ from tests.train_cases import small_config
 def test_a_missing_gpu_is_red(folder):
     check = found(quick(folder, "train.device=cuda"), "device")
     assert check.level == Level.RED
-    assert "no such accelerator on this machine" in check.says
+    assert "finds no such accelerator on this machine: it finds none; choose cpu or auto" in check.says
     assert "train.device=cpu" in check.remedy
 
 
@@ -27,9 +29,50 @@ def test_crowded_cores_and_an_unused_gpu_are_yellow():
 
 
 def test_gpus_without_nccl_are_red():
-    assert judge_backend("cuda", 2, nccl=False, interface=None).level == Level.RED
-    assert judge_backend("cuda", 1, nccl=False, interface=None).level == Level.GREEN
-    assert "eth1" in judge_backend("cuda", 2, nccl=True, interface="eth1").says
+    without = judge_backend("cuda", 2, own="nccl", available=False, interface=None)
+    assert without.level == Level.RED
+    assert without.says == "this torch has no nccl, which would carry tensors of cuda between ranks"
+    assert judge_backend("cuda", 1, own="nccl", available=False, interface=None).level == Level.GREEN
+    with_it = judge_backend("cuda", 2, own="nccl", available=True, interface="eth1")
+    assert with_it.says == "gloo and NCCL over eth1"
+
+
+@pytest.mark.parametrize(("kind", "own"), [("xpu", "xccl"), ("cpu", None)])
+def test_the_backend_is_that_of_the_device(kind, own):
+    check = check_backend(torch.device(kind), 2)
+    available = own is None or torch.distributed.is_backend_available(own)
+    assert check.level == (Level.GREEN if available else Level.RED)
+    assert (own or "gloo") in check.says.lower()
+
+
+def test_a_name_that_torch_does_not_know_is_red(folder):
+    check = found(quick(folder, "train.device=gpu"), "device")
+    assert check.level == Level.RED
+    assert "'gpu', which this torch does not know" in check.says
+
+
+def lines_of(folder: Path, choice: str) -> dict[str, str]:
+    """The report of a job there, by check."""
+    report = examined(small_config(folder, f"train.device={choice}"))
+    return {each.check.name: f"{each.check.level}: {each.check.says}" for each in report.findings}
+
+
+@pytest.mark.parametrize("choice", ["auto", "pretend"])
+def test_an_accelerator_of_any_name_is_examined(on_pretend, folder, choice):
+    lines = on_pretend(lines_of, folder, choice)
+    assert lines["device"] == "green: pretend:0, pretend, 85.9 GB"
+    assert lines["backend"] == "green: none needed, there is one rank"
+    assert lines["amp"] == "green: none; bfloat16 would be faster here"
+    assert " of 85.9 GB" in lines["memory"]
+    assert lines["step"].startswith("green: computes ")
+    assert lines["loading"].startswith("green: ")
+    assert not [line for line in lines.values() if line.startswith("red")]
+
+
+def test_another_accelerator_than_the_machines_is_red(on_pretend, folder):
+    says = on_pretend(lines_of, folder, "cuda")["device"]
+    assert says.startswith("red: device is 'cuda', but torch finds no such accelerator on this machine: ")
+    assert says.endswith("it finds pretend; choose pretend, cpu or auto")
 
 
 @pytest.mark.parametrize(

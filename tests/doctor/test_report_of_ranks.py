@@ -22,7 +22,7 @@ def test_missing_and_silent_ranks_are_red_and_named():
     assert "ranks 1, 3 fell silent" in judge_ranks(everyone, absent=[]).says
     mixed = judge_ranks([told(device="cuda"), told()], absent=[])
     assert mixed.level == Level.RED
-    assert "only rank 0" in mixed.says
+    assert mixed.says == "their devices differ: cuda on rank 0, cpu on rank 1"
     assert judge_ranks([told(), told(host="b")], absent=[]).says == "2 answered, on 2 hosts"
 
 
