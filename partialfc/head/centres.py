@@ -93,7 +93,8 @@ class ShardedCentres(nn.Module):
     def reset_parameters(self) -> None:
         """Give the centres their first values again, which follow from seed and class alone.
 
-        For a head on `meta` that `to_empty` has brought to a device. An optimizer's momentum stays.
+        It is for a head built on `meta`, once `to_empty` has given it memory. A row optimizer forgets what rows
+        owed it, and keeps its momentum.
         """
         fill_normal(self.weight.detach(), self.shard.start, seed=self.seed)
         _rows_were_replaced(self)
