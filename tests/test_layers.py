@@ -60,6 +60,7 @@ NAMES_CUDA = {
     "data/loading/dali_package": DALI,
     "distributed/device": "what a GPU multiplies fast, CUDA knows better than torch's autocast",
     "doctor/rank": DALI,
+    "plan/__init__": PLANNED,
     "plan/describe": PLANNED,
     "plan/memory": PLANNED,
     "plan/setting": PLANNED,

@@ -56,8 +56,7 @@ def backends_for(device: torch.device) -> str:
     if not has_own_backend(device):
         raise ConfigError(
             f"this torch has no {own}, which would carry tensors of {device.type} between ranks: install "
-            f"torch's build for {device.type} or the package that serves it, start one process, or use device "
-            "cpu"
+            f"torch's build for {device.type} or the package that serves it, start one process, or use cpu"
         )
     return f"cpu:gloo,{device.type}:{own}"
 

@@ -93,8 +93,8 @@ class ShardedCentres(nn.Module):
     def reset_parameters(self) -> None:
         """Give the centres their first values again, which follow from seed and class alone.
 
-        It is for a head built on `meta`, once `to_empty` has given it memory. A row optimizer forgets what rows
-        owed it, and keeps its momentum.
+        It is for a head built on `meta`, once `to_empty` has given it memory. A row optimizer forgets what
+        rows owed it, and keeps its momentum.
         """
         fill_normal(self.weight.detach(), self.shard.start, seed=self.seed)
         _rows_were_replaced(self)

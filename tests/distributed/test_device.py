@@ -92,5 +92,5 @@ def test_each_kind_of_device_has_its_backend(kind, own):
     if torch.distributed.is_backend_available(own):
         assert backends_for(torch.device(kind)) == f"cpu:gloo,{kind}:{own}"
     else:
-        with pytest.raises(ConfigError, match=f"this torch has no {own}, which would carry tensors of {kind}"):
+        with pytest.raises(ConfigError, match=f"this torch has no {own}, which .* tensors of {kind}"):
             backends_for(torch.device(kind))
