@@ -17,7 +17,17 @@ METRICS_PORT ?= 0
 MONITOR_RUN ?= configs/quickstart.yaml run.dir=runs/monitor train.steps=4000 train.log_every=10 \
 	verification.every_steps=100
 
-.PHONY: quickstart monitor test integration check format docs clean
+# make gpu: a Python that has torch for the machine's GPU, wheels for one without a network (make gpu-wheels),
+# and arcface_torch to compare with: ARCFACE_TORCH=insightface/recognition/arcface_torch
+GPU_PYTHON ?= python3
+GPU_WHEELS ?= gpu-wheels
+GPU_PACKAGES := build/gpu-packages
+GPU_MACHINE ?= x86_64
+PYTHON_VERSION ?= 3.12
+ARCFACE_TORCH ?=
+GPU_OPTIONS ?= --output benchmarks/gpu.csv
+
+.PHONY: quickstart monitor test integration gpu gpu-wheels check format docs clean
 
 quickstart: $(GLYPHS)/train.rec  ## train two processes on real images, verify on unseen classes
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 \
@@ -38,6 +48,18 @@ test: $(INSTALLED)  ## the whole suite; slow and distributed tests included
 integration: $(INSTALLED)  ## a real Slurm and the container image; as root on Debian it installs what they need
 	tests/integration/install.sh
 	$(BIN)/python -m pytest -m integration
+
+gpu: $(GPU_PACKAGES)/installed  ## all that needs a GPU, in nine minutes; a table to commit
+	PYTHONPATH=$(CURDIR)/$(GPU_PACKAGES):$(CURDIR) $(GPU_PYTHON) benchmarks/gpu.py \
+		$(if $(ARCFACE_TORCH),--peer $(ARCFACE_TORCH)) $(GPU_OPTIONS)
+
+gpu-wheels:  ## what make gpu lacks on a machine without a network: make gpu-wheels PYTHON_VERSION=3.12
+	$(PYTHON) benchmarks/gpu_packages.py collect $(GPU_WHEELS) \
+		--python-version $(PYTHON_VERSION) --machine $(GPU_MACHINE)
+
+$(GPU_PACKAGES)/installed: pyproject.toml $(wildcard $(GPU_WHEELS)/*.whl)
+	$(GPU_PYTHON) benchmarks/gpu_packages.py install $(GPU_PACKAGES) --wheels $(GPU_WHEELS)
+	touch $@
 
 check: $(INSTALLED)  ## lint, format, types
 	$(BIN)/ruff check .

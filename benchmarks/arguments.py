@@ -20,6 +20,8 @@ def parser_of(description: str | None, *, cases: Sequence[str]) -> argparse.Argu
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--shrink", type=int, default=1, help="divide the classes by this, for a trial")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or another that torch has")
+    parser.add_argument("--batch", type=int, default=256, help="the global batch")
     parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
     return parser
 

@@ -22,9 +22,9 @@ class DenseTwin(HeadSubject):
         work = self.work
         assert work.processes == 1
         assert work.compute == work.storage == work.momentum == torch.float32
-        self.weight = nn.Parameter(torch.empty(work.classes, work.embedding))
+        self.weight = nn.Parameter(torch.empty(work.classes, work.embedding, device=self.device))
         nn.init.normal_(self.weight, std=0.01)
-        self.margin = partialfc.ArcFace(scale=SCALE, margin=MARGIN)
+        self.margin = partialfc.ArcFace(scale=SCALE, margin=MARGIN).to(self.device)
         self.optimizer = torch.optim.SGD(
             [self.weight], lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
         )
@@ -47,8 +47,9 @@ class DenseTwin(HeadSubject):
     def _sample(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The centres that take part [K, D], and the labels' places among them [N]."""
         if self.work.sample_rate == 1.0:
-            return self.weight, labels
+            return self.weight, labels.to(self.device)
         shard = partialfc.ClassShard(self.work.classes, 0, 1)
         drawn = sample_rows(shard, labels.numpy(), self.work.rows, seed=0, step=len(self.losses))
         index = torch.from_numpy(drawn)
-        return self.weight.index_select(0, index), torch.searchsorted(index, labels)
+        places = torch.searchsorted(index, labels).to(self.device)
+        return self.weight.index_select(0, index.to(self.device)), places

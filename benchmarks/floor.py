@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from work import Work
 
+from partialfc.distributed.accelerator import synchronize
+
 NAME = "floor"
 # The parts of a step: the three products, and the two passes over the rows.
 GATHER, COSINES, PULL, PUSH, UPDATE = "gather", "cosines", "pull", "push", "update"
@@ -39,13 +41,16 @@ class Form:
     name: str
     chunk: int
     product: Callable[[], object]
+    device: torch.device
 
     def seconds(self, rows: int) -> float:
         """Seconds for `rows` centres; a last chunk that is not full counts for its share."""
         count = max(1, rows // self.chunk)
+        synchronize(self.device)
         started = time.perf_counter()
         for _ in range(count):
             self.product()
+        synchronize(self.device)
         return (time.perf_counter() - started) * rows / (count * self.chunk)
 
 
@@ -56,7 +61,8 @@ class Floor:
         self.work = work
         self._forms: list[Form] = []
         size = min(COPY_BYTES, 64 * fewest_bytes(work)) // 4
-        self._source, self._copy = torch.ones(size), torch.zeros(size)
+        self._device = torch.device(work.device)
+        self._source, self._copy = (torch.ones(size, device=self._device) for _ in range(2))
         self._parts: list[dict[str, float]] = []
         self._rates: list[float] = []
 
@@ -65,8 +71,10 @@ class Floor:
         if not self._forms:
             self._forms = [_fastest(forms, rows) for forms in _products(self.work)]
         parts = {part: form.seconds(rows) for part, form in zip(PRODUCTS, self._forms, strict=True)}
+        synchronize(self._device)
         started = time.perf_counter()
         self._copy.copy_(self._source)
+        synchronize(self._device)
         rate = 2 * self._source.nbytes / (time.perf_counter() - started)
         parts |= {part: count / rate for part, count in _bytes(self.work).items()}
         self._parts.append(parts)
@@ -127,18 +135,18 @@ def _forms(
     """a [m, i] @ b [i, n] of sizes (m, i, n), with other chunks and layouts; "turned" is column by column."""
     for chunk in sorted({min(chunk, work.rows) for chunk in (*CHUNKS, work.rows)}):
         m, i, n = (chunk if size is None else size for size in sizes)
-        b = _matrix(i, n, b_turned, work.compute)
+        b = _matrix(i, n, b_turned, work)
         for turned in a_turned:
-            a = _matrix(m, i, turned, work.compute)
-            yield Form(name, chunk, _product(a, b))
-            yield Form(f"({name}).T", chunk, _product(b.T, a.T))
+            a = _matrix(m, i, turned, work)
+            yield Form(name, chunk, _product(a, b), a.device)
+            yield Form(f"({name}).T", chunk, _product(b.T, a.T), a.device)
 
 
 def _product(a: Tensor, b: Tensor) -> Callable[[], object]:
     return partial(torch.mm, a, b, out=a.new_empty(a.shape[0], b.shape[1]))
 
 
-def _matrix(rows: int, columns: int, turned: bool, dtype: torch.dtype) -> Tensor:
+def _matrix(rows: int, columns: int, turned: bool, work: Work) -> Tensor:
     if turned:
-        return torch.rand(columns, rows).to(dtype).T
-    return torch.rand(rows, columns).to(dtype)
+        return torch.rand(columns, rows, device=work.device).to(work.compute).T
+    return torch.rand(rows, columns, device=work.device).to(work.compute)

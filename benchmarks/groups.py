@@ -95,16 +95,29 @@ class Group:
 
 
 @contextmanager
+def started_or_not(subjects: Sequence[tuple[Build, Work]]) -> Iterator[list["Group | RuntimeError"]]:
+    """Like `started`, with the error in place of a subject that cannot be built."""
+    with ExitStack() as stack:
+        groups: list[Group | RuntimeError] = []
+        for build, work in subjects:
+            try:
+                groups.append(stack.enter_context(Group(build, work)))
+            except RuntimeError as error:
+                groups.append(error)
+        yield groups
+
+
+@contextmanager
 def started(subjects: Sequence[tuple[Build, Work]]) -> Iterator[list[Group]]:
     """All subjects, built one after another."""
     with ExitStack() as stack:
         yield [stack.enter_context(Group(build, work)) for build, work in subjects]
 
 
-def join_process_group(rank: int, size: int, store: Store) -> None:
-    """Join the process group, on gloo, of processes on this machine; one process alone is a group too."""
+def join_process_group(rank: int, size: int, store: Store, *, backend: str = "gloo") -> None:
+    """Join the process group of processes on this machine; one process alone is a group too."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 
 def _serve(pipe: Connection, build: Build, work: Work, rank: int, store: Path) -> None:

@@ -11,8 +11,13 @@ implementation is a dense twin in plain torch (dense_twin.py), under that name; 
     full       200k classes, all of them: the same
     processes  the sampled case in one process of all threads, and in as many processes of one thread
 
+With --device cuda (or another accelerator) the same on that device, and ours uncompiled in bfloat16, and the
+peer with its `fp16`. --fused adds to the full case the fused linear cross-entropies that are installed
+(fused.py). What cannot be built, or fails in its first steps, gets a row that says why.
+
 The floor is the least the machine could take (floor.py). Extra memory is the peak of resident memory, minus
-what was resident before the head was built, minus weights and momentum. The first step compiles.
+what was resident before the head was built, minus weights and momentum; on an accelerator it is what torch's
+allocator gave out. The first step compiles.
 Bytes of the collectives are as partialfc.distributed.traffic.Traffic counts them.
 """
 
@@ -21,11 +26,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import floor
+import fused
 import ours
+import peer
 import table
+import torch
 from arguments import add_peer, other_of, parser_of
-from groups import Build, started
-from turns import Timing, take_turns
+from groups import Build, started_or_not
+from turns import Timing, take_turns_or_fail
 from work import DTYPES, FULL, SAMPLED, Work, name_of
 
 
@@ -47,7 +55,11 @@ def sampled(other: Other, options: argparse.Namespace) -> list[Entry]:
 
 
 def full(other: Other, options: argparse.Namespace) -> list[Entry]:
-    return _against(other, _work(FULL, options))
+    work = _work(FULL, options)
+    entries = _against(other, work)
+    for name, build in fused.installed() if options.fused else []:
+        entries += [Entry(name, build, replace(work, compute=dtype)) for dtype in DTYPES]
+    return entries
 
 
 def processes(other: Other, options: argparse.Namespace) -> list[Entry]:
@@ -64,15 +76,20 @@ def processes(other: Other, options: argparse.Namespace) -> list[Entry]:
 
 def _work(case: tuple[int, float], options: argparse.Namespace) -> Work:
     classes, sample_rate = case
-    return Work(classes // options.shrink, sample_rate, options.threads)
+    classes //= options.shrink
+    return Work(classes, sample_rate, options.threads, batch=options.batch, device=options.device)
 
 
 def _against(other: Other, work: Work) -> list[Entry]:
     name, build = other
     works = [replace(work, compute=dtype) for dtype in DTYPES]
+    ourselves, others = [*works], [work]
+    if work.device != "cpu":
+        ourselves.append(replace(work, compute=torch.bfloat16, compile=False))
+        others += [replace(work, compute=torch.float16)] if name == peer.NAME else []
     return [
-        *(Entry(ours.NAME, ours.Ours, each, over=(name, work)) for each in works),
-        Entry(name, build, work),
+        *(Entry(ours.NAME, ours.Ours, each, over=(name, work)) for each in ourselves),
+        *(Entry(name, build, each) for each in others),
         *(Entry(floor.NAME, floor.Floor, each) for each in works),
     ]
 
@@ -85,10 +102,20 @@ CASES: dict[str, Callable[[Other, argparse.Namespace], list[Entry]]] = {
 
 
 def measure(case: str, entries: list[Entry], options: argparse.Namespace) -> list[table.Row]:
-    with started([(entry.build, entry.work) for entry in entries]) as groups:
-        timings = take_turns(groups, warmup=options.warmup, steps=options.steps)
-    timed = list(zip(entries, timings, strict=True))
-    return [_row(case, entry, timing, timed) for entry, timing in timed]
+    with started_or_not([(entry.build, entry.work) for entry in entries]) as groups:
+        found = take_turns_or_fail(groups, warmup=options.warmup, steps=options.steps)
+    tried = list(zip(entries, found, strict=True))
+    timed = [(entry, timing) for entry, timing in tried if isinstance(timing, Timing)]
+    return [
+        _row(case, entry, timing, timed) if isinstance(timing, Timing) else _failed(case, entry, timing)
+        for entry, timing in tried
+    ]
+
+
+def _failed(case: str, entry: Entry, error: RuntimeError) -> table.Row:
+    """The last line of what went wrong."""
+    row = {"case": case, "system": entry.system} | entry.work.columns()
+    return row | {"failed": str(error).strip().splitlines()[-1]} | table.surroundings()
 
 
 def _row(case: str, entry: Entry, timing: Timing, timed: list[tuple[Entry, Timing]]) -> table.Row:
@@ -117,7 +144,8 @@ def _facts(work: Work, timing: Timing) -> table.Row:
 def _compared(entry: Entry, timing: Timing, timed: list[tuple[Entry, Timing]]) -> table.Row:
     row: table.Row = {}
     for its, other in timed:
-        if (its.system, its.work) == (floor.NAME, entry.work) and its is not entry:
+        least = replace(entry.work, compile=None)
+        if (its.system, its.work) == (floor.NAME, least) and its is not entry:
             row["floor_s"] = table.rounded(other.p50)
             row["over_floor"] = table.rounded(timing.p50 / other.p50)
         if (its.system, its.work) == entry.over:
@@ -136,6 +164,9 @@ def show(rows: list[table.Row]) -> None:
     for row in rows:
         cells = [f"{row['case']:10} {row['system']:13} {row['compute']:8}"]
         cells.append(f"{row['processes']:>6} x {row['threads']:<7}")
+        if "failed" in row:
+            print(" ".join([*cells, row["failed"]]), flush=True)
+            continue
         cells += [f"{1000 * row[name]:6.0f}" for name in ("median_s", "p20_s", "p80_s", "first_step_s")]
         cells.append(f"{row.get('extra_memory_mb', ''):>7}")
         if "floor_s" in row:
@@ -152,6 +183,7 @@ def show(rows: list[table.Row]) -> None:
 def main() -> None:
     parser = parser_of(__doc__, cases=list(CASES))
     add_peer(parser)
+    parser.add_argument("--fused", action="store_true", help="fused linear cross-entropies beside it, too")
     options = parser.parse_args()
     other = other_of(options)
     rows = []

@@ -1,22 +1,36 @@
-"""How much memory this process and the machine have in use, from Linux's /proc; in bytes."""
+"""How much memory a process and its machine have in use, in bytes.
+
+On the CPU from Linux's /proc; on an accelerator as torch's allocator counts it for this process.
+"""
 
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import is_accelerator
 
-def resident() -> int:
+CPU = torch.device("cpu")
+
+
+def resident(device: torch.device = CPU) -> int:
+    if is_accelerator(device):
+        return int(torch.accelerator.memory_allocated(device))
     return _kilobytes("/proc/self/status", "VmRSS") << 10
 
 
-def peak() -> int:
+def peak(device: torch.device = CPU) -> int:
     """The most that was resident since the start or the last `reset_peak`."""
+    if is_accelerator(device):
+        return int(torch.accelerator.max_memory_allocated(device))
     return _kilobytes("/proc/self/status", "VmHWM") << 10
 
 
-def reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+def reset_peak(device: torch.device = CPU) -> None:
+    if is_accelerator(device):
+        torch.accelerator.reset_peak_memory_stats(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def available() -> int:

@@ -25,7 +25,8 @@ class Ours(HeadSubject):
             sample_rate=work.sample_rate,
             weight_dtype=work.storage,
             compute_dtype=work.compute,
-        )
+            compile=work.compile,
+        ).to(self.device)
         options: dict[str, Any] = {}
         if work.momentum != torch.float32:
             options["momentum_dtype"] = work.momentum

@@ -1,11 +1,11 @@
-"""InsightFace's arcface_torch as the subject of a measurement, from your own checkout, on the CPU.
+"""InsightFace's arcface_torch as the subject of a measurement, from your own checkout.
 
     git clone --filter=blob:none --sparse https://github.com/deepinsight/insightface
     git -C insightface sparse-checkout set recognition/arcface_torch
 
-It is written for CUDA and for a process group, so here `.cuda()` does nothing and the group is this process
-alone. Everything else is as in its train_v2.py: CombinedMarginLoss as ArcFace, PartialFC_V2 in float32,
-torch.optim.SGD.
+It is written for CUDA and for a process group: on the CPU `.cuda()` does nothing, and the group is this
+process alone. Everything else is as in its train_v2.py: CombinedMarginLoss as ArcFace, PartialFC_V2,
+torch.optim.SGD. Products run in float32, or on CUDA with its `fp16` in float16.
 """
 
 import sys
@@ -36,19 +36,21 @@ def at(folder: Path) -> Build:
 class Peer(HeadSubject):
     def __init__(self, work: Work, rank: int, *, folder: Path) -> None:
         assert work.processes == 1
-        assert work.compute == work.storage == work.momentum == torch.float32
-        _stay_on_cpu()
+        assert work.compute in (torch.float32, torch.float16)
+        assert work.storage == work.momentum == torch.float32
+        if work.device == "cpu":
+            _stay_on_cpu()
         # its warning that torch.cuda.amp.autocast has a new name
         warnings.filterwarnings("ignore", category=FutureWarning)
         sys.path.append(str(folder))
-        join_process_group(0, 1, HashStore())
+        join_process_group(0, 1, HashStore(), backend="gloo" if work.device == "cpu" else "nccl")
         super().__init__(work, rank)
 
     def build(self) -> None:
         work = self.work
         margin = import_module("losses").CombinedMarginLoss(SCALE, 1.0, MARGIN, 0.0, 0)
         self.head: nn.Module = import_module("partial_fc_v2").PartialFC_V2(
-            margin, work.embedding, work.classes, work.sample_rate, False
+            margin, work.embedding, work.classes, work.sample_rate, work.compute == torch.float16
         )
         self.head.train().cuda()
         self.optimizer = torch.optim.SGD(
@@ -64,7 +66,7 @@ class Peer(HeadSubject):
         return [weight.detach(), *(value for value in kept if isinstance(value, Tensor))]
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        loss: Tensor = self.head(embeddings, labels)
+        loss: Tensor = self.head(embeddings, labels.to(self.device, copy=True))  # it changes them in place
         return loss
 
 

@@ -10,7 +10,9 @@ from memory import peak, reset_peak, resident, touch
 from torch import Tensor
 from work import Work
 
-AHEAD = 64  # batches drawn before the clock runs; a longer measurement sees them again
+from partialfc.distributed.accelerator import synchronize
+
+AHEAD = 32  # batches drawn before the clock runs; a longer measurement sees them again
 
 
 class HeadSubject(ABC):
@@ -20,11 +22,12 @@ class HeadSubject(ABC):
 
     def __init__(self, work: Work, rank: int) -> None:
         self.work = work
-        _warm_libraries()
+        self.device = torch.device(work.device)
+        _warm_libraries(self.device)
         self._batches = itertools.cycle(list(itertools.islice(work.batches(rank), AHEAD)))
         self.losses: list[Tensor] = []
-        reset_peak()
-        self._before = resident()
+        reset_peak(self.device)
+        self._before = resident(self.device)
         started = time.perf_counter()
         self.build()
         self.build_s = time.perf_counter() - started
@@ -45,11 +48,13 @@ class HeadSubject(ABC):
     def step(self) -> float:
         """Seconds of forward, backward, the optimizer's step and zero_grad."""
         embeddings, labels = next(self._batches)
+        synchronize(self.device)
         started = time.perf_counter()
         loss = self.loss(embeddings, labels)
         torch.autograd.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        synchronize(self.device)
         seconds = time.perf_counter() - started
         self.losses.append(loss.detach())
         embeddings.grad = None
@@ -61,14 +66,14 @@ class HeadSubject(ABC):
             "build_s": self.build_s,
             "first_loss": self.losses[0].item() / self.work.processes,
             "state_bytes": state,
-            "extra_bytes": peak() - self._before - state,
-            "peak_bytes": peak(),
+            "extra_bytes": peak(self.device) - self._before - state,
+            "peak_bytes": peak(self.device),
         }
 
 
-def _warm_libraries() -> None:
+def _warm_libraries(device: torch.device) -> None:
     """What any training loop has loaded without a head: thread pools, autograd, torch.optim."""
     for dtype in (torch.float32, torch.bfloat16):
-        square = torch.zeros(512, 512, dtype=dtype, requires_grad=True)
+        square = torch.zeros(512, 512, dtype=dtype, device=device, requires_grad=True)
         torch.autograd.backward(torch.mm(square, square).sum())
         torch.optim.SGD([square], lr=0.1).step()

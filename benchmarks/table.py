@@ -36,6 +36,11 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows whose columns may differ: a value that a row lacks stays empty; `surroundings` come last."""
     last = list(surroundings())
     columns = [*dict.fromkeys(name for row in rows for name in row if name not in last), *last]
+    write_columns(path, rows, columns)
+
+
+def write_columns(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write these columns, in their order."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()

@@ -29,9 +29,31 @@ class Timing:
         }
 
 
+def take_turns_or_fail(
+    groups: Sequence[Group | RuntimeError], *, warmup: int, steps: int
+) -> list[Timing | RuntimeError]:
+    """Like `take_turns`, with the error in place of a subject whose first steps fail."""
+    working: list[Group] = []
+    firsts: list[float | RuntimeError] = []
+    for group in groups:
+        try:
+            firsts.append(_warm_up(group, warmup) if isinstance(group, Group) else group)
+        except RuntimeError as error:
+            firsts.append(error)
+        else:
+            working += [group] if isinstance(group, Group) else []
+    timings = iter(_timed(working, [first for first in firsts if isinstance(first, float)], steps))
+    return [next(timings) if isinstance(first, float) else first for first in firsts]
+
+
 def take_turns(groups: Sequence[Group], *, warmup: int, steps: int) -> list[Timing]:
     """Warm up one group after another; then let each make one step in turn, for `steps` rounds."""
-    first = [_warm_up(group, warmup) for group in groups]
+    return _timed(groups, [_warm_up(group, warmup) for group in groups], steps)
+
+
+def _timed(groups: Sequence[Group], first: Sequence[float], steps: int) -> list[Timing]:
+    if not groups:
+        return []
     seconds = [[group.step() for group in groups] for _ in range(steps)]
     facts = [group.facts() for group in groups]
     percentiles = np.percentile(seconds, (20, 50, 80), axis=0).T.tolist()

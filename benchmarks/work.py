@@ -27,6 +27,8 @@ class Work:
     processes: int = 1
     batch: int = 256
     embedding: int = 512
+    device: str = "cpu"  # and each process has the same one
+    compile: bool | None = None  # the head's kernels; None: as the head decides
 
     @property
     def rows(self) -> int:
@@ -51,15 +53,19 @@ class Work:
             "threads": self.threads,
             "batch": self.batch,
             "embedding": self.embedding,
+            "device": self.device,
         }
 
     def batches(self, rank: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """This rank's embeddings [B, D], a leaf that wants a gradient, and labels [B]; new in each step."""
+        """This rank's embeddings [B, D], a leaf that wants a gradient, and labels [B]; new in each step.
+
+        Embeddings lie on the device, as a backbone leaves them, and labels on the CPU, as a loader does.
+        """
         generator = torch.Generator().manual_seed(rank)
         while True:
             embeddings = torch.randn(self.batch_here, self.embedding, generator=generator)
             labels = torch.randint(self.classes, (self.batch_here,), generator=generator)
-            yield embeddings.requires_grad_(), labels
+            yield embeddings.to(self.device).requires_grad_(), labels
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -1,5 +1,6 @@
 """Every backbone on a GPU: channels-last or not, in float32 and under autocast, compiled or not."""
 
+import functools
 from contextlib import nullcontext
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from partialfc.backbones import BACKBONES
 from tests.backbones.cases import images, small
-from tests.devices import DEVICE, the_device
+from tests.devices import CPU, DEVICE, the_device
 
 pytestmark = pytest.mark.gpu
 
@@ -37,6 +38,11 @@ def passed(
     return embeddings.detach().float().cpu(), first.grad.float().cpu()
 
 
+@functools.cache
+def on_the_cpu(name: str) -> tuple[Tensor, Tensor]:
+    return passed(small(name), CPU)
+
+
 def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:
     """On the whole: normalised by a batch of eight, a single number may move further."""
     assert found.isfinite().all()
@@ -49,7 +55,7 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:
 def test_a_pass_forward_and_back_is_the_cpus(name, amp, memory_format):
     if DEVICE != "cuda" and name != "convnet":
         pytest.skip("one tests the test")
-    expected, slope = passed(small(name), torch.device("cpu"))
+    expected, slope = on_the_cpu(name)
     how = {"amp": TYPES[amp], "memory_format": FORMATS[memory_format]}
     found, its_slope = passed(small(name), the_device(), **how)
     assert_near(found, expected, TOLERANCES[amp])

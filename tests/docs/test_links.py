@@ -79,7 +79,7 @@ def check_command(words: list[str], known: dict[str, Any]) -> None:
         options = {option for parameter in known[name].params for option in parameter.opts} | {"--help"}
         assert {word for word in rest if word.startswith("--")} <= options, words
     elif words[:1] == ["make"]:
-        targets = re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text())
+        targets = re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text())
         assert set(words[1:2]) <= set(targets), words
 
 

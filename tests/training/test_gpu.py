@@ -111,7 +111,6 @@ def test_a_compiled_backbone_has_the_losses_of_one_that_is_not(data, tmp_path, a
     assert curves[1] == pytest.approx(curves[0], rel=0.02)
 
 
-@on_real_devices_alone  # tests/training/test_accelerator.py has it for the pretend one
 @pytest.mark.parametrize("case", ["batchnorm", "narrow", "adamw", "bfloat16"])
 def test_a_step_and_its_log_line_wait_for_nothing(data, tmp_path, case):
     sections = CASES[case] | {"train": {**CASES[case].get("train", {}), "steps": 100}}

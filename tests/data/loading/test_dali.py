@@ -319,6 +319,8 @@ def test_two_processes_train_from_dali_bit_for_bit_as_from_the_plain_loader(run_
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_gpu_decodes_to_within_the_decoders_difference(faces, augment, channels):
+    if augment != Augment():
+        pytest.importorskip("cv2")  # the plain loader's augmentation
     changes = options(augment=augment, channels=channels)
     device = torch.device("cuda", torch.cuda.current_device())
     with dali(faces, device, workers=2, **changes) as loader:
