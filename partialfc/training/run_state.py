@@ -104,11 +104,22 @@ class RunState:
 
     def _restore_optimizer(self, flat: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for key, tensor in flat.items():
             index, _, name = key.partition("/")
-            state.setdefault(int(index), {})[name] = tensor
+            state.setdefault(int(index), {})[name] = _in_order_of(parameters[int(index)], tensor)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _in_order_of(parameter: Tensor, saved: Tensor) -> Tensor:
+    """A parameter's momentum or the like in its memory order, which fused kernels take for granted.
+
+    The run that saved it may have had another `backbone.channels_last`.
+    """
+    if saved.shape != parameter.shape:
+        return saved
+    return torch.empty_like(parameter, dtype=saved.dtype, device=saved.device).copy_(saved)
 
 
 def _count(values: Mapping[str, Any], name: str) -> int:

@@ -24,17 +24,21 @@ WAITS = {
     aten.bincount,
     aten.repeat_interleave,
 }
+FUSED = {aten._fused_sgd_, aten._fused_adamw_}
 INDEXING = {aten.index, aten.index_put, aten.index_put_}
 
 
 def check(func: Any, args: tuple[Any, ...], tensors: list[Tensor]) -> None:
     """Log the faults of an operation with at least one tensor of the device.
 
-    Raises RuntimeError where another device's tensor is among its arguments, as torch does on CUDA.
+    Raises RuntimeError where another device's tensor is among its arguments, or the tensors of a fused
+    optimizer's parameter differ in memory order, as torch does on CUDA.
     """
     packet = func.overloadpacket
     if packet in WAITS:
         machine.log.fault("wait", str(packet))
+    if packet in FUSED:
+        _check_order(packet, args)
     if packet in INDEXING:
         _check_index(packet, args)
         tensors = [each for each in tensors if not any(each is index for index in args[1])]
@@ -56,3 +60,17 @@ def _check_index(packet: Any, args: tuple[Any, ...]) -> None:
             one_value = packet is not aten.index and args[2].numel() == 1
             if not one_value:  # that one becomes masked_fill
                 machine.log.fault("wait", "an index of booleans")
+
+
+def _check_order(packet: Any, args: tuple[Any, ...]) -> None:
+    """Of a fused optimizer's arguments, those that are lists are in the order of its parameters."""
+    for of_parameter in zip(*[each for each in args if isinstance(each, list) and each], strict=False):
+        given = [each.behind for each in of_parameter if each.dim()]  # the number of steps has none
+        orders = {_strides(each) for each in given if each.shape == given[0].shape}
+        if len(orders) > 1:
+            raise RuntimeError(f"{packet}: params, grads and their state must have the same layout")
+
+
+def _strides(tensor: Tensor) -> tuple[int, ...]:
+    """Those that say something of where its elements lie."""
+    return tuple(stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1)

@@ -34,6 +34,17 @@ class PretendTensor(Tensor):
     def __repr__(self) -> str:  # type: ignore[override]
         return f"PretendTensor({list(self.shape)}, {self.dtype})"
 
+    @property
+    def data(self) -> Tensor:
+        return Tensor.data.__get__(self)  # type: ignore[attr-defined, no-any-return]
+
+    @data.setter
+    def data(self, other: Tensor) -> None:
+        """As `nn.Module.to` assigns it."""
+        Tensor.data.__set__(self, other)  # type: ignore[attr-defined]
+        if isinstance(other, PretendTensor):
+            self.behind, self.memory = other.behind, other.memory
+
     def record_stream(self, stream: Any) -> None:
         self.memory.recorded.add(stream.stream_id)
 

@@ -154,6 +154,18 @@ def test_a_checkpoint_goes_on_elsewhere(on_pretend, folder, optimizer, there_fir
     assert losses(parts) == pytest.approx(losses(whole), rel=1e-9)
 
 
+@pytest.mark.parametrize("optimizer", [{"name": "sgd", "lr": 0.1}, {"name": "adamw", "lr": 0.01}])
+def test_a_checkpoint_goes_on_in_another_memory_order(on_pretend, folder, optimizer):
+    """A fused kernel takes a parameter's and its momentum's elements as they lie in memory."""
+    whole, parts = moved(folder, "whole"), moved(folder, "parts")
+    sections = {"optimizer": optimizer, "schedule": {"name": "constant", "warmup_steps": 0}}
+    for place, steps, channels_last in ((whole, 4, False), (parts, 2, False), (parts, 4, True)):
+        backbone = {"name": "convnet", "channels_last": channels_last}
+        train = {"steps": steps, "batch_size": 8}
+        on_pretend(run_there, small_config(place, **sections, backbone=backbone, train=train))
+    assert losses(parts) == pytest.approx(losses(whole), rel=1e-2)
+
+
 def around_a_failure(folder: Path) -> tuple[str, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """A run whose loader fails in its first step: the error, and the tensors before and after."""
     trainer = Trainer(small_config(folder), torch.device("pretend:0"))
