@@ -2,14 +2,14 @@
 
 A collective of an accelerator, such as NCCL's, returns at once, and so raises nothing when another rank never
 comes to it: the program waits in whatever it reads next from the device. torch's own watchdog then ends the
-process with SIGABRT, and names nobody. So two threads stand beside the program: one looks at the device, one
+process with SIGABRT, and names nobody. So threads stand beside the program: one looks at the device, one
 talks with the other ranks. The program itself cannot raise the error, because it does not get that far.
 """
 
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -102,8 +102,8 @@ class Watch:
 
     def _look_at_device(self) -> None:
         """Count for how long it stands still; its own errors are the program's to raise."""
-        with suppress(RuntimeError):
-            standstill, looks = Standstill(self._device), 0
+        with suppress(RuntimeError), closing(Standstill(self._device)) as standstill:
+            looks = 0
             while not self._over.wait(self._look):
                 looks = looks + 1 if standstill.lasts() or not dist.is_initialized() else 0
                 self._waits = looks >= LOOKS_OF_A_WAIT
@@ -151,11 +151,11 @@ class Watch:
 
 def error_reported(device: torch.device) -> str:
     """The error that the device's backend has noticed by itself, as NCCL does where a connection is lost."""
-    if not dist.is_initialized():
+    group = dist.group.WORLD  # None too while the program leaves it
+    if group is None:
         return ""
-    assert dist.group.WORLD is not None
-    backend: Any = dist.group.WORLD._get_backend(device)
     try:
+        backend: Any = group._get_backend(device)
         error = backend.get_error().name
     except (AttributeError, RuntimeError):  # not every kind of backend can be asked
         return ""

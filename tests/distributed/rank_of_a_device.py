@@ -26,6 +26,12 @@ def reduce() -> None:
     call("allreduce", [torch.ones(1)])
 
 
+def reduce_and_fill() -> None:
+    """As a GPU whose queue of operations is full while it waits: the program waits in its next one."""
+    machine.order.full = True
+    reduce()
+
+
 def gather() -> None:
     """Another collective than the others call."""
     call("allgather", [[torch.empty(3) for _ in range(dist.get_world_size())]], [torch.ones(3)])

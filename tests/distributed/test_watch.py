@@ -71,6 +71,14 @@ def test_a_rank_that_does_something_else():
     assert busy.wait() == -signal.SIGKILL
 
 
+def test_a_device_that_takes_no_more_while_it_waits():
+    """Whoever tells it more waits too, be it the watch."""
+    waiting, busy = start("reduce_and_fill", "be_busy")
+    assert "failed on rank 0 of 2: rank 1 did not come to it, but was at " in last_line(waiting)
+    busy.kill()
+    assert busy.wait() == -signal.SIGKILL
+
+
 def test_a_rank_that_ends_with_an_error_is_not_waited_for():
     waiting, failing = start("reduce", "fail", timeout=LONG)
     assert "failed on rank 0 of 2: rank 1 ended with MemoryError: CUDA out of memory" in last_line(waiting)

@@ -1,5 +1,8 @@
 """The watch on a real device, as far as one rank shows it: what it looks at, and how its group is left."""
 
+import threading
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -14,28 +17,27 @@ from tests.devices import DEVICE, on_accelerators_alone, the_device
 pytestmark = [pytest.mark.gpu, on_accelerators_alone]
 
 
-def keep_busy() -> None:
-    """Work that the device has not done when this returns."""
+def keep_busy() -> Callable[[], None]:
+    """Work that the device has not done when this returns -> what lets it end, if it does not by itself."""
     if DEVICE == "cuda":
         torch.cuda._sleep(1_000_000_000)
-    else:
-        from tests.pretend.machine import machine
+        return lambda: None
+    from tests.pretend.machine import machine
 
-        torch.zeros(1, device=DEVICE).add_(1.0)
-        asked = iter([True, True])
-        machine.order.holds.append(lambda: next(asked, False))
+    ended = threading.Event()
+    machine.order.holds.append(lambda: not ended.is_set())
+    return ended.set
 
 
 def test_a_device_stands_still_until_it_has_done_what_it_was_told():
     torch.accelerator.synchronize(the_device())
-    standstill = Standstill(the_device())
-    keep_busy()
-    assert not standstill.lasts()
-    assert standstill.lasts()
-    while standstill.lasts():
-        pass
-    torch.accelerator.synchronize(the_device())
-    assert not standstill.lasts()
+    with closing(Standstill(the_device())) as standstill:
+        end = keep_busy()
+        assert not standstill.lasts()
+        assert standstill.lasts()
+        end()
+        while standstill.lasts():
+            pass
 
 
 def test_a_rank_with_an_error_leaves_its_group_at_once(tmp_path):
@@ -47,7 +49,8 @@ def test_a_rank_with_an_error_leaves_its_group_at_once(tmp_path):
         watch.start()
         dist.all_reduce(torch.ones(1, device=device))
         assert error_reported(device) == ""
-        keep_busy()
+        end = keep_busy()
         watch.leave(MemoryError("out of memory"))
+        end()
         watch.stop()
         assert not dist.is_initialized()

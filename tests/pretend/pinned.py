@@ -1,8 +1,12 @@
 """Pinned memory, and copies between it and the device that come later than the call.
 
 A copy to the host has not arrived until the host has seen an event after it: until then the pinned memory
-holds nonsense. A copy to the device reads the pinned memory later, so it must not change before.
+holds nonsense. One that a thread beside the program asks for, which looks at the memory alone, keeps what was
+there, and arrives once the device is not held. A copy to the device reads the pinned memory later, so it must
+not change before.
 """
+
+import threading
 
 import torch
 from torch import Tensor
@@ -20,6 +24,7 @@ class Pinned:
         self._storages: dict[int, StorageWeakRef] = {}
         self._to_host: list[tuple[Clock, Tensor, Tensor]] = []
         self._to_device: list[tuple[Clock, Tensor, Tensor]] = []
+        self._lock = threading.RLock()
         order.when_known.append(self.settle)
 
     def pin(self, tensor: Tensor) -> Tensor:
@@ -39,15 +44,25 @@ class Pinned:
 
     def arrives_late(self, target: Tensor, value: Tensor) -> None:
         """target, in pinned memory, gets the value [same shape] once the host knows of it."""
-        target.fill_(torch.nan if target.is_floating_point() else 77)
-        self._to_host.append((self._order.now(self._order.current), target, value.clone()))
+        now, beside = self._order.now(self._order.current), is_beside_the_program()
+        if not beside:
+            target.fill_(torch.nan if target.is_floating_point() else 77)
+        with self._lock:
+            self._to_host.append((now, target, value.clone()))
+        if beside:
+            threading.Thread(target=self._order.host_knows, args=(now,), daemon=True).start()
 
     def is_read_late(self, source: Tensor) -> None:
         """source, in pinned memory, must stay as it is until the host knows that it was read."""
-        self._to_device.append((self._order.now(self._order.current), source, source.clone()))
+        with self._lock:
+            self._to_device.append((self._order.now(self._order.current), source, source.clone()))
 
     def settle(self) -> None:
         """The host knows more than before."""
+        with self._lock:
+            self._settle()
+
+    def _settle(self) -> None:
         known = self._order.host
         for _, target, value in [each for each in self._to_host if reached(each[0], known)]:
             target.copy_(value)
@@ -56,3 +71,9 @@ class Pinned:
                 self._log.fault("race", "pinned memory changed before the device had read it")
         self._to_host = [each for each in self._to_host if not reached(each[0], known)]
         self._to_device = [each for each in self._to_device if not reached(each[0], known)]
+
+
+def is_beside_the_program() -> bool:
+    """Whether this is a thread that Python code started, and so none of autograd's."""
+    thread = threading.current_thread()
+    return thread is not threading.main_thread() and not isinstance(thread, threading._DummyThread)

@@ -38,6 +38,7 @@ class Order:
         self.host: Clock = {}
         self.when_known: list[Callable[[], None]] = []  # called as the host learns more
         self.holds: list[Callable[[], bool]] = []  # each says whether the device waits for another rank
+        self.full = False  # whether the device takes no more operations while it waits
         self._local = threading.local()
         self._ids = count(1)
 
@@ -75,6 +76,11 @@ class Order:
         self.holds = [holds for holds in self.holds if holds()]
         return bool(self.holds)
 
+    def take(self) -> None:
+        """The device takes one more operation or event; where it is full, once it goes on."""
+        while self.full and self.is_held():
+            sleep(0.01)
+
     def host_knows(self, when: Clock) -> None:
         """The host has seen that the device got there, and has waited for that where it had to."""
         while self.is_held():
@@ -85,6 +91,7 @@ class Order:
 
     def use(self, reads: list[Memory], writes: list[Memory]) -> None:
         """One more operation of the current stream."""
+        self.take()
         stream = self.current
         clock = self.clocks[stream]
         clock[stream] += 1
@@ -157,6 +164,7 @@ class Event:
         self._asked = False
 
     def record(self, stream: Stream | None = None) -> None:
+        self.order.take()
         self.when = self.order.now(self.order.current if stream is None else stream.stream_id)
         self._asked = False
 
