@@ -13,10 +13,10 @@ class Interval:
     Time spent in `paused`, for verifications and checkpoints, does not count.
     """
 
-    def __init__(self, first_sample: int) -> None:
-        """first_sample: how many samples the run has trained on before."""
+    def __init__(self, first_sample: int, started: float) -> None:
+        """first_sample: how many samples the run has trained on before; started: when, by `perf_counter`."""
         self._first_sample = first_sample
-        self._started = time.perf_counter()
+        self._started = started
         self._steps = 0
         self._loss = 0.0
         self._norm = 0.0
@@ -34,12 +34,12 @@ class Interval:
         yield
         self._started += time.perf_counter() - before
 
-    def means(self, samples: int) -> dict[str, Any]:
+    def means(self, samples: int, ended: float) -> dict[str, Any]:
         """Means over the steps, NaN where all were skipped; seconds, and images a second over all ranks.
 
-        samples: how many the run has trained on by now.
+        samples: how many the run has trained on at its end; ended: when that was, by `perf_counter`.
         """
-        seconds = time.perf_counter() - self._started
+        seconds = ended - self._started
         return {
             "loss": self._loss / self._steps if self._steps else math.nan,
             "gradient_norm": self._norm / self._steps if self._steps else math.nan,

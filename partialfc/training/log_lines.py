@@ -1,5 +1,6 @@
 """What a run reports about itself: the numbers of a log line, and sentences for people."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +15,13 @@ ANGLE_BINS = 36  # of 5 degrees
 class Measured:
     """What is logged about the last step alone; some of it is still on its way from the device.
 
-    step, samples, learning_rates: the run's then. of_head: what the metrics measured.
+    step, samples, learning_rates: the run's then; at: when that was, by `perf_counter`. of_head: what the
+    metrics measured.
     """
 
     def __init__(self, state: RunState, of_head: HeadValues, *, epoch_samples: int) -> None:
         """epoch_samples: of a whole epoch."""
-        self.step, self.samples = state.step, state.samples
+        self.step, self.samples, self.at = state.step, state.samples, time.perf_counter()
         self.learning_rates = state.learning_rates
         self.of_head = of_head
         self._epoch = round(state.samples / epoch_samples, 4)

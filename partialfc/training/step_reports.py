@@ -1,5 +1,7 @@
 """What a run counts, tells and logs about its steps, once the host has heard how they ended."""
 
+import time
+
 from partialfc.metrics.run import RunMetrics
 from partialfc.metrics.run_log import RunLog
 from partialfc.training.batches import Batches
@@ -40,7 +42,7 @@ class StepReports:
         self._step_samples = step_samples
         self._loss_scale = 1.0
         self.stop = 0
-        self.interval = Interval(state.samples)
+        self.interval = Interval(state.samples, time.perf_counter())
 
     def ended(self, sent: HeardLater, evidence: Evidence, *, queued: int, bad_records: int) -> None:
         """A step has ended. queued, bad_records: of the loader then, as `RunMetrics.stepped` takes them.
@@ -84,13 +86,13 @@ class StepReports:
     def line(self, measured: Measured) -> None:
         """The log line of a step, after all steps up to it have ended here, and none after it."""
         values = {
-            **self.interval.means(measured.samples),
+            **self.interval.means(measured.samples, measured.at),
             **measured.values(),
             "nonfinite_steps": self._state.nonfinite_steps,
             "overflow_steps": self._state.overflow_steps,
             "loss_scale": self._loss_scale,
         }
-        self.interval = Interval(measured.samples)
+        self.interval = Interval(measured.samples, measured.at)
         self._run_log.record("train", measured.step, values)
         self._metrics.logged(values, measured.learning_rates, measured.of_head)
         left = (self._total_steps - measured.step) * self._step_samples
