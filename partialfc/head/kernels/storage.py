@@ -39,7 +39,8 @@ def zeros(num_rows: int, size: int, dtype: torch.dtype, device: torch.device) ->
     values = torch.zeros(num_rows, size, dtype=dtype, device=device)
     if dtype != torch.int8:
         return Stored(values)
-    return Stored(values, torch.zeros(num_rows, size // block_size(size), device=device))
+    scales = torch.zeros(num_rows, size // block_size(size), dtype=torch.float32, device=device)
+    return Stored(values, scales)
 
 
 def read(stored: Stored, index: Tensor | None, dtype: torch.dtype) -> Tensor:

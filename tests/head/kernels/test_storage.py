@@ -193,3 +193,14 @@ def test_the_state_of_eight_bits_is_saved_and_loaded():
     step(other, its_optimizer)
     assert torch.equal(head.weight, other.weight)
     assert torch.equal(optimizer.row_state["momentum"], its_optimizer.row_state["momentum"])
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16], ids=str)
+def test_the_scales_are_float32_whatever_torch_makes_by_default(default):
+    torch.set_default_dtype(default)
+    try:
+        scales = storage.zeros(3, 64, torch.int8, torch.device("cpu")).scales
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert scales is not None
+    assert scales.dtype == torch.float32
