@@ -4,8 +4,8 @@
 device but what says so.
 """
 
+import threading
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any
 
 import torch
@@ -25,14 +25,24 @@ def current_accelerator() -> torch.device | None:
     return torch.device(accelerator.type, torch.accelerator.current_device_index())
 
 
-@cache
-def _second_stream(device: torch.device) -> torch.Stream:
-    return torch.Stream(device)
+class _SecondStreams(threading.local):
+    """Each thread's own: a torch.Stream notes where it was entered from, and only one thread can be told."""
+
+    def __init__(self) -> None:
+        self._by_device: dict[torch.device, torch.Stream] = {}
+
+    def of(self, device: torch.device) -> torch.Stream:
+        if device not in self._by_device:
+            self._by_device[device] = torch.Stream(device)
+        return self._by_device[device]
+
+
+_second_streams = _SecondStreams()
 
 
 def beside(device: torch.device) -> AbstractContextManager[object]:
     """Inside, an accelerator works on a second stream, which does not wait for the first one's operations."""
-    return _second_stream(device) if is_accelerator(device) else nullcontext()
+    return _second_streams.of(device) if is_accelerator(device) else nullcontext()
 
 
 def on_device(host: Tensor, device: torch.device) -> Tensor:

@@ -1,8 +1,10 @@
 """Copies that are on their way while the host goes on."""
 
+import threading
+
 import torch
 
-from partialfc.distributed.accelerator import OnTheWay
+from partialfc.distributed.accelerator import OnTheWay, beside
 from tests.pretend.machine import machine
 from tests.pretend.streams import BUSY
 
@@ -29,3 +31,33 @@ def test_on_a_cpu_too_later_writes_do_not_change_it():
     on_the_way = OnTheWay(values)
     values.add_(1.0)
     assert on_the_way.values().tolist() == [1.0, 2.0]
+
+
+def streams_of_two_threads() -> list[tuple[int, int]]:
+    """What each thread's stream was before it worked beside it, and afterwards, while the other still did."""
+    device, stream = torch.device("pretend:0"), torch.accelerator.current_stream
+    there, back = threading.Event(), threading.Event()
+    seen = []
+
+    def other() -> None:
+        before = stream().stream_id
+        with beside(device):
+            there.set()
+            back.wait()
+        seen.append((before, stream().stream_id))
+
+    thread = threading.Thread(target=other)
+    with torch.Stream(device):
+        before = stream().stream_id
+        with beside(device):
+            thread.start()
+            there.wait()
+        seen.append((before, stream().stream_id))
+    back.set()
+    thread.join()
+    return seen
+
+
+def test_threads_that_work_beside_their_streams_go_back_to_their_own(on_pretend):
+    for before, after in on_pretend(streams_of_two_threads):
+        assert before == after
