@@ -23,14 +23,14 @@ class Step:
     backward: float
 
 
-def head_seconds(setting: Setting, link: Link) -> float:
-    """Seconds of the head's collectives in a step."""
+def collective_seconds(setting: Setting, link: Link) -> float:
+    """Seconds of a step's collectives, those of the backbone's gradients apart."""
     planned = communication_of(setting, Speed.of(setting))  # for what is sent; how fast is measured
-    times, seconds = setting.accumulation, 0.0
+    seconds = 0.0
     for each in planned.collectives:
         gather = link.host_gather if each.on_host else link.all_gather
         rate = gather if each.kind == "all_gather" else link.all_reduce
-        seconds += times * rate.seconds(each.sent / times)
+        seconds += each.calls * rate.seconds(each.sent / each.calls)
     return seconds
 
 
@@ -50,7 +50,7 @@ def judge_communication(
     link: Link, setting: Setting, *, gradients: int, step: Step, steps: int, backend: str
 ) -> Check:
     """gradients: bytes. Of their exchange only what outlasts the backward pass counts as waiting."""
-    head = head_seconds(setting, link)
+    head = collective_seconds(setting, link)
     reduce = gradient_seconds(gradients, setting.gpus, link)
     wait = Waiting(step.compute, head + max(0.0, reduce - step.backward), steps)
     says = (

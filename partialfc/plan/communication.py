@@ -18,20 +18,23 @@ from partialfc.head.message import COLUMNS, INTEGER_BYTES
 from partialfc.plan.setting import Setting
 from partialfc.plan.speed import Speed
 
+OUTCOME = 5  # integers of each rank by which all take one decision: partialfc.training.outcome.COLUMNS
+
 
 @dataclass(frozen=True, slots=True)
 class Collective:
     """One collective of a step, and what it carries.
 
-    payload: bytes of its input or its output, whichever is larger, as partialfc.distributed.traffic counts
-    them. sent: bytes that leave each rank. All of it is summed over the micro-batches of a step.
-    hops: ranks that the last byte has passed when it arrives, in one micro-batch. hop_seconds: what they take
-    of `seconds`.
+    calls: how often a step makes it. payload: bytes of its input or its output, whichever is larger, as
+    partialfc.distributed.traffic counts them. sent: bytes that leave each rank. Both are of all calls.
+    hops: ranks that the last byte of a call has passed when it arrives. hop_seconds: what all of them take of
+    `seconds`.
     on_host: whether it goes from CPU to CPU (gloo), also where the others go from GPU to GPU (NCCL).
     """
 
     kind: str
     what: str
+    calls: int
     payload: int
     sent: float
     hops: int
@@ -80,20 +83,29 @@ def communication_of(setting: Setting, speed: Speed) -> Communication:
         ("all_reduce", "sums", of_samples),
         ("reduce_scatter", "embedding gradients", of_samples * size),
     )
+    outcome = ("all_reduce", "outcome", setting.gpus * OUTCOME * INTEGER_BYTES)
     return Communication(
         (
             _collective(setting, speed, *labels, on_host=True),
             *(_collective(setting, speed, *other, on_host=on_cpu) for other in others),
+            _collective(setting, speed, *outcome, on_host=on_cpu, calls=1),
         ),
         0.0 if on_cpu else _collective(setting, speed, *labels, on_host=False).seconds,
     )
 
 
 def _collective(
-    setting: Setting, speed: Speed, kind: str, what: str, payload: int, *, on_host: bool
+    setting: Setting,
+    speed: Speed,
+    kind: str,
+    what: str,
+    payload: int,
+    *,
+    on_host: bool,
+    calls: int | None = None,
 ) -> Collective:
-    """payload: of one micro-batch."""
-    times, ranks = setting.accumulation, setting.gpus
+    """payload: of one call; calls: None for one in each micro-batch."""
+    calls, ranks = setting.accumulation if calls is None else calls, setting.gpus
     reduces = kind == "all_reduce" or (kind == "reduce_scatter" and on_host)
     share = (2 if reduces else 1) * (ranks - 1) / ranks
     if on_host:
@@ -107,7 +119,7 @@ def _collective(
     sent = payload * share
     seconds = latency + of_hops + sent / bandwidth
     return Collective(
-        kind, what, payload * times, sent * times, hops, of_hops * times, seconds * times, on_host
+        kind, what, calls, payload * calls, sent * calls, hops, of_hops * calls, seconds * calls, on_host
     )
 
 

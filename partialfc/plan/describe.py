@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from partialfc.plan import Plan
+from partialfc.plan import Collective, Plan
 from partialfc.plan.options import option
 from partialfc.plan.units import show_bytes, show_flops, show_seconds
 
@@ -91,7 +91,7 @@ def _communication(plan: Plan) -> Iterator[str]:
         yield _line(
             f"{each.kind} of {each.what}".replace("_", "-", 1),
             show_bytes(each.sent),
-            f"{show_seconds(each.seconds)}, {show_seconds(each.hop_seconds)} of it {_hops(plan, each.hops)}"
+            f"{show_seconds(each.seconds)}, {show_seconds(each.hop_seconds)} of it {_hops(each)}"
             f"{', between the hosts (gloo)' if each.on_host and gpu else ''}",
         )
     yield _line("in all", show_bytes(plan.communication.sent), show_seconds(plan.communication.seconds))
@@ -114,9 +114,9 @@ def _rates(plan: Plan, names: Sequence[str]) -> str:
     return ", ".join(shown)
 
 
-def _hops(plan: Plan, count: int) -> str:
-    times = plan.setting.accumulation
-    return f"for {f'{times:,} x ' if times > 1 else ''}{count:,} hop{'s' if count > 1 else ''}"
+def _hops(each: Collective) -> str:
+    times = f"{each.calls:,} x " if each.calls > 1 else ""
+    return f"for {times}{each.hops:,} hop{'s' if each.hops > 1 else ''}"
 
 
 def _advice_on_hosts(plan: Plan) -> Iterator[str]:

@@ -61,8 +61,10 @@ class Outcome:
         self._numbers = torch.stack([loss, torch.zeros_like(loss) + gradient_norm])
         bad = self._numbers.isfinite().logical_not()
         of_host = torch.tensor([loader_failed, stop, own_microseconds], dtype=torch.int64)
-        mine = torch.cat([bad.to(torch.int64), on_device(of_host, loss.device)])
-        self._table = world.all_gather_rows(mine[None], [1] * world.size)
+        table = torch.zeros(world.size, len(COLUMNS), dtype=torch.int64, device=loss.device)
+        table[world.rank] = torch.cat([bad.to(torch.int64), on_device(of_host, loss.device)])
+        # Summed, and not gathered: on many GPUs a small sum has far fewer hops, see plan/communication.py.
+        self._table = world.all_reduce_sum(table)
         self.bad_loss = self._table[:, 0].any()
         self.skip = self._table[:, :3].any().to(torch.float32)
 

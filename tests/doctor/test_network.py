@@ -8,8 +8,8 @@ from partialfc.doctor import Level
 from partialfc.doctor.link import Link, Rate
 from partialfc.doctor.network import (
     Step,
+    collective_seconds,
     gradient_seconds,
-    head_seconds,
     judge_communication,
 )
 from partialfc.plan import Setting, Speed
@@ -21,14 +21,13 @@ JOB = Setting(classes=10_000_000, embedding=512, gpus=8, batch=128, sample_rate=
 
 
 def test_a_step_is_estimated_as_the_plan_counts_it():
-    """At one bandwidth for every collective the head's part is the plan's own figure."""
+    """At one bandwidth for every collective their part is the plan's own figure."""
     link = Link(SLOW, SLOW, SLOW)
     rates = {"bandwidth": SLOW.bandwidth, "latency": SLOW.latency, "hop": 0.0}  # measured with all its hops
     of_hosts = {f"host_{name}": rate for name, rate in rates.items()}
-    planned = communication_of(JOB, Speed.of(JOB, **rates, **of_hosts, network_hop=0.0)).seconds
-    assert head_seconds(JOB, link) == pytest.approx(planned)
-    micro = dataclasses.replace(JOB, accumulation=4)
-    assert head_seconds(micro, link) == pytest.approx(4 * planned)
+    for job in (JOB, dataclasses.replace(JOB, accumulation=4)):
+        planned = communication_of(job, Speed.of(job, **rates, **of_hosts, network_hop=0.0)).seconds
+        assert collective_seconds(job, link) == pytest.approx(planned)
     assert gradient_seconds(250_000_000, 8, link) == pytest.approx(10 * 1e-3 + 250e6 * 1.75 / 12.5e6)
 
 
@@ -36,11 +35,11 @@ def test_what_goes_from_host_to_host_costs_what_that_costs():
     """On GPUs: what ranks agree on together with the labels, once a micro-batch."""
     late = dataclasses.replace(FAST, latency=0.1)
     micro = dataclasses.replace(JOB, accumulation=3)
-    assert head_seconds(micro, Link(FAST, FAST, late)) - head_seconds(micro, Link(FAST, FAST, FAST)) == (
-        pytest.approx(3 * (0.1 - FAST.latency))
-    )
+    slow, fast = (collective_seconds(micro, Link(FAST, FAST, hosts)) for hosts in (late, FAST))
+    assert slow - fast == pytest.approx(3 * (0.1 - FAST.latency))
     on_cpu = dataclasses.replace(JOB, device="cpu")
-    assert head_seconds(on_cpu, Link(FAST, late, FAST)) == head_seconds(on_cpu, Link(FAST, FAST, FAST))
+    slow, fast = (collective_seconds(on_cpu, Link(FAST, gather, FAST)) for gather in (late, FAST))
+    assert slow == fast
 
 
 def test_a_network_that_makes_34_hours_1241_is_red_and_says_so():

@@ -8,7 +8,9 @@ import torch
 import partialfc
 from partialfc.errors import ConfigError
 from partialfc.plan import Collective, Setting, Speed, plan
+from partialfc.plan.communication import OUTCOME
 from partialfc.plan.describe import describe, to_dict
+from partialfc.training.outcome import COLUMNS
 from tests.plan.cases import FACES, GB
 
 
@@ -28,7 +30,8 @@ def test_communication_is_what_the_ranks_exchange(run_ranks, ranks):
     setting = Setting(classes=1000, embedding=64, gpus=ranks, batch=8, sample_rate=0.3, device="cpu")
     communication = plan(setting, memory=GB).communication
     for kind in {"all_gather", "all_reduce", "reduce_scatter"}:
-        planned = [each.payload for each in communication.collectives if each.kind == kind]
+        of_head = [each for each in communication.collectives if each.what != "outcome"]
+        planned = [each.payload for each in of_head if each.kind == kind]
         assert (len(planned), sum(planned)) == (calls.get(kind, 0), payload.get(kind, 0))
 
 
@@ -48,8 +51,16 @@ def test_communication_takes_the_rings_time():
     micro = collectives(replace(FACES, accumulation=3), **given, hop=1e-4, host_hop=0.01)
     assert micro["labels"].seconds == pytest.approx(3 * labels.seconds)
     assert micro["labels"].hops == labels.hops == 7
+    assert (micro["labels"].calls, micro["outcome"].calls) == (3, 1)
+    assert micro["outcome"] == made["outcome"]
     halved = plan(replace(FACES, gather_dtype="bfloat16"), memory=80 * GB).communication
     assert plan(FACES, memory=80 * GB).communication.sent - halved.sent == 7 / 8 * 1024 * 512 * 2
+
+
+def test_ranks_take_one_decision_in_a_sum_with_few_hops():
+    assert len(COLUMNS) == OUTCOME
+    outcome = collectives(replace(FACES, gpus=1024))["outcome"]
+    assert (outcome.kind, outcome.payload, outcome.hops) == ("all_reduce", 1024 * 5 * 8, 28)
 
 
 def test_gpus_reduce_along_a_tree_of_nodes_and_gather_round_a_ring_of_all():
@@ -70,6 +81,7 @@ def test_cpus_pass_everything_round_a_ring():
         "target cosines": 6,
         "sums": 6,
         "embedding gradients": 6,
+        "outcome": 6,
     }
     assert made["embedding gradients"].sent == 2 * 3 / 4 * made["embedding gradients"].payload
     assert all(each.hop_seconds == each.hops for each in made.values())
@@ -116,7 +128,7 @@ def test_labels_go_between_hosts_on_gpus_and_all_does_on_cpus():
         return [each.what for each in plan(setting, memory=80 * GB).communication.collectives if each.on_host]
 
     assert kinds(FACES) == ["labels"]
-    assert len(kinds(replace(FACES, device="cpu"))) == 5
+    assert len(kinds(replace(FACES, device="cpu"))) == 6
 
 
 def test_a_speed_that_is_given_for_cpus_is_that_of_all_collectives():
