@@ -98,7 +98,7 @@ def usable_device(name: str, choice: torch.device | str | int | None) -> torch.d
             f"or the index of an accelerator. This machine has {_described_here()}"
         ) from error
     absent = f"{name} is {choice!r}, but this machine has {_described_here()}"
-    if device.type not in ("cpu", "meta", accelerator_here()):
+    if device.type not in ("cpu", "meta") and device.type != accelerator_here():
         raise ValueError(absent)
     try:
         return torch.empty(0, device=device).device
