@@ -7,11 +7,16 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import torch
 
+from partialfc.distributed.accelerator import is_accelerator
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # Rows are distinct and in range by construction, so the kernels need not check every index.
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"assert_indirect_indexing": False}
+# A GPU computes again what a kernel reads twice, which takes less time than a detour through its memory: by
+# default Inductor writes rows that it has read through an index to a copy, for the second of two loops.
+OPTIONS_OF_ACCELERATORS = OPTIONS | {"realize_reads_threshold": 1 << 10, "realize_opcount_threshold": 1 << 10}
 
 _trouble: list[str] = []  # why this process runs without a compiler, from the first failure on
 
@@ -53,7 +58,7 @@ class Kernel(Generic[R]):
     def __init__(self, function: Callable[..., R]) -> None:
         functools.update_wrapper(self, function)
         self._function = function
-        self._compiled: Callable[..., R] | None = None
+        self._compiled: dict[bool, Callable[..., R]] = {}  # by whether it is for an accelerator
 
     def __call__(self, *arguments: Any, compiled: bool) -> R:
         if not compiled or _trouble:
@@ -62,15 +67,20 @@ class Kernel(Generic[R]):
         from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
         from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
-        if self._compiled is None:
-            self._compiled = torch.compile(self._function, dynamic=True, fullgraph=True, options=OPTIONS)
+        accelerated = _on_accelerator(arguments)
+        if accelerated not in self._compiled:
+            options = OPTIONS_OF_ACCELERATORS if accelerated else OPTIONS
+            self._compiled[accelerated] = torch.compile(
+                self._function, dynamic=True, fullgraph=True, options=options
+            )
+        compiled_one = self._compiled[accelerated]
         try:
             try:
-                return self._compiled(*arguments)
+                return compiled_one(*arguments)
             except FailOnRecompileLimitHit:
                 # Many heads of different dtypes in one process; each combination needs code of its own.
                 with torch._dynamo.config.patch(recompile_limit=1 << 20):
-                    return self._compiled(*arguments)
+                    return compiled_one(*arguments)
         except (TorchDynamoException, FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler) as error:
             _trouble.append(str(error).strip().splitlines()[0])
             warnings.warn(
@@ -80,6 +90,16 @@ class Kernel(Generic[R]):
                 stacklevel=2,
             )
             return self._function(*arguments)
+
+
+def _on_accelerator(arguments: tuple[Any, ...]) -> bool:
+    """Whether the first tensor among them, inside tuples too, lies on one."""
+    for each in arguments:
+        if isinstance(each, torch.Tensor):
+            return is_accelerator(each.device)
+        if isinstance(each, tuple) and any(isinstance(inner, (torch.Tensor, tuple)) for inner in each):
+            return _on_accelerator(each)
+    return False
 
 
 def trouble() -> str | None:
