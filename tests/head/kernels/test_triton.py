@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from tests.absent_gpu.calls import Call, Place, Problem, mapped, record, variant
@@ -65,16 +64,13 @@ def test_interpreted_the_code_gives_the_kernels_numbers(
         tmp_path,
     )
     for call, (memories, returned) in zip(calls, results, strict=True):
-        pairs = [(flat(returned), flat(call.returned))]
-
-        def compare(place: Place, call: Call = call, memories: Any = memories, pairs: Any = pairs) -> None:
-            pairs.append(
-                (tensor_at(memories[place.memory], place), tensor_at(call.after[place.memory], place))
-            )
-
-        mapped(call.arguments, compare, Place)
-        for found, expected in pairs:
-            assert_near(found, expected, call.name)
+        places: list[Place] = []
+        mapped(call.arguments, places.append, Place)
+        for place in places:
+            found, expected = (tensor_at(each[place.memory], place) for each in (memories, call.after))
+            assert is_near(found, expected), call.name
+        for expected in call.returned:  # of equal results the code returns one
+            assert any(is_near(found, expected) for found in returned), call.name
 
 
 def test_a_shard_of_more_than_two_billion_numbers_is_counted_in_64_bits(
@@ -95,16 +91,12 @@ def grown(call: Call) -> Call:
     return replace(call, arguments=mapped(call.arguments, larger, Place), before=[], after=[], returned=[])
 
 
-def flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([torch.empty(0), *(each.double().flatten() for each in tensors)])
-
-
-def assert_near(found: Tensor, expected: Tensor, name: str) -> None:
+def is_near(found: Tensor, expected: Tensor) -> bool:
     """Stored in few bits: nearly all alike, as a sum that differs by a rounding moves some to a neighbour."""
-    found, expected = found.double(), expected.double()
+    if found.shape != expected.shape:
+        return False
     if not found.numel():
-        return
-    largest = expected.abs().max().clamp_min(1e-30)
-    off = (found - expected).abs() / largest
-    assert (off > 1e-5).double().mean() <= 0.01, name
-    assert off.max() <= 0.02, name
+        return True
+    found, expected = found.double(), expected.double()
+    off = (found - expected).abs() / expected.abs().max().clamp_min(1e-30)
+    return bool((off > 1e-5).double().mean() <= 0.01 and off.max() <= 0.02)
