@@ -36,7 +36,7 @@ def evaluate(
 
     pair_set = read_pairs(pairs)
     trained = load_trained(checkpoint, trust=trust or ())
-    target = local_device(device)
+    target = local_device(device, name="--device")
     try:
         require_images(pair_set, max_pixels=max_pixels)
         result, _ = evaluate_pairs(

@@ -72,8 +72,7 @@ class TrainConfig(Section):
     def _check_device(cls, device: str) -> str:
         if not re.fullmatch("[a-z]+", device):
             raise ValueError(
-                "must be auto, cpu, or the name of a kind of accelerator without a number, such as cuda, "
-                f"got {device!r}"
+                "must be auto, cpu, or the name of a kind of accelerator without a number, such as cuda"
             )
         return device
 

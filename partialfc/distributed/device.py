@@ -9,22 +9,23 @@ from partialfc.errors import ConfigError, DistributedError
 FLOAT16_CORES = (7, 0)  # the first compute capability whose tensor cores multiply float16
 
 
-def local_device(choice: str) -> torch.device:
+def local_device(choice: str, *, name: str = "train.device") -> torch.device:
     """This rank's device: "cpu", the machine's accelerator by its name, or with "auto" that or else the CPU.
 
-    A rank's accelerator is the one that has the number of its LOCAL_RANK. Raises ConfigError for a name that
-    torch does not know, DistributedError where the machine has no such accelerator, too few, or none that
-    works. With "auto" it is also the CPU where the accelerator has no float64, which the centres need.
+    A rank's accelerator is the one that has the number of its LOCAL_RANK. Raises ConfigError, which calls the
+    choice `name`, for one that torch does not know or the machine lacks; DistributedError where it has too
+    few, or none that works. With "auto" it is also the CPU where the accelerator has no float64, which the
+    centres need.
     """
     present = accelerator_here()
     if choice == "auto":
         choice = "cpu" if present is None or not _has_float64(present) else present
     if choice == "cpu":
         return torch.device("cpu")
-    _check_known(choice)
+    _check_known(choice, name)
     if choice != present:
-        raise DistributedError(
-            f"device is {choice!r}, but torch finds no such accelerator on this machine: it finds "
+        raise ConfigError(
+            f"{name} is {choice!r}, but torch finds no such accelerator on this machine: it finds "
             f"{present or 'none'}; choose {f'{present}, ' if present else ''}cpu or auto"
         )
     index, count = local_rank(), torch.accelerator.device_count()
@@ -40,7 +41,7 @@ def local_device(choice: str) -> torch.device:
     except RuntimeError as error:
         raise DistributedError(f"{device} cannot be used: {str(error).splitlines()[0]}") from error
     if not _has_float64(choice):
-        raise DistributedError(f"device is {choice!r}, which has no float64, but the head needs it: use cpu")
+        raise ConfigError(f"{name} is {choice!r}, which has no float64, but the head needs it: use cpu")
     return device
 
 
@@ -133,7 +134,7 @@ def _autocasts_to(dtype: torch.dtype, device: torch.device) -> bool:
     return dtype in supported()
 
 
-def _check_known(kind: str) -> None:
+def _check_known(kind: str, name: str) -> None:
     """ConfigError for what is no name of a kind of accelerator that training could run on."""
     try:
         device = torch.device(kind)
@@ -141,12 +142,12 @@ def _check_known(kind: str) -> None:
         device = None
     if device is not None and device.index is not None:
         raise ConfigError(
-            f"device is {kind!r}; give the kind alone, {device.type}: a rank takes the one that has the "
+            f"{name} is {kind!r}; give the kind alone, {device.type}: a rank takes the one that has the "
             "number of its LOCAL_RANK (CUDA_VISIBLE_DEVICES and the like choose others)"
         )
     if device is None or device.type == "meta":
         raise ConfigError(
-            f"device is {kind!r}, which this torch does not know; it must be auto, cpu, or the name of an "
+            f"{name} is {kind!r}, which this torch does not know; it must be auto, cpu, or the name of an "
             f"accelerator such as cuda or xpu. This machine has {_described_here()}"
         )
 

@@ -35,7 +35,9 @@ def check_device(choice: str) -> tuple[Check, torch.device | None]:
     """choice: train.device. The device is None where the rank cannot have it."""
     try:
         device = local_device(choice)
-    except (ConfigError, DistributedError) as error:
+    except ConfigError as error:
+        return red("device", str(error), "set train.device=auto"), None
+    except DistributedError as error:
         remedy = "start one process a GPU (torchrun --nproc-per-node), or set train.device=cpu"
         return red("device", str(error), remedy), None
     if is_accelerator(device):

@@ -59,7 +59,7 @@ def test_overrides_do_not_change_the_mapping() -> None:
         ("--help", "override '--help': has no '='"),
         ("=1", "override '=1': '' is not a key; write section.key=value"),
         ("head..margin=1", "override 'head..margin=1': 'head..margin' is not a key"),
-        ("run.dir=", "override 'run.dir=': has no value; write run.dir=null for none"),
+        ("run.dir=", "override 'run.dir=': has no value; write run.dir=VALUE, null where"),
         (
             "head.margin={name: ",
             "override 'head.margin={name: ': line 1, column 8: .*expected the node content",

@@ -1,7 +1,6 @@
 """A rank's device by its name: what is chosen, what it computes fast, and what is refused."""
 
 import os
-import re
 
 import pytest
 import torch
@@ -44,12 +43,12 @@ def test_more_ranks_than_accelerators_are_an_error(on_pretend):
 @without_accelerator
 @pytest.mark.parametrize("name", ["cuda", "xpu", "mtia"])
 def test_an_accelerator_that_the_machine_lacks_is_an_error(name):
-    with pytest.raises(DistributedError, match=f"device is '{name}', but .* finds none; choose cpu or auto"):
+    with pytest.raises(ConfigError, match=f"train.device is '{name}', but .* finds none; choose cpu or auto"):
         local_device(name)
 
 
 def test_what_the_machine_has_is_named(on_pretend):
-    with pytest.raises(DistributedError, match="finds pretend; choose pretend, cpu or auto"):
+    with pytest.raises(ConfigError, match="finds pretend; choose pretend, cpu or auto"):
         on_pretend(chosen, "cuda")
 
 
@@ -72,7 +71,7 @@ def test_a_config_takes_any_name(name):
 
 @pytest.mark.parametrize("name", ["cuda:0", "CUDA", "", "a b"])
 def test_a_config_takes_nothing_that_is_no_name(name):
-    with pytest.raises(ValueError, match=re.escape(f"got {name!r}")):
+    with pytest.raises(ValueError, match=r"must be auto, cpu, or the name of a kind"):
         TrainConfig(batch_size=1, steps=1, device=name)
 
 

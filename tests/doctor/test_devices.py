@@ -16,7 +16,7 @@ def test_a_missing_gpu_is_red(folder):
     check = found(quick(folder, "train.device=cuda"), "device")
     assert check.level == Level.RED
     assert "finds no such accelerator on this machine: it finds none; choose cpu or auto" in check.says
-    assert "train.device=cpu" in check.remedy
+    assert check.remedy == "set train.device=auto"
 
 
 def test_crowded_cores_and_an_unused_gpu_are_yellow():
@@ -71,7 +71,9 @@ def test_an_accelerator_of_any_name_is_examined(on_pretend, folder, choice):
 
 def test_another_accelerator_than_the_machines_is_red(on_pretend, folder):
     says = on_pretend(lines_of, folder, "cuda")["device"]
-    assert says.startswith("red: device is 'cuda', but torch finds no such accelerator on this machine: ")
+    assert says.startswith(
+        "red: train.device is 'cuda', but torch finds no such accelerator on this machine: "
+    )
     assert says.endswith("it finds pretend; choose pretend, cpu or auto")
 
 
