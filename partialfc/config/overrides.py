@@ -26,9 +26,7 @@ class Override(NamedTuple):
         if not all(path):
             raise ConfigError(f"{origin}: {key!r} is not a key; write section.key=value")
         if not value.strip():
-            raise ConfigError(
-                f"{origin}: has no value; write {key}=VALUE, or {key}=null where none is allowed"
-            )
+            raise ConfigError(f"{origin}: has no value; write {key}=VALUE, null where it may have none")
         return cls(text, path, load_yaml(value, origin))
 
     def apply(self, mapping: dict[str, Any], origin: str) -> dict[str, Any]:
