@@ -21,7 +21,7 @@ MONITOR_RUN ?= configs/quickstart.yaml run.dir=runs/monitor train.steps=4000 tra
 # and arcface_torch to compare with: ARCFACE_TORCH=insightface/recognition/arcface_torch
 GPU_PYTHON ?= python3
 GPU_WHEELS ?= gpu-wheels
-GPU_PACKAGES := build/gpu-packages
+GPU_PACKAGES := build/gpu-packages# and a folder in it for each version of Python
 GPU_MACHINE ?= x86_64
 PYTHON_VERSION ?= 3.12
 ARCFACE_TORCH ?=
@@ -49,16 +49,21 @@ integration: $(INSTALLED)  ## a real Slurm and the container image; as root on D
 	tests/integration/install.sh
 	$(BIN)/python -m pytest -m integration
 
-gpu: $(GPU_PACKAGES)/installed  ## all that needs a GPU, in nine minutes; a table to commit
-	PYTHONPATH=$(CURDIR)/$(GPU_PACKAGES):$(CURDIR) $(GPU_PYTHON) benchmarks/gpu.py \
-		$(if $(ARCFACE_TORCH),--peer $(ARCFACE_TORCH)) $(GPU_OPTIONS)
+gpu:  ## all that needs a GPU, in nine minutes; a table to commit
+	@command -v "$(GPU_PYTHON)" > /dev/null || { echo "GPU_PYTHON=$(GPU_PYTHON) is not there;" \
+		"give the Python that has torch, as in make gpu GPU_PYTHON=/opt/venv/bin/python" >&2; exit 2; }
+	@version=$$("$(GPU_PYTHON)" benchmarks/gpu_python.py "$(GPU_PYTHON)") && \
+		$(MAKE) --no-print-directory "$(GPU_PACKAGES)/$$version/installed"
+	version=$$("$(GPU_PYTHON)" -c "import sys; print('{}.{}'.format(*sys.version_info))") && \
+		PYTHONPATH="$(CURDIR)/$(GPU_PACKAGES)/$$version:$(CURDIR)" "$(GPU_PYTHON)" benchmarks/gpu.py \
+		$(if $(ARCFACE_TORCH),--peer "$(ARCFACE_TORCH)") $(GPU_OPTIONS)
 
 gpu-wheels:  ## what make gpu lacks on a machine without a network: make gpu-wheels PYTHON_VERSION=3.12
-	$(PYTHON) benchmarks/gpu_packages.py collect $(GPU_WHEELS) \
-		--python-version $(PYTHON_VERSION) --machine $(GPU_MACHINE)
+	@$(PYTHON) benchmarks/gpu_packages.py collect "$(GPU_WHEELS)" \
+		--python-version "$(PYTHON_VERSION)" --machine "$(GPU_MACHINE)"
 
-$(GPU_PACKAGES)/installed: pyproject.toml $(wildcard $(GPU_WHEELS)/*.whl)
-	$(GPU_PYTHON) benchmarks/gpu_packages.py install $(GPU_PACKAGES) --wheels $(GPU_WHEELS)
+$(GPU_PACKAGES)/%/installed: pyproject.toml $(wildcard $(GPU_WHEELS)/*.whl)
+	"$(GPU_PYTHON)" benchmarks/gpu_packages.py install "$(@D)" --wheels "$(GPU_WHEELS)"
 	touch $@
 
 check: $(INSTALLED)  ## lint, format, types

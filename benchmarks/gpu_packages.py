@@ -1,17 +1,18 @@
 """The packages that `make gpu` needs beside torch: collected as wheels, and installed beside a Python's own.
 
     python benchmarks/gpu_packages.py collect gpu-wheels --python-version 3.11
-    python benchmarks/gpu_packages.py install build/gpu --wheels gpu-wheels
+    python benchmarks/gpu_packages.py install build/gpu-packages/3.11 --wheels gpu-wheels
 
 They go to a folder for PYTHONPATH, so that nothing of that Python changes. OpenCV is left out: its wheel is
 larger than all others together, and what runs on a GPU reads JPEGs. `install` takes the wheels where their
-folder exists, and else what pip finds.
+folder has some, and else what pip finds.
 """
 
 import argparse
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -19,7 +20,7 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 LEFT_OUT = ("torch", "opencv-python-headless")
 OF_TESTS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
 WITHOUT_DEPENDENCIES = ("liger-kernel",)  # they are torch and Triton, which comes with torch
-MOST_BYTES = 50_000_000
+MOST_MB = 50
 GLIBC = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 
@@ -37,26 +38,49 @@ def name_of(requirement: str) -> str:
     return match[0]
 
 
+def supported() -> list[str]:
+    """The versions of Python that the package is tested on, the oldest first."""
+    classifiers = tomllib.loads(PROJECT.read_text())["project"]["classifiers"]
+    found = [re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", each) for each in classifiers]
+    return [match[1] for match in found if match]
+
+
 def collect(folder: Path, python_version: str, machine: str) -> None:
-    """Wheels for a Python of this version on Linux, in place of those in the folder; 50 MB at most."""
+    """Wheels for a Python of this version on Linux, in place of those in the folder; 50 MB at most.
+
+    Those stay where pip fails.
+    """
+    if python_version not in supported():
+        sys.exit(
+            f"PYTHON_VERSION={python_version} is not one of {', '.join(supported())}: give the GPU machine's"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    for wheel in folder.glob("*.whl"):
-        wheel.unlink()
-    command = ["download", "--quiet", "--only-binary=:all:", "--dest", str(folder)]
-    command += ["--implementation", "cp", "--python-version", python_version]
-    command += [f"--platform={glibc}_{machine}" for glibc in GLIBC]
-    pip(*command, *requirements())
-    pip(*command, "--no-deps", *WITHOUT_DEPENDENCIES)
-    size = sum(wheel.stat().st_size for wheel in folder.glob("*.whl"))
-    count = len(list(folder.glob("*.whl")))
-    print(f"{folder}: {count} wheels for Python {python_version} on {machine}, {size / 1e6:.1f} MB")
-    if size >= MOST_BYTES:
-        sys.exit(f"{folder} has {size / 1e6:.1f} MB: it must have less than {MOST_BYTES / 1e6:.0f} MB")
+    with tempfile.TemporaryDirectory(prefix=".collecting-", dir=folder) as beside:
+        command = ["download", "--quiet", "--only-binary=:all:", "--dest", beside]
+        command += ["--implementation", "cp", "--python-version", python_version]
+        command += [f"--platform={glibc}_{machine}" for glibc in GLIBC]
+        pip(*command, *requirements())
+        pip(*command, "--no-deps", *WITHOUT_DEPENDENCIES)
+        wheels = wheels_in(Path(beside))
+        size = sum(wheel.stat().st_size for wheel in wheels) / 1e6
+        if size >= MOST_MB:
+            sys.exit(
+                f"the wheels have {size:.1f} MB and must have less than {MOST_MB}; {folder} is as it was"
+            )
+        for wheel in wheels_in(folder):
+            wheel.unlink()
+        for wheel in wheels:
+            wheel.rename(folder / wheel.name)
+    print(f"{folder}: {len(wheels)} wheels for Python {python_version} on {machine}, {size:.1f} MB")
+
+
+def wheels_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.whl"))
 
 
 def install(target: Path, wheels: Path) -> None:
     """Into the folder `target`, for the Python that runs this."""
-    offline = ["--no-index", "--find-links", str(wheels)] if wheels.is_dir() else []
+    offline = ["--no-index", "--find-links", str(wheels)] if wheels_in(wheels) else []
     command = ["install", "--quiet", "--upgrade", "--target", str(target), *offline]
     pip(*command, *requirements())
     pip(*command, "--no-deps", *WITHOUT_DEPENDENCIES)
@@ -81,10 +105,15 @@ def main() -> None:
     installing.add_argument("target", type=Path)
     installing.add_argument("--wheels", type=Path, required=True)
     options = parser.parse_args()
-    if options.command == "collect":
-        collect(options.folder, options.python_version, options.machine)
-    else:
-        install(options.target, options.wheels)
+    try:
+        if options.command == "collect":
+            collect(options.folder, options.python_version, options.machine)
+        else:
+            install(options.target, options.wheels)
+    except OSError as error:  # such as a folder that cannot be written
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

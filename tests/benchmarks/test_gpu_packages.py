@@ -1,5 +1,6 @@
 """What `make gpu-wheels` collects, `make gpu` installs: from a folder of wheels, without a network."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -56,3 +57,42 @@ def test_a_missing_wheel_is_named(wheels):
     done = install(wheels)
     assert done.returncode == 1
     assert "tqdm" in done.stderr
+
+
+def collect(folder: Path, version: str, *, index: Path) -> subprocess.CompletedProcess[str]:
+    """From the wheels of the folder `index`."""
+    command = [sys.executable, SCRIPT, "collect", folder / "kept", "--python-version", version]
+    variables = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+
+
+def test_collected_wheels_take_the_place_of_the_old_and_stay_where_pip_fails(wheels):
+    (wheels / "kept").mkdir()
+    write_wheel(wheels / "kept", "old")
+    missing = wheels / "wheels" / "tqdm-999.0-py3-none-any.whl"
+    away = missing.rename(wheels / missing.name)
+    failed = collect(wheels, "3.12", index=wheels / "wheels")
+    assert failed.returncode == 1
+    assert [path.name for path in (wheels / "kept").iterdir()] == ["old-999.0-py3-none-any.whl"]
+    away.rename(missing)
+    done = collect(wheels, "3.12", index=wheels / "wheels")
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (wheels / "wheels").iterdir()}
+    assert {path.name for path in (wheels / "kept").iterdir()} == names
+
+
+def test_a_folder_without_wheels_counts_as_none(wheels, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", str((wheels / "wheels").rename(wheels / "elsewhere")))
+    (wheels / "wheels").mkdir()
+    monkeypatch.setenv("PIP_INDEX_URL", (wheels / "no-index").as_uri())
+    done = install(wheels)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("version", ["3.9", "2.7", "3", "3.99", "3.12.1", "abc", ""])
+def test_a_python_version_that_the_package_does_not_support_is_refused_at_once(tmp_path, version):
+    done = collect(tmp_path, version, index=tmp_path)
+    assert done.returncode == 1
+    rule = "is not one of 3.11, 3.12, 3.13: give the GPU machine's"
+    assert done.stderr == f"PYTHON_VERSION={version} {rule}\n"
+    assert not (tmp_path / "kept").exists()
