@@ -12,6 +12,7 @@ from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.head.kernels.storage import Noise, Stored, is_rounded, seeds
 from partialfc.head.moving import check_has_values
 from partialfc.head.optim.factor import CommonFactor
+from partialfc.head.optim.fused import FOUND_INF, GRAD_SCALE, given_to
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.whose import KEY, check_note
 
@@ -24,10 +25,11 @@ class RowOptimizer(torch.optim.Optimizer):
     `step` consumes the gradients it applies, so they are applied once; `zero_grad` drops those not applied.
 
     As torch's fused optimizers, it has two optional attributes that are set before `step` and deleted after
-    it, by a torch.amp.GradScaler or a loop of your own, each a tensor [] on the head's device: where
-    `found_inf` is above 0, the step consumes the gradients and leaves no trace on rows and state; by
-    `grad_scale`, if not None, the gradients are divided. An accelerator decides by itself, and the program
-    waits for nothing.
+    it, by a torch.amp.GradScaler or a loop of your own, each a tensor of one number on the head's device:
+    where `found_inf` is not 0 (NaN is not), the step consumes the gradients and leaves no trace on rows and
+    state; by `grad_scale`, which must be finite and above 0, the gradients are divided. An accelerator
+    decides by itself, and the program waits for nothing. What is no such tensor is a ValueError in `step`,
+    before anything moves; so is a `grad_scale` out of its range, on a CPU: on an accelerator nobody reads it.
 
     Args:
         head (PartialFC): The head whose centres it moves.
@@ -44,7 +46,7 @@ class RowOptimizer(torch.optim.Optimizer):
         head = getattr(head, "_orig_mod", head)  # of what torch.compile(head) gave
         if not isinstance(head, PartialFC):
             raise ValueError(
-                f"head is {_short(head)}; it must be the PartialFC whose centres are to be moved, as in "
+                f"head is {shortened(head)}; it must be the PartialFC whose centres are to be moved, as in "
                 f"{kind}(head, lr=0.1), alone: other parameters need an optimizer of their own"
             )
         check_has_values(head.weight)
@@ -108,6 +110,7 @@ class RowOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        given = given_to(self, self.head.weight.device)
         if self.head.has_row_gradients():
             (group,) = self.param_groups
             self.check_whole()
@@ -116,9 +119,10 @@ class RowOptimizer(torch.optim.Optimizer):
             self._in_step = True
             with torch.autocast(self.head.weight.device.type, enabled=False):
                 self._begin_step(group)
-                applies = self._applies()
+                applies = self._applies(given.get(FOUND_INF))
                 if applies is not False:
-                    self._unscale()
+                    if GRAD_SCALE in given:
+                        self.factor.divide(given[GRAD_SCALE])
                     self._update(group, applies)
             self._steps += 1
             self._in_step = False
@@ -168,7 +172,9 @@ class RowOptimizer(torch.optim.Optimizer):
         """The shared state and the row state of a state_dict, checked against this optimizer's own."""
         kind = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= {*state_dict}:
-            raise ValueError(f"state_dict is {_short(state_dict)}; it must be what {kind}.state_dict() gave")
+            raise ValueError(
+                f"state_dict is {shortened(state_dict)}; it must be what {kind}.state_dict() gave"
+            )
         check_note(state_dict.get(KEY), self.head.whose)
         states = [*state_dict["state"].values()]
         if len(states) > 1:
@@ -205,21 +211,14 @@ class RowOptimizer(torch.optim.Optimizer):
     def _begin_step(self, group: State) -> None:
         """What comes before the rows move."""
 
-    def _applies(self) -> Tensor | Literal[False] | None:
+    def _applies(self, found_inf: Tensor | None) -> Tensor | Literal[False] | None:
         """Whether this step is applied, on an accelerator as a tensor []; None: it is."""
-        found_inf = getattr(self, "found_inf", None)
         if found_inf is None:
             return None
-        applies: Tensor = found_inf <= 0
+        applies = found_inf == 0
         if is_accelerator(self.head.weight.device):
             return applies
         return None if applies else False
-
-    def _unscale(self) -> None:
-        """Divide the waiting gradients by `grad_scale`, where a GradScaler has set it."""
-        scale = getattr(self, "grad_scale", None)
-        if scale is not None:
-            self.factor.divide(scale)
 
     def _vector(self, *values: float) -> Tensor:
         """Settings of a step as a tensor, so that one compiled kernel serves all values of them."""
@@ -248,7 +247,7 @@ class RowOptimizer(torch.optim.Optimizer):
         return torch.zeros(shape, dtype=dtype, device=weight.device)
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
     """A value as a message shows it: shortened where it is long."""
     shown = repr(value).splitlines()[0]
     return f"{shown[:60]}... ({type(value).__name__})" if len(shown) > 60 else shown

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.amp.grad_scaler import OptState
 
-from partialfc.head.optim.fused import begin_momentum, heeds_found_inf
+from partialfc.head.optim.base import RowOptimizer, shortened
+from partialfc.head.optim.fused import FOUND_INF, GRAD_SCALE, begin_momentum, given_to, heeds_found_inf
 
 
 class JointOptimizer(torch.optim.Optimizer):
@@ -44,11 +45,17 @@ class JointOptimizer(torch.optim.Optimizer):
     """
 
     def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
-        if len(optimizers) < 2:
-            raise ValueError(f"optimizers has {len(optimizers)}; give two or more, of different parameters")
         for optimizer in optimizers:
             if not isinstance(optimizer, torch.optim.Optimizer):
-                raise ValueError(f"optimizers has {optimizer!r}; each must be a torch.optim.Optimizer")
+                raise ValueError(
+                    f"optimizers has {shortened(optimizer)}; each must be a torch.optim.Optimizer, as in "
+                    "JointOptimizer(backbone_optimizer, head_optimizer)"
+                )
+        if len(optimizers) < 2:
+            only = "".join(f", a {type(optimizer).__name__}" for optimizer in optimizers)
+            raise ValueError(
+                f"optimizers has {len(optimizers)}{only}; give two or more, of different parameters"
+            )
         if len({*map(id, optimizers)}) != len(optimizers):
             raise ValueError("optimizers has one of them twice, which would step twice")
         _check_apart(optimizers)
@@ -82,21 +89,17 @@ class JointOptimizer(torch.optim.Optimizer):
         """Step each of them, in order; a closure, which would run once for each, is refused."""
         if closure is not None:
             raise ValueError("closure must be None: it would be called once for each optimizer")
-        given = {name: getattr(self, name) for name in ("found_inf", "grad_scale") if hasattr(self, name)}
-        if isinstance(given.get("found_inf"), torch.Tensor):
-            given["found_inf"] = given["found_inf"].clamp(max=1.0)  # torch's skip for 1, and it may be a sum
+        given = self._given()
         for optimizer in self.optimizers:
-            if isinstance(optimizer, JointOptimizer) or heeds_found_inf(optimizer):
-                if given and isinstance(optimizer, torch.optim.SGD):
-                    begin_momentum(optimizer)
+            if isinstance(optimizer, JointOptimizer | RowOptimizer):
                 with _attributes(optimizer, given):
                     optimizer.step()
-            elif given.get("grad_scale") is not None:
-                raise ValueError(
-                    f"grad_scale is set, and a {type(optimizer).__name__} does not divide by it: divide the "
-                    "gradients first, with scaler.unscale_ of this JointOptimizer"
-                )
-            elif given.get("found_inf", 0) <= 0:
+            elif heeds_found_inf(optimizer):
+                if given and isinstance(optimizer, torch.optim.SGD):
+                    begin_momentum(optimizer)
+                with _attributes(optimizer, {name: value.float() for name, value in given.items()}):
+                    optimizer.step()
+            elif not given.get(FOUND_INF, False):
                 optimizer.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -151,6 +154,23 @@ class JointOptimizer(torch.optim.Optimizer):
                     f"{part} is no state of an optimizer; it must be what {kind}.state_dict() gave"
                 )
 
+    def _given(self) -> dict[str, torch.Tensor]:
+        """The `found_inf` and `grad_scale` of this step, as all within take them: found_inf is 0 or 1.
+
+        Raises ValueError where one of them would not, before any has moved.
+        """
+        given = given_to(self, None)
+        for optimizer in self._all_within():
+            device = optimizer.head.weight.device if isinstance(optimizer, RowOptimizer) else None
+            given_to(optimizer, device)
+            if isinstance(optimizer, RowOptimizer):
+                given_to(self, device)
+            elif GRAD_SCALE in given and not isinstance(optimizer, JointOptimizer):
+                _check_divides(optimizer)
+        if FOUND_INF in given:
+            given[FOUND_INF] = (given[FOUND_INF] != 0).float()  # torch's skip for 1: not for a sum, or NaN
+        return given
+
     def _all_within(self) -> Iterator[torch.optim.Optimizer]:
         """Every optimizer in this one: joint ones, and those in them, included."""
         for optimizer in self.optimizers:
@@ -186,6 +206,15 @@ def _attributes(optimizer: torch.optim.Optimizer, values: Mapping[str, Any]) -> 
     finally:
         for name in values:
             delattr(optimizer, name)
+
+
+def _check_divides(optimizer: torch.optim.Optimizer) -> None:
+    """ValueError for an optimizer that does not divide by `grad_scale`."""
+    if not heeds_found_inf(optimizer):
+        raise ValueError(
+            f"grad_scale is set, and a {type(optimizer).__name__} does not divide by it: divide the "
+            "gradients first, with scaler.unscale_ of this JointOptimizer"
+        )
 
 
 def _check_apart(optimizers: tuple[torch.optim.Optimizer, ...]) -> None:

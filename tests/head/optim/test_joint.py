@@ -137,8 +137,13 @@ def test_what_cannot_step_as_one_is_refused():
     again = torch.optim.SGD(first.param_groups[0]["params"], lr=0.1)
     with pytest.raises(ValueError, match="optimizers has 0; give two or more"):
         partialfc.JointOptimizer()
-    with pytest.raises(ValueError, match="optimizers has 1; give two or more"):
+    with pytest.raises(ValueError, match="optimizers has 1, a SGD; give two or more"):
         partialfc.JointOptimizer(first)
+    with pytest.raises(ValueError, match="optimizers has 1, a JointOptimizer; give two or more"):
+        partialfc.JointOptimizer(partialfc.JointOptimizer(sgd(), sgd()))
+    for given, shown in ((3, "3"), ([sgd(), sgd()], r"\[SGD")):
+        with pytest.raises(ValueError, match=rf"optimizers has {shown}.*; each must be a torch"):
+            partialfc.JointOptimizer(given)
     with pytest.raises(ValueError, match="has one of them twice"):
         partialfc.JointOptimizer(first, first)
     with pytest.raises(ValueError, match="a SGD and a SGD of the same parameter"):
