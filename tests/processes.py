@@ -1,6 +1,7 @@
 """The `partialfc` command in a process of its own, alone or under torchrun."""
 
 import atexit
+import contextlib
 import functools
 import os
 import socket
@@ -73,3 +74,21 @@ def free_port() -> int:
 def place(rank: int, port: int, *, address: str = "127.0.0.1") -> dict[str, str]:
     """A rank of two in the words that Slurm's srun or a shell uses where no torchrun does."""
     return {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": address, "MASTER_PORT": str(port)}
+
+
+def descendants(pid: int) -> list[int]:
+    """The process's children, theirs, and so on."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    children = [child for child, parent in parents.items() if parent == pid]
+    return children + [each for child in children for each in descendants(child)]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -17,7 +17,8 @@ import torch
 
 from partialfc.metrics.run_log import read_metrics
 from tests.cli.cases import losses
-from tests.processes import ENVIRONMENT, call, start
+from tests.processes import ENVIRONMENT, call, descendants, is_alive, start
+from tests.waiting import wait_for
 
 
 @pytest.mark.slow
@@ -73,6 +74,23 @@ def test_a_signal_saves_and_the_exit_code_says_which(folder, number):
     stopped = len(losses(folder))
     again = call("train", folder / "config.yaml", f"train.steps={stopped + 2}")
     assert f"resumed at step {stopped}" in again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_of_a_run_stops_it_too(folder, number):
+    """As of torchrun, Slurm and a terminal: it reaches the loader's processes, here before the run itself."""
+    process = start("train", folder / "config.yaml", "train.steps=100000", "data.workers=1")
+    next(line for line in process.stdout if line.startswith("step 10 "))
+    helpers = descendants(process.pid)
+    assert len(helpers) == 3, "the fork server, its worker, and multiprocessing's tracker of resources"
+    for helper in helpers:
+        os.kill(helper, number)
+    next(line for line in process.stdout if line.startswith("step 30 "))
+    process.send_signal(number)
+    assert f"stopped by {number.name} at step" in process.stdout.read()
+    assert process.wait() == 128 + number
+    wait_for(lambda: not any(map(is_alive, helpers)), log=folder / "no log")
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import pickle
-import signal
 import threading
 import traceback
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from torch.utils.data import Dataset, get_worker_info
 from partialfc.data.images.opencv import cv2
 from partialfc.data.loading.bad_records import Skipped, one_too_many
 from partialfc.data.loading.transforms import Transform
+from partialfc.data.loading.worker_processes import leave_stop_signals_to_parent
 from partialfc.data.sources.labels import out_of_range
 from partialfc.data.sources.source import Source
 from partialfc.errors import DataError, ImageError, LabelError, MissingExtraError, PartialFCError, RecordError
@@ -155,8 +155,7 @@ def enter_worker(worker: int) -> None:
     torch.set_num_threads(1)
     with suppress(MissingExtraError):  # JPEGs of the right size do without OpenCV
         cv2.setNumThreads(1)
-    # Ctrl-C reaches the whole process group; the main process handles it, and then stops the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_stop_signals_to_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     info = get_worker_info()
     assert info is not None

@@ -17,6 +17,7 @@ from partialfc.data.loading.batch_reader import NOTHING, STARTING, BatchReader, 
 from partialfc.data.loading.loader import BatchLoader, Content
 from partialfc.data.loading.sampler import BatchSampler
 from partialfc.data.loading.transforms import Transform
+from partialfc.data.loading.worker_processes import worker_context
 from partialfc.data.sources.source import Source
 from partialfc.errors import ConfigError, DataError, PartialFCError
 
@@ -173,7 +174,7 @@ class WorkerLoader(BatchLoader[Content]):
             pin_memory=self._pin_memory,
             timeout=min(NOTICE, self._timeout) if self._workers else 0,
             worker_init_fn=enter_worker,
-            multiprocessing_context=_worker_context() if self._workers else None,
+            multiprocessing_context=worker_context([batch_reader.__name__]) if self._workers else None,
             # A generator of its own: starting the loader must not move torch's global random numbers,
             # or a resumed run would draw others than one that never stopped.
             generator=torch.Generator(),
@@ -211,21 +212,6 @@ class WorkerLoader(BatchLoader[Content]):
         if any(self._reader.doing(process.pid) == STARTING for process in dead):
             causes["a script needs `if __name__ == '__main__':` around its main part"] = None
         return DataError("; ".join((f"a loader worker died: {ends}", *causes)))
-
-
-def _worker_context() -> Any:
-    """How worker processes start.
-
-    Not by fork: the parent runs threads (BLAS, gloo or NCCL, a metrics server) whose locks a forked child
-    would inherit locked, and a CUDA context that it must not touch. A fork server is a clean process that
-    imports torch once and forks workers from there, so that each starts in milliseconds and shares memory.
-    Where there is none (Windows), workers are spawned.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([batch_reader.__name__])  # no effect on a server that already runs
-    return context
 
 
 # By exit code, what ends a process in this way when nobody sent it the signal by hand.

@@ -100,13 +100,25 @@ def test_workers_that_cannot_open_the_source_are_reported(pictures):
     assert "FileNotFoundError: train.rec" in str(error)
 
 
-def test_workers_leave_ctrl_c_to_the_main_process(pictures):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_workers_leave_signals_that_stop_a_run_to_the_main_process(pictures, number):
     before = set(multiprocessing.active_children())
     with build(pictures, workers=2) as loader:
         take(loader, 2)  # one of each worker, so that both have started
         for worker in set(multiprocessing.active_children()) - before:
-            os.kill(worker.pid, signal.SIGINT)
+            os.kill(worker.pid, number)
         assert len(take(loader, 10)) == 10
+
+
+def test_workers_end_when_they_are_told_to(pictures):
+    """As torch and Python do with one that hangs when the loader or the program ends."""
+    before = set(multiprocessing.active_children())
+    with build(pictures, workers=1) as loader:
+        next(loader)
+        (worker,) = set(multiprocessing.active_children()) - before
+        worker.terminate()
+        worker.join(60)
+        assert worker.exitcode is not None
 
 
 def run_script(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
