@@ -184,6 +184,8 @@ def _problem(
     for name, value in {"labels": labels, **({} if weights is None else {"weights": weights})}.items():
         if not isinstance(value, Tensor):
             return ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor")
+        if value.is_meta:
+            return ValueError(f"{name} is on the device meta, without values; give it on the CPU or {device}")
     if labels.dtype not in (torch.int64, torch.int32):
         return ValueError(f"labels.dtype is {labels.dtype}; it must be torch.int64 or torch.int32")
     if labels.shape != embeddings.shape[:1]:

@@ -19,6 +19,7 @@ from partialfc.head.moving import (
     bring_buffers,
     check_dtypes_stay,
     check_has_values,
+    check_values_arrive,
     destination,
     keeping_values,
 )
@@ -295,10 +296,11 @@ def _flush_rows(centres: ShardedCentres, *_: object) -> None:
 def _check_state(
     centres: ShardedCentres, state: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any], *_: object
 ) -> None:
-    """Before a state is loaded: ValueError for another shard's rows, or another dtype to assign."""
+    """Before a state is loaded: ValueError for another shard's rows, none, or another dtype to assign."""
     check_state(state, prefix, centres.whose)
-    own = centres.weight
-    given = state.get(f"{prefix}weight", own) if metadata.get("assign_to_params_buffers") else own
+    own, assigned = centres.weight, bool(metadata.get("assign_to_params_buffers"))
+    check_values_arrive(own, state, prefix, assigned=assigned)
+    given = state.get(f"{prefix}weight", own) if assigned else own
     if not isinstance(given, Tensor) or given is own:
         return
     if given.dtype != own.dtype or (given.device != own.device and not own.is_meta):

@@ -4,7 +4,8 @@ A head on `meta` waits for its centres alone. Its buffers (class_weights, a marg
 time, since those that are not saved would come from nowhere else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,25 @@ def check_has_values(weight: Tensor) -> None:
             "load_state_dict(state, assign=True), or call to_empty(device=...), and then load_state_dict or "
             "reset_parameters"
         )
+
+
+def check_values_arrive(weight: Tensor, state: Mapping[str, Any], prefix: str, *, assigned: bool) -> None:
+    """Before a head's state is loaded: ValueError where tensors without values are loaded, or loaded into."""
+    names = [name for name, value in state.items() if name.startswith(prefix) and _is_meta(value)]
+    if names and not weight.is_meta:
+        raise ValueError(
+            f"this state's {names[0]} is on the device meta, so it has no values to load: take the "
+            "state_dict of a head that has them"
+        )
+    if weight.is_meta and not assigned and not _is_meta(state.get(f"{prefix}weight", weight)):
+        raise ValueError(
+            "this head is on the device meta and has no memory that a state could be copied to: load it with "
+            "load_state_dict(state, assign=True), or call to_empty(device=...) first"
+        )
+
+
+def _is_meta(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_meta
 
 
 def check_dtypes_stay(head: nn.Module, change: Change) -> None:

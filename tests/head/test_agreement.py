@@ -55,6 +55,7 @@ def test_bad_arguments_are_refused(changes, message):
         (torch.zeros(2, 8), torch.zeros(2, 1, dtype=torch.int64), r"labels.shape is \(2, 1\)"),
         (torch.zeros(2, 8), [0, 1], r"labels is a list; it must be a torch\.Tensor"),
         (torch.zeros(2, 8), None, "labels is a NoneType"),
+        (torch.zeros(2, 8), torch.zeros(2, dtype=torch.int64, device="meta"), "labels is on the device meta"),
         (torch.zeros(2, 8).numpy(), torch.zeros(2, dtype=torch.int64), "embeddings is a ndarray"),
     ],
 )

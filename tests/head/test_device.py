@@ -309,13 +309,34 @@ def test_a_state_of_another_dtype_is_refused_on_meta_too():
         build("meta").load_state_dict(state, assign=True)
 
 
-def test_without_assign_a_state_does_not_reach_meta():
+@pytest.mark.parametrize("within", [False, True])
+def test_without_assign_a_state_does_not_reach_meta(within):
+    head, state = build("meta"), build().state_dict()
+    module = torch.nn.Sequential(head) if within else head
+    state = {f"0.{name}": value for name, value in state.items()} if within else state
+    with pytest.raises(ValueError, match=r"on the device meta .* load_state_dict\(state, assign=True\)"):
+        module.load_state_dict(state)
+    module.load_state_dict(state, assign=True)
+    assert torch.equal(head.weight, build().weight)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("within", [False, True])
+def test_a_state_without_values_is_refused(within, assign):
+    head, state = build(), build("meta").state_dict()
+    module = torch.nn.Sequential(head) if within else head
+    state = {f"0.{name}": value for name, value in state.items()} if within else state
+    with pytest.raises(ValueError, match=r"this state's .*weight is on the device meta, so it has no values"):
+        module.load_state_dict(state, assign=assign)
+    assert torch.equal(head.weight, build().weight)
+
+
+def test_a_state_without_values_leaves_a_head_on_meta_as_it_is():
     head = build("meta")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch says that it copies nothing
-        head.load_state_dict(build().state_dict())
-    with pytest.raises(RuntimeError, match="no values"):
-        head(*batch(0))
+        head.load_state_dict(build("meta").state_dict())
+    assert head.weight.is_meta
 
 
 def test_a_head_on_meta_is_copied_and_pickled():

@@ -125,6 +125,7 @@ def test_ranks_with_and_without_weights_are_told(rank_outcomes):
         ([1.0, 1.0], r"weights is a list; it must be a torch\.Tensor"),
         (torch.ones(3), r"weights is a tensor \[3\] of torch\.float32; it must be \[2\], one an embedding"),
         (torch.ones(2, 1), r"weights is a tensor \[2, 1\]"),
+        (torch.ones(2, device="meta"), "weights is on the device meta, without values; give it on the CPU"),
         (torch.ones(2, dtype=torch.int64), r"weights is a tensor \[2\] of torch\.int64; .* floating-point"),
         (torch.ones(2, requires_grad=True), r"pass weights\.detach\(\)"),
         (torch.tensor([1.0, -2.0]), r"^weight -2\.0 at sample 1: weights must be finite and at least 0"),
