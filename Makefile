@@ -25,7 +25,7 @@ GPU_PACKAGES := build/gpu-packages# and a folder in it for each version of Pytho
 GPU_MACHINE ?= x86_64
 PYTHON_VERSION ?= 3.12
 ARCFACE_TORCH ?=
-GPU_OPTIONS ?= --output benchmarks/gpu.csv
+GPU_OPTIONS ?=
 
 .PHONY: quickstart monitor test integration gpu gpu-wheels check format docs clean
 

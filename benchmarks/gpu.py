@@ -1,12 +1,15 @@
 """All that a GPU is needed for, in one command of under nine minutes: what works, and how fast the head is.
 
-    python benchmarks/gpu.py --output benchmarks/gpu.csv      # make gpu
+    python benchmarks/gpu.py      # make gpu
 
 Each part is a process of its own with a time limit, so that one that fails or hangs costs the others nothing;
 what the limit or the whole budget cuts short says so. On a machine without a GPU the parts that need one are
 left out, and the head's measurements only prove that they run: on the CPU, with few classes. The rows of this
 machine replace those of its card in the CSV file, and the file beside it (.md) has the rows of every card as
-tables. The parts' own output goes to the folder of --logs. The exit status is 1 if a part failed.
+tables: benchmarks/gpu.csv, to commit, or without a GPU build/gpu.csv, as that proves less. The parts' own
+output goes to the folder of --logs. SIGINT, SIGTERM or SIGHUP ends the part that runs and leaves out those to
+come; the rows are written. The exit status is 1 if a part failed, 2 where an option does not hold, and 130
+after a Ctrl-C.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import gpu_table
+import peer
 import table
 import torch
 from gpu_table import CUT_SHORT, FAILED, LEFT_OUT, PASSED
@@ -33,6 +37,7 @@ ROOT = Path(__file__).parents[1]
 BUDGET_S = 510.0
 RESERVE_S = 12.0  # kept for each part that is still to come
 GRACE_S = 15.0  # for a process that is told to end, to write what it has
+GRACE_OF_STOP_S = 5.0  # the same where someone waits for it
 HEAD_BYTES = 40e9  # of device memory that all of a case of head.py take together, at full size
 ON_CPU = ["--shrink", "250", "--batch", "64", "--steps", "3", "--warmup", "1"]
 
@@ -65,8 +70,21 @@ class Ended:
         return lines[-1].strip() if lines else "no output"
 
 
-def run(part: Part, seconds: float, log: Path, environment: dict[str, str]) -> Ended:
-    """The part, ended by SIGINT after `seconds`, and killed where that does not help."""
+class Stop:
+    """Notes a signal to stop, such as Ctrl-C's: the part that runs is to end, and no other to begin."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, _: object) -> None:
+        self.signal = number
+
+
+def run(part: Part, seconds: float, log: Path, environment: dict[str, str], stop: Stop) -> Ended:
+    """The part, ended by SIGINT after `seconds` or at `stop`, and killed where that does not help."""
     started = time.monotonic()
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -79,12 +97,13 @@ def run(part: Part, seconds: float, log: Path, environment: dict[str, str]) -> E
             start_new_session=True,
         )
         code: int | None = None
-        try:
-            code = process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
+        while code is None and stop.signal is None and time.monotonic() - started < seconds:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(timeout=0.2)
+        if code is None:
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=GRACE_S)
+                process.wait(timeout=GRACE_S if stop.signal is None else GRACE_OF_STOP_S)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # and what it left behind
         process.wait()
@@ -176,7 +195,7 @@ def shrunk(device: str) -> list[str]:
     return ["--shrink", str(max(1, math.ceil(HEAD_BYTES / free)))]
 
 
-def measure(device: str, options: argparse.Namespace) -> list[table.Row]:
+def measure(todo: Sequence[Part], options: argparse.Namespace, stop: Stop) -> list[table.Row]:
     """Every part in turn, within the budget."""
     ends = time.monotonic() + options.seconds
     environment = os.environ | {
@@ -184,18 +203,20 @@ def measure(device: str, options: argparse.Namespace) -> list[table.Row]:
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # a machine's own plugins may not fit this pytest
     }
     rows: list[table.Row] = []
-    todo = [part for part in parts(device, options) if options.parts is None or part.name in options.parts]
     for number, part in enumerate(todo):
         later = sum(other.lacks is None for other in todo[number + 1 :])
         left = ends - time.monotonic() - later * RESERVE_S - GRACE_S
-        if part.lacks is not None or left < RESERVE_S:
-            reason = part.lacks or "no time was left"
+        if part.lacks is not None or stop.signal is not None or left < RESERVE_S:
+            reason = part.lacks or ("no time was left" if stop.signal is None else "interrupted")
             found: list[table.Row] = [{"part": part.name, "result": LEFT_OUT, "detail": reason}]
         else:
             log = options.logs / f"{part.name}.txt"
             if part.output is not None:
                 part.output.unlink(missing_ok=True)
-            found = part.read(part, run(part, min(part.seconds, left), log, environment))
+            ended = run(part, min(part.seconds, left), log, environment, stop)
+            found = part.read(part, ended)
+            if stop.signal is not None and ended.code is None and found[0]["result"] == CUT_SHORT:
+                found[0]["detail"] = f"interrupted after {ended.seconds:.0f} s"
             if found[0]["result"] == FAILED:
                 print(log.read_text(errors="replace")[-6000:])
         rows += found
@@ -217,22 +238,49 @@ def main() -> None:
         "--tests", type=shlex.split, default=[], help='further words for pytest: --tests="-x"'
     )
     options = absolute_paths(parser.parse_args())
-    options.logs.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        todo = prepared(device, options)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    stop = Stop()
     about = gpu_table.about(device)
-    rows = [row | about for row in measure(device, options)]
+    rows = [row | about for row in measure(todo, options, stop)]
     print(f"\n{gpu_table.markdown(rows)}")
-    if options.output:
-        gpu_table.write(options.output, rows)
-        print(f"written to {options.output} and {options.output.with_suffix('.md')}: commit both")
-    sys.exit(any(row.get("result") == FAILED for row in rows))
+    gpu_table.write(options.output, rows)
+    to_commit = "commit both" if device != "cpu" else "nothing to commit: no GPU"
+    if stop.signal is not None:
+        to_commit = "interrupted, so some of the rows are missing"
+    print(f"written to {options.output} and {options.output.with_suffix('.md')}: {to_commit}")
+    sys.exit(128 + stop.signal if stop.signal else any(row.get("result") == FAILED for row in rows))
+
+
+def prepared(device: str, options: argparse.Namespace) -> list[Part]:
+    """The parts to run; an OSError or a ValueError where a path or a name among the options does not hold."""
+    if options.output is None:
+        folder = ROOT / ("benchmarks" if device != "cpu" else "build")
+        folder.mkdir(exist_ok=True)
+        options.output = folder / "gpu.csv"
+    if options.peer:
+        peer.at(options.peer)
+    every = parts(device, options)
+    unknown = set(options.parts or ()) - {part.name for part in every}
+    if unknown:
+        names = "; ".join(part.name for part in every)
+        raise ValueError(
+            f"--parts {'; '.join(sorted(unknown))}: there is no such part. The parts are: {names}"
+        )
+    options.logs.mkdir(parents=True, exist_ok=True)
+    gpu_table.check(options.output)
+    return [part for part in every if options.parts is None or part.name in options.parts]
 
 
 def absolute_paths(options: argparse.Namespace) -> argparse.Namespace:
     """The same with paths that hold in every folder, as parts run in the repository's."""
     for name in ("peer", "output", "logs"):
         path = getattr(options, name)
-        setattr(options, name, path and path.absolute())
+        setattr(options, name, path and path.expanduser().absolute())
     return options
 
 

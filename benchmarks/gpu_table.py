@@ -104,6 +104,18 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     return [name, *(str(row.get(column, "")) for column in shown)]
 
 
+def check(path: Path) -> None:
+    """An OSError where `write` could not write there, a ValueError where it holds something else."""
+    for each in (path, path.with_suffix(".md")):
+        there = each.exists()
+        with each.open("a"):
+            pass
+        if not there:
+            each.unlink()
+    if path.exists() and any("card" not in row for row in table.read(path)):
+        raise ValueError(f"{path} is not a table of this program: give another --output")
+
+
 def write(path: Path, rows: Sequence[table.Row]) -> None:
     """Into the CSV file in place of the card's rows there, and all its cards into the .md beside it."""
     card = rows[0]["card"]

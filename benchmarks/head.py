@@ -13,7 +13,8 @@ implementation is a dense twin in plain torch (dense_twin.py), under that name; 
 
 With --device cuda (or another accelerator) the same on that device, and ours uncompiled in bfloat16, and the
 peer with its `fp16`. --fused adds to the full case the fused linear cross-entropies that are installed
-(fused.py). What cannot be built, or fails in its first steps, gets a row that says why.
+(fused.py). What cannot be built, or fails in a step, gets a row that says why; the dense twin stands in for a
+peer that cannot be built.
 
 The floor is the least the machine could take (floor.py). Extra memory is the peak of resident memory, minus
 what was resident before the head was built, minus weights and momentum; on an accelerator it is what torch's
@@ -25,6 +26,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import dense_twin
 import floor
 import fused
 import ours
@@ -103,8 +105,15 @@ CASES: dict[str, Callable[[Other, argparse.Namespace], list[Entry]]] = {
 
 def measure(case: str, entries: list[Entry], options: argparse.Namespace) -> list[table.Row]:
     with started_or_not([(entry.build, entry.work) for entry in entries]) as groups:
-        found = take_turns_or_fail(groups, warmup=options.warmup, steps=options.steps)
-    tried = list(zip(entries, found, strict=True))
+        twins = [
+            replace(entry, system=dense_twin.NAME, build=dense_twin.DenseTwin)
+            for entry, group in zip(entries, groups, strict=True)
+            if isinstance(group, RuntimeError)
+            and (entry.system, entry.work.compute) == (peer.NAME, torch.float32)
+        ]
+        with started_or_not([(entry.build, entry.work) for entry in twins]) as others:
+            found = take_turns_or_fail([*groups, *others], warmup=options.warmup, steps=options.steps)
+    tried = list(zip([*entries, *twins], found, strict=True))
     timed = [(entry, timing) for entry, timing in tried if isinstance(timing, Timing)]
     return [
         _row(case, entry, timing, timed) if isinstance(timing, Timing) else _failed(case, entry, timing)

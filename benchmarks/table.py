@@ -57,6 +57,13 @@ def rounded(seconds: float) -> float:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip()
+    """Its short name; "-dirty" where anything but the results of benchmarks has changed since."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    commit = subprocess.run(
+        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    if commit.returncode:
+        return ""
+    results = [f":(top,exclude,glob)benchmarks/{name}" for name in ("*.csv", "gpu.md")]
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ":(top)", *results], check=False)
+    return commit.stdout.strip() + ("-dirty" if changed.returncode else "")

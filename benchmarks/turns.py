@@ -32,18 +32,37 @@ class Timing:
 def take_turns_or_fail(
     groups: Sequence[Group | RuntimeError], *, warmup: int, steps: int
 ) -> list[Timing | RuntimeError]:
-    """Like `take_turns`, with the error in place of a subject whose first steps fail."""
-    working: list[Group] = []
-    firsts: list[float | RuntimeError] = []
-    for group in groups:
+    """Like `take_turns`, with the error in place of a subject that fails; it takes no more turns."""
+    turns = [_Turns(group) if isinstance(group, Group) else group for group in groups]
+    working = [each for each in turns if isinstance(each, _Turns)]
+    for each in working:
+        each.take(warmup or 1)
+    for _ in range(steps):
+        for each in working:
+            each.take(1)
+    return [each.timing(max(warmup, 1)) if isinstance(each, _Turns) else each for each in turns]
+
+
+class _Turns:
+    """The steps of one subject, until one fails."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._seconds: list[float] = []
+        self._error: RuntimeError | None = None
+
+    def take(self, steps: int) -> None:
         try:
-            firsts.append(_warm_up(group, warmup) if isinstance(group, Group) else group)
+            for _ in range(0 if self._error else steps):
+                self._seconds.append(self._group.step())
         except RuntimeError as error:
-            firsts.append(error)
-        else:
-            working += [group] if isinstance(group, Group) else []
-    timings = iter(_timed(working, [first for first in firsts if isinstance(first, float)], steps))
-    return [next(timings) if isinstance(first, float) else first for first in firsts]
+            self._error = error
+
+    def timing(self, warmup: int) -> Timing | RuntimeError:
+        try:
+            return self._error or _timing(self._seconds[0], self._seconds[warmup:], self._group.facts())
+        except RuntimeError as error:
+            return error
 
 
 def take_turns(groups: Sequence[Group], *, warmup: int, steps: int) -> list[Timing]:
@@ -52,15 +71,17 @@ def take_turns(groups: Sequence[Group], *, warmup: int, steps: int) -> list[Timi
 
 
 def _timed(groups: Sequence[Group], first: Sequence[float], steps: int) -> list[Timing]:
-    if not groups:
-        return []
     seconds = [[group.step() for group in groups] for _ in range(steps)]
     facts = [group.facts() for group in groups]
-    percentiles = np.percentile(seconds, (20, 50, 80), axis=0).T.tolist()
     return [
-        Timing(start, p20, p50, p80, about)
-        for start, (p20, p50, p80), about in zip(first, percentiles, facts, strict=True)
+        _timing(start, list(each), about)
+        for start, each, about in zip(first, zip(*seconds, strict=True), facts, strict=True)
     ]
+
+
+def _timing(first: float, seconds: Sequence[float], facts: dict[str, Any]) -> Timing:
+    p20, p50, p80 = np.percentile(seconds, (20, 50, 80)).tolist()
+    return Timing(first, p20, p50, p80, facts)
 
 
 def _warm_up(group: Group, steps: int) -> float:
