@@ -87,7 +87,7 @@ command -v "$PYTHON" >/dev/null || fail "PYTHON is '$PYTHON', which is not a com
 "$PYTHON" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("partialfc") is None)' ||
     fail "PYTHON is '$PYTHON', which has no partialfc: name the Python that has it, such as .venv/bin/python"
 
-options=(--nproc-per-node "$NPROC_PER_NODE" --max-restarts "$MAX_RESTARTS" --shutdown-timeout "$SHUTDOWN_TIMEOUT")
+options=(--nproc-per-node "$NPROC_PER_NODE" --max-restarts "$MAX_RESTARTS")
 if [[ $NNODES == 1 && -z $RDZV_ENDPOINT ]]; then
     options+=(--standalone)
 else
@@ -115,7 +115,8 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > NPROC_PER_NODE ? cores / NP
 [[ -z ${TARGETS-} || $COMMAND != train ]] || set -- "$@" "metrics.targets=$TARGETS"
 
 # torchrun takes PET_* as defaults of its options; those of a static rendezvous contradict the options above.
-unset PET_NNODES PET_NPROC_PER_NODE PET_NODE_RANK PET_MASTER_ADDR PET_MASTER_PORT
+unset PET_NNODES PET_NPROC_PER_NODE PET_NODE_RANK PET_MASTER_ADDR PET_MASTER_PORT PET_SHUTDOWN_TIMEOUT
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=$SHUTDOWN_TIMEOUT  # torch 2.11 has no such option; it waits 30 s
 
 # exec: signals reach torchrun itself, which passes them on to its processes.
 exec "$PYTHON" -m torch.distributed.run "${options[@]}" -m partialfc "$COMMAND" "$@"

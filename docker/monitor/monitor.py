@@ -24,7 +24,8 @@ DASHBOARD = DOCKER / "grafana" / "dashboards" / "partialfc.json"
 HOST = "127.0.0.1"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 READY_SECONDS = 60.0
-SAVE_SECONDS = 60  # for the checkpoint of a run that is stopped, then torchrun kills it
+# For the checkpoint of a run that is stopped; then torchrun kills it. That of torch 2.11 always does after 30.
+SAVE_SECONDS = 60
 END_SECONDS = SAVE_SECONDS + 10  # for torchrun to end after that
 
 
@@ -147,13 +148,12 @@ def start_training(options: argparse.Namespace) -> subprocess.Popen[bytes]:
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
             f"--nproc-per-node={options.processes}",
-            f"--shutdown-timeout={SAVE_SECONDS}",
             *("-m", "partialfc", "train", *options.config),
             f"metrics.port={options.metrics_port}",
             f"metrics.bind={HOST}",
             f"metrics.targets={options.folder / 'targets' / 'run.json'}",
         ],
-        env={"OMP_NUM_THREADS": "1", **os.environ},
+        env={"OMP_NUM_THREADS": "1", **os.environ, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SAVE_SECONDS)},
         start_new_session=True,
     )
 

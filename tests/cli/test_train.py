@@ -124,7 +124,8 @@ def test_a_silent_rank_is_named_before_torchs_watchdog_ends_the_other(folder, st
         *("train", folder / "config.yaml", "train.device=cuda", "train.timeout_seconds=10"),
         *("backbone.name=tests.train_cases:Hanging", "backbone.options.backward=true"),
         f"backbone.options.stopped={stopped}",
-        torchrun=["--standalone", "--nproc-per-node", 2, "--shutdown-timeout", 5],
+        ranks=2,
+        environment=ENVIRONMENT | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "5"},
     )
     assert silent.returncode != 0
     assert says in silent.stderr

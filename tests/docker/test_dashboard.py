@@ -234,8 +234,8 @@ def test_the_page_shows_a_run_while_it_trains(tmp_path):
 def seconds_to_save(process: subprocess.Popen[str]) -> int:
     """How long the torchrun that the monitor has started lets ranks save before it kills them."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    commands = [Path(f"/proc/{child}/cmdline").read_text() for child in children]
-    (seconds,) = re.findall(r"\0--shutdown-timeout=(\d+)\0", "".join(commands))
+    variables = "".join(Path(f"/proc/{child}/environ").read_text() for child in children)
+    (seconds,) = re.findall(r"\0TORCH_ELASTIC_SHUTDOWN_TIMEOUT=(\d+)\0", variables)
     return int(seconds)
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 from tests.glyph_run import steps_done, write_config, write_glyphs
 from tests.launch.two_hosts import Host, two_hosts, why_not
@@ -72,6 +73,15 @@ def test_one_node_needs_no_variable(recorder):
     assert "rdzv" not in arguments
     assert arguments.endswith("-m partialfc train my config.yaml train.steps=9")
     assert int(seen["OMP_NUM_THREADS"]) == len(os.sched_getaffinity(0))
+    assert seen["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == "110"
+
+
+def test_this_torchs_torchrun_has_every_option(recorder):
+    arguments, _ = asked(
+        recorder, NNODES="2", RDZV_ENDPOINT="node0:1", LOCAL_ADDR="10.0.0.3", MAX_RESTARTS="2"
+    )
+    parsed = get_args_parser().parse_args(arguments.split(" "))
+    assert (parsed.nnodes, parsed.local_addr, parsed.max_restarts) == ("2", "10.0.0.3", 2)
 
 
 def test_several_nodes_meet_at_the_endpoint(recorder):
