@@ -256,3 +256,13 @@ class Hanging(Normed):
         if self.stopped:
             os.kill(os.getpid(), signal.SIGSTOP)
         threading.Event().wait()
+
+
+class Waiting(Normed):
+    """Says that it is being built, and then waits within torch's C++, as for other ranks."""
+
+    def __init__(self, **size: Any) -> None:
+        super().__init__(**size)
+        print("building", flush=True)
+        store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        store.wait(["what nobody sets"])

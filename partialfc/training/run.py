@@ -1,5 +1,6 @@
 """A whole run: joins its process group, locks its folder, and trains."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 
 import torch
@@ -13,26 +14,36 @@ from partialfc.distributed.world import World
 from partialfc.training.determinism import set_determinism
 from partialfc.training.loop import Trainer
 from partialfc.training.run_folder import run_lock
+from partialfc.training.stopping import ended_by_signals
 
 
 def train(config: Config) -> int:
-    """Run or resume what the config describes; returns 0 when it finished, or the signal that stopped it."""
+    """Run or resume what the config describes; returns 0 when it finished, or the signal that stopped it.
+
+    A signal to stop that comes before the run is built ends the process.
+    """
     set_determinism(config.train.deterministic)
     device = local_device(config.train.device)
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     timeout = timedelta(seconds=config.train.timeout_seconds)
-    with (
-        ending_with_launcher(),
-        process_group(device, timeout=timeout),
-        run_lock(config.run.dir, World.of()),
-    ):
-        return _run(config, device)
+    with ExitStack() as building:
+        building.enter_context(ended_by_signals())
+        with (
+            ending_with_launcher(),
+            process_group(device, timeout=timeout),
+            run_lock(config.run.dir, World.of()),
+        ):
+            return _run(config, device, building)
 
 
-def _run(config: Config, device: torch.device) -> int:
-    """The run within its group, all of whose users are gone when this returns."""
+def _run(config: Config, device: torch.device, building: ExitStack) -> int:
+    """The run within its group, all of whose users are gone when this returns.
+
+    building: what holds until the run is built.
+    """
     trainer = Trainer(config, device)
+    building.close()
     world = trainer.world
     with trainer.running(), naming_failures("a training step", rank=world.rank, size=world.size):
         trainer.run()

@@ -76,6 +76,17 @@ def test_a_signal_saves_and_the_exit_code_says_which(folder, number):
     assert f"resumed at step {stopped}" in again.stdout
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_first_step_ends_the_run_with_a_line(folder, number):
+    waiting = "backbone.name=tests.train_cases:Waiting"
+    process = start("train", folder / "config.yaml", waiting, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == "building\n"
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == 128 + number
+    assert said == f"partialfc: stopped by {number.name} before the first step; nothing was saved\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_all_processes_of_a_run_stops_it_too(folder, number):
