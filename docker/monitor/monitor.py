@@ -24,7 +24,7 @@ DASHBOARD = DOCKER / "grafana" / "dashboards" / "partialfc.json"
 HOST = "127.0.0.1"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 READY_SECONDS = 60.0
-# For the checkpoint of a run that is stopped; then torchrun kills it. That of torch 2.11 always does after 30.
+# For the checkpoint of a run that is stopped; then torchrun kills it, that of torch 2.11 after 30.
 SAVE_SECONDS = 60
 END_SECONDS = SAVE_SECONDS + 10  # for torchrun to end after that
 
