@@ -4,8 +4,8 @@ May import `head`, `evaluation`, `distributed`, `files` and `errors`.
 """
 
 from partialfc.metrics.families import FAMILIES, Family
-from partialfc.metrics.head import HeadMetrics
+from partialfc.metrics.head import HeadMetrics, HeadValues
 from partialfc.metrics.registry import Registry
 from partialfc.metrics.server import Server
 
-__all__ = ["FAMILIES", "Family", "HeadMetrics", "Registry", "Server"]
+__all__ = ["FAMILIES", "Family", "HeadMetrics", "HeadValues", "Registry", "Server"]
