@@ -10,7 +10,15 @@ def test_the_suite_runs_on_the_python_and_the_torch_that_are_named(tmp_path):
     """make test, as docs/reference/versions.md calls it."""
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    command = ["make", "--dry-run", "test", "PYTHON=python3.13", "TORCH=torch==2.15.0", "EXTRAS=dev"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "--dry-run",
+        "test",
+        "PYTHON=python3.13",
+        "TORCH=torch==2.15.0",
+        "EXTRAS=dev",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     venv, install, *_, suite = done.stdout.splitlines()
     assert venv == "python3.13 -m venv .venv"

@@ -138,7 +138,12 @@ def test_an_interrupted_run_writes_its_rows_and_leaves_no_process(tmp_path, numb
     mark = f"MARK_OF_TEST={tmp_path}"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "MARK_OF_TEST": str(tmp_path)}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # ignored by what a shell runs behind it
     )
     log = tmp_path / "logs" / "doctor.txt"
     wait_for(log.exists, log=log, alive=lambda: process.poll() is None)
