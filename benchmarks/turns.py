@@ -29,18 +29,29 @@ class Timing:
         }
 
 
+def take_turns(groups: Sequence[Group], *, warmup: int, steps: int) -> list[Timing]:
+    """Warm up one group after another; then let each make one step in turn, for `steps` rounds."""
+    timings = []
+    for timing in take_turns_or_fail(groups, warmup=warmup, steps=steps):
+        if isinstance(timing, RuntimeError):
+            raise timing
+        timings.append(timing)
+    return timings
+
+
 def take_turns_or_fail(
     groups: Sequence[Group | RuntimeError], *, warmup: int, steps: int
 ) -> list[Timing | RuntimeError]:
     """Like `take_turns`, with the error in place of a subject that fails; it takes no more turns."""
+    warmup = max(warmup, 1)
     turns = [_Turns(group) if isinstance(group, Group) else group for group in groups]
     working = [each for each in turns if isinstance(each, _Turns)]
     for each in working:
-        each.take(warmup or 1)
+        each.take(warmup)
     for _ in range(steps):
         for each in working:
             each.take(1)
-    return [each.timing(max(warmup, 1)) if isinstance(each, _Turns) else each for each in turns]
+    return [each.timing(warmup) if isinstance(each, _Turns) else each for each in turns]
 
 
 class _Turns:
@@ -59,34 +70,11 @@ class _Turns:
             self._error = error
 
     def timing(self, warmup: int) -> Timing | RuntimeError:
+        if self._error:
+            return self._error
         try:
-            return self._error or _timing(self._seconds[0], self._seconds[warmup:], self._group.facts())
+            facts = self._group.facts()
         except RuntimeError as error:
             return error
-
-
-def take_turns(groups: Sequence[Group], *, warmup: int, steps: int) -> list[Timing]:
-    """Warm up one group after another; then let each make one step in turn, for `steps` rounds."""
-    return _timed(groups, [_warm_up(group, warmup) for group in groups], steps)
-
-
-def _timed(groups: Sequence[Group], first: Sequence[float], steps: int) -> list[Timing]:
-    seconds = [[group.step() for group in groups] for _ in range(steps)]
-    facts = [group.facts() for group in groups]
-    return [
-        _timing(start, list(each), about)
-        for start, each, about in zip(first, zip(*seconds, strict=True), facts, strict=True)
-    ]
-
-
-def _timing(first: float, seconds: Sequence[float], facts: dict[str, Any]) -> Timing:
-    p20, p50, p80 = np.percentile(seconds, (20, 50, 80)).tolist()
-    return Timing(first, p20, p50, p80, facts)
-
-
-def _warm_up(group: Group, steps: int) -> float:
-    """Seconds of the first step, of at least one."""
-    first = group.step()
-    for _ in range(steps - 1):
-        group.step()
-    return first
+        p20, p50, p80 = np.percentile(self._seconds[warmup:], (20, 50, 80)).tolist()
+        return Timing(self._seconds[0], p20, p50, p80, facts)
