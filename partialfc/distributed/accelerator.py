@@ -17,12 +17,16 @@ def is_accelerator(device: torch.device) -> bool:
     return device.type not in ("cpu", "meta")
 
 
+def accelerator_here() -> str | None:
+    """The kind of accelerator that this machine has for torch, such as "cuda"; None without."""
+    present = torch.accelerator.current_accelerator(check_available=True)
+    return None if present is None else present.type
+
+
 def current_accelerator() -> torch.device | None:
     """This process's accelerator, with its number; None where the machine has none."""
-    accelerator = torch.accelerator.current_accelerator()
-    if accelerator is None or not torch.accelerator.is_available():
-        return None
-    return torch.device(accelerator.type, torch.accelerator.current_device_index())
+    kind = accelerator_here()
+    return None if kind is None else torch.device(kind, torch.accelerator.current_device_index())
 
 
 class _SecondStreams(threading.local):

@@ -3,6 +3,7 @@
 import torch
 import torch.distributed as dist
 
+from partialfc.distributed.accelerator import accelerator_here
 from partialfc.distributed.torchrun import local_rank
 from partialfc.errors import ConfigError, DistributedError
 
@@ -76,12 +77,6 @@ def has_own_backend(device: torch.device) -> bool:
     """Whether this torch can exchange tensors that are on such devices."""
     own = own_backend(device)
     return own is None or bool(dist.is_backend_available(own))
-
-
-def accelerator_here() -> str | None:
-    """The kind of accelerator that this machine has for torch, such as "cuda"; None without."""
-    present = torch.accelerator.current_accelerator(check_available=True)
-    return None if present is None else present.type
 
 
 def usable_device(name: str, choice: torch.device | str | int | None) -> torch.device:
