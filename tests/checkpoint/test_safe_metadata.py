@@ -23,6 +23,21 @@ def test_metadata_that_asks_for_anything_else_is_refused(tmp_path):
     assert not Path("owned").exists()
 
 
+def saved_with(pickler: type[pickle.Pickler], folder: Path) -> Path:
+    """A checkpoint whose metadata another pickler wrote."""
+    save(str(folder))
+    newest = folder / "step-00000001"
+    metadata = pickle.loads((newest / ".metadata").read_bytes())
+    with (newest / ".metadata").open("wb") as file:
+        pickler(file).dump(metadata)
+    return newest
+
+
+def assert_is_read(checkpoint: Path) -> None:
+    loaded = load_replicated(checkpoint, "backbone/")
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"w": list(range(30)), "n": 7}
+
+
 class EarlyPickler(pickle.Pickler):
     """Pickles an enum's members as Python 3.11.0 to 3.11.3 do: as a call of getattr."""
 
@@ -33,14 +48,9 @@ class EarlyPickler(pickle.Pickler):
 
 
 def test_metadata_written_by_an_early_python_3_11_is_read(tmp_path):
-    save(str(tmp_path))
-    newest = tmp_path / "step-00000001"
-    metadata = pickle.loads((newest / ".metadata").read_bytes())
-    with (newest / ".metadata").open("wb") as file:
-        EarlyPickler(file).dump(metadata)
+    newest = saved_with(EarlyPickler, tmp_path)
     assert b"getattr" in (newest / ".metadata").read_bytes()
-    loaded = load_replicated(newest, "backbone/")
-    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"w": list(range(30)), "n": 7}
+    assert_is_read(newest)
 
 
 @pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
@@ -52,8 +62,7 @@ def test_metadata_written_by_any_python_is_read(tmp_path, module):
     path = re.compile(rb"cpathlib(\._local)?\nPosixPath")
     assert path.search(metadata)
     (newest / ".metadata").write_bytes(path.sub(f"c{module}\nPosixPath".encode(), metadata))
-    loaded = load_replicated(newest, "backbone/")
-    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"w": list(range(30)), "n": 7}
+    assert_is_read(newest)
 
 
 class LaterPickler(pickle.Pickler):
@@ -66,13 +75,8 @@ class LaterPickler(pickle.Pickler):
 
 
 def test_metadata_written_by_a_later_torch_is_read(tmp_path):
-    save(str(tmp_path))
-    newest = tmp_path / "step-00000001"
-    metadata = pickle.loads((newest / ".metadata").read_bytes())
-    with (newest / ".metadata").open("wb") as file:
-        LaterPickler(file).dump(metadata)
-    loaded = load_replicated(newest, "backbone/")
-    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {"w": list(range(30)), "n": 7}
+    newest = saved_with(LaterPickler, tmp_path)
+    assert_is_read(newest)
 
 
 class Attribute:

@@ -7,7 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,11 +86,17 @@ def test_a_worker_that_dies_or_hangs_ends_in_an_error_that_names_the_sample(pict
     assert re.search(message, str(error))
 
 
-def test_a_worker_killed_from_outside_is_noticed(pictures):
+@contextmanager
+def working(pictures: Any, workers: int) -> Iterator[tuple[Any, list[BaseProcess]]]:
+    """A loader, and its worker processes, each of which has read a batch."""
     before = set(multiprocessing.active_children())
-    with build(pictures, workers=1) as loader:
-        next(loader)
-        (worker,) = set(multiprocessing.active_children()) - before
+    with build(pictures, workers=workers) as loader:
+        take(loader, workers)
+        yield loader, [*set(multiprocessing.active_children()) - before]
+
+
+def test_a_worker_killed_from_outside_is_noticed(pictures):
+    with working(pictures, 1) as (loader, (worker,)):
         worker.kill()
         worker.join()
         with pytest.raises(DataError, match=r"was killed by SIGKILL .*while"):
@@ -102,20 +112,15 @@ def test_workers_that_cannot_open_the_source_are_reported(pictures):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_workers_leave_signals_that_stop_a_run_to_the_main_process(pictures, number):
-    before = set(multiprocessing.active_children())
-    with build(pictures, workers=2) as loader:
-        take(loader, 2)  # one of each worker, so that both have started
-        for worker in set(multiprocessing.active_children()) - before:
+    with working(pictures, 2) as (loader, workers):
+        for worker in workers:
             os.kill(worker.pid, number)
         assert len(take(loader, 10)) == 10
 
 
 def test_workers_end_when_they_are_told_to(pictures):
     """As torch and Python do with one that hangs when the loader or the program ends."""
-    before = set(multiprocessing.active_children())
-    with build(pictures, workers=1) as loader:
-        next(loader)
-        (worker,) = set(multiprocessing.active_children()) - before
+    with working(pictures, 1) as (_, (worker,)):
         worker.terminate()
         worker.join(60)
         assert worker.exitcode is not None
