@@ -42,7 +42,8 @@ class DenseTwin(HeadSubject):
 
     def _target(self, cos: Tensor, embeddings: Tensor, places: Tensor) -> Tensor:
         """The target's logit [N, 1]."""
-        return self.margin.target(cos.gather(1, places)[:, 0], embeddings.norm(dim=1))[:, None]
+        samples = partialfc.Samples(cos.gather(1, places)[:, 0], embeddings.norm(dim=1))
+        return self.margin.target(samples)[:, None]
 
     def _sample(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The centres that take part [K, D], and the labels' places among them [N]."""

@@ -20,6 +20,7 @@ from partialfc.errors import (
 )
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
+from partialfc.head.margins.samples import Samples
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.joint import JointOptimizer
 from partialfc.head.optim.sgd import RowSGD
@@ -51,5 +52,6 @@ __all__ = [
     "RecordIndexError",
     "RowAdamW",
     "RowSGD",
+    "Samples",
     "__version__",
 ]

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from partialfc.head.margins.samples import Samples
 from partialfc.head.weights import Share
 
 
@@ -29,7 +30,7 @@ class LocalBatch:
     """One rank's view of a batch of N: the K rows that take part, the T targets among them."""
 
     unit: Tensor  # [N, D] unit embeddings
-    target_cos: Tensor  # [N]
+    samples: Samples  # as the margin sees them
     share: Share  # a sample's part of the mean loss, its class's weight included
     rows: npt.NDArray[np.int64] | None  # [K] local rows, ascending; None: every row of the shard
     index: Tensor | None  # the same on the device

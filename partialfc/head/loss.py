@@ -9,7 +9,7 @@ that, those more than 147 (1300) below the bound round to 0. Above `largest_boun
 head/margin_rules.py, even a logit of 0 would, so margins with such a bound are refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from partialfc.head.kernels.compiled import Kernel
 from partialfc.head.margin_rules import shaped
 from partialfc.head.margins.base import Margin
+from partialfc.head.margins.samples import Samples
 from partialfc.head.weights import Share
 
 
@@ -47,17 +48,18 @@ class Weights:
     unsound: Tensor  # 0, or NaN where target or negatives are not finite
 
 
-def targets_of(margin: Margin, cos: Tensor, norm: Tensor, *, fused: bool) -> Targets:
-    """Target cos [N] and embedding norm [N] -> the targets' logits and their derivatives, by autograd.
+def targets_of(margin: Margin, samples: Samples, *, fused: bool) -> Targets:
+    """The samples' own logits and their derivatives, by autograd.
 
     fused: whether to compile this, for a margin that says it may be.
     """
+    cos, norm = samples.cos.detach(), samples.norm.detach()
     if fused and margin.compiles:
-        return _derived(margin, cos.detach(), norm.detach(), compiled=True)
-    cos, norm = cos.detach().requires_grad_(), norm.detach().requires_grad_()
+        return _derived(margin, cos, norm, compiled=True)
+    samples = replace(samples, cos=cos.requires_grad_(), norm=norm.requires_grad_())
     with torch.enable_grad():
-        logit = shaped(margin.target(cos, norm), cos, margin, "target")
-        penalty = margin.regulariser(norm)
+        logit = shaped(margin.target(samples), cos, margin, "target")
+        penalty = margin.regulariser(samples)
     by_cos, by_norm = torch.autograd.grad(
         logit, (cos, norm), torch.ones_like(logit), allow_unused=True, materialize_grads=True
     )
@@ -72,7 +74,7 @@ def targets_of(margin: Margin, cos: Tensor, norm: Tensor, *, fused: bool) -> Tar
 @Kernel
 def _derived(margin: Margin, cos: Tensor, norm: Tensor) -> Targets:
     """As `targets_of`, for a margin without a regulariser."""
-    results = torch.func.vjp(margin.target, cos, norm)
+    results = torch.func.vjp(lambda cos, norm: margin.target(Samples(cos, norm)), cos, norm)
     logit, back = results[0], results[1]
     by_cos, by_norm = back(torch.ones_like(logit))
     nothing = torch.zeros_like(logit)

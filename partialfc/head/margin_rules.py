@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from partialfc.head.margins.base import Margin
+from partialfc.head.margins.samples import Samples
 
 COSINES = 41  # from -1 to 1, both for a negative and for the target
 
@@ -33,15 +34,16 @@ def check_margin(margin: object, dtype: torch.dtype) -> None:
         return
     device = next((buffer.device for buffer in margin.buffers()), torch.device("cpu"))
     target = torch.linspace(-1.0, 1.0, COSINES, device=device)
-    cos = target.expand(COSINES, COSINES).contiguous()
+    cos = target[:, None].expand(COSINES, COSINES).contiguous()
     with torch.no_grad():
-        logits = shaped(margin.negatives(cos, target), cos, margin, "negatives")
-    sample, column = divmod(int(logits.argmax()), COSINES)
-    largest = logits[sample, column].item()
+        samples = Samples(target, torch.ones_like(target))
+        logits = shaped(margin.negatives(cos, samples), cos, margin, "negatives")
+    row, sample = divmod(int(logits.argmax()), COSINES)
+    largest = logits[row, sample].item()
     if largest > bound + 1e-3 * abs(bound):
         raise ValueError(
             f"margin {margin!r} has a logit_bound of {bound:g}, but negatives() gives {largest:g} for a "
-            f"cosine of {cos[sample, column]:.2f} where the target's is {target[sample]:.2f}: define "
+            f"cosine of {cos[row, sample]:.2f} where the target's is {target[sample]:.2f}: define "
             "logit_bound as a number that no logit exceeds in any state, or the loss becomes infinite"
         )
 

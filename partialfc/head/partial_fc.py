@@ -280,19 +280,20 @@ class PartialFC(ShardedCentres):
         centres = step.target_centres(target_rows, fused=self.fused)
         batch = step.local_batch(
             world,
-            gathered.unit,
+            gathered,
             samples,
             targets,
             centres,
             rows,
-            share=gathered.share,
             class_weights=None if self.class_weights is None else self.class_weights[target_rows.index],
+            seed=self.seed,
+            step=self.step,
             fused=self.fused,
         )
         self._last_rows, self._last_targets = rows.rows, batch.target_columns
-        self.last_target_cos, self.last_norm = batch.target_cos, gathered.norm
+        self.last_target_cos, self.last_norm = batch.samples.cos, gathered.norm
         if self.training:
-            self.margin.update(batch.target_cos, gathered.norm)
+            self.margin.update(batch.samples)
             self.step += 1
         return step.forward(
             world,

@@ -8,7 +8,7 @@ The target is left out of E and enters in closed form, and the shift is a consta
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -102,7 +102,7 @@ class Softmax:
         columns = torch.arange(batch.num_rows, dtype=torch.int32, device=device)
         sums = batch.unit.new_zeros(max(1, -(-batch.num_rows // per_chunk)), samples)
         pull = torch.zeros_like(batch.unit)
-        by_target = torch.zeros_like(batch.target_cos) if self.margin.reweights_negatives else None
+        by_target = torch.zeros_like(batch.samples.cos) if self.margin.reweights_negatives else None
         spare_rows = per_chunk if kept_count < batch.num_rows else 0
         with ExitStack() as loans:
             centres_buffer, spare = (
@@ -138,18 +138,19 @@ class Softmax:
                 # The sum of what is rounded for pass 2, so that a sample's probabilities sum to 1.
                 torch.sum(values, dim=0, dtype=dtype, out=sums)
             return None
-        cos, target_cos = values.T.to(dtype).requires_grad_(), batch.target_cos.detach().requires_grad_()
+        cos, target_cos = values.to(dtype).requires_grad_(), batch.samples.cos.detach().requires_grad_()
         with torch.enable_grad():
-            logits = shaped(self.margin.negatives(cos, target_cos), cos, self.margin, "negatives")
-        exponentials = (logits.detach() - shift).exp_()
-        samples = batch.targets_in(start, start + len(values))
-        exponentials[samples, batch.target_column[samples].long() - start] = 0.0
+            samples = replace(batch.samples, cos=target_cos)
+            logits = shaped(self.margin.negatives(cos, samples), cos, self.margin, "negatives")
+        exponentials = torch.where(
+            batch.target_column == columns[:, None], 0.0, (logits.detach() - shift).exp_()
+        )
         weighted, by_target = torch.autograd.grad(
             logits, (cos, target_cos), exponentials, allow_unused=True, materialize_grads=True
         )
         if sums is not None:
-            torch.sum(exponentials, dim=1, out=sums)
-        values.copy_(weighted.T)
+            torch.sum(exponentials, dim=0, out=sums)
+        values.copy_(weighted)
         return by_target
 
 

@@ -19,11 +19,12 @@ from partialfc.head.batch import GlobalBatch, LocalBatch
 from partialfc.head.gradient import BatchGradient
 from partialfc.head.kernels import elementwise, per_sample
 from partialfc.head.loss import Weights, loss_of, targets_of
+from partialfc.head.margins.samples import Samples
 from partialfc.head.rows import Rows
 from partialfc.head.sampling import Indices, sample_rows, sample_size
 from partialfc.head.shard import ClassShard
 from partialfc.head.softmax import PassOne, Softmax
-from partialfc.head.weights import Share, share_of, with_class_weights
+from partialfc.head.weights import share_of, with_class_weights
 
 
 def gather(
@@ -85,21 +86,23 @@ def target_centres(targets: Rows, *, fused: bool) -> Tensor:
 
 def local_batch(
     world: World,
-    unit: Tensor,
+    gathered: GlobalBatch,
     samples: Indices,
     target_rows: Indices,
     centres: Tensor,
     rows: Rows,
     *,
-    share: Share,
     class_weights: Tensor | None,
+    seed: int,
+    step: int,
     fused: bool,
 ) -> LocalBatch:
-    """Unit embeddings [N, D] -> the batch as this rank's shard sees it; collective, for the target cosines.
+    """The batch as this rank's shard sees it; collective, for the target cosines.
 
     samples, target_rows, centres and class_weights: of the T targets here, by ascending row; rows: the K that
-    take part; share: a sample's part of the mean loss by its own weight; fused: as of a Softmax.
+    take part; seed and step: what a margin's draws are keyed by; fused: as of a Softmax.
     """
+    unit, share = gathered.unit, gathered.share
     columns = target_rows if rows.rows is None else np.searchsorted(rows.rows, target_rows)
     target_column = np.full(len(unit), -1, np.int32)
     target_column[samples] = columns
@@ -111,7 +114,7 @@ def local_batch(
     target_cos, *of_classes = world.all_reduce_sum(of_targets)
     return LocalBatch(
         unit=unit,
-        target_cos=target_cos,
+        samples=Samples(target_cos, gathered.norm, classes=gathered.labels, seed=seed, step=step),
         share=with_class_weights(share, *of_classes) if of_classes else share,
         rows=rows.rows,
         index=rows.index,
@@ -145,7 +148,7 @@ def forward(
 
     centres [T, D]: the unit centres of the targets here; taken: the bytes that earlier batches keep already.
     """
-    targets = targets_of(softmax.margin, batch.target_cos, gathered.norm, fused=softmax.fused)
+    targets = targets_of(softmax.margin, batch.samples, fused=softmax.fused)
     first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
     sums, by_target = over_ranks(world, first)
     loss, weights = loss_of(

@@ -25,11 +25,11 @@ class Averaged(partialfc.CosFace):
         self.register_buffer("mean", torch.full((), 0.5, dtype=torch.float64))
         self.register_buffer("fixed", torch.full((), 2.0, dtype=torch.float64), persistent=False)
 
-    def update(self, cos: torch.Tensor, norm: torch.Tensor) -> None:
-        self.mean.lerp_(cos.mean(), 0.1)
+    def update(self, samples: partialfc.Samples) -> None:
+        self.mean.lerp_(samples.cos.mean(), 0.1)
 
-    def target(self, cos: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
-        return self.scale * (cos - 0.1 * self.mean * self.fixed)
+    def target(self, samples: partialfc.Samples) -> torch.Tensor:
+        return self.scale * (samples.cos - 0.1 * self.mean * self.fixed)
 
 
 def build(device: Any = None, **head: Any) -> partialfc.PartialFC:

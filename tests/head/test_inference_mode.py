@@ -18,8 +18,8 @@ class Counting(partialfc.CosFace):
         super().__init__(scale=16.0)
         self.register_buffer("mean", torch.zeros(()))
 
-    def update(self, cos, norm):
-        self.mean.mul_(0.9).add_(cos.mean(), alpha=0.1)
+    def update(self, samples):
+        self.mean.mul_(0.9).add_(samples.cos.mean(), alpha=0.1)
 
 
 MARGINS = {"ArcFace": partialfc.ArcFace, "of negatives": Reweighting, "with a state": Counting}

@@ -4,6 +4,7 @@ import pytest
 from torch import Tensor
 
 import partialfc
+from partialfc import Samples
 from tests.head.optim.cases import batch
 
 
@@ -14,16 +15,16 @@ class Own(partialfc.Margin):
         super().__init__(scale=scale)
         self.methods = methods
 
-    def target(self, cos: Tensor, norm: Tensor) -> Tensor:
-        return self.methods.get("target", lambda cos, norm: self.scale * (cos - 0.1))(cos, norm)
+    def target(self, samples: Samples) -> Tensor:
+        return self.methods.get("target", lambda cos: self.scale * (cos - 0.1))(samples.cos)
 
-    def regulariser(self, norm: Tensor) -> Tensor | None:
-        return self.methods.get("regulariser", lambda norm: None)(norm)
+    def regulariser(self, samples: Samples) -> Tensor | None:
+        return self.methods.get("regulariser", lambda norm: None)(samples.norm)
 
 
 class Reweighted(Own):
-    def negatives(self, cos: Tensor, target_cos: Tensor) -> Tensor:
-        return self.methods["negatives"](cos, target_cos)
+    def negatives(self, cos: Tensor, samples: Samples) -> Tensor:
+        return self.methods["negatives"](cos, samples.cos)
 
 
 def head_of(margin: partialfc.Margin) -> partialfc.PartialFC:
@@ -36,12 +37,12 @@ def head_of(margin: partialfc.Margin) -> partialfc.PartialFC:
     ("margin", "message"),
     [
         (
-            Own(target=lambda cos, norm: 16.0 * cos.mean()),
+            Own(target=lambda cos: 16.0 * cos.mean()),
             r"Own\.target returned \[\] for .* \[12\]; it must",
         ),
-        (Own(target=lambda cos, norm: 16.0 * cos[:1]), r"Own\.target returned \[1\] for .* \[12\]"),
-        (Own(target=lambda cos, norm: 16.0 * cos[:, None]), r"Own\.target returned \[12, 1\] for"),
-        (Own(target=lambda cos, norm: 3.0), r"Own\.target returned a float for"),
+        (Own(target=lambda cos: 16.0 * cos[:1]), r"Own\.target returned \[1\] for .* \[12\]"),
+        (Own(target=lambda cos: 16.0 * cos[:, None]), r"Own\.target returned \[12, 1\] for"),
+        (Own(target=lambda cos: 3.0), r"Own\.target returned a float for"),
         (Own(regulariser=lambda norm: norm.mean()), r"Own\.regulariser returned \[\] for"),
     ],
 )
@@ -61,7 +62,7 @@ def test_what_would_be_broadcast_is_refused(margin, message):
             r"logit_bound of 16, but negatives\(\) gives 48 for a cosine of 1\.00 .*: define logit_bound",
         ),
         (
-            lambda cos, target: 16.0 * cos + 5.0 * (cos > target[:, None]),
+            lambda cos, target: 16.0 * cos + 5.0 * (cos > target),
             r"gives 21 for a cosine of 1\.00 where the target's is -1\.00",
         ),
     ],

@@ -76,10 +76,10 @@ class Growing(partialfc.ArcFace):
         super().__init__(scale=16.0)
         self.register_buffer("factor", torch.tensor(1.0))
 
-    def update(self, cos: torch.Tensor, norm: torch.Tensor) -> None:
+    def update(self, samples: partialfc.Samples) -> None:
         self.factor = 100.0 * self.factor
 
-    def negatives(self, cos: torch.Tensor, target_cos: torch.Tensor) -> torch.Tensor:
+    def negatives(self, cos: torch.Tensor, samples: partialfc.Samples) -> torch.Tensor:
         return self.scale * self.factor * cos
 
 

@@ -1,9 +1,12 @@
 """What every margin is, and what families of margins share."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from partialfc.head.arguments import above
+from partialfc.head.margins.samples import Samples
 
 STRAIGHT_THROUGH = "straight_through"
 EXACT = "exact"
@@ -13,7 +16,7 @@ class Margin(nn.Module):
     """How the logits of N samples follow from their cosines. A subclass must define `target` alone.
 
     Methods are written forward only: autograd finds their derivatives, which costs nothing for the N numbers
-    of `target`. The loop over classes knows margins only through `negatives`.
+    of `target`. The loop over classes knows margins only through `negatives`, compiled with it.
 
     A margin may keep state, such as running averages, in buffers, and move it in `update`. That is given the
     statistics of the global batch, which are equal on every rank, so the state stays equal on every rank.
@@ -24,11 +27,24 @@ class Margin(nn.Module):
 
     Attributes:
         scale (float): The same.
-        compiles (bool): Whether `target` may be compiled for an accelerator: a function of its arguments
-            alone, of a margin without buffers and `regulariser`. Default False: it runs step by step.
+        compiles (bool): Whether `target` may be compiled for an accelerator: a function of cosines, norms and
+            class margins alone, of a margin without buffers and `regulariser`. Default False: it runs step by
+            step.
+        normalises_centres (bool): Whether a centre counts by its direction alone. Default True. False: its
+            norm is a factor of its logits.
+        normalises_embeddings (bool): Whether an embedding does. Default True. False: its norm is a factor of
+            its logits, which then have no bound, and `negatives` must be the default.
+        bias (bool): Whether the head adds to each class's logit a bias that it trains with the centres, only
+            where neither centres nor embeddings are normalised. Default False.
+        takes_class_margins (bool): Whether `target` looks at `class_margin`. Default False: a head that is
+            given `class_margins` refuses the margin.
     """
 
     compiles = False
+    normalises_centres = True
+    normalises_embeddings = True
+    bias = False
+    takes_class_margins = False
 
     def __init__(self, *, scale: float) -> None:
         super().__init__()
@@ -38,48 +54,40 @@ class Margin(nn.Module):
     def logit_bound(self) -> float:
         """No logit exceeds this in any state, so the softmax needs no running maximum; `scale` by default.
 
-        The head tries `negatives` over all cosines when it is built, and refuses a margin that exceeds it. A
-        later state that does by more than some 28 (100 in float64) makes the loss infinite.
+        Infinity: logits have no bound, and the softmax keeps a running maximum. So it is by default where
+        norms are factors of the logits. The head tries `negatives` over all cosines when it is built, and
+        refuses a margin that exceeds its bound. A later state that does by more than some 28 (100 in float64)
+        makes the loss infinite.
         """
-        return self.scale
+        return self.scale if self.normalises_centres and self.normalises_embeddings else math.inf
 
-    def update(self, cos: Tensor, norm: Tensor) -> None:
-        """Move the state, before the logits of a training step are computed; there is none by default.
+    def update(self, samples: Samples) -> None:
+        """Move the state, before the logits of a training step are computed; there is none by default."""
 
-        Args:
-            cos (Tensor): [N], the cosine of each sample of the global batch to its own centre.
-            norm (Tensor): [N], the norm of its embedding.
-        """
-
-    def target(self, cos: Tensor, norm: Tensor) -> Tensor:
-        """The logits of the samples' own classes, a differentiable function.
-
-        Args:
-            cos (Tensor): [N], the cosine of each sample to its own centre.
-            norm (Tensor): [N], the norm of its embedding.
+    def target(self, samples: Samples) -> Tensor:
+        """The logits of the samples' own classes.
 
         Returns:
-            Tensor: [N], none above `logit_bound`.
+            Tensor: [N], a differentiable function of `samples.cos`, `samples.norm` and `samples.centre_norm`,
+            none above `logit_bound`.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no target(samples), as a margin must")
 
-    def negatives(self, cos: Tensor, target_cos: Tensor) -> Tensor:
-        """The logits of other classes, a differentiable function of each element; scale · cos by default.
+    def negatives(self, cos: Tensor, samples: Samples) -> Tensor:
+        """The logits of other classes, a differentiable function of each element; by default the plain ones.
 
         Args:
-            cos (Tensor): [N, k], the cosine of each sample to each of k centres.
-            target_cos (Tensor): [N], its cosine to its own centre.
+            cos (Tensor): [k, N], the cosine to each of k centres of each sample, so that what is there for
+                each sample, such as `samples.cos`, fits as it is.
+            samples (Samples): The same as for `target`, but for `classes`.
 
         Returns:
-            Tensor: [N, k], none above `logit_bound`.
+            Tensor: [k, N], differentiable in `cos` and `samples.cos`, none above `logit_bound`.
         """
         return self.scale * cos
 
-    def regulariser(self, norm: Tensor) -> Tensor | None:
-        """A term for each sample that is added to its loss, a differentiable function; none by default.
-
-        Args:
-            norm (Tensor): [N], the norm of each embedding.
+    def regulariser(self, samples: Samples) -> Tensor | None:
+        """A term for each sample that is added to its loss, a function of `samples.norm`; none by default.
 
         Returns:
             Tensor | None: [N], or None for no term.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from partialfc.head.arguments import at_least, one_of
 from partialfc.head.margins.base import EXACT, STRAIGHT_THROUGH, Margin, sine
+from partialfc.head.margins.samples import Samples
 
 
 class CombinedMargin(Margin):
@@ -53,7 +54,8 @@ class CombinedMargin(Margin):
         self.beyond_pi = one_of("beyond_pi", beyond_pi, ("hard", "easy"))
         self.margin_gradient = one_of("margin_gradient", margin_gradient, (EXACT, STRAIGHT_THROUGH))
 
-    def target(self, cos: Tensor, norm: Tensor) -> Tensor:
+    def target(self, samples: Samples) -> Tensor:
+        cos = samples.cos
         value = self._angular(cos.clamp(-1.0, 1.0)) - self.m3
         if self.margin_gradient == STRAIGHT_THROUGH:
             value = cos + (value - cos).detach()

@@ -52,6 +52,8 @@ def test_a_margin_that_says_so_compiles_with_its_derivative(margin):
     cos = torch.cat([torch.linspace(-1.0, 1.0, 41, dtype=torch.float64), torch.rand(8, dtype=torch.float64)])
     norm = torch.rand(49, dtype=torch.float64) + 5.0
     with torch.no_grad():
-        plain, compiled = (loss.targets_of(margin, cos, norm, fused=fused) for fused in (False, True))
+        plain, compiled = (
+            loss.targets_of(margin, partialfc.Samples(cos, norm), fused=fused) for fused in (False, True)
+        )
     for name in plain._fields:
         torch.testing.assert_close(getattr(compiled, name), getattr(plain, name), msg=name)

@@ -1,5 +1,6 @@
 """A margin that uses the whole interface, in a head, against autograd on dense logits."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import partialfc
+from partialfc import Samples
 from partialfc.distributed import World
 from tests.head.cases import TOLERANCE, Case, D, even
 
@@ -23,18 +25,18 @@ class Reweighting(partialfc.Margin):
     def logit_bound(self) -> float:
         return 3 * self.scale
 
-    def update(self, cos: Tensor, norm: Tensor) -> None:
-        self.average = 0.9 * self.average + 0.1 * cos.mean()
+    def update(self, samples: Samples) -> None:
+        self.average = 0.9 * self.average + 0.1 * samples.cos.mean()
 
-    def target(self, cos: Tensor, norm: Tensor) -> Tensor:
-        return self.scale * (cos - 0.1 * norm.log1p())
+    def target(self, samples: Samples) -> Tensor:
+        return self.scale * (samples.cos - 0.1 * samples.norm.log1p() - 0.01 * samples.normal())
 
-    def negatives(self, cos: Tensor, target_cos: Tensor) -> Tensor:
-        hard = cos > target_cos[:, None]
-        return self.scale * torch.where(hard, cos * (self.average + cos) + 0.3 * target_cos[:, None], cos)
+    def negatives(self, cos: Tensor, samples: Samples) -> Tensor:
+        hard = cos > samples.cos
+        return self.scale * torch.where(hard, cos * (self.average + cos) + 0.3 * samples.cos, cos)
 
-    def regulariser(self, norm: Tensor) -> Tensor:
-        return 0.01 * (norm + 1 / norm)
+    def regulariser(self, samples: Samples) -> Tensor:
+        return 0.01 * (samples.norm + 1 / samples.norm) + 0.001 * samples.label
 
 
 def run_reweighting(cases: list[Case]) -> dict[str, Any]:
@@ -89,13 +91,14 @@ def test_a_margin_may_reweight_negatives_use_norms_and_keep_state(
         rows = torch.arange(len(labels))
         target = cos[rows, labels]
         norm = embeddings.norm(dim=1)
-        margin.update(target.detach(), norm.detach())
-        logits = margin.negatives(cos, target)
-        logits = logits.index_put((rows, labels), margin.target(target, norm))
+        samples = Samples(target, norm, classes=labels.numpy(), seed=0, step=i)
+        margin.update(replace(samples, cos=target.detach(), norm=norm.detach()))
+        logits = margin.negatives(cos.T, samples).T
+        logits = logits.index_put((rows, labels), margin.target(samples))
         absent = torch.ones(len(weight), dtype=torch.bool)
         absent[torch.cat([result["participating"][i] for result in results])] = False
         loss = F.cross_entropy(logits.masked_fill(absent, -torch.inf), labels)
-        loss = loss + margin.regulariser(norm).mean()
+        loss = loss + margin.regulariser(samples).mean()
         loss.backward()
         for result in results:
             assert result["losses"][i] == pytest.approx(loss.item(), abs=TOLERANCE)

@@ -29,7 +29,7 @@ FUNCTIONS = {
 
 
 def target(margin, cos):
-    return margin.target(cos, torch.ones_like(cos))
+    return margin.target(partialfc.Samples(cos, torch.ones_like(cos)))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
