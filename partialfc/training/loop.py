@@ -18,6 +18,7 @@ from partialfc.distributed.together import together
 from partialfc.distributed.world import World
 from partialfc.files import write_whole
 from partialfc.metrics.run_log import RunLog
+from partialfc.training.angles import angle_record, is_measured, measure_angles
 from partialfc.training.batches import Batches
 from partialfc.training.builders.backbone import autocast_dtype
 from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
@@ -117,6 +118,7 @@ class Trainer:
             total_steps=self.total_steps,
             step_samples=config.train.samples_per_step,
         )
+        self._last_batch = (torch.zeros(0, config.backbone.embedding_size), torch.zeros(0, dtype=torch.int64))
         self._stop = StopSignal()
         self.stopped_by = 0  # the number of the signal, on any rank, that stopped `run`
         on_first_rank(self.world, self._begin_files)
@@ -166,7 +168,8 @@ class Trainer:
                 self._train_step()
             last = state.step == self.total_steps
             verify, save = (last or self._due(period) for period in (config.verification, config.checkpoint))
-            if verify or save:
+            measure = verify or is_measured(state.step, self.total_steps)
+            if verify or save or measure:
                 self.later.finish()
             stop = self.reports.stop
             if last or stop or state.step == 1 or state.step % config.train.log_every == 0:
@@ -179,6 +182,8 @@ class Trainer:
                     "the same command resumes from here"
                 )
                 return False
+            if measure:
+                self._measure_angles()
             if verify:
                 self._verify()
             if save:
@@ -210,6 +215,7 @@ class Trainer:
                     self.state.loss_scale.backward(part)
             embeddings.append(embedded.detach())
             loss += part.detach()
+        self._last_batch = embeddings[-1], labels
         with self.clock.phase("optimizer"):
             self._update(loss, embeddings)
         self.later.catch_up(self.state.step)
@@ -258,6 +264,13 @@ class Trainer:
         measured = Measured(self.state, self.metrics.measure(), epoch_samples=len(self.source))
         self.later.add(measured.step, partial(self.reports.line, measured))
         self.later.catch_up(self.state.step)
+
+    def _measure_angles(self) -> None:
+        """Record the angles of the last batch and of the centres, for `partialfc plot angles`."""
+        self.later.finish()
+        with self.reports.interval.paused():
+            angles = measure_angles(self.head, *self._last_batch)
+            self.run_log.record("angles", self.state.step, angle_record(angles, self.world))
 
     def _verify(self) -> None:
         """Verify every set, on all ranks together; save a checkpoint if its score is the best so far."""
