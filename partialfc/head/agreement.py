@@ -16,13 +16,21 @@ from partialfc.head.message import CALL, COUNT, FAILED, HEAD, METHOD, Heard, Int
 IGNORE = -1
 EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
-FORWARD, TOP_K = range(2)  # of column METHOD
-METHODS = {FORWARD: "the head itself", TOP_K: "head.top_k"}
+FORWARD, TOP_K, LOSS = range(3)  # of column METHOD
+METHODS = {FORWARD: "the head itself", TOP_K: "head.top_k", LOSS: "a loss beside the head"}
+OWNER = {FORWARD: "the head's", TOP_K: "the head's", LOSS: "the loss's"}
 MUST_BE_THE_SAME = {
-    CALL: "call the head otherwise than rank 0: train or eval mode, the embeddings' dtype, whether there are "
-    "weights and whether gradients are wanted",
-    HEAD: "built their head otherwise than rank 0: sizes, sample rate, seed, margin, dtypes and "
-    "class weights",
+    FORWARD: {
+        CALL: "call the head otherwise than rank 0: train or eval mode, the embeddings' dtype, whether there "
+        "are weights and whether gradients are wanted",
+        HEAD: "built their head otherwise than rank 0: sizes, sample rate, seed, margin, dtypes and "
+        "class weights",
+    },
+    LOSS: {
+        CALL: "call this loss otherwise than rank 0: train or eval mode, the embeddings' size and dtype and "
+        "whether gradients are wanted",
+        HEAD: "call another loss than rank 0, or built it otherwise: its kind and all that it is built with",
+    },
 }
 
 
@@ -42,33 +50,35 @@ def agree_on_batch(
     labels: Tensor,
     weights: Tensor | None,
     *,
-    embedding_size: int,
-    num_classes: int,
+    embedding_size: int | None,
+    num_classes: int | None,
     device: torch.device,
     mode: int,
     head_digest: int,
+    method: int = FORWARD,
 ) -> Agreed:
     """Check this rank's embeddings [B, D], labels [B] and weights [B] -> all ranks' labels and weights.
 
     Collective: one exchange, and a second where a rank has more samples than any had in the last batches.
-    mode and head_digest, small integers, must be the same on every rank.
+    embedding_size, num_classes: None where any will do, on all ranks the same. mode and head_digest, small
+    integers, must be the same on every rank. method: FORWARD or LOSS, what is called.
 
     Raises, on every rank together: ValueError where this rank's own argument is wrong, or a weight of any
     rank is, LabelError where a label of any rank is out of range, DistributedError where another rank's
     argument is wrong, or ranks differ.
     """
-    problem = _problem(embeddings, labels, weights, embedding_size, device)
-    dtype, told = 0, np.empty((0, 1), np.int64)
+    problem = _problem(embeddings, labels, weights, embedding_size, device, OWNER[method])
+    size, dtype, told = 0, 0, np.empty((0, 1), np.int64)
     if problem is None:
-        dtype = EMBEDDING_DTYPES.index(embeddings.dtype)
+        size, dtype = embeddings.shape[1], EMBEDDING_DTYPES.index(embeddings.dtype)
         told = labels.detach().cpu().numpy().astype(np.int64, copy=False)[:, None]
         if weights is not None:
             bits = weights.detach().cpu().to(torch.float64).numpy().view(np.int64)
             told = np.column_stack([told, bits])
-    call = (dtype << 3) | (weights is not None) << 2 | mode
+    call = (size << 5) | (dtype << 3) | (weights is not None) << 2 | mode
     columns = {COUNT: len(told), CALL: call, HEAD: head_digest}
-    heard = _exchanged(world, device, FORWARD, problem, columns, told.ravel())
-    for column, what in MUST_BE_THE_SAME.items():
+    heard = _exchanged(world, device, method, problem, columns, told.ravel())
+    for column, what in MUST_BE_THE_SAME[method].items():
         others = np.flatnonzero(heard.table[:, column] != heard.table[0, column]).tolist()
         if others:
             raise DistributedError(f"ranks {others} {what} must be the same on every rank")
@@ -87,7 +97,7 @@ def agree_on_batch(
 
 
 def _check_values(
-    labels: Integers, weights: npt.NDArray[np.float64] | None, begins: Integers, num_classes: int
+    labels: Integers, weights: npt.NDArray[np.float64] | None, begins: Integers, num_classes: int | None
 ) -> None:
     """LabelError or ValueError for the first of all ranks' labels or weights that is wrong.
 
@@ -98,11 +108,15 @@ def _check_values(
         rank = int(np.searchsorted(begins, index, side="right")) - 1
         return f"sample {index - begins[rank]}" + (f" on rank {rank}" if len(begins) > 2 else "")
 
-    wrong = np.flatnonzero((labels < IGNORE) | (labels >= num_classes))
+    wrong = np.flatnonzero((labels < IGNORE) | (num_classes is not None and labels >= num_classes))
     if len(wrong):
+        rule = (
+            "labels must be at least 0"
+            if num_classes is None
+            else f"num_classes is {num_classes}, so labels must be 0..{num_classes - 1}"
+        )
         raise LabelError(
-            f"label {labels[wrong[0]]} at {where(wrong[0])}: num_classes is {num_classes}, "
-            f"so labels must be 0..{num_classes - 1}, or -1 for a sample to ignore"
+            f"label {labels[wrong[0]]} at {where(wrong[0])}: {rule}, or -1 for a sample to ignore"
         )
     if weights is None:
         return
@@ -128,7 +142,7 @@ def agree_on_query(
     DistributedError where another rank's is, or ranks differ in k, in the embeddings' dtype or in what they
     call.
     """
-    problem = _problem_of_embeddings(embeddings, embedding_size, device)
+    problem = _problem_of_embeddings(embeddings, embedding_size, device, OWNER[TOP_K])
     number = as_int(k) or 0
     if not 1 <= number <= num_classes:
         problem = ValueError(f"k is {k!r}; it must be a whole number from 1 to num_classes, {num_classes}")
@@ -166,7 +180,7 @@ def _exchanged(
         of_others, of_rank_0 = METHODS[int(table[others[0], METHOD])], METHODS[int(table[0, METHOD])]
         raise DistributedError(
             f"ranks differ on what this call is: ranks {others} call {of_others}, and rank 0 calls "
-            f"{of_rank_0}. Every rank must make the same calls of a head, in the same order"
+            f"{of_rank_0}. Every rank must make the same calls, in the same order"
         )
     failed = np.flatnonzero(table[:, FAILED]).tolist()
     if failed:
@@ -175,10 +189,15 @@ def _exchanged(
 
 
 def _problem(
-    embeddings: Tensor, labels: Tensor, weights: Tensor | None, embedding_size: int, device: torch.device
+    embeddings: Tensor,
+    labels: Tensor,
+    weights: Tensor | None,
+    embedding_size: int | None,
+    device: torch.device,
+    owner: str,
 ) -> ValueError | None:
     """What is wrong with this rank's arguments, the values of labels and weights apart; None: nothing."""
-    problem = _problem_of_embeddings(embeddings, embedding_size, device)
+    problem = _problem_of_embeddings(embeddings, embedding_size, device, owner)
     if problem is not None:
         return problem
     for name, value in {"labels": labels, **({} if weights is None else {"weights": weights})}.items():
@@ -205,7 +224,7 @@ def _problem(
 
 
 def _problem_of_embeddings(
-    embeddings: Tensor, embedding_size: int, device: torch.device
+    embeddings: Tensor, embedding_size: int | None, device: torch.device, owner: str
 ) -> ValueError | None:
     if not isinstance(embeddings, Tensor):
         return ValueError(f"embeddings is a {type(embeddings).__name__}; it must be a torch.Tensor")
@@ -214,11 +233,9 @@ def _problem_of_embeddings(
             f"embeddings.dtype is {embeddings.dtype}; it must be floating-point, one of "
             f"{EMBEDDING_DTYPES}; pass embeddings.float()"
         )
-    if embeddings.dim() != 2 or embeddings.shape[1] != embedding_size:
-        return ValueError(
-            f"embeddings.shape is {tuple(embeddings.shape)}; it must be [B, {embedding_size}], "
-            "the head's embedding_size"
-        )
+    if embeddings.dim() != 2 or (embedding_size is not None and embeddings.shape[1] != embedding_size):
+        rule = "[B, D]" if embedding_size is None else f"[B, {embedding_size}], {owner} embedding_size"
+        return ValueError(f"embeddings.shape is {tuple(embeddings.shape)}; it must be {rule}")
     if embeddings.device != device:
-        return ValueError(f"embeddings.device is {embeddings.device}; it must be the head's, {device}")
+        return ValueError(f"embeddings.device is {embeddings.device}; it must be {owner}, {device}")
     return None

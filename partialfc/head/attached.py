@@ -12,15 +12,16 @@ from partialfc.head.kernels.compiled import outside_graphs
 def attach_gradient(
     loss: Tensor,
     embeddings: Tensor,
-    weight: Tensor,
+    weight: Tensor | None = None,
     *,
     embedding_gradient: Tensor,
-    weight_gradient: Callable[[Tensor], Tensor | None],
+    weight_gradient: Callable[[Tensor], Tensor | None] | None = None,
 ) -> Tensor:
     """The scalar loss, in autograd's graph, as a function of the embeddings [B, D] and the weight [C_l, D].
 
     Backward is given the gradient by the loss, `scale`. It gives the embeddings embedding_gradient [B, D]
     times scale, in their dtype, and the weight what weight_gradient(scale) returns, None for no gradient.
+    Without a weight it is a function of the embeddings alone.
     """
     attached: Tensor = _AttachGradient.apply(  # type: ignore[no-untyped-call]
         embeddings, weight, loss, embedding_gradient, weight_gradient
@@ -33,10 +34,10 @@ class _AttachGradient(torch.autograd.Function):
     def forward(
         ctx: Any,
         embeddings: Tensor,
-        weight: Tensor,
+        weight: Tensor | None,
         loss: Tensor,
         embedding_gradient: Tensor,
-        weight_gradient: Callable[[Tensor], Tensor | None],
+        weight_gradient: Callable[[Tensor], Tensor | None] | None,
     ) -> Tensor:
         ctx.save_for_backward(embedding_gradient)
         ctx.inputs = embeddings, weight
@@ -67,12 +68,15 @@ class _FirstDerivative(torch.autograd.Function):
     """A gradient, in the graph of what it depends on, so that no derivative of it is taken for zero."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, embeddings: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, gradient: Tensor, embeddings: Tensor, weight: Tensor | None, scale: Tensor
+    ) -> Tensor:
         return gradient.clone()
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> None:
         raise RuntimeError(
-            "the head computes no second derivative of its loss, which this backward needs (for a gradient "
-            "penalty, say, or a Hessian): take the penalty of another loss, or leave out create_graph=True"
+            "the head and the losses beside it compute no second derivative, which this backward needs (for "
+            "a gradient penalty, say, or a Hessian): take the penalty of another loss, or leave out "
+            "create_graph=True"
         )

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.device import usable_device
-from partialfc.distributed.world import World
 from partialfc.head import step
 from partialfc.head.agreement import agree_on_batch
 from partialfc.head.arguments import above, one_of, whole
@@ -26,7 +25,7 @@ from partialfc.head.margin_rules import check_margin
 from partialfc.head.margins.base import Margin
 from partialfc.head.sampling import sample_size
 from partialfc.head.softmax import Softmax
-from partialfc.head.surroundings import check_surroundings, outside_modes
+from partialfc.head.surroundings import check_surroundings, outside_modes, world_of
 from partialfc.head.weights import weights_of_shard
 from partialfc.head.whose import KEY
 
@@ -132,17 +131,13 @@ class PartialFC(ShardedCentres):
         seed = whole("seed", seed, least=0)
         one_of("sparse_grad", sparse_grad, (False, True))
         one_of("compile", compile, (None, False, True))
-        if not isinstance(process_group, dist.ProcessGroup | None):
-            raise ValueError(
-                f"process_group is {process_group!r}; it must be None, for the default group, or a "
-                "torch.distributed.ProcessGroup that this process is in"
-            )
+        world = world_of(process_group)
         check_margin(margin, compute_dtype)
         place = usable_device("device", device)
         super().__init__(
             embedding_size,
             num_classes,
-            world=World.of(process_group),
+            world=world,
             weight_dtype=weight_dtype,
             math_dtype=math_dtype_of(compute_dtype),
             seed=seed,

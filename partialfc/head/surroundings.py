@@ -12,27 +12,43 @@ from partialfc.distributed.world import World
 from partialfc.head.shard import ClassShard
 
 
-def check_surroundings(head: nn.Module, world: World, *, training: bool = False) -> None:
-    """Raises RuntimeError for a head that was built before the process group, or is inside DDP.
+def world_of(process_group: dist.ProcessGroup | None) -> World:
+    """The ranks of a caller's process_group, None for the default one; ValueError for anything else."""
+    if not isinstance(process_group, dist.ProcessGroup | None):
+        raise ValueError(
+            f"process_group is {process_group!r}; it must be None, for the default group, or a "
+            "torch.distributed.ProcessGroup that this process is in"
+        )
+    return World.of(process_group)
 
-    And for the forward of a training step that a backward calls, as torch.utils.checkpoint's does.
-    """
+
+def check_built_after_group(world: World, what: str) -> None:
+    """Raises RuntimeError for a head, or `what` it is, that was built before the process group."""
     if world.group is None and dist.is_initialized() and dist.get_world_size() > 1:
         raise RuntimeError(
-            "this head was built before torch.distributed.init_process_group, so it holds all classes on "
-            "every rank; build it afterwards"
+            f"this {what} was built before torch.distributed.init_process_group, so it takes this rank for "
+            "the only one; build it afterwards"
         )
+
+
+def check_surroundings(head: nn.Module, world: World, *, training: bool = False, what: str = "head") -> None:
+    """Raises RuntimeError for a head that was built before the process group, or is inside DDP.
+
+    And for the forward of a training step that a backward calls, as torch.utils.checkpoint's does. what: a
+    word for it, if it is no head.
+    """
+    check_built_after_group(world, what)
     around = getattr(DistributedDataParallel, "_active_ddp_module", None)
     if around is not None and any(module is head for module in around.modules()):
         raise RuntimeError(
-            "this head is inside DistributedDataParallel, which has overwritten its shard with rank 0's; "
-            "wrap the backbone alone, and build the head again"
+            f"this {what} is inside DistributedDataParallel, which has overwritten its shard with rank 0's; "
+            f"wrap the backbone alone, and build the {what} again"
         )
     if training and torch._C._current_graph_task_id() != -1:
         raise RuntimeError(
-            "this head's forward is called inside a backward pass, as torch.utils.checkpoint does to compute "
-            "it again; it would count one more step and draw other negatives than the first time. Checkpoint "
-            "the backbone alone: the head keeps little that this would save"
+            f"this {what}'s forward is called inside a backward pass, as torch.utils.checkpoint does to "
+            "compute it again; it would not be what it was the first time. Checkpoint the backbone alone: "
+            f"the {what} keeps little that this would save"
         )
 
 
