@@ -26,15 +26,26 @@ from partialfc.head.optim.joint import JointOptimizer
 from partialfc.head.optim.sgd import RowSGD
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.shard import ClassShard
+from partialfc.losses import (
+    AngularContrastiveLoss,
+    BatchLoss,
+    CenterLoss,
+    ContrastiveLoss,
+    TripletLoss,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AngularContrastiveLoss",
     "ArcFace",
+    "BatchLoss",
+    "CenterLoss",
     "CheckpointError",
     "ClassShard",
     "CombinedMargin",
     "ConfigError",
+    "ContrastiveLoss",
     "CosFace",
     "DataError",
     "DistributedError",
@@ -53,5 +64,6 @@ __all__ = [
     "RowAdamW",
     "RowSGD",
     "Samples",
+    "TripletLoss",
     "__version__",
 ]

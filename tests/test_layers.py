@@ -14,6 +14,7 @@ ROOMS = {
     "backbones": set(),
     "data": set(),
     "head": {"distributed"},
+    "losses": {"distributed", "head"},
     "plan": {"head"},
     "checkpoint": {"distributed"},
     "evaluation": {"data", "distributed"},
@@ -36,6 +37,17 @@ INNER = {
     "head/margins": {"head/arguments"},
     "head/kernels": set(),
 }
+# Of the head, what a sharded loss needs that is no margin softmax.
+LOSSES_OF_HEAD = {
+    "head/agreement",
+    "head/arguments",
+    "head/attached",
+    "head/centres",
+    "head/kernels/compiled",
+    "head/shard",
+    "head/surroundings",
+    "head/whose",
+}
 PURE = {
     "checkpoint/kept",
     "checkpoint/lineage",
@@ -46,6 +58,7 @@ PURE = {
     "head/margins/combined",
     "head/sampling",
     "head/shard",
+    "losses/geometry",
     "training/schedule",
 }
 DOORS = {"__init__", "__main__", "trained"}  # what a user imports: they may reach anywhere
@@ -115,6 +128,11 @@ def test_no_arrow_points_upwards_within_a_room(inner):
         near = {name for name in ours(module) if room(name) == room(inner)}
         allowed = (inner, *INNER[inner])
         assert not {name for name in near if not name.startswith(allowed)} - {f"{room(inner)}/__init__"}
+
+
+def test_losses_beside_the_head_use_of_it_what_is_no_softmax():
+    used = {name for module in modules("losses") for name in ours(module) if room(name) == "head"}
+    assert used - {"head/__init__"} == LOSSES_OF_HEAD
 
 
 def test_there_is_no_circle():

@@ -6,11 +6,15 @@ import sys
 import partialfc
 
 NAMES = [
+    "AngularContrastiveLoss",
     "ArcFace",
+    "BatchLoss",
+    "CenterLoss",
     "CheckpointError",
     "ClassShard",
     "CombinedMargin",
     "ConfigError",
+    "ContrastiveLoss",
     "CosFace",
     "DataError",
     "DistributedError",
@@ -28,6 +32,7 @@ NAMES = [
     "RecordIndexError",
     "RowAdamW",
     "RowSGD",
+    "TripletLoss",
     "__version__",
 ]
 
