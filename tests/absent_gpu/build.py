@@ -60,8 +60,10 @@ def build(code: Code) -> list[Built]:
 
 def _figures(tuner: Any, config: Any) -> tuple[int, int]:
     """Registers of a thread and bytes spilled."""
-    import triton
+    from triton.backends.nvidia.compiler import get_ptxas  # Triton has several, by capability
+    from triton.runtime import driver
 
+    ptxas = get_ptxas(driver.active.get_current_target().arch).path
     ptx = _compiled(tuner, config).asm["ptx"]
     target = re.search(r"^\.target (\w+)", ptx, re.M)
     assert target is not None
@@ -69,7 +71,7 @@ def _figures(tuner: Any, config: Any) -> tuple[int, int]:
         path = Path(folder) / "kernel.ptx"
         path.write_text(ptx)
         said = subprocess.run(
-            [triton.knobs.nvidia.ptxas.path, "-v", f"--gpu-name={target[1]}", "-o", "/dev/null", str(path)],
+            [ptxas, "-v", f"--gpu-name={target[1]}", "-o", "/dev/null", str(path)],
             capture_output=True,
             text=True,
             check=True,

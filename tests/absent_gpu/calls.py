@@ -113,12 +113,16 @@ class Recorder:
 
 
 def record(case: str, problem: Problem) -> list[Call]:
-    """In a process that has the pretend accelerator: the calls of some steps, one of each variant."""
+    """The calls of some steps, one of each variant.
+
+    In a process that has the pretend accelerator and is for this alone: torch.compile stays replaced, and a
+    kernel that was compiled before is not heard of.
+    """
     import partialfc
     from tests.pretend.machine import machine
 
     if not isinstance(torch.compile, Recorder):
-        torch.compile = Recorder(torch.compile)  # for good: kernels keep what it returns
+        torch.compile = Recorder(torch.compile)
     recorder = torch.compile
     recorder.found, recorder.hollow = {}, problem.hollow
     machine.hollow = problem.hollow

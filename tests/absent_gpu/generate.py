@@ -28,11 +28,11 @@ class _Captured(Exception):
 
 def generate(call: Call) -> Code:
     """Raises RuntimeError where the compiler makes no graph, or several, of the kernel."""
-    from torch._dynamo.exc import TorchRuntimeError
+    from torch._dynamo.exc import TorchRuntimeError, Unsupported
 
     try:
         return _generate(call, "cuda")
-    except TorchRuntimeError:  # a kernel that differentiates, for which torch asks a real device
+    except (TorchRuntimeError, Unsupported):  # a kernel that differentiates: torch asks a real device for it
         return _generate(call, "cpu")
 
 

@@ -4,11 +4,13 @@ For a process that was started with TRITON_INTERPRET=1.
 """
 
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from tests.absent_gpu.calls import Call, Place
 from tests.absent_gpu.generate import Code
@@ -103,14 +105,34 @@ def _cast(builder: Any, source: Any, target: Any) -> Any:
     return TensorHandle(source.data.astype(_get_np_dtype(target)), wanted)
 
 
+@cache
+def _prepare() -> None:
+    """Gives the interpreter what it lacks."""
+    import triton
+    from torch._inductor.runtime import triton_helpers
+    from triton.runtime import interpreter
+
+    triton_helpers.libdevice = _Libdevice()
+    interpreter.InterpreterBuilder.cast_impl = _cast
+    if TorchVersion(triton.__version__) < (3, 7):
+        interpreter._patch_lang_tensor = _with_index(interpreter._patch_lang_tensor)
+
+
+def _with_index(patch: Any) -> Any:
+    """Triton 3.6 takes int() of an array of one number for the ends of a loop; NumPy 2.4 refuses."""
+
+    def patched(tensor: Any, scope: Any) -> None:
+        patch(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    return patched
+
+
 class _Kernel:
     def __init__(self, name: str, source: str) -> None:
         from torch._inductor.codecache import PyCodeCache
-        from torch._inductor.runtime import triton_helpers
-        from triton.runtime import interpreter
 
-        triton_helpers.libdevice = _Libdevice()
-        interpreter.InterpreterBuilder.cast_impl = _cast
+        _prepare()
         self._tuner = getattr(PyCodeCache.load(source), name)
 
     def run(self, *arguments: Any, stream: int) -> None:
