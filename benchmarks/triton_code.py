@@ -1,9 +1,9 @@
 """What Inductor and Triton make of the head's compiled kernels, for a GPU that is not there.
 
-    python benchmarks/triton_code.py --output benchmarks/triton_code.csv
+    python benchmarks/triton_code.py --capability 80 90 --output benchmarks/triton_code.csv
 
 Records the calls that steps of the head make of its kernels, in every dtype that rows are stored in
-(tests/absent_gpu/calls.py), generates the code of each for CUDA, and compiles it for the named architecture:
+(tests/absent_gpu/calls.py), generates the code of each for CUDA, and compiles it for the named architectures:
 how many launches a call is, registers of a thread, bytes that it spills. Needs Triton, and no GPU.
 """
 
@@ -37,8 +37,7 @@ def recorded() -> list[tuple[str, float, Call]]:
     return list(found.values())
 
 
-def measure(capability: int) -> list[dict[str, Any]]:
-    calls = recorded()
+def measure(capability: int, calls: list[tuple[str, float, Call]]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         built = run("build", capability, [call for *_, call in calls], Path(folder))
     return [
@@ -61,12 +60,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--capability", type=int, choices=sorted(ARCHITECTURES), default=90)
+    parser.add_argument("--capability", type=int, nargs="+", choices=sorted(ARCHITECTURES), default=[90])
     parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
     options = parser.parse_args()
-    rows = measure(options.capability)
-    for row in rows:
-        print(*row.values(), sep="  ")
+    calls, rows = recorded(), []
+    for capability in options.capability:
+        made = measure(capability, calls)
+        rows += made
+        for row in made:
+            print(*row.values(), sep="  ", flush=True)
     if options.output:
         import triton
 
