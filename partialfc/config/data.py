@@ -1,8 +1,8 @@
 """The section data, with data.augment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from partialfc.config.section import ConfigPath, Section
 
@@ -87,6 +87,18 @@ class DataConfig(Section):
     channels: Annotated[Literal[1, 3], BeforeValidator(_check_channels)] = Field(
         3, description="3 for RGB, 1 for grey."
     )
+    sampler: Literal["shuffle", "identities"] = Field(
+        "shuffle",
+        description="What a batch holds. shuffle: every image once an epoch, in random order; identities: "
+        "images_per_identity images of each of as many identities as train.batch_size has room for, as "
+        "losses on pairs and triplets need.",
+    )
+    images_per_identity: int | None = Field(
+        None,
+        ge=1,
+        description="With sampler: identities, the images of each identity in a batch; it must divide "
+        "train.batch_size. An identity with fewer gives some of them more than once.",
+    )
     loader: Literal["auto", "plain", "dali"] = Field(
         "auto",
         description="What decodes the images. dali: NVIDIA DALI, on the GPU where there is one; plain: the "
@@ -111,3 +123,14 @@ class DataConfig(Section):
         gt=0,
         description="Seconds to wait for a batch; when they are over, the run ends with an error.",
     )
+
+    @model_validator(mode="after")
+    def _check_sampler(self) -> Self:
+        if self.sampler == "identities" and self.images_per_identity is None:
+            raise ValueError("sampler: identities needs images_per_identity, such as 4")
+        if self.sampler != "identities" and self.images_per_identity is not None:
+            raise ValueError(
+                f"images_per_identity is {self.images_per_identity}, but only sampler: identities uses it; "
+                f"sampler is {self.sampler}"
+            )
+        return self

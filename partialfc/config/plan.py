@@ -96,6 +96,7 @@ def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
         "embedding": config.backbone.embedding_size,
         "batch": -(-config.train.batch_size // gpus),
         "accumulation": config.train.accumulation,
+        "images_per_identity": config.data.images_per_identity,
         "sample_rate": head.sample_rate,
         "weight_dtype": head.weight_dtype,
         "compute_dtype": head.compute_dtype,

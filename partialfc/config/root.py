@@ -46,6 +46,12 @@ class Config(Section):
                 f"head.momentum_dtype: must be null with optimizer.name: adamw, got "
                 f"{self.head.momentum_dtype!r}; leave it out, or take optimizer.name: sgd"
             )
+        batch, each = self.train.batch_size, self.data.images_per_identity
+        if each is not None and batch % each:
+            raise ValueError(
+                f"data.images_per_identity: must divide train.batch_size, {batch}, got {each}; "
+                f"a batch of {batch // each * each or each} would have whole identities"
+            )
         for unit in ("steps", "epochs"):
             warmup, length = getattr(self.schedule, f"warmup_{unit}"), getattr(self.train, unit)
             if warmup is not None and length is not None and warmup >= length:

@@ -13,7 +13,7 @@ from partialfc.data.sources.folder import FolderSource, counted
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.pack import CLASS_NAMES, names_beside
-from partialfc.data.sources.source import Source
+from partialfc.data.sources.source import Labelled
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.doctor.labels import NO_CLASS_IDS
 from partialfc.errors import (
@@ -30,8 +30,8 @@ SAMPLE = 256
 
 
 def check_source(
-    path: Path, open_source: Callable[[], Source], *, class_depth: int = 1
-) -> tuple[Check, Source | None]:
+    path: Path, open_source: Callable[[], Labelled], *, class_depth: int = 1
+) -> tuple[Check, Labelled | None]:
     """Open `path`, which is data.train; the source is None where it cannot be opened."""
     try:
         source = open_source()
@@ -103,7 +103,7 @@ def judge_folder(source: FolderSource, says: str) -> Check:
     return green("data", says)
 
 
-def check_records(source: Source, *, channels: int, max_pixels: int, allowed: int, seconds: float) -> Check:
+def check_records(source: Labelled, *, channels: int, max_pixels: int, allowed: int, seconds: float) -> Check:
     """Read and decode some images for at most so many seconds: the first, the last, and others at random.
 
     allowed: data.max_bad_records.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.labels import class_id
-from partialfc.data.sources.source import Source
+from partialfc.data.sources.source import Labelled
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import DataError, LabelError, RecordIndexError
 
@@ -56,7 +56,7 @@ class Labels:
     refused: LabelError | None = None
 
 
-def read_labels(source: Source, *, seconds: float) -> Labels:
+def read_labels(source: Labelled, *, seconds: float) -> Labels:
     """The labels that can be read in so many seconds; no image is decoded."""
     deadline = time.perf_counter() + seconds
     labels = list[float]()
@@ -70,7 +70,7 @@ def read_labels(source: Source, *, seconds: float) -> Labels:
     return Labels(np.array(labels), len(labels) == len(source), refused)
 
 
-def _labels(source: Source) -> Iterator[float | LabelError]:
+def _labels(source: Labelled) -> Iterator[float | LabelError]:
     """The labels in the order of the images; of a record only the header is read."""
     if isinstance(source, FolderSource):
         yield from map(source.class_id, range(len(source)))
@@ -91,7 +91,7 @@ def _label(source: RecordSource, index: int) -> float | LabelError:
         return float("nan")  # check_records reports what is wrong with it
 
 
-def judge_labels(found: Labels, source: Source, *, num_classes: int, path: Path) -> Check:
+def judge_labels(found: Labels, source: Labelled, *, num_classes: int, path: Path) -> Check:
     """Labels must be whole numbers in 0..num_classes-1."""
     labels = found.labels
     bad = np.flatnonzero(~_valid(labels, num_classes))
@@ -101,7 +101,7 @@ def judge_labels(found: Labels, source: Source, *, num_classes: int, path: Path)
             return red("labels", f"{says}: {found.refused}", NO_CLASS_IDS)
         says += f", the first {labels[bad[0]]:g} in {source.name(int(bad[0]))}"
         return red("labels", says, _labels_remedy(labels[bad], path))
-    return green("labels", f"{_seen(found)} in 0..{num_classes - 1}")
+    return green("labels", f"{seen(found)} in 0..{num_classes - 1}")
 
 
 def _labels_remedy(bad: npt.NDArray[np.float64], path: Path) -> str:
@@ -120,21 +120,30 @@ def _room(least: int, path: Path) -> str:
 
 def judge_class_sizes(found: Labels, *, num_classes: int, path: Path) -> Check:
     """How many samples the classes have; a class of one image teaches nothing."""
-    labels = found.labels[_valid(found.labels, num_classes)].astype(np.int64)
-    if not len(labels):
-        return yellow("class sizes", f"{_seen(found)}: none has a valid label", "fix the labels first")
-    ids, sizes = np.unique(labels, return_counts=True)
-    if not found.complete and len(ids) > 1:
-        sizes = sizes[:-1]  # without the class in which reading stopped
-    missing = num_classes - len(ids) if found.complete else 0
+    sizes, ids = class_sizes(found, num_classes)
+    if not ids:
+        return yellow("class sizes", f"{seen(found)}: none has a valid label", "fix the labels first")
+    missing = num_classes - ids if found.complete else 0
     single = int((sizes == 1).sum())
     says = (
-        f"{_seen(found)}: {sizes.min()} to {sizes.max()} a class, median {np.median(sizes):g}; "
+        f"{seen(found)}: {sizes.min()} to {sizes.max()} a class, median {np.median(sizes):g}; "
         f"{single:,} classes have 1, {missing:,} none"
     )
     if (single + missing) * 10 > num_classes:
         return yellow("class sizes", says, _sizes_remedy(single, missing, path))
     return green("class sizes", says)
+
+
+def class_sizes(found: Labels, num_classes: int) -> tuple[npt.NDArray[np.int64], int]:
+    """How many images each class has that has any [n], and how many such classes there are.
+
+    Where not all labels were read, the class in which reading stopped is left out of the first.
+    """
+    labels = found.labels[_valid(found.labels, num_classes)].astype(np.int64)
+    ids, sizes = np.unique(labels, return_counts=True)
+    if not found.complete and len(ids) > 1:
+        sizes = sizes[:-1]
+    return sizes, len(ids)
 
 
 def _sizes_remedy(single: int, missing: int, path: Path) -> str:
@@ -149,5 +158,6 @@ def _valid(labels: npt.NDArray[np.float64], num_classes: int) -> npt.NDArray[np.
     return valid
 
 
-def _seen(found: Labels) -> str:
+def seen(found: Labels) -> str:
+    """Which images' labels were read, for people."""
     return f"{'all' if found.complete else 'the first'} {len(found.labels):,} images"

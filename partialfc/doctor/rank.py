@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,12 +11,13 @@ from partialfc.config import Config, DataConfig
 from partialfc.config.plan import planned_device, planned_setting
 from partialfc.data.loading import dali_package
 from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.source import Source
+from partialfc.data.sources.source import Labelled
 from partialfc.distributed.torchrun import local_rank
 from partialfc.doctor.check import Check, attempt, failed
 from partialfc.doctor.data import check_records, check_source
 from partialfc.doctor.devices import check_amp, check_backend, check_device, cores, local_ranks
 from partialfc.doctor.disk import check_room, check_writing, count_checkpoints
+from partialfc.doctor.identities import judge_identities
 from partialfc.doctor.labels import judge_class_sizes, judge_labels, judge_num_classes, read_labels
 from partialfc.doctor.limits import check_files, check_metrics_port, check_shared_memory
 from partialfc.doctor.loading import judge_loading, loading_rate
@@ -107,7 +107,7 @@ def _examine_job(
 def _measure(
     config: Config,
     found: Found,
-    source: Source | None,
+    source: Labelled | None,
     device: torch.device,
     meeting: Meeting,
     *,
@@ -173,21 +173,21 @@ def _limits(config: Config | None, ranks: int) -> Iterator[Check]:
     )
 
 
-def _data(config: Config, source: Source | None) -> Iterator[Check]:
+def _data(config: Config, source: Labelled | None) -> Iterator[Check]:
     section, verification = config.data, config.verification
     if source is not None:
         asked = section.num_classes
         least = source.least_classes if isinstance(source, RecordSource) else 0
         yield judge_num_classes(asked, source.num_classes, least=least, path=section.train)
         yield attempt("records", lambda: _records(source, section))
-        yield from _labels(source, asked or source.num_classes, section.train)
+        yield from _labels(source, asked or source.num_classes, config)
     yield attempt(
         "verification",
         lambda: check_pairs(verification.sets, folds=verification.folds, max_pixels=section.max_pixels),
     )
 
 
-def _records(source: Source, section: DataConfig) -> Check:
+def _records(source: Labelled, section: DataConfig) -> Check:
     return check_records(
         source,
         channels=section.channels,
@@ -205,7 +205,8 @@ def _run(config: Config, classes: int | None) -> Iterator[Check]:
         yield attempt("resume", lambda: check_resume(config.run.dir, how, classes=classes, config=now))
 
 
-def _labels(source: Source, classes: int, path: Path) -> Iterator[Check]:
+def _labels(source: Labelled, classes: int, config: Config) -> Iterator[Check]:
+    path, each = config.data.train, config.data.images_per_identity
     try:
         labels = read_labels(source, seconds=SECONDS)
     except Exception as error:
@@ -213,10 +214,13 @@ def _labels(source: Source, classes: int, path: Path) -> Iterator[Check]:
         return
     yield attempt("labels", lambda: judge_labels(labels, source, num_classes=classes, path=path))
     yield attempt("class sizes", lambda: judge_class_sizes(labels, num_classes=classes, path=path))
+    if each is not None:
+        batch = config.train.batch_size
+        yield attempt("identities", lambda: judge_identities(labels, classes, batch=batch, each=each))
 
 
 def _loading(
-    config: Config, source: Source, meeting: Meeting, device: torch.device, compute: float, steps: int
+    config: Config, source: Labelled, meeting: Meeting, device: torch.device, compute: float, steps: int
 ) -> Check:
     loader = build_loader_from(
         config.data,
@@ -240,7 +244,7 @@ def _loading(
     )
 
 
-def _disks(config: Config, training: Training, source: Source | None, *, quick: bool) -> Iterator[Check]:
+def _disks(config: Config, training: Training, source: Labelled | None, *, quick: bool) -> Iterator[Check]:
     section, folder = config.checkpoint, config.run.dir / "checkpoints"
     count = count_checkpoints(folder, section)
     yield attempt("disk space", lambda: check_room(folder, checkpoint=training.checkpoint, count=count))

@@ -31,8 +31,9 @@ class Setting:
 
     None means what null means in the config. momentum_dtype: float32, or float64 where compute_dtype is
     float64 ("none" is SGD without momentum). gather_dtype: float32, as the backbone gives embeddings.
-    unsampled: "dense" with sgd. compile: as the head decides from the size of a step. AdamW has two moments
-    in place of the momentum, and its unsampled rows are always "frozen".
+    unsampled: "dense" with sgd. compile: as the head decides from the size of a step. images_per_identity:
+    labels are drawn one by one. AdamW has two moments in place of the momentum, and its unsampled rows are
+    always "frozen".
 
     Raises ConfigError, which names everything that is wrong.
     """
@@ -51,6 +52,7 @@ class Setting:
     device: str = "cuda"
     accumulation: int = 1
     compile: bool | None = None
+    images_per_identity: int | None = None
 
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
@@ -61,6 +63,9 @@ class Setting:
             value: Any = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
                 yield f"{name} is {value!r}; it must be a whole number from 1 to {LARGEST:,}"
+        each = self.images_per_identity
+        if each is not None and (isinstance(each, bool) or not isinstance(each, int) or each < 1):
+            yield f"images_per_identity is {each!r}; it must be a whole number of at least 1, or left out"
         if not 0.0 < self.sample_rate <= 1.0:
             yield f"sample_rate is {self.sample_rate!r}; it must be above 0 and at most 1"
         for name, choices in CHOICES.items():
@@ -93,10 +98,12 @@ class Setting:
     def rows(self) -> int:
         """K: the rows of the sample, on average over steps, or the shard's positives where those are more.
 
-        The number of positives is what N labels, drawn uniformly, hit on average.
+        The number of positives is what N labels, drawn uniformly, hit on average; or so many identities.
         """
-        missed = (1.0 - 1.0 / self.classes) ** self.samples if self.classes > 1 else 0.0
-        positives = math.ceil(self.local_classes * (1.0 - missed))
+        hit = 1.0 - (1.0 - 1.0 / self.classes) ** self.samples if self.classes > 1 else 1.0
+        if self.images_per_identity is not None:
+            hit = min(1.0, self.samples / self.images_per_identity / self.classes)
+        positives = math.ceil(self.local_classes * hit)
         return max(sample_size(self.local_classes, self.sample_rate), positives)
 
     @property

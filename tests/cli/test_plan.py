@@ -91,6 +91,8 @@ def test_nulls_of_the_config_mean_the_same_in_the_plan(call):
     assert setting_of(call, "head.gather_dtype=bfloat16") == setting_of(call, "--gather-dtype", "bfloat16")
     assert setting_of(call, "train.device=cpu")["device"] == "cpu"
     assert setting_of(call, "optimizer.momentum=0")["momentum_dtype"] == "none"
+    batches = ("data.sampler=identities", "data.images_per_identity=4")
+    assert setting_of(call, *batches)["images_per_identity"] == 4
 
 
 def test_another_optimizer_than_the_configs_leaves_out_what_is_not_its_own(call):

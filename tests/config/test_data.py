@@ -54,3 +54,24 @@ def build_beyond_its_memory() -> None:
 def test_centres_beyond_an_accelerators_memory_say_so(on_pretend: Callable[..., Any]) -> None:
     with pytest.raises(ConfigError, match=r"num_classes is 100,000,000: .*memory on pretend:?0?; `partialfc"):
         on_pretend(build_beyond_its_memory)
+
+
+def test_batches_of_identities_need_to_know_how_many_images_each_has() -> None:
+    assert small("data.sampler=identities", "data.images_per_identity=4").data.images_per_identity == 4
+    assert "data: sampler: identities needs images_per_identity, such as 4" in failure(
+        "data.sampler=identities"
+    )
+    assert "images_per_identity is 4, but only sampler: identities uses it; sampler is shuffle" in failure(
+        "data.images_per_identity=4"
+    )
+    assert "data.images_per_identity: must be greater than or equal to 1, got 0" in failure(
+        "data.sampler=identities", "data.images_per_identity=0"
+    )
+    assert "data.sampler: must be 'shuffle' or 'identities', got 'pk'" in failure("data.sampler=pk")
+
+
+def test_a_batch_is_divided_by_its_images_of_an_identity() -> None:
+    assert (
+        "data.images_per_identity: must divide train.batch_size, 128, got 5; a batch of 125 would have whole"
+        in failure("data.sampler=identities", "data.images_per_identity=5")
+    )

@@ -21,6 +21,7 @@ from tests.plan.cases import FACES
             {"gather_dtype": "float32"},
             "gather_dtype is 'float32'; it must be one of bfloat16, float16, or left",
         ),
+        ({"images_per_identity": 0}, "images_per_identity is 0; it must be a whole number of at least 1"),
         ({"optimizer": None}, "optimizer is None; it must be one of sgd, adamw$"),
         (
             {"optimizer": "adamw", "momentum_dtype": "int8"},
@@ -52,3 +53,11 @@ def test_a_batch_larger_than_the_sample_takes_its_positives_with_it():
     assert setting.rows == round(0.1 * 1563)
     assert replace(setting, sample_rate=0.01).rows == pytest.approx(1563 * (1 - (1 - 1e-5) ** 8192), abs=1)
     assert replace(setting, classes=1, gpus=1).rows == 1
+
+
+def test_a_batch_of_identities_has_fewer_positives():
+    """8,192 samples of 4 images each are 2,048 of 100,000 classes: 2 % of a shard of 1,563."""
+    setting = replace(FACES, classes=100_000, gpus=64, sample_rate=0.01, images_per_identity=4)
+    assert setting.rows == round(1563 * 2048 / 100_000 + 0.5)
+    assert replace(setting, images_per_identity=None).rows > 3 * setting.rows
+    assert replace(setting, classes=1000).rows == 16  # a shard has no more

@@ -25,6 +25,7 @@ from tests.training.cases import EXACT, INTERRUPTED, assert_same_end, losses, mo
         (1, {"optimizer": {"name": "adamw", "lr": 0.01}}),
         (2, {"train": {"amp": "bfloat16"}}),
         (2, {"train": {"amp": "float16"}}),
+        (2, {"data": {"sampler": "identities", "images_per_identity": 4}}),
     ],
 )
 def test_a_run_that_was_stopped_ends_bit_for_bit_as_one_that_was_not(run_ranks, folder, world_size, sections):

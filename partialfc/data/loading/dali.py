@@ -20,6 +20,7 @@ from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.loading.dali_graph import build_pipeline
 from partialfc.data.loading.dali_package import extra
 from partialfc.data.loading.loader import Batch, BatchLoader, Loader
+from partialfc.data.loading.sampler import Order
 from partialfc.data.loading.transforms import EncodedImages, ToEncoded
 from partialfc.data.loading.workers import WorkerLoader
 from partialfc.data.sources.source import Source
@@ -45,6 +46,7 @@ def build_dali_loader(
     max_bad_records: int = 0,
     timeout_seconds: float = 60.0,
     num_classes: int | None = None,
+    order: Order | None = None,
 ) -> Loader:
     """As partialfc.data.loading.plain.build_loader, with images on `device`, a CUDA device or the CPU.
 
@@ -67,6 +69,7 @@ def build_dali_loader(
         max_bad_records=max_bad_records,
         timeout_seconds=timeout_seconds,
         num_classes=num_classes,
+        order=order,
     )
     pipeline = partial(
         build_pipeline,

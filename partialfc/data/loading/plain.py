@@ -3,6 +3,7 @@
 from partialfc.data.images.augmentation import Augment
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.loading.loader import Loader
+from partialfc.data.loading.sampler import Order
 from partialfc.data.loading.transforms import ToPixels
 from partialfc.data.loading.workers import WorkerLoader
 from partialfc.data.sources.source import Source
@@ -25,6 +26,7 @@ def build_loader(
     max_bad_records: int = 0,
     timeout_seconds: float = 60.0,
     num_classes: int | None = None,
+    order: Order | None = None,
 ) -> Loader:
     """This rank's part of each global batch of `source`, from stream position `position` on.
 
@@ -45,4 +47,5 @@ def build_loader(
         max_bad_records=max_bad_records,
         timeout_seconds=timeout_seconds,
         num_classes=num_classes,
+        order=order,
     )

@@ -1,34 +1,87 @@
 """Which sample goes where: one global stream of samples, and the slice of each batch that a rank reads.
 
-Epoch e is a permutation of all samples, a pure function of (seed, e). The stream is the concatenation of
-the epochs, without end, and the batch at position p is `stream[p : p + N]`. It may span two epochs, so
-no sample is dropped or added, and a position is one global sample count: it means the same for any world
-size, any batch size and any number of workers.
+The stream has no end. What comes where is a pure function of the seed and the position, and a position is one
+global sample count: it means the same for any world size and any number of workers. There are two orders:
+`Shuffled` here, and `Identities` in identities.py.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partialfc.errors import CheckpointError, ConfigError
 
-Order = NDArray[np.uint32] | NDArray[np.int64]
+Indices = NDArray[np.uint32] | NDArray[np.int64]
 
 
-def epoch_order(num_samples: int, seed: int, epoch: int) -> Order:
+class Order(Protocol):
+    """What the stream holds, a pure function of the position."""
+
+    def samples(self, position: int, start: int, stop: int) -> list[int]:
+        """The indices in the source of places start..stop-1 of the global batch at a position."""
+        ...
+
+
+def epoch_order(num_samples: int, seed: int, epoch: int) -> Indices:
     """The order of one epoch: [num_samples], a permutation of 0..num_samples-1.
 
     One array of 4 bytes a sample (8 beyond 2**32 samples), shuffled in place. NumPy fixes the algorithm
     within a release, not for ever: a test knows the numbers, so that a change is noticed.
     """
     fits = num_samples <= 2**32
-    order: Order = np.arange(num_samples, dtype=np.uint32) if fits else np.arange(num_samples, dtype=np.int64)
-    # spawn_key, unlike a tuple (seed, epoch) of entropy, keeps the two apart however large the seed is.
-    sequence = np.random.SeedSequence(seed, spawn_key=(epoch,))
-    np.random.Generator(np.random.PCG64(sequence)).shuffle(order)
+    order: Indices = (
+        np.arange(num_samples, dtype=np.uint32) if fits else np.arange(num_samples, dtype=np.int64)
+    )
+    keyed(seed, epoch).shuffle(order)
     return order
+
+
+def keyed(seed: int, *key: int) -> np.random.Generator:
+    """A generator of its own for each seed and key."""
+    # spawn_key, unlike a tuple (seed, *key) of entropy, keeps the two apart however large the seed is.
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+class Shuffled:
+    """Every sample once an epoch: epoch e is a permutation of all, a pure function of (seed, e).
+
+    The batch at position p is `stream[p : p + N]`, with the epochs one after another. It may span two, so no
+    sample is dropped or added, and a position means the same for any batch size.
+    """
+
+    def __init__(self, num_samples: int, *, seed: int) -> None:
+        if num_samples < 1:
+            raise ConfigError(f"num_samples is {num_samples}: an endless stream needs at least one sample")
+        require_not_negative("seed", seed)
+        self._num_samples = num_samples
+        self._seed = seed
+        self._epoch = -1
+        self._order: Indices = np.empty(0, np.uint32)
+
+    def samples(self, position: int, start: int, stop: int) -> list[int]:
+        """As `Order.samples`, however many epochs these reach into."""
+        at, end = position + start, position + stop
+        indices: list[int] = []
+        while at < end:
+            epoch, offset = divmod(at, self._num_samples)
+            length = min(end - at, self._num_samples - offset)
+            indices += self._epoch_order(epoch)[offset : offset + length].tolist()
+            at += length
+        return indices
+
+    def _epoch_order(self, epoch: int) -> Indices:
+        if epoch != self._epoch:
+            self._order = np.empty(0, np.uint32)  # frees the last epoch before the next one is made
+            self._order = epoch_order(self._num_samples, self._seed, epoch)
+            self._epoch = epoch
+        return self._order
+
+
+def require_not_negative(name: str, value: int) -> None:
+    if value < 0:
+        raise ConfigError(f"{name} is {value}: it must be 0 or more")
 
 
 def split_batch(global_batch: int, rank: int, world_size: int) -> tuple[int, int]:
@@ -68,26 +121,18 @@ class BatchSampler:
 
     def __init__(
         self,
-        num_samples: int,
+        order: Order,
         *,
         global_batch: int,
         rank: int = 0,
         world_size: int = 1,
-        seed: int,
         position: int = 0,
     ) -> None:
-        if num_samples < 1:
-            raise ConfigError(f"num_samples is {num_samples}: an endless stream needs at least one sample")
-        for name, value in (("seed", seed), ("position", position)):
-            if value < 0:
-                raise ConfigError(f"{name} is {value}: it must be 0 or more")
+        require_not_negative("position", position)
         self._start, self._stop = split_batch(global_batch, rank, world_size)
-        self._num_samples = num_samples
+        self._order = order
         self._global_batch = global_batch
-        self._seed = seed
         self._position = position
-        self._epoch = -1
-        self._order: Order = np.empty(0, np.uint32)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         while True:
@@ -97,7 +142,8 @@ class BatchSampler:
 
     def batch_at(self, position: int) -> list[tuple[int, int]]:
         """This rank's part of the global batch at a position; the sampler's own does not change."""
-        return self._pairs(position + self._start, position + self._stop)
+        indices = self._order.samples(position, self._start, self._stop)
+        return list(zip(indices, range(position + self._start, position + self._stop), strict=True))
 
     @property
     def batch_size(self) -> int:
@@ -110,21 +156,3 @@ class BatchSampler:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._position = position_of(state)
-
-    def _pairs(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """The samples at stream positions start..stop-1, however many epochs these reach into."""
-        pairs: list[tuple[int, int]] = []
-        while start < stop:
-            epoch, offset = divmod(start, self._num_samples)
-            length = min(stop - start, self._num_samples - offset)
-            indices = self._epoch_order(epoch)[offset : offset + length].tolist()
-            pairs += zip(indices, range(start, start + length), strict=True)
-            start += length
-        return pairs
-
-    def _epoch_order(self, epoch: int) -> Order:
-        if epoch != self._epoch:
-            self._order = np.empty(0, np.uint32)  # frees the last epoch before the next one is made
-            self._order = epoch_order(self._num_samples, self._seed, epoch)
-            self._epoch = epoch
-        return self._order

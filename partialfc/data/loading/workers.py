@@ -15,7 +15,7 @@ from partialfc.data.loading import batch_reader
 from partialfc.data.loading.bad_records import BadRecords, Skipped
 from partialfc.data.loading.batch_reader import NOTHING, STARTING, BatchReader, enter_worker
 from partialfc.data.loading.loader import BatchLoader, Content
-from partialfc.data.loading.sampler import BatchSampler
+from partialfc.data.loading.sampler import BatchSampler, Order, Shuffled
 from partialfc.data.loading.transforms import Transform
 from partialfc.data.loading.worker_processes import worker_context
 from partialfc.data.sources.source import Source
@@ -29,7 +29,8 @@ class WorkerLoader(BatchLoader[Content]):
 
     `workers` processes read ahead; 0 reads in the calling process. They start with the first batch and run
     until `close()` or the end of a `with` block. The batches are the same for any number of workers; the
-    parts of all ranks together are the same for any world size.
+    parts of all ranks together are the same for any world size. `order`: which samples they hold; None: each
+    once an epoch, shuffled.
 
     Labels must be below `num_classes`; None: what the source says. Up to `max_bad_records` records that
     cannot be decoded are each replaced by the next one that can. `timeout_seconds` bounds the wait for a
@@ -52,6 +53,7 @@ class WorkerLoader(BatchLoader[Content]):
         max_bad_records: int,
         timeout_seconds: float,
         num_classes: int | None = None,
+        order: Order | None = None,
     ) -> None:
         super().__init__(position)
         if len(source) == 0:
@@ -72,11 +74,10 @@ class WorkerLoader(BatchLoader[Content]):
             source, transform, max_bad_records=max_bad_records, num_classes=num_classes
         )
         self._sampler = BatchSampler(
-            len(source),
+            Shuffled(len(source), seed=seed) if order is None else order,
             global_batch=global_batch,
             rank=rank,
             world_size=world_size,
-            seed=seed,
             position=position,
         )
         self._global_batch = global_batch

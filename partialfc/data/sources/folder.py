@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from partialfc.data.images.codec import SUFFIXES
 from partialfc.data.sources.folder_listing import Listing, list_folder
@@ -76,6 +77,10 @@ class FolderSource:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of {self.path}: it has {len(self)} images")
         return int(np.searchsorted(self._ends, index, side="right"))
+
+    def class_ids(self) -> NDArray[np.signedinteger]:
+        """[n], the class of each image."""
+        return np.repeat(np.arange(self.num_classes, dtype=np.int32), np.diff(self._ends, prepend=0))
 
     def _warn(self) -> None:
         """One warning each: of what was skipped, of images in deeper folders, of classes without images."""

@@ -16,13 +16,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from partialfc.data.sources.labels import MOST_CLASSES, class_id, require_identities
-from partialfc.data.sources.layout import count_empty_classes, find_layout, lacks_image
+from partialfc.data.sources.layout import class_sizes, count_empty_classes, find_layout, lacks_image
 from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.record_reader import RecordReader
 from partialfc.data.sources.recordio import EXACT, Header, RecordWriter, pack, unpack
 from partialfc.data.sources.recordio_index import STALE
+from partialfc.data.sources.runs import runs
 from partialfc.errors import DataError, LabelError, RecordError, RecordIndexError
 from partialfc.files import replacing
 
@@ -96,6 +98,20 @@ class RecordSource:
         """The class id of an image, which is not read; LabelError where the label is none."""
         return class_id(self.header(index), self.name(index))
 
+    def class_ids(self) -> npt.NDArray[np.signedinteger]:
+        """[n], the class id of each image, none of which is read; -1 where a record is damaged.
+
+        With class records some labels of each class are read, as its images lie together, else every label.
+        LabelError where a label that is read is no class id.
+        """
+        log.info("%s: reading the labels of %d images", self.path, len(self))
+        sizes = class_sizes(self._reader, self._layout)
+        small = max(self.num_classes, self.least_classes) <= 1 << 31
+        ids: npt.NDArray[np.signedinteger] = np.empty(len(self), np.int32 if small else np.int64)
+        for start, stop, label in runs(self._class_id_or_damaged, len(self), sizes[sizes > 0]):
+            ids[start:stop] = label
+        return ids
+
     def header(self, index: int) -> Header:
         """What the record says of its image, which is not read."""
         try:
@@ -125,6 +141,12 @@ class RecordSource:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of {self.path}: it has {len(self)} images")
         return int(self._reader.keys[self._layout.start + index])
+
+    def _class_id_or_damaged(self, index: int) -> int:
+        try:
+            return self.class_id(index)
+        except RecordError:
+            return -1
 
     def _class_ids(self, indices: Iterable[int]) -> Iterator[int]:
         """Those that can be read: a damaged record is an error when its image is, and may be skipped."""

@@ -105,6 +105,17 @@ def count_empty_classes(reader: RecordReader, layout: Layout) -> int:
     return empty
 
 
+def class_sizes(reader: RecordReader, layout: Layout) -> npt.NDArray[np.int64]:
+    """How many images each class record says that its class has; from 2**24 images on up to some rounding."""
+    sizes = np.empty(layout.class_records, np.int64)
+    for start in range(layout.first_class, layout.end, _BLOCK):
+        stop = min(start + _BLOCK, layout.end)
+        ranges = _ranges(reader, start, stop).astype(np.float64).clip(0, len(reader))
+        found = np.nan_to_num(ranges[:, 1] - ranges[:, 0])
+        sizes[start - layout.first_class : stop - layout.first_class] = found.clip(0)
+    return sizes
+
+
 def _ranges(reader: RecordReader, start: int, stop: int) -> npt.NDArray[np.float32]:
     """The labels [n, 2] of class records."""
     data = reader.equal_records(start, stop, size=_CLASS_RECORD.itemsize)

@@ -26,7 +26,10 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: str | Path, *, classes: Sequence[str] | None = None, class_depth: int = 1) -> Source:
+Labelled = FolderSource | RecordSource  # sources of files, which give all class ids without reading an image
+
+
+def open_source(path: str | Path, *, classes: Sequence[str] | None = None, class_depth: int = 1) -> Labelled:
     """RecordSource for a `.rec` file, FolderSource for a folder of class folders; else DataError.
 
     `classes` and `class_depth` are FolderSource's; a `.rec` has its class ids in its records.

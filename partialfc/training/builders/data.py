@@ -14,19 +14,20 @@ from partialfc.data.loading.loader import Loader
 from partialfc.data.loading.plain import build_loader
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.source import Source, open_source
+from partialfc.data.sources.source import Labelled, open_source
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.together import together
 from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
+from partialfc.training.builders.order import build_order
 from partialfc.training.classes import known_classes, save_classes
 from partialfc.training.requirements import require_classes_of_data, require_room_for_labels
 
 log = logging.getLogger(__name__)
 
 
-def open_training_source(section: DataConfig, run_dir: Path, world: World) -> Source:
+def open_training_source(section: DataConfig, run_dir: Path, world: World) -> Labelled:
     """Collective: the training data, `data.train`; rank 0 saves an image folder's class ids in the run.
 
     Raises ConfigError where there is none, CheckpointError where the run's class ids are damaged.
@@ -39,7 +40,7 @@ def open_training_source(section: DataConfig, run_dir: Path, world: World) -> So
     return source
 
 
-def read_training_source(section: DataConfig, run_dir: Path) -> Source:
+def read_training_source(section: DataConfig, run_dir: Path) -> Labelled:
     """The training data; an image folder gets the class ids that the run gave it before. Writes nothing."""
     path = section.train
     if not path.exists():
@@ -50,7 +51,7 @@ def read_training_source(section: DataConfig, run_dir: Path) -> Source:
     return open_source(path, classes=known, class_depth=section.class_depth)
 
 
-def resolve_num_classes(section: DataConfig, source: Source) -> int:
+def resolve_num_classes(section: DataConfig, source: Labelled) -> int:
     """`data.num_classes`, or without it the number of classes of the data.
 
     Raises ConfigError where that is fewer than the data has, LabelError where a label is known to be larger.
@@ -67,7 +68,7 @@ def resolve_num_classes(section: DataConfig, source: Source) -> int:
 
 def build_loader_from(
     section: DataConfig,
-    source: Source,
+    source: Labelled,
     device: torch.device,
     *,
     num_classes: int,
@@ -79,7 +80,8 @@ def build_loader_from(
 ) -> Loader:
     """The loader that `data.loader` asks for; DALI's puts its batches on `device`, the other on the CPU.
 
-    batch_size: samples of a batch over all ranks. position: how many samples of the run came before.
+    batch_size: samples of a batch over all ranks. position: how many samples of the run came before. Raises
+    ConfigError where the data has too few identities for a batch of `data.sampler: identities`.
     """
     options: dict[str, Any] = {
         "num_classes": num_classes,
@@ -95,6 +97,7 @@ def build_loader_from(
         "workers": section.workers,
         "max_bad_records": section.max_bad_records,
         "timeout_seconds": section.timeout_seconds,
+        "order": build_order(section, source, batch_size=batch_size, seed=seed),
     }
     on_gpu = device.type == "cuda"  # what DALI can decode on
     if section.loader == "dali" or (section.loader == "auto" and on_gpu and _has_dali()):

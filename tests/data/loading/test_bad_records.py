@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 import torch
 
-from partialfc.data.loading.sampler import BatchSampler
+from partialfc.data.loading.sampler import BatchSampler, Shuffled
 from partialfc.data.loading.transforms import ToEncoded, ToPixels
 from partialfc.data.sources.insightface import write_source
 from partialfc.data.sources.source import open_source
@@ -45,7 +45,7 @@ def test_a_bad_sample_is_named_by_the_error_of_its_kind(pictures, workers, kind,
     assert type(error) is expected
     assert re.search(message, str(error))
     position = loader.position
-    pairs = next(iter(BatchSampler(11, global_batch=4, seed=1, position=position)))
+    pairs = next(iter(BatchSampler(Shuffled(11, seed=1), global_batch=4, position=position)))
     assert 6 in [index for index, _ in pairs], "the position is that of the batch that failed"
     with pytest.raises(expected):
         next(loader)
@@ -83,7 +83,9 @@ def test_bad_records_are_replaced_by_the_next_good_one_counted_and_named(picture
         batches = take(loader, 9)  # three epochs
         assert loader.bad_records == 2
     good = joined(take(build(pictures), 9))
-    pairs = [pair for batch in islice(BatchSampler(11, global_batch=4, seed=1), 9) for pair in batch]
+    pairs = [
+        pair for batch in islice(BatchSampler(Shuffled(11, seed=1), global_batch=4), 9) for pair in batch
+    ]
     for place, (index, _) in enumerate(pairs):
         taken = 8 if index in (6, 7) else index
         assert batches[place // 4][1][place % 4] == taken % 5

@@ -17,6 +17,7 @@ from partialfc.data.images.augmentation import Augment
 from partialfc.data.images.codec import encode_png
 from partialfc.data.loading.dali import DaliLoader, build_dali_loader
 from partialfc.data.loading.dali_package import extra
+from partialfc.data.loading.identities import Identities
 from partialfc.data.loading.loader import Batch, Loader
 from partialfc.data.loading.plain import build_loader
 from partialfc.data.loading.workers import WorkerLoader
@@ -142,6 +143,16 @@ def test_ranks_and_workers_give_the_plain_loaders_order_across_an_epochs_end(
             parts.append(take(loader, 9))
     for expected, ranks in zip(reference, zip(*parts, strict=True), strict=True):
         assert difference(expected, joined(list(ranks))).max() <= 1
+
+
+@needs_dali
+def test_batches_of_identities_are_the_plain_loaders(faces):
+    changes = {"order": Identities(faces.class_ids(), global_batch=24, images_per_identity=4, seed=3)}
+    expected = take(build_loader(faces, **options(**changes)), 3)
+    with dali(faces, **changes) as loader:
+        for batch, found in zip(expected, take(loader, 3), strict=True):
+            assert difference(batch, found).max() <= 1
+            assert sorted(np.bincount(found[1], minlength=16)) == [0] * 10 + [4] * 6
 
 
 @needs_dali

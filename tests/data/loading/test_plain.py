@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from partialfc.data.images.codec import decode
-from partialfc.data.loading.sampler import BatchSampler
+from partialfc.data.loading.identities import Identities
+from partialfc.data.loading.sampler import BatchSampler, Shuffled
 from partialfc.errors import CheckpointError, ConfigError, DataError
 from tests.data.loading.cases import (
     VARIED,
@@ -35,7 +36,7 @@ def test_the_samples_of_any_batch_can_be_named_while_reading(pictures):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_batches_hold_the_images_that_the_sampler_names(channels):
     source = Pictures(noise(7, channels))
-    sampler = BatchSampler(7, global_batch=4, seed=1)
+    sampler = BatchSampler(Shuffled(7, seed=1), global_batch=4)
     loader = build(source, image_size=12, channels=channels)
     for (images, labels), pairs in zip(take(loader, 5), sampler, strict=False):
         assert images.shape == (4, channels, 12, 12)
@@ -134,3 +135,24 @@ def test_a_damaged_state_is_refused_and_changes_nothing(pictures, reference):
     with pytest.raises(CheckpointError, match="'position' must be the number of samples read so far"):
         loader.load_state_dict({"position": "4"})
     assert same(next(loader), reference[2])
+
+
+@pytest.mark.parametrize(("workers", "world_size"), [(0, 1), (1, 3), (2, 2)])
+def test_batches_of_identities_are_the_same_for_any_workers_and_world_size(pictures, workers, world_size):
+    """Pictures are of class index % 5, two or three of each."""
+    labels = np.arange(11) % 5
+
+    def order():
+        return Identities(labels, global_batch=4, images_per_identity=2, seed=1)
+
+    def read(position, count, **changes):
+        with build(pictures, augment=VARIED, order=order(), position=position, **changes) as loader:
+            return take(loader, count)
+
+    straight = read(0, 9)
+    for number, (_, found) in enumerate(straight):
+        assert found.tolist() == labels[order().samples(4 * number, 0, 4)].tolist()
+    ranks = [read(0, 5, workers=workers, rank=r, world_size=world_size) for r in range(world_size)]
+    rest = read(20, 4, workers=workers)
+    together = [joined(list(parts)) for parts in zip(*ranks, strict=True)]
+    assert all(map(same, together + rest, straight))

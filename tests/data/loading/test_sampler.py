@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partialfc.data.loading.sampler import BatchSampler, epoch_order, split_batch
+from partialfc.data.loading.sampler import BatchSampler, Shuffled, epoch_order, split_batch
 from partialfc.errors import CheckpointError, ConfigError
 
 sizes = st.integers(1, 60)
@@ -82,7 +82,9 @@ def test_split_batch_is_balanced_contiguous_and_complete(world_size, extra):
 def test_ranks_together_give_the_global_stream_from_any_position(n, seed, world_size, extra, position):
     size, batches = world_size + extra, 4
     ranks = [
-        BatchSampler(n, global_batch=size, rank=rank, world_size=world_size, seed=seed, position=position)
+        BatchSampler(
+            Shuffled(n, seed=seed), global_batch=size, rank=rank, world_size=world_size, position=position
+        )
         for rank in range(world_size)
     ]
     seen = [pair for parts in islice(zip(*ranks, strict=True), batches) for part in parts for pair in part]
@@ -90,11 +92,13 @@ def test_ranks_together_give_the_global_stream_from_any_position(n, seed, world_
 
 
 def test_a_state_saved_at_one_world_size_resumes_at_another():
-    first = BatchSampler(17, global_batch=6, seed=3)
+    first = BatchSampler(Shuffled(17, seed=3), global_batch=6)
     before = [pair for batch in islice(first, 5) for pair in batch]
     state = first.state_dict()
     assert state == {"position": 30}
-    ranks = [BatchSampler(17, global_batch=10, rank=rank, world_size=3, seed=3) for rank in range(3)]
+    ranks = [
+        BatchSampler(Shuffled(17, seed=3), global_batch=10, rank=rank, world_size=3) for rank in range(3)
+    ]
     for sampler in ranks:
         sampler.load_state_dict(state)
     after = [pair for parts in islice(zip(*ranks, strict=True), 4) for part in parts for pair in part]
@@ -115,12 +119,14 @@ def test_a_state_saved_at_one_world_size_resumes_at_another():
 )
 def test_bad_arguments_are_named(arguments, message):
     good = {"num_samples": 5, "global_batch": 4, "seed": 0}
+    given = good | arguments
+    num_samples, seed = given.pop("num_samples"), given.pop("seed")
     with pytest.raises(ConfigError, match=message):
-        BatchSampler(**(good | arguments))
+        BatchSampler(Shuffled(num_samples, seed=seed), **given)
 
 
 @pytest.mark.parametrize("state", [{}, {"position": -1}, {"position": 1.5}, {"position": True}, {"step": 3}])
 def test_a_damaged_state_is_refused(state):
-    sampler = BatchSampler(5, global_batch=4, seed=0)
+    sampler = BatchSampler(Shuffled(5, seed=0), global_batch=4)
     with pytest.raises(CheckpointError, match="'position' must be the number of samples read so far"):
         sampler.load_state_dict(state)

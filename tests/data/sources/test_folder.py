@@ -236,3 +236,9 @@ def test_an_image_that_went_away_is_named(tmp_path: Path) -> None:
     source.read(0)
     with pytest.raises(DataError, match=r"cat/2\.png: cannot be read: No such file"):
         source.read(1)
+
+
+def test_the_class_ids_of_all_images_are_known_without_reading_one(tmp_path: Path) -> None:
+    source = FolderSource(put(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png"), ["ant", "cat", "bee", "dog"])
+    assert source.class_ids().tolist() == [1, 1, 3]
+    assert source.class_ids().tolist() == [source.class_id(index) for index in range(3)]

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.insightface import RecordSource, write_source
 from partialfc.data.sources.recordio import Header, pack
 from partialfc.errors import LabelError
-from tests.data.sources.records import plain, write_records
+from tests.data.sources.records import lines_of, plain, write, write_records
+from tests.paths import MXNET
+from tests.train_cases import write_class_records
 
 
 @pytest.mark.parametrize("label", [0.5, float("nan"), float("inf")])
@@ -80,3 +82,35 @@ def test_vectors_of_attributes_are_refused(tmp_path: Path) -> None:
 def test_vectors_that_begin_with_a_class_id_are_read(tmp_path: Path, labels: list[tuple[float, ...]]) -> None:
     source = RecordSource(vectors(tmp_path / "a.rec", *labels))
     assert [source.read(index)[1] for index in range(len(source))] == [label[0] for label in labels]
+
+
+def test_all_class_ids_are_those_of_the_records(tmp_path: Path) -> None:
+    """With class records, which say where each class begins, without, and where they are wrong."""
+    for path in (MXNET / "train.rec", write(tmp_path / "a.rec", 23), plain(tmp_path / "b.rec", 3, 0, 3, 1)):
+        source = RecordSource(path)
+        assert source.class_ids().tolist() == [source.class_id(index) for index in range(len(source))]
+    images = [(float(label), b"image") for label in [0] * 9 + [1] * 2 + [2]]
+    write_class_records(tmp_path / "c.rec", images, classes=3)
+    assert RecordSource(tmp_path / "c.rec").class_ids().tolist() == [0] * 9 + [1] * 2 + [2]
+
+
+def test_with_class_records_few_labels_are_read(tmp_path: Path) -> None:
+    """A file of 3,000 images in 3 classes, in which every record but nine is damaged, says all the same."""
+    path = tmp_path / "a.rec"
+    write_source(path, [(b"image", n // 1000) for n in range(3000)], num_classes=3, image_size=(8, 8))
+    source = RecordSource(path)
+    known = {0, 1, 999, 1000, 1001, 1999, 2000, 2001, 2999}
+    with path.open("r+b") as file:
+        for line in lines_of(path):
+            key, offset = map(int, line.split())
+            if 1 <= key <= 3000 and key - 1 not in known:
+                file.seek(offset)
+                file.write(b"gone")
+    assert source.class_ids().tolist() == [index // 1000 for index in range(3000)]
+
+
+def test_a_damaged_record_has_no_class_id(tmp_path: Path) -> None:
+    records = {key: pack(Header(0, (key % 2,), key), b"image") for key in range(4)}
+    (tmp_path / "property").write_text("2,8,8\n")
+    source = RecordSource(write_records(tmp_path / "a.rec", records | {2: b"short"}))
+    assert source.class_ids().tolist() == [0, 1, -1, 1]
