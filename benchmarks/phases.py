@@ -42,7 +42,7 @@ class Timed(ours.Ours):
     def __init__(self, work: Work, rank: int) -> None:
         super().__init__(work, rank)
         self._watch = Stopwatch()
-        self._watch.replace(elementwise, "unit_centres", GATHER)
+        self._watch.replace(elementwise, "used_centres", GATHER)
         self._watch.replace(softmax, "cosines", COSINES)
         self._watch.replace(gradient, "cosines", COSINES)
         self._watch.replace(softmax.Softmax, "exponentials", EXPONENTIALS)

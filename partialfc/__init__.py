@@ -21,6 +21,7 @@ from partialfc.errors import (
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
 from partialfc.head.margins.samples import Samples
+from partialfc.head.margins.sub_center import SubCenter
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.joint import JointOptimizer
 from partialfc.head.optim.sgd import RowSGD
@@ -64,6 +65,7 @@ __all__ = [
     "RowAdamW",
     "RowSGD",
     "Samples",
+    "SubCenter",
     "TripletLoss",
     "__version__",
 ]

@@ -122,6 +122,15 @@ class World:
             dist.all_reduce(total, group=self.group)
         return total
 
+    def all_reduce_max(self, values: Tensor) -> Tensor:
+        """Forward: values [...] of every rank -> the largest of each [...], on every rank. Backward: none."""
+        if self.size == 1 or values.numel() == 0:
+            return values
+        largest = values.clone()
+        with self._exchange("all-reduce", "all_reduce", largest):
+            dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.group)
+        return largest
+
     def reduce_scatter_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """Forward: rows [N, ...] of every rank -> of their sum, each rank's own [B, ...]; counts [W]: each B.
 

@@ -13,7 +13,7 @@ from partialfc.data.loading import dali_package
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.head.kernels.compiled import trouble
-from partialfc.head.kernels.elementwise import unit_centres
+from partialfc.head.kernels.elementwise import UNIT, used_centres
 from partialfc.head.kernels.storage import Stored
 
 # The oldest and the newest that the whole suite has run on: docs/reference/versions.md.
@@ -95,7 +95,9 @@ def check_compile(device: torch.device) -> Check:
     rows = torch.ones(8, 16, device=device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the check itself reports it
-        unit_centres(Stored(rows), None, None, None, torch.float32, torch.empty_like(rows), compiled=True)
+        used_centres(
+            Stored(rows), None, None, None, torch.float32, UNIT, torch.empty_like(rows), compiled=True
+        )
     problem = trouble()
     if problem is None:
         return green(

@@ -27,7 +27,10 @@ class GlobalBatch:
 
 @dataclass(frozen=True, slots=True)
 class LocalBatch:
-    """One rank's view of a batch of N: the K rows that take part, the T targets among them."""
+    """One rank's view of a batch of N: the K classes that take part, the T targets among them.
+
+    A class has S centres (S = 1 but for sub-centres), and the products see K·S lines, a class's together.
+    """
 
     unit: Tensor  # [N, D] unit embeddings
     samples: Samples  # as the margin sees them
@@ -38,8 +41,24 @@ class LocalBatch:
     target_columns: npt.NDArray[np.int64]  # [T] where a target lies among the K rows, ascending
     target_samples: Tensor  # [T] whose target that is
     target_column: Tensor  # [N] int32, the same by sample; -1 where the target lies on another rank
+    target_line: Tensor  # [N] int32, the line of the target's nearest centre
+    per_class: int = 1  # S
+    offsets: Tensor | None = None  # [K] what is added to each class's logits; None: 0
+    offset_bound: float = 0.0  # no offset exceeds it, on any rank; infinity where that is not known
+    target_offset: Tensor | None = None  # [N] what is added to the target's logit
+
+    def lines(self, start: int, stop: int) -> slice:
+        """The lines of columns start..stop-1."""
+        return slice(start * self.per_class, stop * self.per_class)
+
+    def offsets_of(self, start: int, count: int) -> Tensor | None:
+        """The offsets of so many columns from `start` on."""
+        return None if self.offsets is None else self.offsets[start : start + count]
+
+    def targets_between(self, start: int, stop: int) -> slice:
+        """Which of the T targets lie in columns start..stop-1."""
+        return slice(*np.searchsorted(self.target_columns, (start, stop)).tolist())
 
     def targets_in(self, start: int, stop: int) -> Tensor:
         """The samples [t] that have their targets in columns start..stop-1."""
-        low, high = np.searchsorted(self.target_columns, (start, stop))
-        return self.target_samples[low:high]
+        return self.target_samples[self.targets_between(start, stop)]

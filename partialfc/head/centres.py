@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from partialfc.distributed.world import World
-from partialfc.head.gradient import BatchGradient, row_gradients, union_of_rows
+from partialfc.head.gradient import BatchGradient
 from partialfc.head.initial import fill_normal, normal_rows
 from partialfc.head.kernels.compiled import outside_graphs
-from partialfc.head.kernels.storage import Stored
+from partialfc.head.kernels.elementwise import UNIT, Kind
+from partialfc.head.kernels.storage import Stored, column
 from partialfc.head.moving import (
     bring_buffers,
     check_dtypes_stay,
@@ -23,39 +24,22 @@ from partialfc.head.moving import (
     destination,
     keeping_values,
 )
-from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.optim.sparse import sparse_gradient
-from partialfc.head.rows import Chunk, Rows, index_of
+from partialfc.head.row_source import RowSource
+from partialfc.head.rows import Chunk, Owed, Rows, index_of
 from partialfc.head.shard import ClassShard
 from partialfc.head.surroundings import check_surroundings, outside_modes, world_for_pickled
 from partialfc.head.top_k import top_k
+from partialfc.head.waiting import Version, WaitingGradients
 from partialfc.head.whose import check_state, note
 
 ROWS_TO_LOOK_AT = 4096  # at once, to find what is not finite among them
 
 
-class RowSource(Protocol):
-    """An optimizer whose rows may owe some steps: it says what a row's value is now.
-
-    factor: on all gradients that wait for its step.
-    """
-
-    factor: CommonFactor
-
-    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]: ...
-
-    def flush(self) -> None: ...
-
-    def rows_were_replaced(self) -> None: ...
-
-    def follow_head(self) -> None: ...
-
-    def check_whole(self) -> None: ...
-
-
 class ShardedCentres(nn.Module):
-    """One rank's centres `weight` [C_l, D], and the gradients that wait for the optimizer to apply them.
+    """One rank's centres `weight` [C_l, S·D], and the gradients that wait for the optimizer to apply them.
 
+    kind: how they enter the products, S to a class; with bias: each class has one too, `bias` [C_l].
     Rows of the weight may owe steps to the optimizer. `rows` gives them as they are once these are paid; a
     state_dict, a copy or a pickle is taken after a flush, which pays them all.
     """
@@ -71,6 +55,8 @@ class ShardedCentres(nn.Module):
         seed: int,
         sparse_grad: bool,
         device: torch.device,
+        kind: Kind = UNIT,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.world = world
@@ -80,13 +66,17 @@ class ShardedCentres(nn.Module):
         self.seed = seed
         self.sparse_grad = sparse_grad
         start, stop = self.shard.start, self.shard.stop
+        self.kind = kind
+        size = kind.per_row * embedding_size
         self.weight = nn.Parameter(
-            normal_rows(start, stop, embedding_size, seed=seed, dtype=weight_dtype, device=device)
+            normal_rows(start, stop, size, seed=seed, dtype=weight_dtype, device=device)
         )
+        self.bias: nn.Parameter | None = None
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(len(self.shard), dtype=math_dtype, device=device))
         self._row_source: RowSource | None = None
-        self._gradients: list[BatchGradient] = []
+        self._waiting = WaitingGradients()
         self._moves = self._writes_that_move_nothing = 0
-        self._waiting_since = self.centres_version
         self.register_state_dict_pre_hook(_flush_rows)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_check_state)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_rows_were_replaced)  # type: ignore[no-untyped-call]
@@ -98,6 +88,8 @@ class ShardedCentres(nn.Module):
         rows owed it, and keeps its momentum.
         """
         fill_normal(self.weight.detach(), self.shard.start, seed=self.seed)
+        if self.bias is not None:
+            self.bias.detach().zero_()
         _rows_were_replaced(self)
 
     def attach(self, source: RowSource) -> None:
@@ -120,15 +112,23 @@ class ShardedCentres(nn.Module):
         """This rank's centres as they lie in memory."""
         return Stored(self.weight.detach())
 
+    @property
+    def stored_bias(self) -> Stored | None:
+        """Their biases as rows [C_l, 1]; None without."""
+        return None if self.bias is None else column(self.bias)
+
     def current_rows(self, rows: npt.NDArray[np.int64] | None = None) -> Tensor:
-        """Local rows [k] -> their centres [k, D] as they are now, in the dtype of the head's arithmetic."""
+        """Local rows [k] -> their centres [k, S·D] as they are now, in the dtype of the head's arithmetic."""
         return self.rows(rows).all()
 
     def rows(self, rows: npt.NDArray[np.int64] | None, index: Tensor | None = None) -> Rows:
         """Local rows [K], ascending, as they are now; None: all of them. index: the same on the device."""
         index = index_of(rows, self.weight.device) if index is None else index
-        velocity, owed = (None, None) if self._row_source is None else self._row_source.owed(index)
-        return Rows(self.stored, velocity, owed, rows, index, self.math_dtype)
+        owed = Owed() if self._row_source is None else self._row_source.owed(index)
+        return Rows(
+            *(self.stored, owed.velocity, owed.coefficients, rows, index, self.math_dtype, self.kind),
+            *(self.stored_bias, owed.bias_velocity),
+        )
 
     def are_finite(self, rows: npt.NDArray[np.int64] | None) -> bool:
         """Whether local rows [K], ascending, are finite as they are now; None: all. In little memory."""
@@ -164,7 +164,7 @@ class ShardedCentres(nn.Module):
             self._row_source.check_whole()
 
     @property
-    def centres_version(self) -> tuple[int, int]:
+    def centres_version(self) -> Version:
         """Another one after every move of the centres: a step, a loaded state, a write that torch counts."""
         return self._moves, self._writes() - self._writes_that_move_nothing
 
@@ -180,9 +180,11 @@ class ShardedCentres(nn.Module):
         self._writes_that_move_nothing += self._writes() - before
 
     def _writes(self) -> int:
-        return 0 if self.weight.is_inference() else self.weight._version
+        if self.weight.is_inference():
+            return 0
+        return self.weight._version + (0 if self.bias is None else self.bias._version)
 
-    def check_unmoved(self, version: tuple[int, int]) -> None:
+    def check_unmoved(self, version: Version) -> None:
         """Raises RuntimeError if the centres have moved since they had this version."""
         if version != self.centres_version:
             raise RuntimeError(
@@ -194,10 +196,10 @@ class ShardedCentres(nn.Module):
 
     def check_waiting_gradients(self) -> None:
         """Raises RuntimeError if the centres have moved since the gradients that wait were taken."""
-        self.check_unmoved(self._waiting_since)
+        self.check_unmoved(self._waiting.since)
 
     def take_gradient(
-        self, pass_two: Callable[[Tensor], BatchGradient], scale: Tensor, version: tuple[int, int]
+        self, pass_two: Callable[[Tensor], BatchGradient], scale: Tensor, version: Version
     ) -> Tensor | None:
         """Keep a batch's gradient for the row optimizer's step, or return the sparse one of the weight.
 
@@ -213,9 +215,7 @@ class ShardedCentres(nn.Module):
                     "this head has no optimizer: build partialfc.RowSGD(head, ...) or RowAdamW(head, ...), "
                     "or pass sparse_grad=True to PartialFC to use another one"
                 )
-            if not self._gradients:
-                self._waiting_since = version
-            self._gradients.append(gradient)
+            self._waiting.add(gradient, version)
             self._row_source.factor.cover(gradient.unsound)
             return None
         sparse = sparse_gradient(gradient, self.rows(gradient.batch.rows), self.weight)
@@ -224,27 +224,24 @@ class ShardedCentres(nn.Module):
 
     def rows_with_gradient(self) -> Rows:
         """The rows that have a gradient, as they are now."""
-        index = self._gradients[0].batch.index if len(self._gradients) == 1 else None
-        return self.rows(union_of_rows(self._gradients), index)
+        return self.rows(*self._waiting.rows())
 
-    def row_gradients(self, rows: Rows) -> Iterator[tuple[Chunk, Tensor]]:
-        """The `rows_with_gradient`, in chunks, each row once, and the gradient by their unit rows."""
+    def row_gradients(self, rows: Rows) -> Iterator[tuple[Chunk, Tensor, Tensor | None]]:
+        """The `rows_with_gradient`, in chunks, each row once, and the gradients by centres and by biases."""
         assert self._row_source is not None
-        yield from row_gradients(self._gradients, rows, self._row_source.factor.value)
+        yield from self._waiting.by_rows(rows, self._row_source.factor.value)
 
     def has_row_gradients(self) -> bool:
         """Whether the gradient of a batch waits for the optimizer's step."""
-        return bool(self._gradients)
+        return bool(self._waiting)
 
     def kept_bytes(self) -> int:
         """The memory of the exponentials that the waiting gradients keep."""
-        return sum(gradient.kept.values.nbytes for gradient in self._gradients)
+        return self._waiting.kept_bytes()
 
     def discard_row_gradients(self) -> None:
         """Drop the gradients that wait, and the exponentials that they keep."""
-        for gradient in self._gradients:
-            gradient.kept.release()
-        self._gradients.clear()
+        self._waiting.clear()
         if self._row_source is not None:
             self._row_source.factor.clear()
 
@@ -273,7 +270,7 @@ class ShardedCentres(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the rows as they are now, without an optimizer, gradients or a group."""
         _flush_rows(self)
-        return self.__dict__ | {"world": None, "_row_source": None, "_gradients": []}
+        return self.__dict__ | {"world": None, "_row_source": None, "_waiting": WaitingGradients()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """From a pickle: the head joins the default process group, where it must have its old rank."""

@@ -1,5 +1,7 @@
 """What the head relies on in a margin: the shapes that its methods return, and its bound on logits."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -24,13 +26,24 @@ def check_margin(margin: object, dtype: torch.dtype) -> None:
         raise ValueError(f"margin is {margin!r}; it must be a partialfc Margin such as ArcFace()")
     if any(True for _ in margin.parameters()):
         raise ValueError(f"margin is {margin!r}; its parameters would get no gradient: use buffers")
-    bound = margin.logit_bound
-    if bound > largest_bound(dtype):
+    bound, plain = margin.logit_bound, not margin.reweights_negatives
+    unit = margin.normalises_centres and margin.normalises_embeddings
+    if not plain and not (unit and math.isfinite(bound)):
+        raise ValueError(
+            f"margin {margin!r} has negatives() of its own, so it must normalise centres and embeddings, and "
+            "its logit_bound must be a number"
+        )
+    if margin.bias and (margin.normalises_centres or margin.normalises_embeddings):
+        raise ValueError(
+            f"margin {margin!r} has a bias, which takes part in no angle: only where neither centres nor "
+            "embeddings are normalised is there one, as in Softmax(bias=True)"
+        )
+    if math.isfinite(bound) and bound > largest_bound(dtype):
         raise ValueError(
             f"margin {margin!r} has logits up to {bound:g}; in {dtype} they may "
             f"reach {largest_bound(dtype):g}: lower the scale, or use compute_dtype=torch.float64"
         )
-    if not margin.reweights_negatives:
+    if plain:
         return
     device = next((buffer.device for buffer in margin.buffers()), torch.device("cpu"))
     target = torch.linspace(-1.0, 1.0, COSINES, device=device)
@@ -46,6 +59,36 @@ def check_margin(margin: object, dtype: torch.dtype) -> None:
             f"cosine of {cos[row, sample]:.2f} where the target's is {target[sample]:.2f}: define "
             "logit_bound as a number that no logit exceeds in any state, or the loss becomes infinite"
         )
+
+
+def check_fits(margin: Margin, *, sparse_grad: bool, class_margins: object) -> None:
+    """Raises ValueError where a head's other arguments do not go with its margin."""
+    if sparse_grad and (margin.bias or margin.sub_centers > 1):
+        what = "a bias" if margin.bias else "sub-centres"
+        raise ValueError(
+            f"sparse_grad is True, and margin {margin!r} has {what}, whose gradient has no sparse form here: "
+            "use partialfc.RowSGD or RowAdamW"
+        )
+    if class_margins is not None and not margin.takes_class_margins:
+        raise ValueError(f"class_margins are given, and margin {margin!r} takes none")
+
+
+def check_successor(margin: Margin, before: Margin) -> None:
+    """Raises ValueError for a margin that cannot take the place of the one before in a head."""
+    for name in ("normalises_centres", "normalises_embeddings", "bias", "sub_centers", "takes_class_margins"):
+        if getattr(margin, name) != getattr(before, name):
+            raise ValueError(f"margin {margin!r} cannot follow {before!r}: their {name} differ")
+    states = [{name: buffer.shape for name, buffer in each.named_buffers()} for each in (margin, before)]
+    if type(margin) is not type(before) or states[0] != states[1]:
+        raise ValueError(f"margin {margin!r} cannot follow {before!r}: it must be another of the same class")
+
+
+def take_over(margin: Margin, before: Margin) -> None:
+    """Let a margin go on from the state of the one before: they share its buffers."""
+    modules = dict(before.named_modules())
+    for name, module in margin.named_modules():
+        module._buffers.update(modules[name]._buffers)
+    margin.train(before.training)
 
 
 def shaped(value: object, like: Tensor, margin: Margin, method: str) -> Tensor:

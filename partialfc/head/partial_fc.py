@@ -1,8 +1,8 @@
 """PartialFC: the sharded, sampled margin softmax as one module."""
 
-import copy
 import logging
 import zlib
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -11,28 +11,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.device import usable_device
-from partialfc.head import step
-from partialfc.head.agreement import agree_on_batch
-from partialfc.head.arguments import above, one_of, whole
+from partialfc.head.arguments import above, at_least, one_of, whole
 from partialfc.head.attached import attach_gradient
-from partialfc.head.centres import ShardedCentres
 from partialfc.head.dtypes import check_dtypes, math_dtype_of
 from partialfc.head.kernels.buffers import Pool
 from partialfc.head.kernels.compiled import outside_graphs, worth_compiling
-from partialfc.head.margin_rules import check_margin
+from partialfc.head.kernels.elementwise import Kind
+from partialfc.head.margin_rules import check_fits, check_margin, check_successor, take_over
 from partialfc.head.margins.base import Margin
+from partialfc.head.sampled_softmax import SampledSoftmax
 from partialfc.head.sampling import sample_size
-from partialfc.head.softmax import Softmax
 from partialfc.head.surroundings import check_surroundings, outside_modes, world_of
-from partialfc.head.weights import weights_of_shard
+from partialfc.head.weights import margins_of_shard, weights_of_shard
 from partialfc.head.whose import KEY
 
 log = logging.getLogger(__name__)
 
 
-class PartialFC(ShardedCentres):
+class PartialFC(SampledSoftmax):
     """A margin softmax over `num_classes` centres, sharded by class over the ranks of a process group.
 
     `head(embeddings [B, D], labels [B])` is the mean loss over the valid samples of the global batch, the
@@ -82,6 +79,14 @@ class PartialFC(ShardedCentres):
         class_weights (Tensor | ArrayLike | None): [C], or [C_l] of this rank's classes alone: what a
             sample of each class counts in the mean loss, at least 0, times its own weight. They are not saved
             with the head. None (default): all count the same.
+        class_margins (Tensor | ArrayLike | None): [C], or [C_l] of this rank's classes alone, each in
+            [0, pi): what stands for each class in place of the margin of `ArcFace`, `CosFace` and others that
+            take it. They are not saved with the head. None (default): all have the margin's own.
+        interclass_filter (float | None): In training, negatives whose cosine to the sample is above this take
+            no part in its loss: in data with wrong labels they are likely the same class. In [-1, 1). An et
+            al. 2022, section 3.4. None (default): all take part.
+        logit_correction (bool): Add to a sampled negative's logit the log of 1 / its probability to be drawn,
+            so that the sampled denominator is right on average. Default False, as in Partial FC.
         device (torch.device | str | int | None): Where the centres, class weights and the margin's buffers
             are; None (default) for torch's default device. First values are the same on each, and sent there
             in pieces. `meta`: the centres have no values and take no memory until `load_state_dict(state,
@@ -90,10 +95,11 @@ class PartialFC(ShardedCentres):
             (default) for the default group, or this process alone where there is none.
 
     Attributes:
-        weight (Parameter): [C_l, D], this rank's centres. `state_dict` brings them up to date; before reading
-            them otherwise, call the optimizer's `flush`. `load_state_dict` raises ValueError for the state of
-            another rank, number of ranks or class count, and on several ranks for a weight without its
-            `_extra_state`, which says whose it is.
+        weight (Parameter): [C_l, D], this rank's centres; [C_l, k·D] with k sub-centres. `state_dict` brings
+            them up to date; before reading them otherwise, call the optimizer's `flush`. `load_state_dict`
+            raises ValueError for the state of another rank, number of ranks or class count, and on several
+            ranks for a weight without its `_extra_state`, which says whose it is.
+        bias (Parameter | None): [C_l], what is added to each class's logit, with `Softmax(bias=True)`.
         shard (ClassShard): The range of classes that they are.
         step (int): How many training forwards there were: the key of the next sample; saved with the head.
         last_target_cos (Tensor): [N], the cosine of each sample of the last global batch to its own centre.
@@ -121,18 +127,21 @@ class PartialFC(ShardedCentres):
         sparse_grad: bool = False,
         compile: bool | None = None,
         class_weights: Tensor | npt.ArrayLike | None = None,
+        class_margins: Tensor | npt.ArrayLike | None = None,
+        interclass_filter: float | None = None,
+        logit_correction: bool = False,
         device: torch.device | str | int | None = None,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
         embedding_size = whole("embedding_size", embedding_size, least=1)
         num_classes = whole("num_classes", num_classes, least=1)
-        sample_rate = above("sample_rate", sample_rate, 0.0, at_most=1.0)
         check_dtypes(weight=weight_dtype, compute=compute_dtype, gather=gather_dtype)
         seed = whole("seed", seed, least=0)
         one_of("sparse_grad", sparse_grad, (False, True))
         one_of("compile", compile, (None, False, True))
         world = world_of(process_group)
         check_margin(margin, compute_dtype)
+        check_fits(margin, sparse_grad=sparse_grad, class_margins=class_margins)
         place = usable_device("device", device)
         super().__init__(
             embedding_size,
@@ -143,34 +152,81 @@ class PartialFC(ShardedCentres):
             seed=seed,
             sparse_grad=sparse_grad,
             device=place,
+            kind=Kind(margin.normalises_centres, margin.sub_centers),
+            bias=margin.bias,
         )
         for_buffers = torch.device("cpu") if place.type == "meta" else place  # see head/moving.py
-        self.sample_rate = sample_rate
         self.margin = margin if place.type == "meta" else margin.to(place)
         self.compute_dtype = compute_dtype
         self.gather_dtype = gather_dtype
-        taking_part = sample_size(len(self.shard), sample_rate) * embedding_size
+        self.logit_correction = one_of("logit_correction", logit_correction, (False, True))
+        self.pool = Pool()
+        self.step = 0
+        self.last_target_cos = torch.empty(0, device=for_buffers)
+        self.last_norm = torch.empty(0, device=for_buffers)
+        self._last_rows = np.empty(0, np.int64)
+        self._last_targets = np.empty(0, np.int64)
+        self.register_buffer("class_weights", None, persistent=False)
+        self.register_buffer("class_margins", None, persistent=False)
+        told: list[object] = []  # what ranks compare of them
+        if class_weights is not None:
+            of_shard, given = weights_of_shard(class_weights, self.shard, self.math_dtype)
+            self.class_weights = of_shard.to(for_buffers)
+            told.append(("class_weights", given))
+        if class_margins is not None:
+            of_shard, given = margins_of_shard(class_margins, self.shard, self.math_dtype)
+            self.class_margins = of_shard.to(for_buffers)
+            told.append(("class_margins", given))
+        self._about = (embedding_size, num_classes, seed, weight_dtype, compute_dtype, gather_dtype, *told)
+        self.reconfigure(sample_rate=sample_rate, interclass_filter=interclass_filter)
+        taking_part = sample_size(len(self.shard), self.sample_rate) * self.weight.shape[1]
         worth_it = worth_compiling(taking_part, narrow=torch.bfloat16 in (weight_dtype, compute_dtype))
         self.compiled = worth_it if compile is None else compile
         if worth_it and not self.compiled:
             log.info(
                 "compile=False: this head is large, and a step takes two to four times as long uncompiled"
             )
-        self.pool = Pool()
-        self.step = 0
-        self.last_target_cos = torch.empty(0, device=for_buffers)
-        self.last_norm = torch.empty(0, device=for_buffers)
-        self._last_rows: npt.NDArray[np.int64] | None = np.empty(0, np.int64)
-        self._last_targets = np.empty(0, np.int64)
-        sizes = (embedding_size, num_classes, sample_rate, seed)
-        self.class_weights: Tensor | None
-        self.register_buffer("class_weights", None, persistent=False)
-        given = None
-        if class_weights is not None:
-            of_shard, given = weights_of_shard(class_weights, self.shard, self.math_dtype)
-            self.class_weights = of_shard.to(for_buffers)
-        about = (*sizes, repr(margin), weight_dtype, compute_dtype, gather_dtype, given)
-        self._digest = zlib.crc32(repr(about).encode())
+
+    def reconfigure(
+        self,
+        *,
+        margin: Margin | None = None,
+        sample_rate: float | None = None,
+        interclass_filter: float | EllipsisType | None = ...,
+    ) -> None:
+        """Change between steps what the next ones do, on every rank alike; what is not given stays.
+
+        Args:
+            margin (Margin | None): Another margin of the same class, with other settings; it goes on from the
+                state of the present one.
+            sample_rate (float | None): In (0, 1].
+            interclass_filter (float | None): A cosine in [-1, 1), or None for no filter.
+
+        Raises:
+            ValueError: for an argument of another type or out of its range, a margin of another class or one
+                that would need other centres. Nothing is changed then.
+        """
+        if margin is not None and margin is not self.margin:
+            check_margin(margin, self.compute_dtype)
+            check_successor(margin, self.margin)
+        if sample_rate is not None:
+            sample_rate = above("sample_rate", sample_rate, 0.0, at_most=1.0)
+        if interclass_filter is not ... and interclass_filter is not None:
+            interclass_filter = at_least("interclass_filter", interclass_filter, -1.0, below=1.0)
+            if not self.margin.normalises_centres:
+                raise ValueError(
+                    f"interclass_filter is {interclass_filter}, a cosine, but margin {self.margin!r} counts "
+                    "the centres' norms too: it must be None"
+                )
+        if margin is not None:
+            take_over(margin, self.margin)
+            self.margin = margin
+        if sample_rate is not None:
+            self.sample_rate = sample_rate
+        if interclass_filter is not ...:
+            self.interclass_filter = interclass_filter
+        settings = (self.sample_rate, self.interclass_filter, self.logit_correction, repr(self.margin))
+        self._digest = zlib.crc32(repr((*self._about, *settings)).encode())
 
     @outside_graphs
     def forward(self, embeddings: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -210,29 +266,6 @@ class PartialFC(ShardedCentres):
             weight_gradient=lambda scale: self.take_gradient(pass_two, scale, version),
         )
 
-    @property
-    def fused(self) -> bool:
-        """Whether the parts of a step on single samples are compiled too: on an accelerator."""
-        return self.compiled and is_accelerator(self.weight.device)
-
-    @property
-    def last_sample(self) -> Tensor:
-        """[K], the local rows that took part in the last forward, ascending."""
-        rows = np.arange(len(self.shard)) if self._last_rows is None else self._last_rows
-        return torch.from_numpy(rows)
-
-    @property
-    def last_rows(self) -> npt.NDArray[np.int64] | None:
-        """`last_sample` on the host as it is kept: None where all rows took part."""
-        return self._last_rows
-
-    @property
-    def last_counts(self) -> tuple[int, int]:
-        """How many of this rank's centres took part in the last forward, as positives and as negatives."""
-        targets = self._last_targets  # ascending
-        positives = min(len(targets), 1) + int(np.count_nonzero(np.diff(targets)))
-        return positives, (len(self.shard) if self._last_rows is None else len(self._last_rows)) - positives
-
     def get_extra_state(self) -> dict[str, Any]:
         return {"step": self.step, KEY: self.whose}
 
@@ -244,71 +277,3 @@ class PartialFC(ShardedCentres):
             f"embedding_size={self.embedding_size}, num_classes={self.shard.num_classes}, "
             f"sample_rate={self.sample_rate}, classes {self.shard.start}..{self.shard.stop - 1} here"
         )
-
-    def _compute(
-        self, embeddings: Tensor, labels: Tensor, weights: Tensor | None, wants_gradient: bool
-    ) -> tuple[Tensor, step.LossGradient | None]:
-        """A batch's loss and, if wanted, its gradient; keeps what lasts until the next batch."""
-        world, shard = self.world, self.shard
-        agreed = agree_on_batch(
-            world,
-            embeddings,
-            labels,
-            weights,
-            embedding_size=self.embedding_size,
-            num_classes=shard.num_classes,
-            device=self.weight.device,
-            mode=(self.training << 1) | wants_gradient,
-            head_digest=self._digest,
-        )
-        gathered = step.gather(
-            world,
-            embeddings,
-            agreed,
-            gather_dtype=self.gather_dtype,
-            math_dtype=self.math_dtype,
-            fused=self.fused,
-        )
-        samples, targets = step.targets_here(shard, gathered.labels)
-        rows = self.rows(self._participating_rows(gathered.labels))
-        target_rows = self.rows(targets)
-        centres = step.target_centres(target_rows, fused=self.fused)
-        batch = step.local_batch(
-            world,
-            gathered,
-            samples,
-            targets,
-            centres,
-            rows,
-            class_weights=None if self.class_weights is None else self.class_weights[target_rows.index],
-            seed=self.seed,
-            step=self.step,
-            fused=self.fused,
-        )
-        self._last_rows, self._last_targets = rows.rows, batch.target_columns
-        self.last_target_cos, self.last_norm = batch.samples.cos, gathered.norm
-        if self.training:
-            self.margin.update(batch.samples)
-            self.step += 1
-        return step.forward(
-            world,
-            Softmax(self._margin_now(), self.compute_dtype, self.compiled, self.fused, self.pool),
-            gathered,
-            batch,
-            centres,
-            rows,
-            taken=self.kept_bytes(),
-            wants_gradient=wants_gradient,
-        )
-
-    def _participating_rows(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
-        """The global batch's labels [N] -> the local rows [K] that take part; None: all, as in eval mode."""
-        if not self.training:
-            return None
-        return step.participating_rows(
-            self.shard, labels, sample_rate=self.sample_rate, seed=self.seed, step=self.step
-        )
-
-    def _margin_now(self) -> Margin:
-        """The margin with its state as it is: pass 2 of this batch may come after another batch moves it."""
-        return copy.deepcopy(self.margin) if any(True for _ in self.margin.buffers()) else self.margin

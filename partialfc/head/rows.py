@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,19 @@ from torch import Tensor
 
 from partialfc.distributed.accelerator import on_device
 from partialfc.head.kernels import elementwise
+from partialfc.head.kernels.elementwise import UNIT, Kind
 from partialfc.head.kernels.storage import Stored
+
+
+class Owed(NamedTuple):
+    """What rows owe to their optimizer: coefficients [K, 4], see DecayTable, None for nothing.
+
+    velocity and bias_velocity: the momentum of the whole shard that these need, if there is any.
+    """
+
+    coefficients: Tensor | None = None
+    velocity: Stored | None = None
+    bias_velocity: Stored | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +38,18 @@ class Chunk:
     index: Tensor | None  # [k] local rows
     rows: npt.NDArray[np.int64] | None  # [k] the same on the host
     dtype: torch.dtype  # of the arithmetic
+    kind: Kind
 
-    def unit_centres(self, buffer: Tensor, *, compiled: bool) -> Tensor:
-        """The chunk's centres now, of norm 1, [k, D] in the buffer's dtype and memory."""
-        out = buffer[: self.stop - self.start]
-        elementwise.unit_centres(
-            self.weight, self.velocity, self.owed, self.index, self.dtype, out, compiled=compiled
+    def used_centres(self, buffer: Tensor, *, compiled: bool) -> Tensor:
+        """The chunk's centres now as the products want them, [k·S, D] in the buffer's dtype and memory."""
+        out = buffer[: (self.stop - self.start) * self.kind.per_row]
+        elementwise.used_centres(
+            self.weight, self.velocity, self.owed, self.index, self.dtype, self.kind, out, compiled=compiled
         )
         return out
 
     def centres(self) -> Tensor:
-        """The chunk's centres now [k, D]."""
+        """The chunk's rows now [k, S·D]."""
         return elementwise.now(self.weight, self.velocity, self.owed, self.index, self.dtype)[0]
 
     def host_rows(self) -> npt.NDArray[np.int64]:
@@ -54,7 +68,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """K rows of a shard. owed: what each owes [K, 4], or None; velocity: the momentum that this needs."""
+    """K rows of a shard. owed: what each owes [K, 4], or None; velocity: the momentum that this needs.
+
+    kind: how they enter the products; bias: those of the whole shard, where there are any.
+    """
 
     weight: Stored
     velocity: Stored | None
@@ -62,6 +79,9 @@ class Rows:
     rows: npt.NDArray[np.int64] | None  # [K] ascending; None: all
     index: Tensor | None  # the same on the device
     dtype: torch.dtype
+    kind: Kind = UNIT
+    bias: Stored | None = None  # [C_l, 1]
+    bias_velocity: Stored | None = None
 
     @property
     def count(self) -> int:
@@ -79,13 +99,20 @@ class Rows:
         if self.index is None or self.rows is None:
             velocity = None if self.velocity is None else part(self.velocity, start, stop)
             weight = part(self.weight, start, stop)
-            return Chunk(start, stop, weight, velocity, owed, None, None, self.dtype)
+            return Chunk(start, stop, weight, velocity, owed, None, None, self.dtype, self.kind)
         index, rows = self.index[start:stop], self.rows[start:stop]
-        return Chunk(start, stop, self.weight, self.velocity, owed, index, rows, self.dtype)
+        return Chunk(start, stop, self.weight, self.velocity, owed, index, rows, self.dtype, self.kind)
 
     def all(self) -> Tensor:
-        """Every one of the K rows now [K, D]."""
+        """Every one of the K rows now [K, S·D]."""
         return self.chunk(0, self.count).centres()
+
+    def biases(self) -> Tensor | None:
+        """The biases of the K rows now [K]; None for centres without."""
+        if self.bias is None:
+            return None
+        now, _ = elementwise.now(self.bias, self.bias_velocity, self.owed, self.index, self.dtype)
+        return now.squeeze(1)
 
 
 def part(stored: Stored, start: int, stop: int) -> Stored:

@@ -7,6 +7,7 @@ and two blocks more: nothing here has the length of the shard.
 Partial FC, An et al. 2022 (arXiv:2203.15565), section 3.3, which draws from each shard by itself.
 """
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -49,6 +50,34 @@ def sample_rows(shard: ClassShard, labels: Indices, size: int, *, seed: int, ste
     parts[0] = parts[0][np.searchsorted(parts[0], 0) :]
     parts[-1] = parts[-1][: np.searchsorted(parts[-1], len(shard))]
     return np.concatenate(parts)
+
+
+def corrections(
+    shard: ClassShard, labels: Indices, rows: Indices, size: int, *, seed: int, step: int
+) -> npt.NDArray[np.float64]:
+    """What makes the sampled sum of a softmax unbiased: log(1 / inclusion probability) of rows [K] -> [K].
+
+    labels, size, seed and step: those that `sample_rows` drew the rows with. 0 for positives, which are
+    always in. The probability of another class is that of a draw from its block, given the block's quota.
+    """
+    if len(rows) == 0:
+        return np.empty(0)
+    num_classes, blocks = shard.num_classes, _number_of_blocks(size)
+    classes, positives = rows + shard.start, np.unique(labels)
+    edges = [block * num_classes // blocks for block in range(blocks + 1)]
+    first, last = (_block_of(int(each), num_classes, blocks) for each in (classes[0], classes[-1]))
+    edges = edges[first : last + 2]
+    quotas = np.array(_quotas(edges, num_classes, size, _generator(seed, step, blocks)))
+    own = np.diff(np.searchsorted(positives, edges))  # positives of each block
+    drawn, others = quotas - own, np.diff(edges) - own
+    of_blocks = np.log(np.maximum(others, 1)) - np.log(np.maximum(drawn, 1))
+    of_rows = of_blocks[np.searchsorted(edges, classes, side="right") - 1]
+    return np.where(np.isin(classes, positives), 0.0, of_rows)
+
+
+def largest_correction(num_classes: int, size: int) -> float:
+    """No correction exceeds it."""
+    return math.log(-(-num_classes // _number_of_blocks(size)))
 
 
 def _number_of_blocks(size: int) -> int:

@@ -2,11 +2,16 @@
 
 It sums the negatives' exponentials E = exp(logit - shift) and their pull on the embeddings. It keeps as many
 of the exponentials for pass 2 (head/gradient.py) as the budget of head/kernels/chunks.py allows. A chunk's
-cosines are [k, N], a row for each class: centres and their gradients are rows too, and GEMMs are fastest so.
+cosines are [k·S, N], a line for each centre: centres and their gradients are rows too, and GEMMs are fastest
+so.
 
-The target is left out of E and enters in closed form, and the shift is a constant: see head/loss.py.
+The target is left out of E and enters in closed form, see head/loss.py, and for bounded logits the shift is a
+constant. For others each sample has a shift of its own, which begins with its target's logit, rises where a
+chunk has a logit far above it, and is then the same on all ranks: the online softmax of Milakov and
+Gimelshein 2018 (arXiv:1805.02867), which rises only where it must.
 """
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -14,13 +19,13 @@ import torch
 from torch import Tensor
 
 from partialfc.distributed.accelerator import has_operator, is_accelerator
+from partialfc.head import exponentials as kernels
 from partialfc.head.batch import LocalBatch
-from partialfc.head.kernels import elementwise
 from partialfc.head.kernels.buffers import Loan, Pool
 from partialfc.head.kernels.chunks import chunk_rows, kept_rows, limits_of
-from partialfc.head.loss import headroom
-from partialfc.head.margin_rules import shaped
+from partialfc.head.loss import Targets, headroom
 from partialfc.head.margins.base import Margin
+from partialfc.head.margins.samples import Samples
 from partialfc.head.rows import Rows
 
 
@@ -48,16 +53,36 @@ class PassOne:
     """What pass 1 leaves, over this rank's negatives of each sample."""
 
     sums: Tensor  # [N] sum of E
-    pull: Tensor  # [N, D] sum of E · dlogit/dcos / slope · unit centre
+    pull: Tensor  # [N, D] sum of E · dlogit/dproduct / slope · centre
     by_target: Tensor | None  # [N] sum of E · dlogit/dtarget_cos; None for plain negatives
     kept: Kept
+    shift: float | Tensor  # what was subtracted from the logits, for logits without a bound [N]
+    rises: tuple["Rise", ...] = ()  # what the kept exponentials of a chunk had subtracted
+
+    def shifted(self, shift: Tensor) -> "PassOne":
+        """The same for a shift [N] that is nowhere lower than any so far; changes pull and kept in place."""
+        factor = torch.exp(self.shift - shift)
+        for rise in self.rises:
+            if is_accelerator(shift.device) or not torch.equal(rise.shift, shift):
+                self.kept.values[rise.lines].mul_(torch.exp(rise.shift - shift))
+        pull = self.pull.mul_(factor[:, None])
+        return replace(self, sums=self.sums * factor, pull=pull, shift=shift, rises=())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rise:
+    """The shift [N] of kept lines."""
+
+    lines: slice
+    shift: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
     """How the passes compute: the margin, the GEMMs' dtype, compiled or not, and from which buffers.
 
-    fused: whether the parts on single samples are compiled too, see head/kernels/per_sample.py.
+    fused: whether the parts on single samples are compiled too, see head/kernels/per_sample.py; above:
+    negatives of a larger cosine take no part, None: all do.
     """
 
     margin: Margin
@@ -65,93 +90,119 @@ class Softmax:
     compiled: bool
     fused: bool
     pool: Pool
+    above: float | None = None
 
-    def shift(self, dtype: torch.dtype) -> float:
-        """What is subtracted from every logit before exp, for sums in dtype."""
-        return self.margin.logit_bound - headroom(dtype)
+    def first_shift(self, batch: LocalBatch, targets: Targets) -> float | Tensor:
+        """What is subtracted from every logit before exp, or where logits have no bound, at first [N]."""
+        room, bound = headroom(targets.logit.dtype), self.margin.logit_bound + batch.offset_bound
+        return targets.logit - 0.5 * room if math.isinf(bound) else bound - room
 
-    @property
-    def slope(self) -> float:
-        """The constant dlogit/dcos of plain negatives; 1 where the margin re-weights them."""
-        return 1.0 if self.margin.reweights_negatives else self.margin.scale
+    def scale(self, samples: Samples) -> float | Tensor:
+        """What plain products are multiplied by: one number, or one for each sample [N]."""
+        scale = self.margin.scale
+        return scale if self.margin.normalises_embeddings else samples.norm * scale
+
+    def slope(self, samples: Samples) -> float | Tensor:
+        """dlogit/dproduct of plain negatives, one number or [N]; 1 where the margin re-weights them."""
+        return 1.0 if self.margin.reweights_negatives else self.scale(samples)
 
     def chunk_rows(self, batch: LocalBatch, num_rows: int) -> int:
         """How many of num_rows rows a chunk has."""
-        samples, size = batch.unit.shape
+        samples, size = (each * batch.per_class for each in batch.unit.shape)
         itemsize = self.compute_dtype.itemsize
         limits = limits_of(batch.unit.device)
         return chunk_rows(num_rows, samples=samples, size=size, itemsize=itemsize, limits=limits)
 
-    def negative_sums(self, batch: LocalBatch, rows: Rows, *, keep: bool, taken: int) -> PassOne:
+    def negative_sums(
+        self, batch: LocalBatch, rows: Rows, targets: Targets, *, keep: bool, taken: int
+    ) -> PassOne:
         """Pass 1. keep: whether pass 2 will follow; taken: the bytes of exponentials that wait already."""
-        (samples, size), device = batch.unit.shape, batch.unit.device
+        (samples, size), device, each = batch.unit.shape, batch.unit.device, batch.per_class
         per_chunk = self.chunk_rows(batch, batch.num_rows)
         kept_count = 0
         if keep:
             kept_count = kept_rows(
                 batch.num_rows,
                 per_chunk,
-                samples=samples,
+                samples=samples * each,
                 size=size,
                 itemsize=self.compute_dtype.itemsize,
                 centre_bytes=rows.weight.values.nbytes,
                 taken=taken,
             )
-        kept = Kept(self.pool.lend((kept_count, samples), self.compute_dtype, device))
+        kept = Kept(self.pool.lend((kept_count * each, samples), self.compute_dtype, device))
         unit_t = transposed(batch.unit, self.compute_dtype)
         columns = torch.arange(batch.num_rows, dtype=torch.int32, device=device)
         sums = batch.unit.new_zeros(max(1, -(-batch.num_rows // per_chunk)), samples)
         pull = torch.zeros_like(batch.unit)
-        by_target = torch.zeros_like(batch.samples.cos) if self.margin.reweights_negatives else None
-        spare_rows = per_chunk if kept_count < batch.num_rows else 0
+        by_target = torch.zeros_like(targets.logit) if self.margin.reweights_negatives else None
+        spare_rows = per_chunk * each if kept_count < batch.num_rows else 0
+        shift, rises = self.first_shift(batch, targets), []
         with ExitStack() as loans:
             centres_buffer, spare = (
                 loans.enter_context(self.pool.lend(shape, self.compute_dtype, device))
-                for shape in ((per_chunk, size), (spare_rows, samples))
+                for shape in ((per_chunk * each, size), (spare_rows, samples))
             )
             for number, chunk in enumerate(rows.chunks(per_chunk)):
-                own = slice(chunk.start, chunk.stop)
-                centres = chunk.unit_centres(centres_buffer, compiled=self.compiled)
-                values = kept.values[own] if chunk.stop <= kept_count else spare[: len(centres)]
+                lines = batch.lines(chunk.start, chunk.stop)
+                centres = chunk.used_centres(centres_buffer, compiled=self.compiled)
+                is_kept = chunk.stop <= kept_count
+                values = kept.values[lines] if is_kept else spare[: len(centres)]
                 cosines(centres, unit_t, out=values)
-                of_chunk = self.exponentials(values, batch, chunk.start, columns[own], sums=sums[number])
+                own = columns[chunk.start : chunk.stop]
+                if isinstance(shift, Tensor):
+                    risen = self.rising(values, batch, chunk.start, own, shift)
+                    factor = torch.exp(shift - risen)
+                    pull.mul_(factor[:, None])
+                    sums.mul_(factor)
+                    shift = risen
+                    if is_kept:
+                        rises.append(Rise(lines, shift))
+                    torch.sum(values, dim=0, dtype=sums.dtype, out=sums[number])
+                else:
+                    of_chunk = self.exponentials(values, batch, chunk.start, own, shift, sums=sums[number])
+                    if by_target is not None and of_chunk is not None:
+                        by_target += of_chunk
                 add_pull(pull, values, centres)
-                if by_target is not None and of_chunk is not None:
-                    by_target += of_chunk
-        return PassOne(sums.sum(dim=0), pull, by_target, kept)
+        return PassOne(sums.sum(dim=0), pull, by_target, kept, shift, tuple(rises))
 
     def exponentials(
-        self, values: Tensor, batch: LocalBatch, start: int, columns: Tensor, *, sums: Tensor | None = None
+        self,
+        values: Tensor,
+        batch: LocalBatch,
+        start: int,
+        columns: Tensor,
+        shift: float | Tensor,
+        *,
+        sums: Tensor | None = None,
     ) -> Tensor | None:
-        """The cosines in values [k, N] become E · dlogit/dcos / slope, and 0 for targets.
+        """The products in values [k·S, N] become E · dlogit/dproduct / slope, and 0 for targets.
 
-        columns: int32 [k], start and those after it. Writes the sum of E to `sums` [N]. Returns the sum of
-        E · dlogit/dtarget_cos [N], or None if it is 0.
+        columns: int32 [k], which of the K classes these are, from `start` on. Writes the sum of E to `sums`
+        [N]. Returns the sum of E · dlogit/dtarget_cos [N], or None if it is 0.
         """
-        dtype = batch.unit.dtype
-        shift = self.shift(dtype)
-        if not self.margin.reweights_negatives:
-            elementwise.exponentials(
-                values, batch.target_column, columns, self.margin.scale, shift, dtype, compiled=self.compiled
-            )
+        samples, dtype = batch.samples, batch.unit.dtype
+        given = (batch.target_column, columns)
+        rest = (shift, batch.offsets_of(start, len(columns)), self.above, batch.per_class, dtype)
+        if self.margin.reweights_negatives:
+            seen = (self.margin, samples.cos, samples.norm, samples.class_margin, samples.step)
+            of_chunk, by_target = kernels.reweighted(values, *given, *seen, *rest, compiled=self.compiled)
             if sums is not None:
-                # The sum of what is rounded for pass 2, so that a sample's probabilities sum to 1.
-                torch.sum(values, dim=0, dtype=dtype, out=sums)
-            return None
-        cos, target_cos = values.to(dtype).requires_grad_(), batch.samples.cos.detach().requires_grad_()
-        with torch.enable_grad():
-            samples = replace(batch.samples, cos=target_cos)
-            logits = shaped(self.margin.negatives(cos, samples), cos, self.margin, "negatives")
-        exponentials = torch.where(
-            batch.target_column == columns[:, None], 0.0, (logits.detach() - shift).exp_()
-        )
-        weighted, by_target = torch.autograd.grad(
-            logits, (cos, target_cos), exponentials, allow_unused=True, materialize_grads=True
-        )
+                sums.copy_(of_chunk)
+            return by_target
+        kernels.exponentials(values, *given, self.scale(samples), *rest, compiled=self.compiled)
         if sums is not None:
-            torch.sum(exponentials, dim=0, out=sums)
-        values.copy_(weighted)
-        return by_target
+            # The sum of what is rounded for pass 2, so that a sample's probabilities sum to 1.
+            torch.sum(values, dim=0, dtype=dtype, out=sums)
+        return None
+
+    def rising(self, values: Tensor, batch: LocalBatch, start: int, columns: Tensor, shift: Tensor) -> Tensor:
+        """As `exponentials`, for logits without a bound -> the shift [N] that was taken, from `shift` on."""
+        dtype = batch.unit.dtype
+        offsets = batch.offsets_of(start, len(columns))
+        rest = (shift, offsets, self.above, batch.per_class, headroom(dtype), dtype)
+        scale = self.scale(batch.samples)
+        return kernels.rising(values, batch.target_column, columns, scale, *rest, compiled=self.compiled)
 
 
 def transposed(unit: Tensor, dtype: torch.dtype) -> Tensor:

@@ -5,7 +5,7 @@ centres, the margin's state, the count of steps) is PartialFC's; collectives are
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,6 +24,7 @@ from partialfc.head.rows import Rows
 from partialfc.head.sampling import Indices, sample_rows, sample_size
 from partialfc.head.shard import ClassShard
 from partialfc.head.softmax import PassOne, Softmax
+from partialfc.head.targets import TargetsHere
 from partialfc.head.weights import share_of, with_class_weights
 
 
@@ -62,13 +63,6 @@ def gather(
     )
 
 
-def targets_here(shard: ClassShard, labels: Indices) -> tuple[Indices, Indices]:
-    """Class ids [N] -> the samples [T] whose target lies in the shard, and its local row [T], ascending."""
-    samples, rows = shard.locate(labels)
-    order = np.argsort(rows, kind="stable")
-    return samples[order], rows[order]
-
-
 def participating_rows(
     shard: ClassShard, labels: Indices, *, sample_rate: float, seed: int, step: int
 ) -> Indices | None:
@@ -77,51 +71,59 @@ def participating_rows(
     return None if size == shard.num_classes else sample_rows(shard, labels, size, seed=seed, step=step)
 
 
-def target_centres(targets: Rows, *, fused: bool) -> Tensor:
-    """The targets' rows as they are now -> their unit centres [T, D]."""
-    size = targets.weight.values.shape[1]
-    out = targets.weight.values.new_empty(targets.count, size, dtype=targets.dtype)
-    return targets.chunk(0, targets.count).unit_centres(out, compiled=fused)
-
-
 def local_batch(
     world: World,
     gathered: GlobalBatch,
-    samples: Indices,
-    target_rows: Indices,
-    centres: Tensor,
+    targets: TargetsHere,
     rows: Rows,
     *,
-    class_weights: Tensor | None,
+    corrections: Tensor | None,
+    offset_bound: float,
     seed: int,
     step: int,
-    fused: bool,
 ) -> LocalBatch:
-    """The batch as this rank's shard sees it; collective, for the target cosines.
+    """The batch as this rank's shard sees it; collective, for what each sample has to know of its target.
 
-    samples, target_rows, centres and class_weights: of the T targets here, by ascending row; rows: the K that
-    take part; seed and step: what a margin's draws are keyed by; fused: as of a Softmax.
+    rows: the K that take part; corrections [K]: what is added to their logits, at most offset_bound; seed and
+    step: what a margin's draws are keyed by.
     """
-    unit, share = gathered.unit, gathered.share
-    columns = target_rows if rows.rows is None else np.searchsorted(rows.rows, target_rows)
-    target_column = np.full(len(unit), -1, np.int32)
-    target_column[samples] = columns
-    target_samples = on_device(torch.from_numpy(samples), unit.device)
-    of_targets = unit.new_zeros(1 if class_weights is None else 2, len(unit))
-    of_targets[0, target_samples] = per_sample.target_cosines(unit, target_samples, centres, compiled=fused)
-    if class_weights is not None:
-        of_targets[1, target_samples] = class_weights
-    target_cos, *of_classes = world.all_reduce_sum(of_targets)
+    unit, share, device = gathered.unit, gathered.share, gathered.unit.device
+    columns = targets.rows if rows.rows is None else np.searchsorted(rows.rows, targets.rows)
+    on_host = np.full(len(unit), -1, np.int32)
+    on_host[targets.samples_on_host] = columns
+    target_column = target_line = on_device(torch.from_numpy(on_host), device)
+    if targets.nearest is not None:
+        target_line = target_column * rows.kind.per_row
+        target_line[targets.samples] += targets.nearest
+    told = targets.told_to_all(world, unit)
+    product, centre_norm = told["product"], told.get("centre_norm")
+    samples = Samples(
+        product if centre_norm is None else (product / centre_norm).clamp(-1.0, 1.0),
+        gathered.norm,
+        centre_norm=centre_norm,
+        class_margin=told.get("class_margin"),
+        classes=gathered.labels,
+        seed=seed,
+        step=step,
+    )
+    offsets = rows.biases()
+    if corrections is not None:
+        offsets = corrections if offsets is None else offsets + corrections
     return LocalBatch(
         unit=unit,
-        samples=Samples(target_cos, gathered.norm, classes=gathered.labels, seed=seed, step=step),
-        share=with_class_weights(share, *of_classes) if of_classes else share,
+        samples=samples,
+        share=with_class_weights(share, told["class_weight"]) if "class_weight" in told else share,
         rows=rows.rows,
         index=rows.index,
         num_rows=rows.count,
         target_columns=columns,
-        target_samples=target_samples,
-        target_column=on_device(torch.from_numpy(target_column), unit.device),
+        target_samples=targets.samples,
+        target_column=target_column,
+        target_line=target_line,
+        per_class=rows.kind.per_row,
+        offsets=offsets,
+        offset_bound=offset_bound,
+        target_offset=told.get("bias"),
     )
 
 
@@ -146,33 +148,40 @@ def forward(
 ) -> tuple[Tensor, LossGradient | None]:
     """Pass 1 over the K rows -> the global mean loss, a scalar, and its gradient if wanted; collective.
 
-    centres [T, D]: the unit centres of the targets here; taken: the bytes that earlier batches keep already.
+    centres [T, D]: those of the targets here; taken: the bytes that earlier batches keep already.
     """
-    targets = targets_of(softmax.margin, batch.samples, fused=softmax.fused)
-    first = softmax.negative_sums(batch, rows, keep=wants_gradient, taken=taken)
-    sums, by_target = over_ranks(world, first)
+    margin, samples = softmax.margin, batch.samples
+    targets = targets_of(margin, samples, batch.target_offset, fused=softmax.fused)
+    first = softmax.negative_sums(batch, rows, targets, keep=wants_gradient, taken=taken)
+    first = over_ranks(world, first)
     loss, weights = loss_of(
         targets,
-        sums,
-        by_target,
+        first.sums,
+        first.by_target,
         share=batch.share,
-        shift=softmax.shift(gathered.norm.dtype),
-        slope=softmax.slope,
+        shift=first.shift,
+        slope=softmax.slope(samples),
         dtype=softmax.compute_dtype,
         fused=softmax.fused,
     )
     if not wants_gradient:
         return loss, None
-    gradient = embedding_gradient(world, gathered, batch, centres, weights, first.pull, fused=softmax.fused)
-    return loss, LossGradient(gradient, partial(BatchGradient, softmax, batch, first.kept, weights))
+    gradient = embedding_gradient(
+        *(world, gathered, batch, centres, weights, first.pull),
+        unit=margin.normalises_embeddings,
+        fused=softmax.fused,
+    )
+    return loss, LossGradient(gradient, partial(BatchGradient, softmax, batch, first, weights, centres))
 
 
-def over_ranks(world: World, first: PassOne) -> tuple[Tensor, Tensor | None]:
-    """The sums of pass 1 over all ranks, each [N]: of E, and of E · dlogit/dtarget_cos; collective."""
+def over_ranks(world: World, first: PassOne) -> PassOne:
+    """The sums of pass 1 over all ranks; its pull stays this rank's. Collective."""
+    if isinstance(first.shift, Tensor):
+        first = first.shifted(world.all_reduce_max(first.shift))
     if first.by_target is None:
-        return world.all_reduce_sum(first.sums), None
+        return replace(first, sums=world.all_reduce_sum(first.sums))
     sums, by_target = world.all_reduce_sum(torch.stack([first.sums, first.by_target])).unbind()
-    return sums, by_target
+    return replace(first, sums=sums, by_target=by_target)
 
 
 def embedding_gradient(
@@ -183,11 +192,13 @@ def embedding_gradient(
     weights: Weights,
     pull: Tensor,
     *,
+    unit: bool,
     fused: bool,
 ) -> Tensor:
     """The negatives' pull [N, D], which is overwritten -> the gradient by this rank's embeddings [B, D].
 
-    Collective. Times W, for the averaging of DistributedDataParallel; 0 for ignored samples.
+    unit: whether embeddings count by their direction alone. Collective. Times W, for the averaging of
+    DistributedDataParallel; 0 for ignored samples.
     """
     by_unit = pull.mul_(weights.negatives[:, None])
     samples = batch.target_samples
@@ -195,8 +206,8 @@ def embedding_gradient(
     by_unit.index_add_(0, samples, targets)
     by_unit = world.reduce_scatter_rows(by_unit, gathered.counts)
     own = gathered.own
-    embeddings, unit, by_norm = gathered.embeddings[own], gathered.unit[own], weights.norm[own]
-    gradient = per_sample.by_embeddings(by_unit, embeddings, unit, by_norm, world.size, compiled=fused)
+    given = (by_unit, gathered.embeddings[own], gathered.unit[own], weights.norm[own])
+    gradient = per_sample.by_embeddings(*given, world.size, unit, compiled=fused)
     if len(gradient) == gathered.local_size:
         return gradient
     everything = gradient.new_zeros(gathered.local_size, gradient.shape[1])

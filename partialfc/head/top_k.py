@@ -1,5 +1,7 @@
 """The classes whose centres are nearest to an embedding, over all shards: the best so far, chunk by chunk."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -17,14 +19,16 @@ def top_k(world: World, shard: ClassShard, rows: Rows, embeddings: Tensor, k: in
     rows: all of the shard, as they are now. Cosines and the results have the dtype of its arithmetic. Each
     rank finds the best of its shard for the embeddings of all ranks, and then gets those for its own.
     """
-    size, device = rows.weight.values.shape[1], rows.weight.values.device
+    device, per_class = rows.weight.values.device, rows.kind.per_row
+    size = rows.weight.values.shape[1] // per_class
     counts, k = agree_on_query(
         world, embeddings, k, embedding_size=size, num_classes=shard.num_classes, device=device
     )
     gathered = world.all_gather_rows(embeddings.detach(), counts).to(rows.dtype)
     unit = gathered * elementwise.inverse_norms(gathered)
     itemsize, limits = unit.dtype.itemsize, limits_of(device)
-    per_chunk = chunk_rows(rows.count, samples=len(unit), size=size, itemsize=itemsize, limits=limits)
+    samples, row_size = len(unit) * per_class, size * per_class
+    per_chunk = chunk_rows(rows.count, samples=samples, size=row_size, itemsize=itemsize, limits=limits)
     scores, local_rows = best_of_shard(rows, unit, k, per_chunk)
     # By rank, and so by ascending class: [B, W, k] -> [B, W·k].
     scores = world.exchange_rows(scores, counts).transpose(0, 1).flatten(1)
@@ -40,9 +44,13 @@ def best_of_shard(rows: Rows, unit: Tensor, k: int, per_chunk: int) -> tuple[Ten
     """
     scores = unit.new_full((len(unit), k), -torch.inf)
     best_rows = torch.zeros(len(unit), k, dtype=torch.int64, device=unit.device)
-    buffer = unit.new_empty(min(per_chunk, rows.count), unit.shape[1])
+    rows = replace(rows, kind=rows.kind._replace(unit=True))
+    per_class = rows.kind.per_row
+    buffer = unit.new_empty(min(per_chunk, rows.count) * per_class, unit.shape[1])
     for chunk in rows.chunks(per_chunk):
-        of_chunk = torch.mm(unit, chunk.unit_centres(buffer, compiled=False).T)
+        of_chunk = torch.mm(unit, chunk.used_centres(buffer, compiled=False).T)
+        if per_class > 1:
+            of_chunk = of_chunk.view(len(unit), -1, per_class).amax(dim=2)
         columns = first_largest(of_chunk, k)
         # Rows of earlier chunks come first, so ties keep the lower class here too.
         scores = torch.cat([scores, of_chunk.gather(1, columns)], dim=1)

@@ -1,5 +1,6 @@
 """How much each sample counts in the mean loss: its weight times that of its class, divided by their sum."""
 
+import math
 import zlib
 from typing import Any
 
@@ -42,17 +43,14 @@ def weights_of_shard(class_weights: Any, shard: ClassShard, dtype: torch.dtype) 
     Raises ValueError for another length, or a value that is no real number, not finite, below 0 or further
     from the others than `dtype` reaches.
     """
-    values = _real_numbers(class_weights)
-    if values.ndim != 1 or len(values) not in (shard.num_classes, len(shard)):
-        raise ValueError(
-            f"class_weights has the shape {values.shape}; it must be [{shard.num_classes}], a weight "
-            f"for each class, or [{len(shard)}], for those of this rank's shard"
-        )
-    _refuse_first(values, ~(np.isfinite(values) & (values >= 0)), "weights must be finite and at least 0")
+    values = _one_for_each_class("class_weights", class_weights, shard)
+    good = np.isfinite(values) & (values >= 0)
+    _refuse_first("class_weights", values, ~good, "weights must be finite and at least 0")
     of_all = len(values) == shard.num_classes
     scaled = np.ldexp(values, -int(np.frexp(values.max())[1])) if of_all else values
     limits = torch.finfo(dtype)
     _refuse_first(
+        "class_weights",
         values,
         ((scaled > 0) != (values > 0)) | ((scaled > 0) & (scaled < limits.tiny)) | (scaled > limits.max),
         f"{dtype} holds {limits.tiny:.2g} to {limits.max:.2g}"
@@ -63,33 +61,60 @@ def weights_of_shard(class_weights: Any, shard: ClassShard, dtype: torch.dtype) 
         ),
     )
     own = scaled[shard.start : shard.stop] if of_all else scaled
-    # One class alone is all classes to its own rank, and none to the others, which may give either.
-    compared = zlib.crc32(values.tobytes()) if of_all and shard.num_classes > 1 else "of the shard"
-    return torch.from_numpy(own).to(dtype, copy=True), compared
+    return torch.from_numpy(own).to(dtype, copy=True), _compared(values, shard)
 
 
-def _real_numbers(class_weights: Any) -> npt.NDArray[np.float64]:
+def margins_of_shard(class_margins: Any, shard: ClassShard, dtype: torch.dtype) -> tuple[Tensor, Any]:
+    """One margin for each class, of all classes [C] or of the shard's [C_l] -> the shard's [C_l] in `dtype`.
+
+    Beside it what ranks can compare. Raises ValueError for another length, or a value that is no real number
+    of at least 0 and below pi.
+    """
+    values = _one_for_each_class("class_margins", class_margins, shard)
+    good = (values >= 0) & (values < math.pi)
+    _refuse_first("class_margins", values, ~good, "margins must be at least 0 and below pi")
+    own = values[shard.start : shard.stop] if len(values) == shard.num_classes else values
+    return torch.from_numpy(own).to(dtype, copy=True), _compared(values, shard)
+
+
+def _one_for_each_class(name: str, given: Any, shard: ClassShard) -> npt.NDArray[np.float64]:
+    values = _real_numbers(name, given)
+    if values.ndim != 1 or len(values) not in (shard.num_classes, len(shard)):
+        raise ValueError(
+            f"{name} has the shape {values.shape}; it must be [{shard.num_classes}], a number "
+            f"for each class, or [{len(shard)}], for those of this rank's shard"
+        )
+    return values
+
+
+def _compared(values: npt.NDArray[np.float64], shard: ClassShard) -> Any:
+    """What ranks can compare: a checksum where the values of all classes were given.
+
+    One class alone is all classes to its own rank, and none to the others, which may give either.
+    """
+    return zlib.crc32(values.tobytes()) if len(values) == shard.num_classes > 1 else "of the shard"
+
+
+def _real_numbers(name: str, given: Any) -> npt.NDArray[np.float64]:
     """A tensor, an array or a sequence of numbers, neither complex nor bool, as float64 of the same shape."""
-    kind = f"is a {type(class_weights).__name__}"
+    kind = f"is a {type(given).__name__}"
     try:
-        if isinstance(class_weights, Tensor):
-            kind = f"is a tensor of {class_weights.dtype}"
-            if not class_weights.is_complex() and class_weights.dtype != torch.bool:
-                return class_weights.detach().cpu().to(torch.float64).numpy()
+        if isinstance(given, Tensor):
+            kind = f"is a tensor of {given.dtype}"
+            if not given.is_complex() and given.dtype != torch.bool:
+                return given.detach().cpu().to(torch.float64).numpy()
         else:
-            given = np.asarray(class_weights)
-            kind += f" of {given.dtype}" if given.dtype.kind in "bc" else ""
-            if given.dtype.kind in "iufO":
-                return given.astype(np.float64)
+            array = np.asarray(given)
+            kind += f" of {array.dtype}" if array.dtype.kind in "bc" else ""
+            if array.dtype.kind in "iufO":
+                return array.astype(np.float64)
     except (TypeError, ValueError, RuntimeError):
         pass
-    raise ValueError(
-        f"class_weights {kind}; it must be a tensor or an array of real numbers, one for each class"
-    )
+    raise ValueError(f"{name} {kind}; it must be a tensor or an array of real numbers, one for each class")
 
 
-def _refuse_first(values: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_], rule: str) -> None:
+def _refuse_first(name: str, values: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_], rule: str) -> None:
     """ValueError with the first of the values [n] that is bad [n]."""
     if bad.any():
         index = int(np.argmax(bad))
-        raise ValueError(f"class_weights[{index}] is {values[index]}; {rule}")
+        raise ValueError(f"{name}[{index}] is {values[index]}; {rule}")

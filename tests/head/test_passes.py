@@ -120,8 +120,8 @@ def test_a_held_loss_does_not_hold_the_exponentials_and_may_be_taken_back_again(
         loss = head(x.requires_grad_(), torch.arange(4))
         for _ in range(times):
             loss.backward(retain_graph=True)
-            assert len(head._gradients[0].kept.values) in (60, 0)
-            kept = head._gradients[0].kept
+            assert len(head._waiting._gradients[0].kept.values) in (60, 0)
+            kept = head._waiting._gradients[0].kept
             optimizer.zero_grad()
             assert kept.values.numel() == 0
         loss.backward()

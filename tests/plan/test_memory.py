@@ -54,7 +54,7 @@ def test_rows_that_take_part_and_exponentials_that_are_kept():
     head(torch.randn(16, 128, requires_grad=True), torch.arange(16)).backward()
     assert SMALL.rows == len(head.last_sample)
     kept = memory_of(SMALL).kept_exponentials
-    assert kept == sum(gradient.kept.values.nbytes for gradient in head._gradients) == 300 * 16 * 4
+    assert kept == sum(gradient.kept.values.nbytes for gradient in head._waiting._gradients) == 300 * 16 * 4
 
 
 @pytest.mark.slow

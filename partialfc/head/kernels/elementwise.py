@@ -6,6 +6,8 @@ given as (weight, velocity, owed, index): the stored rows [C_l, D] and momentum,
 [] says on the device whether it moves anything; None: it does.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,32 @@ from partialfc.head.kernels.in_place import in_place
 from partialfc.head.kernels.storage import Noise, Stored, read, uniform, write
 
 EPSILON = 1e-12  # the smallest norm to divide by, as in torch.nn.functional.normalize
+
+
+class Kind(NamedTuple):
+    """How stored rows enter the products: cut into S centres each, of norm 1 or as they are.
+
+    per_row: S, so that k rows [k, S·D] are k·S centres [k·S, D].
+    """
+
+    unit: bool = True
+    per_row: int = 1
+
+    def used(self, rows: Tensor) -> Tensor:
+        """Rows [k, S·D] -> their centres as the products want them [k·S, D]."""
+        centres = rows if self.per_row == 1 else rows.reshape(rows.shape[0] * self.per_row, -1)
+        return centres * inverse_norms(centres) if self.unit else centres
+
+    def by_rows(self, gradient: Tensor, rows: Tensor) -> Tensor:
+        """The gradient by the centres as they enter products [k·S, D] -> that by the rows [k, S·D]."""
+        if self.per_row > 1:
+            centres = rows.reshape(rows.shape[0] * self.per_row, -1)
+            return Kind(self.unit).by_rows(gradient, centres).reshape(rows.shape)
+        return through_normalisation(gradient, rows) if self.unit else gradient
+
+
+UNIT = Kind()
+AS_THEY_ARE = Kind(unit=False)
 
 
 def now(
@@ -50,29 +78,18 @@ def normalised(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @Kernel
-def unit_centres(
+def used_centres(
     weight: Stored,
     velocity: Stored | None,
     owed: Tensor | None,
     index: Tensor | None,
     dtype: torch.dtype,
+    kind: Kind,
     out: Tensor,
 ) -> None:
-    """out [k, D] = the rows as they are now, of norm 1."""
+    """out [k·S, D] = the centres of the rows as they are now, as the products want them."""
     rows, _ = now(weight, velocity, owed, index, dtype)
-    out.copy_(rows * inverse_norms(rows))
-
-
-@Kernel
-def exponentials(
-    values: Tensor, target_column: Tensor, columns: Tensor, scale: float, shift: float, dtype: torch.dtype
-) -> None:
-    """Cosines in values [k, N] become exp(scale · cos - shift), and 0 where a sample has its target.
-
-    columns: int32 [k], of the rows of values; target_column: int32 [N], which one a sample's target is.
-    """
-    exponentials = (values.to(dtype) * scale - shift).exp()
-    values.copy_(torch.where(target_column == columns[:, None], 0.0, exponentials))
+    out.copy_(kind.used(rows))
 
 
 @in_place(0.5, 0.9, 0.01)
@@ -85,18 +102,19 @@ def sgd(
     gradient: Tensor,
     has_momentum: bool,
     dtype: torch.dtype,
+    kind: Kind,
     noise: Noise | None,
     floats: Tensor | None,
     applies: Tensor | None,
 ) -> None:
-    """A step of torch.optim.SGD on weight and velocity whose unit rows have the given gradient [k, D].
+    """A step of torch.optim.SGD on weight and velocity whose centres have the given gradient [k·S, D].
 
     settings: lr, momentum, weight decay. floats [k, D]: what momentum is written to in place of rows_out.
     """
     (weight, velocity), (weight_out, velocity_out) = rows_in, rows_out
     rows, moving = now(weight, velocity, owed, index, dtype)
     lr, momentum, decay = settings.to(dtype).unbind()
-    change = through_normalisation(gradient.to(dtype), rows) + decay * rows
+    change = kind.by_rows(gradient.to(dtype), rows) + decay * rows
     if has_momentum and moving is not None:
         change = moving = momentum * moving + change
     for_weight, for_velocity = uniform(noise)
@@ -149,6 +167,7 @@ def adamw(
     count: Tensor,
     gradient: Tensor,
     dtype: torch.dtype,
+    kind: Kind,
     noise: Noise | None,
     applies: Tensor | None,
 ) -> None:
@@ -159,7 +178,7 @@ def adamw(
     (weight, mean, square), (weight_out, mean_out, square_out) = rows_in, rows_out
     rows = read(weight, index, dtype)
     lr, beta1, beta2, eps, decay = settings.to(dtype).unbind()
-    by_row = through_normalisation(gradient.to(dtype), rows)
+    by_row = kind.by_rows(gradient.to(dtype), rows)
     first_moment = torch.lerp(read(mean, index, dtype), by_row, 1.0 - beta1)
     second_moment = beta2 * read(square, index, dtype) + (1.0 - beta2) * by_row * by_row
     taken = count[:, None].to(dtype)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from partialfc.head.kernels.compiled import Kernel
-from partialfc.head.kernels.elementwise import through_normalisation
+from partialfc.head.kernels.elementwise import inverse_norms, through_normalisation
 
 
 @Kernel
@@ -43,10 +43,16 @@ def weighted_targets(centres: Tensor, weights: Tensor, samples: Tensor) -> Tenso
 
 @Kernel
 def by_embeddings(
-    by_unit: Tensor, embeddings: Tensor, unit: Tensor, by_norm: Tensor, world_size: int
+    by_unit: Tensor, embeddings: Tensor, unit: Tensor, by_norm: Tensor, world_size: int, normalises: bool
 ) -> Tensor:
-    """The gradients by unit embeddings [V, D] and norms [V] -> that by the embeddings, times world_size."""
-    return (through_normalisation(by_unit, embeddings) + unit * by_norm[:, None]) * world_size
+    """The gradients by unit embeddings [V, D] and norms [V] -> that by the embeddings, times world_size.
+
+    normalises False: all logits are multiples of the norm, and by_norm is what remains of its gradient.
+    """
+    by_direction = (
+        through_normalisation(by_unit, embeddings) if normalises else by_unit * inverse_norms(embeddings)
+    )
+    return (by_direction + unit * by_norm[:, None]) * world_size
 
 
 @Kernel

@@ -28,6 +28,11 @@ class Stored(NamedTuple):
     scales: Tensor | None = None
 
 
+def column(values: Tensor) -> Stored:
+    """One number for each row [C_l], such as a bias, as rows [C_l, 1] in the same memory."""
+    return Stored(values.detach().unsqueeze(1))
+
+
 def block_size(size: int) -> int:
     """The largest divisor of D up to BLOCK; the whole row where that would be tiny."""
     block = next(b for b in range(min(BLOCK, size), 0, -1) if size % b == 0)

@@ -38,6 +38,8 @@ class Margin(nn.Module):
             where neither centres nor embeddings are normalised. Default False.
         takes_class_margins (bool): Whether `target` looks at `class_margin`. Default False: a head that is
             given `class_margins` refuses the margin.
+        sub_centers (int): How many centres each class has; its cosine is the largest of theirs. Default 1;
+            see `SubCenter`.
     """
 
     compiles = False
@@ -45,6 +47,7 @@ class Margin(nn.Module):
     normalises_embeddings = True
     bias = False
     takes_class_margins = False
+    sub_centers = 1
 
     def __init__(self, *, scale: float) -> None:
         super().__init__()

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from partialfc.head.arguments import at_least
 from partialfc.head.kernels import elementwise
-from partialfc.head.kernels.storage import Stored
+from partialfc.head.kernels.elementwise import AS_THEY_ARE
+from partialfc.head.kernels.storage import Stored, column
 from partialfc.head.optim.base import RowOptimizer, State
 from partialfc.head.partial_fc import PartialFC
 
@@ -55,6 +56,9 @@ class RowAdamW(RowOptimizer):
             "square": self._new_row_state(per_element=True, dtype=head.math_dtype),
             "count": self._new_row_state(per_element=False, dtype=torch.int32),
         }
+        if head.bias is not None:
+            for name in ("bias_mean", "bias_square"):
+                self.state[head.weight][name] = self._new_row_state(per_element=False, dtype=head.math_dtype)
 
     def _update(self, group: State, applies: Tensor | None) -> None:
         head = self.head
@@ -63,11 +67,18 @@ class RowAdamW(RowOptimizer):
         key = self._key(0)
         mean, square = Stored(state["mean"]), Stored(state["square"])
         one = 1 if applies is None else applies.to(torch.int32)
-        for chunk, gradient in head.row_gradients(head.rows_with_gradient()):
+        for chunk, gradient, by_bias in head.row_gradients(head.rows_with_gradient()):
             state["count"][chunk.selector] += one
+            of_rows = (chunk.index, settings, state["count"][chunk.selector])
             elementwise.adamw(
-                (chunk.weight, chunk.of(mean), chunk.of(square)),
-                *(chunk.index, settings, state["count"][chunk.selector], gradient),
-                *(head.math_dtype, self._noise(key, chunk.selector, head.stored), applies),
+                *((chunk.weight, chunk.of(mean), chunk.of(square)), *of_rows, gradient),
+                *(head.math_dtype, head.kind, self._noise(key, chunk.selector, head.stored), applies),
                 compiled=head.compiled,
             )
+            if by_bias is not None and head.bias is not None:
+                of_bias = (head.bias, state["bias_mean"], state["bias_square"])
+                elementwise.adamw(
+                    *(tuple(chunk.of(column(each)) for each in of_bias), *of_rows, by_bias[:, None]),
+                    *(head.math_dtype, AS_THEY_ARE, None, applies),
+                    compiled=head.compiled,
+                )

@@ -14,6 +14,7 @@ from partialfc.head.moving import check_has_values
 from partialfc.head.optim.factor import CommonFactor
 from partialfc.head.optim.fused import FOUND_INF, GRAD_SCALE, given_to
 from partialfc.head.partial_fc import PartialFC
+from partialfc.head.rows import Owed
 from partialfc.head.whose import KEY, check_note
 
 State = dict[str, Any]
@@ -74,9 +75,9 @@ class RowOptimizer(torch.optim.Optimizer):
             raise ValueError(f"the optimizer's steps is {steps!r}; it must be a whole number of at least 0")
         self._steps = steps
 
-    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
-        """What rows index [K] owe: their momentum and coefficients [K, 4], see DecayTable; or two None."""
-        return None, None
+    def owed(self, index: Tensor | None) -> Owed:
+        """What rows index [K] owe, None for all; nothing by default."""
+        return Owed()
 
     def flush(self) -> None:
         """Bring every row of `head.weight` up to date; between flushes, rows may owe steps."""
@@ -182,7 +183,7 @@ class RowOptimizer(torch.optim.Optimizer):
         shared, tensors = state_dict.get("shared", {}), states[0] if states else {}
         row_state = self.row_state
         differing = {*row_state} ^ {*tensors} | {*self.shared_state} ^ {*shared}
-        if differing - {"momentum", "momentum_scale"} - ({"steps"} - {*shared}):
+        if differing - {"momentum", "momentum_scale", "bias_momentum"} - ({"steps"} - {*shared}):
             raise ValueError(f"state_dict is not that of a {kind} like this one: {sorted(differing)} differ")
         for name in sorted({*row_state} & {*tensors}):
             saved, own = tensors[name], row_state[name]
@@ -238,10 +239,10 @@ class RowOptimizer(torch.optim.Optimizer):
             return None
         if isinstance(rows, slice):
             rows = torch.arange(rows.start, rows.stop, device=self.head.weight.device)
-        return seeds(rows + self.head.shard.start, self.head.embedding_size, key)
+        return seeds(rows + self.head.shard.start, self.head.weight.shape[1], key)
 
     def _new_row_state(self, *, per_element: bool, dtype: torch.dtype) -> Tensor:
-        """Zeros like the weight [C_l, D] if per_element, otherwise one for each row [C_l]."""
+        """Zeros like the weight [C_l, S·D] if per_element, otherwise one for each row [C_l]."""
         weight = self.head.weight
         shape = weight.shape if per_element else weight.shape[:1]
         return torch.zeros(shape, dtype=dtype, device=weight.device)

@@ -8,11 +8,12 @@ from torch import Tensor
 from partialfc.head.arguments import at_least, one_of
 from partialfc.head.kernels import elementwise, per_sample, storage
 from partialfc.head.kernels.decay import DecayTable
-from partialfc.head.kernels.storage import Noise, Stored
+from partialfc.head.kernels.elementwise import AS_THEY_ARE
+from partialfc.head.kernels.storage import Noise, Stored, column
 from partialfc.head.optim.base import RowOptimizer, State
 from partialfc.head.optim.owed_steps import OwedSteps
 from partialfc.head.partial_fc import PartialFC
-from partialfc.head.rows import part
+from partialfc.head.rows import Owed, part
 
 # After this many steps every row pays what it owes, so the decay table stays small. That is one sweep over
 # the shard; a dense optimizer makes one in every step.
@@ -77,10 +78,11 @@ class RowSGD(RowOptimizer):
         super().load_shared_state(state)
         self._owed.replace(DecayTable(start=state["owed_from"], products=state["owed"].cpu()))
 
-    def owed(self, index: Tensor | None) -> tuple[Stored | None, Tensor | None]:
+    def owed(self, index: Tensor | None) -> Owed:
         if self.unsampled == "frozen":
             return super().owed(index)
-        return self._velocity(), self._since(self.row_state["row_step"], index)
+        coefficients = self._since(self.row_state["row_step"], index)
+        return Owed(coefficients, self._velocity(), self._bias_velocity())
 
     @torch.no_grad()
     def flush(self) -> None:
@@ -100,6 +102,13 @@ class RowSGD(RowOptimizer):
                         *(weight, moving, owed, head.math_dtype, noise, floats), compiled=head.compiled
                     )
                     self._store(moving, None, floats, noise)
+                if (bias := head.stored_bias) is not None:
+                    bias_velocity = self._bias_velocity()
+                    of_bias = None if bias_velocity is None else part(bias_velocity, rows.start, rows.stop)
+                    elementwise.pay(
+                        *(part(bias, rows.start, rows.stop), of_bias, owed, head.math_dtype, None, None),
+                        compiled=head.compiled,
+                    )
         row_step.fill_(self._owed.now)
         self._owed.replace(DecayTable.fresh(self._owed.now))
 
@@ -127,22 +136,34 @@ class RowSGD(RowOptimizer):
             self.state[weight]["momentum"] = fresh.values
             if fresh.scales is not None:
                 self.state[weight]["momentum_scale"] = fresh.scales
+            if self.head.bias is not None:
+                dtype = self.head.math_dtype
+                self.state[weight]["bias_momentum"] = self._new_row_state(per_element=False, dtype=dtype)
 
     def _update(self, group: State, applies: Tensor | None) -> None:
         head, velocity = self.head, self._velocity()
         settings = self._vector(group["lr"], group["momentum"], group["weight_decay"])
         key = self._key(0)
         rows = head.rows_with_gradient()
-        for chunk, gradient in head.row_gradients(rows):
+        has_momentum = group["momentum"] > 0.0
+        for chunk, gradient, by_bias in head.row_gradients(rows):
             moving = None if velocity is None else chunk.of(velocity)
             noise = self._noise(key, chunk.selector, head.stored, velocity)
-            with self._floats(velocity, len(gradient)) as floats:
+            of_rows = (chunk.index, settings, chunk.owed)
+            with self._floats(velocity, chunk.stop - chunk.start) as floats:
                 elementwise.sgd(
-                    *((chunk.weight, moving), chunk.index, settings, chunk.owed, gradient),
-                    *(group["momentum"] > 0.0, head.math_dtype, noise, floats, applies),
+                    *((chunk.weight, moving), *of_rows, gradient),
+                    *(has_momentum, head.math_dtype, head.kind, noise, floats, applies),
                     compiled=head.compiled,
                 )
                 self._store(moving, chunk.index, floats, noise, applies)
+            if by_bias is not None:
+                of_bias = (head.stored_bias, self._bias_velocity())
+                elementwise.sgd(
+                    *(tuple(None if each is None else chunk.of(each) for each in of_bias), *of_rows),
+                    *(by_bias[:, None], has_momentum, head.math_dtype, AS_THEY_ARE, None, None, applies),
+                    compiled=head.compiled,
+                )
         if self.unsampled == "dense":
             self._count_step(group, rows.index, applies)
 
@@ -169,6 +190,11 @@ class RowSGD(RowOptimizer):
         state = self.row_state
         return Stored(state["momentum"], state.get("momentum_scale")) if "momentum" in state else None
 
+    def _bias_velocity(self) -> Stored | None:
+        """The momentum of every bias; None as long as there is none."""
+        state = self.row_state
+        return column(state["bias_momentum"]) if "bias_momentum" in state else None
+
     def _floats(self, velocity: Stored | None, num_rows: int) -> AbstractContextManager[Tensor | None]:
         """Where a kernel writes momentum of 8 bits first, [num_rows, D]; None for other momentum.
 
@@ -176,7 +202,7 @@ class RowSGD(RowOptimizer):
         """
         if velocity is None or velocity.scales is None:
             return nullcontext()
-        shape = (num_rows, self.head.embedding_size)
+        shape = (num_rows, self.head.weight.shape[1])
         return self.head.pool.lend(shape, self.head.math_dtype, velocity.values.device)
 
     def _store(

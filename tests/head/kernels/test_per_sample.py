@@ -22,7 +22,9 @@ def arguments() -> list[tuple[object, tuple[object, ...]]]:
     columns[samples] = torch.tensor([2, 5, 11, 17, 29], dtype=torch.int32)
     steps = torch.randint(4, 8, (K,), generator=generator, dtype=torch.int32)
     scale, factor = torch.tensor(0.5, dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64)
-    targets = loss.targets_of(partialfc.ArcFace(), numbers(N) - 0.2, numbers(N), fused=False)
+    targets = loss.targets_of(
+        partialfc.ArcFace(), partialfc.Samples(numbers(N) - 0.2, numbers(N)), fused=False
+    )
     of_samples = (targets, numbers(N), None, 4.0, 64.0, torch.float64)
     return [
         (elementwise.normalised, (numbers(N, D),)),
@@ -30,7 +32,8 @@ def arguments() -> list[tuple[object, tuple[object, ...]]]:
         (per_sample.owed_since, (steps, None, numbers(4, 4), 4)),
         (per_sample.target_cosines, (numbers(N, D), samples, numbers(T, D))),
         (per_sample.weighted_targets, (numbers(T, D), numbers(N), samples)),
-        (per_sample.by_embeddings, (numbers(N, D), numbers(N, D), numbers(N, D), numbers(N), 4)),
+        (per_sample.by_embeddings, (numbers(N, D), numbers(N, D), numbers(N, D), numbers(N), 4, True)),
+        (per_sample.by_embeddings, (numbers(N, D), numbers(N, D), numbers(N, D), numbers(N), 4, False)),
         (per_sample.weighted_embeddings, (numbers(N, D), numbers(N), scale, factor, torch.bfloat16)),
         (per_sample.put_targets, (numbers(K, N), columns, samples, 0, numbers(N))),
         (per_sample.unsound, (numbers(N) * 0, scale)),

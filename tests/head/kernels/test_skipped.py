@@ -34,12 +34,21 @@ def updated(kind: str, dtypes: list[torch.dtype], index: Tensor | None, applies:
     if kind == "adamw":
         steps = torch.ones(count, dtype=torch.int32)
         elementwise.adamw(
-            rows, index, ADAMW, steps, gradient, torch.float32, noise, decides, compiled=compiled
+            rows,
+            index,
+            ADAMW,
+            steps,
+            gradient,
+            torch.float32,
+            elementwise.UNIT,
+            noise,
+            decides,
+            compiled=compiled,
         )
     else:
         owed = torch.tensor([[0.9, -0.1, 0.1, 0.8]]).repeat(count, 1)
         floats = torch.empty(count, D) if torch.int8 in dtypes else None
-        options = (owed, gradient, True, torch.float32, noise, floats, decides)
+        options = (owed, gradient, True, torch.float32, elementwise.UNIT, noise, floats, decides)
         elementwise.sgd(rows, index, SGD, *options, compiled=compiled)
         if floats is not None:
             elementwise.store(rows[1:], index, None, floats, noise, decides, compiled=compiled)

@@ -85,7 +85,7 @@ def test_interpreted_the_code_gives_the_kernels_numbers(
 def test_a_shard_of_more_than_two_billion_numbers_is_counted_in_64_bits(
     calls: list[Call], tmp_path: Any
 ) -> None:
-    huge = [grown(call) for call in calls if call.name in ("sgd", "unit_centres", "pay", "adamw")]
+    huge = [grown(call) for call in calls if call.name in ("sgd", "used_centres", "pay", "adamw")]
     for call, (_, launched, kernels) in zip(huge, run("build", CAPABILITY, huge, tmp_path), strict=True):
         assert (launched, len(kernels), kernels[0].wide) == (1, 1, True), call.name
         assert kernels[0].spilled == 0, call.name
