@@ -32,6 +32,8 @@ NAMES = [
     "RecordIndexError",
     "RowAdamW",
     "RowSGD",
+    "Samples",
+    "SubCenter",
     "TripletLoss",
     "__version__",
 ]

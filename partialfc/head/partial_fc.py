@@ -135,6 +135,7 @@ class PartialFC(SampledSoftmax):
     ) -> None:
         embedding_size = whole("embedding_size", embedding_size, least=1)
         num_classes = whole("num_classes", num_classes, least=1)
+        sample_rate = above("sample_rate", sample_rate, 0.0, at_most=1.0)
         check_dtypes(weight=weight_dtype, compute=compute_dtype, gather=gather_dtype)
         seed = whole("seed", seed, least=0)
         one_of("sparse_grad", sparse_grad, (False, True))

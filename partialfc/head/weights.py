@@ -81,7 +81,7 @@ def _one_for_each_class(name: str, given: Any, shard: ClassShard) -> npt.NDArray
     values = _real_numbers(name, given)
     if values.ndim != 1 or len(values) not in (shard.num_classes, len(shard)):
         raise ValueError(
-            f"{name} has the shape {values.shape}; it must be [{shard.num_classes}], a number "
+            f"{name} has the shape {values.shape}; it must be [{shard.num_classes}], one "
             f"for each class, or [{len(shard)}], for those of this rank's shard"
         )
     return values

@@ -139,7 +139,7 @@ def test_bad_weights_are_refused(weights, message):
 @pytest.mark.parametrize(
     ("class_weights", "message"),
     [
-        (torch.ones(9), r"class_weights has the shape \(9,\); it must be \[10\], a weight for each class"),
+        (torch.ones(9), r"class_weights has the shape \(9,\); it must be \[10\], one for each class"),
         (torch.ones(10, 1), r"class_weights has the shape \(10, 1\)"),
         ([1.0] * 8 + [-1.0, 1.0], r"class_weights\[8\] is -1\.0; weights must be finite and at least 0"),
         (np.array([1.0, np.nan] * 5), r"class_weights\[1\] is nan"),
