@@ -2,11 +2,11 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from partialfc.head.arguments import at_least, one_of
-from partialfc.head.margins.base import EXACT, STRAIGHT_THROUGH, Margin, sine
+from partialfc.head.margins.angles import angular, straight_through
+from partialfc.head.margins.base import EXACT, STRAIGHT_THROUGH, Margin
 from partialfc.head.margins.samples import Samples
 
 
@@ -31,6 +31,10 @@ class CombinedMargin(Margin):
             the gradient is 0 there anyway. "straight_through": the same value with the plain logit's
             derivative, `scale`, which is what published ArcFace code computes.
 
+    Attributes:
+        given_by_class (str | None): Which of m2 and m3 the `class_margins` of a head replace: the only one
+            above 0; None where none or both are, and such a head refuses the margin.
+
     Raises:
         ValueError: for an argument of another type or out of its range.
     """
@@ -53,29 +57,34 @@ class CombinedMargin(Margin):
         self.m3 = at_least("m3", m3, 0.0, below=2.0)
         self.beyond_pi = one_of("beyond_pi", beyond_pi, ("hard", "easy"))
         self.margin_gradient = one_of("margin_gradient", margin_gradient, (EXACT, STRAIGHT_THROUGH))
+        above_0 = [name for name, value in (("m2", self.m2), ("m3", self.m3)) if value > 0.0]
+        self._let_classes_give(above_0[0] if len(above_0) == 1 else None)
 
     def target(self, samples: Samples) -> Tensor:
         cos = samples.cos
-        value = self._angular(cos.clamp(-1.0, 1.0)) - self.m3
+        m2 = self._of_samples("m2", samples)
+        m3 = self._of_samples("m3", samples)
+        value = angular(cos.clamp(-1.0, 1.0), m2, m1=self.m1, beyond_pi=self.beyond_pi) - m3
         if self.margin_gradient == STRAIGHT_THROUGH:
-            value = cos + (value - cos).detach()
+            value = straight_through(value, cos)
         return self.scale * value
 
-    def _angular(self, cos: Tensor) -> Tensor:
-        if self.m1 == 1.0 and self.m2 == 0.0:
-            return cos
-        sin = sine(cos)
-        if self.m1 == 1.0:
-            inside = cos * math.cos(self.m2) - sin * math.sin(self.m2)
-        else:
-            inside = torch.cos(self.m1 * torch.atan2(sin, cos) + self.m2)
-        cos_at_pi = math.cos((math.pi - self.m2) / self.m1)
-        if self.beyond_pi == "easy":
-            return torch.where((cos > 0.0) & (cos > cos_at_pi), inside, cos)
-        return torch.where(cos > cos_at_pi, inside, cos - max(self.m2 * math.sin(self.m2), 1.0 + cos_at_pi))
+    def _of_samples(self, name: str, samples: Samples) -> float | Tensor:
+        """m2 or m3: [N] where it differs between classes."""
+        if name == self.given_by_class and samples.class_margin is not None:
+            return samples.class_margin
+        value: float = getattr(self, name)
+        return value
+
+    def _let_classes_give(self, name: str | None) -> None:
+        self.given_by_class = name
+        self.takes_class_margins = name is not None
 
     def extra_repr(self) -> str:
-        return f"m1={self.m1}, m2={self.m2}, m3={self.m3}, scale={self.scale}, beyond_pi={self.beyond_pi}"
+        return (
+            f"m1={self.m1}, m2={self.m2}, m3={self.m3}, scale={self.scale}, beyond_pi={self.beyond_pi}, "
+            f"margin_gradient={self.margin_gradient}"
+        )
 
 
 class ArcFace(CombinedMargin):
@@ -83,7 +92,8 @@ class ArcFace(CombinedMargin):
 
     Args:
         scale (float): Above 0. Default 64.
-        margin (float): What is added to the angle, in radians, in [0, pi). Default 0.5.
+        margin (float): What is added to the angle, in radians, in [0, pi). Default 0.5. The
+            `class_margins` of a head replace it.
         beyond_pi (str): "hard" (default) or "easy", see CombinedMargin.
         margin_gradient (str): "exact" (default) or "straight_through", see CombinedMargin.
     """
@@ -98,6 +108,7 @@ class ArcFace(CombinedMargin):
     ) -> None:
         margin = at_least("margin", margin, 0.0, below=math.pi)
         super().__init__(1.0, margin, 0.0, scale=scale, beyond_pi=beyond_pi, margin_gradient=margin_gradient)
+        self._let_classes_give("m2")
 
 
 class CosFace(CombinedMargin):
@@ -105,13 +116,15 @@ class CosFace(CombinedMargin):
 
     Args:
         scale (float): Above 0. Default 64.
-        margin (float): What is taken from the cosine, in [0, 2). Default 0.35.
+        margin (float): What is taken from the cosine, in [0, 2). Default 0.35. The `class_margins` of a
+            head replace it.
         margin_gradient (str): "exact" (default) or "straight_through"; their derivative is the same here.
     """
 
     def __init__(self, *, scale: float = 64.0, margin: float = 0.35, margin_gradient: str = EXACT) -> None:
         margin = at_least("margin", margin, 0.0, below=2.0)
         super().__init__(1.0, 0.0, margin, scale=scale, margin_gradient=margin_gradient)
+        self._let_classes_give("m3")
 
 
 class NormalizedSoftmax(CombinedMargin):

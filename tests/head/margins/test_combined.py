@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import partialfc
 from tests.head import reference
+from tests.head.reference_margins import arc
 
 FUNCTIONS = {
     "arcface": (partialfc.ArcFace(scale=1.0, margin=0.5), reference.combined(1, 0.5, 0)),
@@ -45,6 +46,7 @@ def test_value_and_derivative_match_the_arccos_formula(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+@settings(deadline=None)
 @given(st.floats(-0.999, 0.999))
 def test_derivative_matches_finite_differences(name, at):
     margin, _ = FUNCTIONS[name]
@@ -107,6 +109,58 @@ def test_straight_through_keeps_the_value_and_drops_the_derivative(make):
     torch.testing.assert_close(value, target(make("exact"), cos), atol=1e-12, rtol=0)
     value.sum().backward()
     torch.testing.assert_close(cos.grad, torch.full_like(cos, 64.0))
+
+
+BY_CLASS = {
+    "arcface": (lambda m: partialfc.ArcFace(scale=8.0, margin=m), "m2"),
+    "arcface easy": (lambda m: partialfc.ArcFace(scale=8.0, margin=m, beyond_pi="easy"), "m2"),
+    "cosface": (lambda m: partialfc.CosFace(scale=8.0, margin=m), "m3"),
+    "curricularface": (lambda m: partialfc.CurricularFace(scale=8.0, margin=m), "m2"),
+    "sphere with an angle": (lambda m: partialfc.CombinedMargin(1.3, m, 0.0, scale=8.0), "m2"),
+    "sphere with a cosine": (lambda m: partialfc.CombinedMargin(1.3, 0.0, m, scale=8.0), "m3"),
+    "straight through": (
+        lambda m: partialfc.ArcFace(scale=8.0, margin=m, margin_gradient="straight_through"),
+        "m2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_CLASS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_class_margin_stands_in_place_of_the_margin(name, dtype):
+    make, which = BY_CLASS[name]
+    assert make(0.4).given_by_class == which
+    assert make(0.4).takes_class_margins
+    cos = torch.linspace(-1, 1, 41, dtype=dtype)
+    of_classes = [0.0, 0.1, 0.5, 1.5] + ([2.5, 3.1] if which == "m2" else [])
+    for m in of_classes:
+        given = torch.full_like(cos, m)
+        x, y = (cos.clone().requires_grad_() for _ in range(2))
+        value = make(0.4).target(partialfc.Samples(x, torch.ones_like(cos), class_margin=given))
+        expected = make(m or 1e-300).target(partialfc.Samples(y, torch.ones_like(cos)))
+        assert value.dtype == dtype
+        torch.testing.assert_close(value, expected)
+        value.sum().backward()
+        expected.sum().backward()
+        torch.testing.assert_close(x.grad, y.grad)
+
+
+def test_each_sample_has_the_margin_of_its_own_class():
+    cos = torch.linspace(-0.9, 0.9, 50, dtype=torch.float64)
+    margins = torch.linspace(0.0, 3.0, 50, dtype=torch.float64)
+    value = partialfc.ArcFace(scale=8.0).target(
+        partialfc.Samples(cos, torch.ones_like(cos), class_margin=margins)
+    )
+    expected = [8.0 * arc(c, m) for c, m in zip(cos.tolist(), margins.tolist(), strict=True)]
+    assert value.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_margin_replaces_the_only_one_and_nothing_where_there_are_two_or_none():
+    for margin in (partialfc.CombinedMargin(m2=0.3, m3=0.2), partialfc.NormalizedSoftmax()):
+        assert margin.given_by_class is None
+        assert not margin.takes_class_margins
+    assert partialfc.ArcFace(margin=0.0).takes_class_margins
+    assert partialfc.CosFace(margin=0.0).takes_class_margins
 
 
 @pytest.mark.parametrize(
