@@ -19,9 +19,14 @@ from partialfc.errors import (
     RecordIndexError,
 )
 from partialfc.head.margins.base import Margin
+from partialfc.head.margins.by_norm import AdaFace, MagFace
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
+from partialfc.head.margins.elastic import ElasticFace
+from partialfc.head.margins.hard_negatives import CurricularFace, MVSoftmax
 from partialfc.head.margins.samples import Samples
 from partialfc.head.margins.sub_center import SubCenter
+from partialfc.head.margins.softmax import ModifiedSoftmax, Softmax
+from partialfc.head.margins.sphereface import LargeMarginSoftmax, SphereFace
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.joint import JointOptimizer
 from partialfc.head.optim.sgd import RowSGD
@@ -38,6 +43,7 @@ from partialfc.losses import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaFace",
     "AngularContrastiveLoss",
     "ArcFace",
     "BatchLoss",
@@ -48,13 +54,19 @@ __all__ = [
     "ConfigError",
     "ContrastiveLoss",
     "CosFace",
+    "CurricularFace",
     "DataError",
     "DistributedError",
+    "ElasticFace",
     "ImageError",
     "JointOptimizer",
     "LabelError",
+    "LargeMarginSoftmax",
+    "MVSoftmax",
+    "MagFace",
     "Margin",
     "MissingExtraError",
+    "ModifiedSoftmax",
     "NonFiniteError",
     "NormalizedSoftmax",
     "PairsError",
@@ -65,6 +77,8 @@ __all__ = [
     "RowAdamW",
     "RowSGD",
     "Samples",
+    "Softmax",
+    "SphereFace",
     "SubCenter",
     "TripletLoss",
     "__version__",

@@ -9,10 +9,15 @@ from partialfc.config.data import AugmentConfig, DataConfig
 from partialfc.config.head import HeadConfig
 from partialfc.config.load import config_schema, dump_config, load_config, parse_config
 from partialfc.config.margin import (
+    AdaFaceConfig,
     ArcFaceConfig,
     CombinedConfig,
     CosFaceConfig,
+    CurricularFaceConfig,
+    ElasticFaceConfig,
+    MagFaceConfig,
     MarginConfig,
+    MVSoftmaxConfig,
     NormalizedSoftmaxConfig,
 )
 from partialfc.config.metrics import MetricsConfig
@@ -24,6 +29,7 @@ from partialfc.config.train import TrainConfig
 from partialfc.config.verification import VerificationConfig
 
 __all__ = [
+    "AdaFaceConfig",
     "AdamWConfig",
     "ArcFaceConfig",
     "AugmentConfig",
@@ -32,8 +38,12 @@ __all__ = [
     "CombinedConfig",
     "Config",
     "CosFaceConfig",
+    "CurricularFaceConfig",
     "DataConfig",
+    "ElasticFaceConfig",
     "HeadConfig",
+    "MVSoftmaxConfig",
+    "MagFaceConfig",
     "MarginConfig",
     "MetricsConfig",
     "NormalizedSoftmaxConfig",

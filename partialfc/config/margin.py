@@ -1,18 +1,24 @@
 """The section head.margin: one variant for each margin."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field
+from pydantic import Discriminator, Field, model_validator
 
 from partialfc.config.section import Section, default_variant
 
 
 class _MarginConfig(Section):
-    """What every margin has. Built by training/builders/head.py, `build_head`."""
+    """What every margin has. Built by training/builders/head.py, `build_margin`."""
 
     name: str  # declared here to come first in a saved config
+
+
+class _ScaledConfig(_MarginConfig):
     scale: float = Field(64.0, gt=0, description="Factor s of the cosine: logits lie between -s and s.")
+
+
+class _ExactOrNotConfig(_MarginConfig):
     margin_gradient: Literal["exact", "straight_through"] = Field(
         "exact",
         description="Derivative of the target's logit. exact: the true one; straight_through: that of the "
@@ -20,7 +26,11 @@ class _MarginConfig(Section):
     )
 
 
-class _AngularConfig(_MarginConfig):
+class _PlainConfig(_ExactOrNotConfig, _ScaledConfig):
+    pass
+
+
+class _AngularConfig(_PlainConfig):
     beyond_pi: Literal["hard", "easy"] = Field(
         "hard",
         description="What to do where the angle with its margin passes pi. hard: subtract a constant from "
@@ -35,14 +45,14 @@ class ArcFaceConfig(_AngularConfig):
     margin: float = Field(0.5, ge=0, lt=math.pi, description="Angle added to the target's, in radians.")
 
 
-class CosFaceConfig(_MarginConfig):
+class CosFaceConfig(_PlainConfig):
     """cos(theta) - margin, Wang et al. 2018."""
 
     name: Literal["cosface"] = Field(description="Which margin.")
     margin: float = Field(0.35, ge=0, lt=2, description="Subtracted from the target's cosine.")
 
 
-class NormalizedSoftmaxConfig(_MarginConfig):
+class NormalizedSoftmaxConfig(_PlainConfig):
     """cos(theta): no margin, Wang et al. 2017."""
 
     name: Literal["normalized_softmax"] = Field(description="Which margin.")
@@ -57,8 +67,98 @@ class CombinedConfig(_AngularConfig):
     m3: float = Field(0.0, ge=0, lt=2, description="Subtracted from the target's cosine.")
 
 
-MarginConfig = Annotated[
+BaseConfig = Annotated[
     ArcFaceConfig | CosFaceConfig | NormalizedSoftmaxConfig | CombinedConfig,
+    Discriminator("name"),
+    default_variant("arcface"),
+]
+
+
+class MVSoftmaxConfig(_MarginConfig):
+    """The base's target; cos(theta) + t for negatives above it, Wang et al. 2020."""
+
+    name: Literal["mv_softmax"] = Field(description="Which margin.")
+    base: BaseConfig = Field(ArcFaceConfig(), description="The margin of the target, and the scale.")
+    t: float = Field(0.2, ge=0, description="Added to a negative's cosine that is above the target's.")
+    adaptive: bool = Field(False, description="Take (t + 1)·cos(theta) + t there, more for closer negatives.")
+
+
+class CurricularFaceConfig(_ScaledConfig):
+    """cos(theta + margin); cos(theta)·(t + cos(theta)) for negatives above it, Huang et al. 2020."""
+
+    name: Literal["curricularface"] = Field(description="Which margin.")
+    margin: float = Field(0.5, ge=0, lt=math.pi, description="Angle added to the target's, in radians.")
+    momentum: float = Field(
+        0.01, gt=0, le=1, description="Part of a batch's mean target cosine in its moving average t."
+    )
+
+
+class MagFaceConfig(_ScaledConfig):
+    """cos(theta + m(a)), m a line in the embedding's norm a, and a regulariser of a, Meng et al. 2021."""
+
+    name: Literal["magface"] = Field(description="Which margin.")
+    l_a: float = Field(10.0, gt=0, description="Smallest norm; a shorter embedding counts as this.")
+    u_a: float = Field(110.0, gt=0, description="Largest norm, above l_a; a longer one counts as this.")
+    l_m: float = Field(0.45, ge=0, lt=math.pi, description="Angle added at norm l_a, in radians.")
+    u_m: float = Field(0.8, ge=0, lt=math.pi, description="Angle added at norm u_a, at least l_m.")
+    lambda_g: float = Field(
+        20.0,
+        ge=0,
+        description="Weight of the regulariser 1/a + a/u_a². Below the paper's bound, "
+        "scale·(u_m - l_m)/(u_a - l_a)·l_a²·u_a²/(u_a² - l_a²), norms may stay at l_a, and a warning says "
+        "so. With the other defaults the bound is 22.6, so the default of 20 warns too; the paper took 35.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.u_a <= self.l_a:
+            raise ValueError(f"u_a is {self.u_a:g}; it must be above l_a, which is {self.l_a:g}")
+        if self.u_m < self.l_m:
+            raise ValueError(f"u_m is {self.u_m:g}; it must be at least l_m, which is {self.l_m:g}")
+        return self
+
+
+class AdaFaceConfig(_ScaledConfig):
+    """cos(theta - margin·z) - margin - margin·z, z from the embedding's norm, Kim et al. 2022."""
+
+    name: Literal["adaface"] = Field(description="Which margin.")
+    margin: float = Field(0.4, ge=0, lt=1, description="The m of both margins, of the angle and the cosine.")
+    h: float = Field(0.333, gt=0, description="How fast z grows with the norm: h standard deviations of it.")
+    momentum: float = Field(
+        0.01, gt=0, le=1, description="Part of a batch in the moving averages of the norm and its deviation."
+    )
+
+
+class ElasticFaceConfig(_PlainConfig):
+    """cos(theta + m) or cos(theta) - m, m drawn for each sample in each step, Boutros et al. 2022."""
+
+    name: Literal["elasticface"] = Field(description="Which margin.")
+    base: Literal["arcface", "cosface"] = Field(
+        "arcface", description="arcface: m is added to the angle; cosface: it is taken from the cosine."
+    )
+    mean: float = Field(0.5, ge=0, lt=math.pi, description="Mean of the margins; below 2 with base: cosface.")
+    std: float = Field(0.05, ge=0, description="Standard deviation of the margins.")
+    plus: bool = Field(
+        False, description="Give the largest of a batch's margins to the samples farthest from their centres."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.base == "cosface" and self.mean >= 2:
+            raise ValueError(f"mean is {self.mean:g}; with base: cosface it must be below 2")
+        return self
+
+
+MarginConfig = Annotated[
+    ArcFaceConfig
+    | CosFaceConfig
+    | NormalizedSoftmaxConfig
+    | CombinedConfig
+    | MVSoftmaxConfig
+    | CurricularFaceConfig
+    | MagFaceConfig
+    | AdaFaceConfig
+    | ElasticFaceConfig,
     Discriminator("name"),
     default_variant("arcface"),
 ]

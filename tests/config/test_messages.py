@@ -44,7 +44,8 @@ def test_what_the_caller_must_decide_has_no_default(key: str) -> None:
         ("lr=0.1", r"lr: unknown section; did you mean optimizer\.lr\?"),
         (
             "head.scale=1",
-            r"head\.scale: unknown key; did you mean data\.augment\.scale or head\.margin\.scale\?",
+            r"head\.scale: unknown key; did you mean data\.augment\.scale or head\.margin\.scale or "
+            r"head\.margin\.base\.scale\?",
         ),
         (
             "data.batch_size=1",
@@ -112,7 +113,7 @@ def test_fractions_are_strict(written: str) -> None:
         ("head.weight_dtype", "must be 'float32', 'float64' or 'bfloat16'"),
         ("head.compute_dtype", "must be 'float32', 'float64' or 'bfloat16'"),
         ("head.unsampled", "must be 'dense' or 'frozen'"),
-        ("head.margin.name", "must be one of arcface, cosface, normalized_softmax, combined"),
+        ("head.margin.name", "must be one of arcface, cosface, normalized_softmax, combined, mv_softmax, "),
         ("head.margin.margin_gradient", "must be 'exact' or 'straight_through'"),
         ("head.margin.beyond_pi", "must be 'hard' or 'easy'"),
         ("optimizer.name", "must be one of sgd, adamw"),

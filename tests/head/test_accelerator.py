@@ -8,13 +8,16 @@ import torch
 import partialfc
 from tests.head.cases import MARGINS as OF_PLAIN_NEGATIVES
 from tests.head.cases import D
+from tests.head.margins import every
+from tests.head.margins.dense import Make, built
 from tests.head.margins.test_base import Reweighting
 from tests.pretend.machine import machine
 
 C, N, STEPS = 96, 12, 3
 BFLOAT16 = torch.bfloat16
-MARGINS: dict[str, tuple[Any, dict[str, Any]]] = {
+MARGINS: dict[str, Make] = {
     **{name: (make, arguments) for name, (make, arguments, _) in OF_PLAIN_NEGATIVES.items()},
+    **every.MARGINS,
     "reweighting": (Reweighting, {}),
 }
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -24,9 +27,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 
 
 def build(device: str, margin: str, head: dict[str, Any]) -> partialfc.PartialFC:
-    make, arguments = MARGINS[margin]
     usual = {"compute_dtype": torch.float64, "weight_dtype": torch.float64, "compile": False}
-    return partialfc.PartialFC(D, C, margin=make(**arguments), **(usual | head)).to(device)
+    return partialfc.PartialFC(D, C, margin=built(MARGINS[margin]), **(usual | head)).to(device)
 
 
 def batch(number: int, valid: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,15 +49,15 @@ def train(
     **head: Any,
 ) -> dict[str, torch.Tensor]:
     """Losses, the last embeddings' gradient, and the rows after a few steps."""
-    built = build(device, margin, head)
-    moving = getattr(partialfc, optimizer)(built, **OPTIMIZERS[optimizer] | (mover or {}))
+    partial_fc = build(device, margin, head)
+    moving = getattr(partialfc, optimizer)(partial_fc, **OPTIMIZERS[optimizer] | (mover or {}))
     losses = []
     for number in range(STEPS * accumulation):
         embeddings, labels = batch(number, valid)
         x = embeddings.to(device).requires_grad_()
         weights = torch.linspace(0.0, 1.0, N) if weighted else None
         with machine.log.phase(f"step {number // accumulation}"):
-            loss = built(x, labels, weights)
+            loss = partial_fc(x, labels, weights)
             (loss / accumulation).backward()
             if number % accumulation == accumulation - 1:
                 moving.step()
@@ -66,7 +68,7 @@ def train(
     return {
         "losses": torch.stack(losses).cpu(),
         "gradient": x.grad.cpu(),
-        "weight": built.weight.detach().cpu(),
+        "weight": partial_fc.weight.detach().cpu(),
     }
 
 
@@ -95,8 +97,9 @@ def test_every_margin_and_optimizer(on_pretend, margin, optimizer, sample_rate):
 
 
 @pytest.mark.parametrize("sample_rate", [1.0, 0.3])
-def test_a_margin_whose_state_moves_between_micro_batches(on_pretend, sample_rate):
-    compare(on_pretend, "reweighting", sample_rate=sample_rate, accumulation=3)
+@pytest.mark.parametrize("margin", [*every.STATEFUL, "reweighting"])
+def test_a_margin_whose_state_moves_between_micro_batches(on_pretend, margin, sample_rate):
+    compare(on_pretend, margin, sample_rate=sample_rate, accumulation=3)
 
 
 @pytest.mark.parametrize("accumulation", [1, 3])

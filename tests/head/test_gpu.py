@@ -8,6 +8,7 @@ import torch
 import partialfc
 from tests.devices import CPU, DEVICE, never_waiting, on_accelerators_alone, on_real_devices_alone
 from tests.head.cases import MARGINS
+from tests.head.margins import every
 from tests.head.test_accelerator import OPTIMIZERS, C, batch, build, evaluate, resumed, train
 from tests.head.test_softmax import pull_error
 
@@ -39,6 +40,12 @@ def compare(*args: Any, tolerance: float, **options: Any) -> None:
 @pytest.mark.parametrize("margin", MARGINS)
 def test_every_margin_optimizer_and_dtype_has_the_cpus_numbers(margin, optimizer, storage, sample_rate):
     compare(*(margin, optimizer), sample_rate=sample_rate, tolerance=TOLERANCES[storage], **STORAGE[storage])
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("margin", every.MARGINS)
+def test_adaptive_margins_have_the_cpus_numbers(margin, storage):
+    compare(margin, sample_rate=0.3, tolerance=TOLERANCES[storage], **STORAGE[storage])
 
 
 @pytest.mark.parametrize("unsampled", ["dense", "frozen"])

@@ -1,19 +1,30 @@
 """The head: its margin, and its centres on this rank."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from partialfc.config import HeadConfig
 from partialfc.errors import ConfigError
 from partialfc.head.margins.base import Margin
+from partialfc.head.margins.by_norm import AdaFace, MagFace
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
+from partialfc.head.margins.elastic import ElasticFace
+from partialfc.head.margins.hard_negatives import CurricularFace, MVSoftmax
 from partialfc.head.partial_fc import PartialFC
 from partialfc.training.builders.class_weights import read_class_weights
 
-MARGINS: dict[str, type[Margin]] = {
+MARGINS: dict[str, Callable[..., Margin]] = {
+    "adaface": AdaFace,
     "arcface": ArcFace,
-    "cosface": CosFace,
-    "normalized_softmax": NormalizedSoftmax,
     "combined": CombinedMargin,
+    "cosface": CosFace,
+    "curricularface": CurricularFace,
+    "elasticface": ElasticFace,
+    "magface": MagFace,
+    "mv_softmax": MVSoftmax,
+    "normalized_softmax": NormalizedSoftmax,
 }
 
 # Of a RuntimeError: the CPU's allocator has no error of its own.
@@ -25,13 +36,12 @@ def build_head(
 ) -> PartialFC:
     """The head, built on `device`. Raises ConfigError where its centres do not fit the memory there."""
     gather = section.gather_dtype
-    margin = section.margin.model_dump(exclude={"name"})
     path = section.class_weights
     try:
         return PartialFC(
             embedding_size,
             num_classes,
-            margin=MARGINS[section.margin.name](**margin),
+            margin=build_margin(section.margin.model_dump()),
             sample_rate=section.sample_rate,
             weight_dtype=getattr(torch, section.weight_dtype),
             compute_dtype=getattr(torch, section.compute_dtype),
@@ -48,3 +58,13 @@ def build_head(
             f"data.num_classes is {num_classes:,}: centres of backbone.embedding_size {embedding_size} "
             f"do not fit this rank's memory on {device}; `partialfc plan CONFIG` says what would"
         ) from error
+
+
+def build_margin(values: dict[str, Any]) -> Margin:
+    """The margin `name` of the other keys; where a key is a section with a name, it is a margin too."""
+    arguments = {
+        key: build_margin(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if key != "name"
+    }
+    return MARGINS[values["name"]](**arguments)

@@ -1,17 +1,13 @@
 """A margin that uses the whole interface, in a head, against autograd on dense logits."""
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import partialfc
 from partialfc import Samples
-from partialfc.distributed import World
-from tests.head.cases import TOLERANCE, Case, D, even
+from tests.head.cases import Case, even
+from tests.head.margins.dense import Make, check_batches, run_batches
 
 
 class Reweighting(partialfc.Margin):
@@ -39,36 +35,7 @@ class Reweighting(partialfc.Margin):
         return 0.01 * (samples.norm + 1 / samples.norm) + 0.001 * samples.label
 
 
-def run_reweighting(cases: list[Case]) -> dict[str, Any]:
-    """Micro-batches and one step, with a margin whose state moves between them."""
-    world = World.of()
-    head = partialfc.PartialFC(
-        D,
-        cases[0].num_classes,
-        margin=Reweighting(),
-        sample_rate=cases[0].sample_rate,
-        weight_dtype=torch.float64,
-        compute_dtype=torch.float64,
-    )
-    optimizer = partialfc.RowSGD(head, lr=1.0)
-    losses, gradients, participating = [], [], []
-    for case in cases:
-        embeddings, labels = case.batch()
-        mine = case.own()
-        x = embeddings[mine].requires_grad_()
-        loss = head(x, labels[mine])
-        loss.backward()
-        losses.append(loss.item())
-        gradients.append(x.grad / world.size)
-        participating.append(head.last_sample + head.shard.start)
-    optimizer.step()
-    return {
-        "losses": losses,
-        "gradients": gradients,
-        "participating": participating,
-        "weight": head.weight.detach(),
-        "average": head.state_dict()["margin.average"],
-    }
+REWEIGHTING: Make = (Reweighting, {})
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
@@ -81,30 +48,4 @@ def test_a_margin_may_reweight_negatives_use_norms_and_keep_state(
         Case(even(world_size), num_classes=30, sample_rate=sample_rate, seed=seed)
         for seed in range(micro_batches)
     ]
-    results = run_ranks(run_reweighting, world_size, cases)
-    weight = cases[0].weight().requires_grad_()
-    margin = Reweighting()
-    for i, case in enumerate(cases):
-        embeddings, labels = case.batch()
-        embeddings.requires_grad_()
-        cos = F.normalize(embeddings) @ F.normalize(weight).T
-        rows = torch.arange(len(labels))
-        target = cos[rows, labels]
-        norm = embeddings.norm(dim=1)
-        samples = Samples(target, norm, classes=labels.numpy(), seed=0, step=i)
-        margin.update(replace(samples, cos=target.detach(), norm=norm.detach()))
-        logits = margin.negatives(cos.T, samples).T
-        logits = logits.index_put((rows, labels), margin.target(samples))
-        absent = torch.ones(len(weight), dtype=torch.bool)
-        absent[torch.cat([result["participating"][i] for result in results])] = False
-        loss = F.cross_entropy(logits.masked_fill(absent, -torch.inf), labels)
-        loss = loss + margin.regulariser(samples).mean()
-        loss.backward()
-        for result in results:
-            assert result["losses"][i] == pytest.approx(loss.item(), abs=TOLERANCE)
-        gradient = torch.cat([result["gradients"][i] for result in results])
-        torch.testing.assert_close(gradient, embeddings.grad, atol=TOLERANCE, rtol=0)
-    for result in results:
-        assert result["average"].item() == pytest.approx(margin.average.item(), abs=1e-14)
-    moved = torch.cat([result["weight"] for result in results])
-    torch.testing.assert_close(moved, weight.detach() - weight.grad, atol=1e-9, rtol=0)
+    check_batches(REWEIGHTING, cases, run_ranks(run_batches, world_size, REWEIGHTING, cases))

@@ -1,0 +1,80 @@
+"""Runs with each margin: built from the config, stopped and resumed at any number of ranks."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import partialfc
+from partialfc.config import Config
+from partialfc.distributed.device import local_device
+from partialfc.training.builders.head import MARGINS, build_head, build_margin
+from partialfc.training.loop import Trainer
+from tests.train_cases import small_config
+from tests.training.cases import EXACT, assert_same_end, losses, moved
+
+pytestmark = pytest.mark.filterwarnings("ignore:lambda_g of MagFace")
+
+RESUMED: dict[str, dict[str, Any]] = {  # whose logits depend on the steps before, or on the step's number
+    "curricularface": {"scale": 16, "margin": 0.2, "momentum": 0.3},
+    "adaface": {"scale": 16, "margin": 0.2, "momentum": 0.3},
+    "elasticface": {"scale": 16, "mean": 0.2, "std": 0.2, "plus": True},
+}
+CONSTANT = {"schedule": {"name": "constant", "warmup_steps": 0}}
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_a_head_is_built_with_each_margin(folder, name):
+    section = small_config(folder, f"head.margin={{name: {name}}}").head
+    head = build_head(section, embedding_size=4, num_classes=5, seed=0, device=torch.device("cpu"))
+    assert type(head.margin) is MARGINS[name]
+
+
+def test_a_margin_in_a_margin_is_built_too(folder):
+    chosen = "head.margin={name: mv_softmax, t: 0.4, base: {name: cosface, margin: 0.1}}"
+    margin = build_margin(small_config(folder, chosen).head.margin.model_dump())
+    assert repr(margin) == repr(partialfc.MVSoftmax(partialfc.CosFace(margin=0.1), t=0.4))
+
+
+def run(config: Config) -> dict[str, Any]:
+    """A whole run on this rank: rows, backbone and the margin's state."""
+    trainer = Trainer(config, local_device(config.train.device))
+    with trainer.running():
+        trainer.run()
+    trainer.state.head_optimizer.flush()
+    modules = {"backbone": trainer.state.backbone, "margin": trainer.head.margin}
+    state = {name: module.state_dict() for name, module in modules.items()}
+    return {
+        "rows": trainer.head.weight.detach().clone(),
+        "backbone": {name: tensor.clone() for name, tensor in state["backbone"].items()},
+        "margin": {name: tensor.item() for name, tensor in state["margin"].items()},
+    }
+
+
+def config_of(folder: Any, name: str, steps: int, **sections: Any) -> Config:
+    head = sections.pop("head", {}) | {"margin": {"name": name, **RESUMED[name]}}
+    return small_config(folder, **CONSTANT, **sections, head=head, train={"steps": steps})
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_resume_ends_as_if_there_had_been_no_stop(run_ranks, folder, name):
+    """Bit for bit at the same number of ranks, and the margin's state the same on every rank."""
+    whole, parts = moved(folder, "whole"), moved(folder, "parts")
+    expected = run_ranks(run, 2, config_of(whole, name, 6))
+    run_ranks(run, 2, config_of(parts, name, 3))
+    found = run_ranks(run, 2, config_of(parts, name, 6))
+    assert_same_end(expected, found)
+    assert losses(parts) == losses(whole)
+    for rank in (0, 1):
+        assert found[rank]["margin"] == expected[0]["margin"]
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_another_number_of_ranks_goes_on_alike(run_ranks, folder, name):
+    whole, parts = moved(folder, "whole"), moved(folder, "parts")
+    expected = run_ranks(run, 1, config_of(whole, name, 6, **EXACT))
+    run_ranks(run, 2, config_of(parts, name, 3, **EXACT))
+    found = run_ranks(run, 3, config_of(parts, name, 6, **EXACT))
+    assert losses(parts) == pytest.approx(losses(whole), abs=1e-9)
+    for result in found:
+        assert result["margin"] == pytest.approx(expected[0]["margin"], abs=1e-12)
