@@ -36,6 +36,17 @@ def test_a_margin_in_a_margin_is_built_too(folder):
     assert repr(margin) == repr(partialfc.MVSoftmax(partialfc.CosFace(margin=0.1), t=0.4))
 
 
+@pytest.mark.parametrize(
+    ("margin", "bound"), [("{name: arcface, scale: 200}", 200), ("{name: curricularface, scale: 80}", 160)]
+)
+def test_logits_too_large_for_their_dtype_are_an_error_of_the_config(folder, margin, bound):
+    section = small_config(folder, f"head.margin={margin}").head
+    with pytest.raises(partialfc.ConfigError, match=rf"head\.margin: .* has logits up to {bound}; in torch"):
+        build_head(section, embedding_size=4, num_classes=5, seed=0, device=torch.device("cpu"))
+    wide = section.model_copy(update={"compute_dtype": "float64"})
+    build_head(wide, embedding_size=4, num_classes=5, seed=0, device=torch.device("cpu"))
+
+
 def run(config: Config) -> dict[str, Any]:
     """A whole run on this rank: rows, backbone and the margin's state."""
     trainer = Trainer(config, local_device(config.train.device))

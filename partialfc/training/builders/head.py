@@ -7,6 +7,7 @@ import torch
 
 from partialfc.config import HeadConfig
 from partialfc.errors import ConfigError
+from partialfc.head.margin_rules import check_margin
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.by_norm import AdaFace, MagFace
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
@@ -34,17 +35,25 @@ NO_ROOM = ("allocate memory", "size calculation overflowed")
 def build_head(
     section: HeadConfig, *, embedding_size: int, num_classes: int, seed: int, device: torch.device
 ) -> PartialFC:
-    """The head, built on `device`. Raises ConfigError where its centres do not fit the memory there."""
+    """The head, built on `device`.
+
+    Raises ConfigError where its centres do not fit the memory there, or its logits `head.compute_dtype`.
+    """
     gather = section.gather_dtype
+    margin, compute_dtype = build_margin(section.margin.model_dump()), getattr(torch, section.compute_dtype)
+    try:
+        check_margin(margin, compute_dtype)
+    except ValueError as error:
+        raise ConfigError(f"head.margin: {error}") from error
     path = section.class_weights
     try:
         return PartialFC(
             embedding_size,
             num_classes,
-            margin=build_margin(section.margin.model_dump()),
+            margin=margin,
             sample_rate=section.sample_rate,
             weight_dtype=getattr(torch, section.weight_dtype),
-            compute_dtype=getattr(torch, section.compute_dtype),
+            compute_dtype=compute_dtype,
             gather_dtype=None if gather is None else getattr(torch, gather),
             compile=section.compile,
             class_weights=None if path is None else read_class_weights(path, num_classes),
