@@ -24,9 +24,9 @@ from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, No
 from partialfc.head.margins.elastic import ElasticFace
 from partialfc.head.margins.hard_negatives import CurricularFace, MVSoftmax
 from partialfc.head.margins.samples import Samples
-from partialfc.head.margins.sub_center import SubCenter
 from partialfc.head.margins.softmax import ModifiedSoftmax, Softmax
 from partialfc.head.margins.sphereface import LargeMarginSoftmax, SphereFace
+from partialfc.head.margins.sub_center import SubCenter
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.joint import JointOptimizer
 from partialfc.head.optim.sgd import RowSGD
