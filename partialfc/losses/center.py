@@ -35,8 +35,9 @@ class CenterLoss(BatchLoss):
     loss is not finite, they stay.
 
     With `head`, the head's centres take their place: CenterLoss(head=head). Of these only the direction
-    counts, so both are taken with norm 1: the term is 1/2 ||x/|x| - w/|w|||^2 = 1 - cos. The centres are as
-    they are in that moment, and get no gradient of it: the head's own loss alone moves them.
+    counts, so both are taken with norm 1: the term is 1/2 ||x/|x| - w/|w|||^2 = 1 - cos; of a class's
+    several centres it is the nearest. The centres are as they are in that moment, and get no gradient of it:
+    the head's own loss alone moves them.
 
     Like the head, build it after torch.distributed.init_process_group, and keep it out of
     DistributedDataParallel, which would overwrite every shard with rank 0's. See
@@ -138,7 +139,7 @@ class CenterLoss(BatchLoss):
         embeddings = batch.embeddings[on_device(torch.from_numpy(samples), batch.embeddings.device)]
         if self.normalise:
             embeddings = unit(embeddings)
-        terms = (embeddings - self._centres_of(rows).to(embeddings.dtype)).square() / 2
+        terms = (embeddings - self._centres_for(embeddings.detach(), rows)).square() / 2
         return terms.sum()[None], terms.new_full((1,), len(samples))
 
     @torch.no_grad()
@@ -183,12 +184,21 @@ class CenterLoss(BatchLoss):
         order = np.argsort(rows, kind="stable")
         return samples[order], rows[order]
 
-    def _centres_of(self, rows: np.ndarray[Any, Any]) -> Tensor:
-        """Local rows [T], ascending -> their centres [T, D], of norm 1 where they are the head's."""
+    def _centres_for(self, embeddings: Tensor, rows: np.ndarray[Any, Any]) -> Tensor:
+        """Embeddings [T, D] and their local rows [T], ascending -> their centres [T, D].
+
+        Where they are the head's, of norm 1, and of a class's several the nearest.
+        """
         if self.centres is not None:
-            return self.centres[on_device(torch.from_numpy(rows), self.centres.device)]
+            return self.centres[on_device(torch.from_numpy(rows), self.centres.device)].to(embeddings.dtype)
         assert self.head is not None
-        return unit(self.head.current_rows(rows))
+        of_classes = self.head.current_rows(rows).to(embeddings.dtype)
+        centres = unit(of_classes.reshape(-1, embeddings.shape[1]))
+        if len(centres) == len(embeddings):
+            return centres
+        several = centres.view(len(embeddings), -1, embeddings.shape[1])
+        nearest = (several @ embeddings[:, :, None]).argmax(dim=1)
+        return several.take_along_dim(nearest[:, :, None], dim=1).squeeze(1)
 
     def get_extra_state(self) -> dict[str, Any]:
         return {KEY: note(self.shard)}

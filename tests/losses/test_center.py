@@ -108,6 +108,16 @@ def test_the_centres_of_the_head_are_those_of_the_moment_and_get_no_gradient():
         optimizer.step()
 
 
+def test_of_several_centres_of_the_head_the_nearest_counts():
+    margin = partialfc.SubCenter(k=3, base=partialfc.ArcFace(scale=8.0))
+    head = partialfc.PartialFC(D, C, margin=margin)
+    x, labels = embeddings_of([1, 1, 2]), torch.tensor([1, 1, 2])
+    centres = head.weight.detach().view(C, 3, D)
+    cos = torch.cosine_similarity(x.float()[:, None], centres[labels], dim=2).amax(dim=1)
+    found = partialfc.CenterLoss(head=head)(x.float(), labels)
+    assert found.item() == pytest.approx((1 - cos).mean().item(), rel=1e-5)
+
+
 def saved_and_loaded():
     world = World.of()
     loss = own_centres()
