@@ -102,7 +102,8 @@ def _config_section(path: str, entry: Mapping[str, Any], definitions: Mapping[st
 
 
 def _variants(entry: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a section may be: one shape, or one for each `name`; none where the entry is a plain value."""
+    """What a section, or each of a list, may be: one shape, or one for each `name`; else none."""
+    entry = entry.get("items", entry)
     references = [each["$ref"] for each in entry.get("oneOf", [entry]) if "$ref" in each]
     return [definitions[reference.rsplit("/", 1)[1]] for reference in references]
 

@@ -189,7 +189,7 @@ def write_class_records(path: Path, images: Sequence[tuple[float, bytes]], *, cl
             writer.write(end + number, pack(Header(2, (first, first + share)), b""))
 
 
-def small_config(folder: Path, *overrides: str, **sections: dict[str, Any]) -> Config:
+def small_config(folder: Path, *overrides: str, **sections: Any) -> Config:
     """A quick run on `write_data`'s set: 24 samples a step, 5 steps an epoch."""
     mapping: dict[str, Any] = {
         "run": {"dir": str(folder / "run")},
@@ -203,7 +203,7 @@ def small_config(folder: Path, *overrides: str, **sections: dict[str, Any]) -> C
         "metrics": {"port": None},
     }
     for name, section in sections.items():
-        mapping[name] = mapping.get(name, {}) | section
+        mapping[name] = mapping.get(name, {}) | section if isinstance(section, dict) else section
     return parse_config(mapping, overrides, "the test's config")
 
 

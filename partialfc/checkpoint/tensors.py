@@ -62,7 +62,9 @@ def total_bytes(tensors: Tensors, num_classes: int, world: World) -> int:
 def check_kind(checkpoint: Path, name: str, tensor: Tensor, saved: object) -> None:
     """CheckpointError unless the checkpoint's metadata of a tensor, `saved`, fits the run's own tensor."""
     if not isinstance(saved, TensorStorageMetadata):
-        raise CheckpointError(f"{checkpoint} holds no {name}: it was written with another head or optimizer")
+        raise CheckpointError(
+            f"{checkpoint} holds no {name}: it was written with another head or optimizer, or other losses"
+        )
     if saved.size != tensor.shape:
         raise CheckpointError(
             f"{checkpoint} holds {name} of shape {tuple(saved.size)}, this run's is {tuple(tensor.shape)}"

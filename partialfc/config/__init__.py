@@ -8,6 +8,13 @@ from partialfc.config.checkpoint import CheckpointConfig
 from partialfc.config.data import AugmentConfig, DataConfig
 from partialfc.config.head import HeadConfig
 from partialfc.config.load import config_schema, dump_config, load_config, parse_config
+from partialfc.config.losses import (
+    AngularContrastiveLossConfig,
+    CenterLossConfig,
+    ContrastiveLossConfig,
+    LossConfig,
+    TripletLossConfig,
+)
 from partialfc.config.margin import (
     AdaFaceConfig,
     ArcFaceConfig,
@@ -31,17 +38,21 @@ from partialfc.config.verification import VerificationConfig
 __all__ = [
     "AdaFaceConfig",
     "AdamWConfig",
+    "AngularContrastiveLossConfig",
     "ArcFaceConfig",
     "AugmentConfig",
     "BackboneConfig",
+    "CenterLossConfig",
     "CheckpointConfig",
     "CombinedConfig",
     "Config",
+    "ContrastiveLossConfig",
     "CosFaceConfig",
     "CurricularFaceConfig",
     "DataConfig",
     "ElasticFaceConfig",
     "HeadConfig",
+    "LossConfig",
     "MVSoftmaxConfig",
     "MagFaceConfig",
     "MarginConfig",
@@ -52,6 +63,7 @@ __all__ = [
     "SGDConfig",
     "ScheduleConfig",
     "TrainConfig",
+    "TripletLossConfig",
     "VerificationConfig",
     "config_schema",
     "dump_config",

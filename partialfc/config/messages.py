@@ -26,6 +26,9 @@ def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
         case "union_tag_invalid" if isinstance(value, dict):
             names = error["ctx"]["expected_tags"].replace("'", "")
             return (*path, "name"), f"must be one of {names}, got {shown(value['name'])}"
+        case "union_tag_not_found" if isinstance(value, dict):  # of an element of a list of sections
+            names = map(_variant, _sections(section.model_fields[path[-2]].annotation))
+            return (*path, "name"), f"is required: one of {', '.join(names)}"
         case "value_error" if isinstance(value, dict):  # a rule between keys: it says itself what it got
             return path, str(error["ctx"]["error"])
         case "value_error":
@@ -64,7 +67,7 @@ def _path_and_section(location: tuple[int | str, ...]) -> tuple[tuple[str, ...],
     """pydantic's location of an error -> the keys that lead there, and the section that holds the last one.
 
     pydantic adds the variant's name after a section that has variants, "[key]" after a bad key, and the type
-    after each level of a free mapping such as backbone.options.
+    after each level of a free mapping such as backbone.options. An element of a list has its index as a key.
     """
     path: list[str] = []
     section: type[BaseModel] = Config
@@ -78,6 +81,8 @@ def _path_and_section(location: tuple[int | str, ...]) -> tuple[tuple[str, ...],
             continue
         if get_origin(field.annotation) is dict:
             path += [str(key) for key in itertools.islice(parts, 0, None, 2)]
+        if get_origin(field.annotation) is tuple:
+            path += [str(index) for index in itertools.islice(parts, 1)]
         sections = list(_sections(field.annotation))
         if len(sections) > 1:
             variant = next(parts, None)
@@ -99,7 +104,8 @@ def _unknown(path: tuple[str, ...], section: type[BaseModel]) -> str:
     """Say where the key belongs, else which key is spelt most like it, else which keys there are."""
     *parents, key = path
     kind = "key" if parents else "section"
-    if owners := [_variant(owner) for other, owner in _keys() if other == path]:
+    named = tuple(part for part in path if not part.isdigit())
+    if owners := [_variant(owner) for other, owner in _keys() if other == named]:
         return f"name: {_variant(section)} has no such key; it belongs to name: {', '.join(owners)}"
     elsewhere = [".".join(other) for other, _ in _keys() if other[-1] == key]
     near = [".".join((*parents, name)) for name in get_close_matches(key, section.model_fields, n=1)]

@@ -1,6 +1,7 @@
 """Overrides `section.key=value`, in which the value is YAML."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, NamedTuple, Self
 
 from partialfc.config.shown import shown
@@ -9,7 +10,10 @@ from partialfc.errors import ConfigError
 
 
 class Override(NamedTuple):
-    """`head.sample_rate=0.1` as `text`, with its `path` ("head", "sample_rate") and its `value` 0.1."""
+    """`head.sample_rate=0.1` as `text`, with its `path` ("head", "sample_rate") and its `value` 0.1.
+
+    In a list, a part of the path is an index from 0 on, as in `losses.0.weight=0.1`.
+    """
 
     text: str
     path: tuple[str, ...]
@@ -35,16 +39,24 @@ class Override(NamedTuple):
         Raises ConfigError, which calls the mapping `origin`, where a part of the path is not a section.
         """
         copied = dict(mapping)
-        node = copied
+        node: Any = copied
         for depth, part in enumerate(self.path[:-1], start=1):
-            child = node.get(part, {})
-            if not isinstance(child, dict):
+            child = node.get(part, {}) if isinstance(node, dict) else node[int(part)]
+            after = self.path[depth]
+            if not (isinstance(child, dict) or _is_index(after, child)):
                 where = ".".join(self.path[:depth])
                 problem = f"{where} is not a section, it is {shown(child)} in {origin}"
+                if isinstance(child, list):
+                    problem = f"{where} has no element {after}, it is {shown(child)} in {origin}"
                 raise ConfigError(f"override {shown(self.text)}: {problem}")
-            node[part] = node = dict(child)
-        node[self.path[-1]] = self.value
+            node[part if isinstance(node, dict) else int(part)] = node = copy(child)
+        node[self.path[-1] if isinstance(node, dict) else int(self.path[-1])] = self.value
         return copied
+
+
+def _is_index(part: str, values: object) -> bool:
+    """Whether a part of a path is the index of an element of a list, from 0 on."""
+    return isinstance(values, list) and part.isdecimal() and int(part) < len(values)
 
 
 def origin_of(path: tuple[str, ...], overrides: Sequence[Override], origin: str) -> str:

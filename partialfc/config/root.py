@@ -8,6 +8,7 @@ from partialfc.config.backbone import BackboneConfig
 from partialfc.config.checkpoint import CheckpointConfig
 from partialfc.config.data import DataConfig
 from partialfc.config.head import HeadConfig
+from partialfc.config.losses import LossConfigs
 from partialfc.config.metrics import MetricsConfig
 from partialfc.config.optimizer import OptimizerConfig
 from partialfc.config.run import RunConfig
@@ -27,6 +28,7 @@ class Config(Section):
     data: DataConfig
     backbone: BackboneConfig
     head: HeadConfig = HeadConfig()
+    losses: LossConfigs = Field((), description="A list of losses that are added to the head's.")
     optimizer: OptimizerConfig = Field(description="How the weights move.")
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig

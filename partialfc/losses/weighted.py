@@ -23,13 +23,18 @@ class WeightedLosses(nn.Module):
     def __len__(self) -> int:
         return len(self.losses)
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """What the head's loss and these are called; none where the head's is alone."""
+        return ("head", *self.weights) if self.weights else ()
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The weighted sum, a scalar with gradient, and each loss's value without its weight; collective."""
-        total = embeddings.new_zeros((), dtype=torch.float32)
-        values = {}
+        total = torch.zeros((), dtype=torch.float32, device=embeddings.device)
+        values = []
         for name, loss in self.losses.items():
             value = loss(embeddings, labels)
-            values[name] = value.detach()
+            values.append(value.detach())
             if self.weights[name] != 0:
                 total = total + self.weights[name] * value
         return total, values

@@ -131,6 +131,12 @@ _ALL = (
     Family(GAUGE, "partialfc_planned_steps", "The step at which the run will have finished."),
     Family(GAUGE, "partialfc_epoch", "Passes over the training data so far."),
     Family(GAUGE, "partialfc_loss", "Mean loss since the last log line."),
+    Family(
+        GAUGE,
+        "partialfc_loss_term",
+        "Mean of each loss, the head's and those beside it, without its weight, since the last log line.",
+        ("loss",),
+    ),
     Family(GAUGE, "partialfc_learning_rate", "Learning rate by group of parameters.", ("group",)),
     Family(GAUGE, "partialfc_gradient_norm", "Mean norm of the backbone's gradient since the last log line."),
     Family(GAUGE, "partialfc_loss_scale", "What the loss is multiplied by in float16; 1 otherwise."),

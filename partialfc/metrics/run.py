@@ -110,12 +110,18 @@ class RunMetrics:
         return self._head.measure()
 
     def logged(
-        self, values: Mapping[str, Any], learning_rates: Mapping[str, float], of_head: HeadValues
+        self,
+        values: Mapping[str, Any],
+        learning_rates: Mapping[str, float],
+        of_head: HeadValues,
+        terms: Mapping[str, float],
     ) -> None:
         """A log line: its loss, gradient_norm, epoch and loss_scale; learning_rates: by group.
 
-        of_head: what `measure` gave in the line's step.
+        of_head: what `measure` gave in the line's step; terms: of the loss, by name.
         """
+        for name, value in terms.items():
+            self.registry.set("partialfc_loss_term", value, loss=name)
         for name in ("loss", "gradient_norm", "epoch", "loss_scale"):
             self.registry.set(f"partialfc_{name}", values[name])
         for group, rate in learning_rates.items():

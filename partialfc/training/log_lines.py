@@ -41,10 +41,12 @@ class Measured:
         }
 
 
-def summary(values: Mapping[str, Any]) -> str:
-    """The most important numbers of a log line."""
+def summary(values: Mapping[str, Any], terms: Mapping[str, float]) -> str:
+    """The most important numbers of a log line. terms: of the loss, by name."""
+    told = ", ".join(f"{name} {value:.4f}" for name, value in terms.items())
+    loss = f"loss {values['loss']:.4f}" + (f" ({told})" if told else "")
     return (
-        f"epoch {values['epoch']:.2f}  loss {values['loss']:.4f}  lr {values['lr']:.3g}  "
+        f"epoch {values['epoch']:.2f}  {loss}  lr {values['lr']:.3g}  "
         f"{values['images_per_second']:.0f} images/s"
     )
 

@@ -37,6 +37,7 @@ from partialfc.training.replicas import replicate, without_reduction
 from partialfc.training.requirements import require_sample_each
 from partialfc.training.run_folder import make_run_dir
 from partialfc.training.saving import RunCheckpoints
+from partialfc.training.step_loss import StepLoss
 from partialfc.training.step_reports import StepReports
 from partialfc.training.stopping import StopSignal
 
@@ -197,9 +198,10 @@ class Trainer:
         """One optimizer step over all micro-batches, and what the host does about the one before."""
         config = self.config.train
         self.statistics.keep()
+        self.state.losses.keep()
         factor, peak = self.schedule(self.state.step), self.config.optimizer
         self.state.set_learning_rates(peak.lr * factor, peak.effective_head_lr * factor)
-        loss = torch.zeros((), dtype=self.head.math_dtype, device=self.device)
+        loss = StepLoss(self.state, micro_batches=config.accumulation)
         embeddings = []
         for micro in range(config.accumulation):
             with self.clock.phase("data_wait"):
@@ -210,20 +212,19 @@ class Trainer:
                     with self.clock.phase("backbone"):
                         embedded = self.forward_backbone(self._input(images))
                     with self.clock.phase("head_forward"):
-                        part = self.head(embedded, labels) / config.accumulation
+                        part = loss.part(embedded, labels)
                 with self.clock.phase("backward"):
                     self.state.loss_scale.backward(part)
             embeddings.append(embedded.detach())
-            loss += part.detach()
         self._last_batch = embeddings[-1], labels
         with self.clock.phase("optimizer"):
             self._update(loss, embeddings)
         self.later.catch_up(self.state.step)
 
-    def _update(self, loss: Tensor, embeddings: list[Tensor]) -> None:
+    def _update(self, loss: StepLoss, embeddings: list[Tensor]) -> None:
         """The end of a step: move backbone and centres, or on no rank anything where one's is not finite.
 
-        loss []: this rank's; embeddings: a tensor [B, D] for each micro-batch.
+        embeddings: a tensor [B, D] for each micro-batch.
         """
         state, config = self.state, self.config.train
         state.loss_scale.unscale(state.optimizer, state.head_optimizer)
@@ -233,7 +234,7 @@ class Trainer:
         state.samples = self.loader.position
         outcome = Outcome(
             self.world,
-            loss,
+            loss.total,
             norm,
             loader_failed=self.batches.failed,
             stop=self._stop.number,
@@ -242,12 +243,13 @@ class Trainer:
         outcome.apply(state.optimizer)
         outcome.apply(state.head_optimizer)
         self.statistics.restore(outcome.skip)
+        state.losses.restore(outcome.skip)
         scale = state.loss_scale.scale
         state.loss_scale.update(bad_loss=outcome.bad_loss, skip=outcome.skip)
-        evidence = Evidence(state.step, embeddings, loss, self.head.last_rows)
+        evidence = Evidence(state.step, embeddings, loss.total, self.head.last_rows, loss.by_name())
         ended = partial(
             self.reports.ended,
-            outcome.sent(scale, state.loss_scale.scale),
+            outcome.sent(scale, state.loss_scale.scale, loss.terms),
             evidence,
             queued=self.loader.queued,
             bad_records=self.loader.bad_records,

@@ -1,7 +1,7 @@
 """Steps whose loss or gradient is not finite: explained, and an end to the run when they go on."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from partialfc.distributed.world import World
 from partialfc.errors import NonFiniteError
 from partialfc.head.partial_fc import PartialFC
 
-STAGES = ("embedding norm", "centres", "logits", "gradient")
+STAGES = ("embedding norm", "centres", "logits")  # then each loss beside the head, and the gradient
 FLOAT16_ADVICE = (
     "; float16 holds nothing above 65,504: train.amp bfloat16, where the device has it, or null reach further"
 )
@@ -23,13 +23,14 @@ class Evidence:
     """What is kept of a step on this rank until it is known to have ended well.
 
     embeddings: a tensor [B, D] for each micro-batch; loss []; rows [K]: the local centres that took part in
-    the last one, None: all.
+    the last one, None: all; terms []: of the loss, by name, the head's first.
     """
 
     step: int
     embeddings: Sequence[Tensor]
     loss: Tensor
     rows: npt.NDArray[np.int64] | None
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class NonFiniteSteps:
@@ -75,12 +76,19 @@ class NonFiniteSteps:
     def _explain(self, evidence: Evidence) -> str:
         """Collective: what was not finite first, in the order in which it is computed, and on which ranks."""
         centres = self._head.are_finite(evidence.rows)
-        finite = (_finite(evidence.embeddings), centres, _finite([evidence.loss]))
+        of_head, *beside = evidence.terms.values() or [evidence.loss]
+        stages = (*STAGES, *(f"{name} loss" for name in [*evidence.terms][1:]), "gradient")
+        finite = (
+            _finite(evidence.embeddings),
+            centres,
+            _finite([of_head]),
+            *(_finite([term]) for term in beside),
+        )
         table = self._world.gather_integers([(*finite, False).index(False)])[:, 0]
         stage = int(table.min())
         ranks = ", ".join(str(rank) for rank in range(self._world.size) if table[rank] == stage)
         where = f"rank {ranks}" if stage < 2 else "every rank"
-        cause = f"step {evidence.step}: non-finite {STAGES[stage]} on {where}"
+        cause = f"step {evidence.step}: non-finite {stages[stage]} on {where}"
         if stage == 0 and (name := self._bad_parameter()):
             cause += f" (the backbone's {name} is itself non-finite)"
         if stage == 2 and self._head.margin.reweights_negatives:

@@ -20,7 +20,8 @@ class Heard:
 
     loss, gradient_norm: of the step; finite_loss, finite: on every rank, the latter with the gradient;
     loader_failed: any rank's; stop: the number of a signal that any rank got, or 0; own_microseconds [W]:
-    every rank's; scale_before, scale_after: the loss scale that the step used, and the next one's.
+    every rank's; scale_before, scale_after: the loss scale that the step used, and the next one's; terms: of
+    the loss.
     """
 
     loss: float
@@ -32,6 +33,7 @@ class Heard:
     own_microseconds: npt.NDArray[np.int64]
     scale_before: float
     scale_after: float
+    terms: list[float]
 
     @property
     def overflowed(self) -> bool:
@@ -82,23 +84,25 @@ class Outcome:
             optimizer.step()
         optimizer.zero_grad()
 
-    def sent(self, scale_before: Tensor, scale_after: Tensor) -> "HeardLater":
-        """On its way to the host, with the loss scales []."""
+    def sent(self, scale_before: Tensor, scale_after: Tensor, terms: Tensor) -> "HeardLater":
+        """On its way to the host, with the loss scales [] and the terms of the loss [M]."""
         scales = torch.stack([scale_before, scale_after])
-        return HeardLater(torch.cat([self._numbers, scales, self._table.flatten().double()]))
+        values = [self._numbers, scales, terms, self._table.flatten().double()]
+        return HeardLater(torch.cat(values), terms=len(terms))
 
 
 class HeardLater:
-    """An outcome on its way. values [4 + 5 W], float64."""
+    """An outcome on its way. values [4 + M + 5 W], float64; terms: M, those of the loss."""
 
-    def __init__(self, values: Tensor) -> None:
+    def __init__(self, values: Tensor, *, terms: int) -> None:
         self._values = OnTheWay(values)
+        self._terms = terms
 
     def heard(self) -> Heard:
         """Waits until it is there."""
         values = self._values.values().numpy()
-        loss, norm, before, after = values[:4].tolist()
-        table = values[4:].astype(np.int64).reshape(-1, len(COLUMNS))
+        loss, norm, before, after, *terms = values[: 4 + self._terms].tolist()
+        table = values[4 + self._terms :].astype(np.int64).reshape(-1, len(COLUMNS))
         bad_loss, bad_gradient, loader_failed = (bool(column.any()) for column in table.T[:3])
         return Heard(
             loss=loss,
@@ -110,4 +114,5 @@ class HeardLater:
             own_microseconds=table[:, 4],
             scale_before=before,
             scale_after=after,
+            terms=terms,
         )

@@ -12,6 +12,7 @@ from partialfc.checkpoint.tensors import Tensors
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
+from partialfc.losses.weighted import WeightedLosses
 from partialfc.metrics.registry import Totals
 from partialfc.training.loss_scale import LossScale
 
@@ -24,6 +25,7 @@ class RunState:
     optimizer: torch.optim.Optimizer
     head: PartialFC
     head_optimizer: RowOptimizer
+    losses: WeightedLosses
     loss_scale: LossScale
     device: torch.device
     step: int = 0  # optimizer steps done, skipped ones included
@@ -59,6 +61,7 @@ class RunState:
             private[f"rng_{self.device.type}"] = of_device.get_rng_state(self.device)
         sharded = {"weight": self.head.weight.detach()}
         sharded |= {f"optimizer/{name}": t for name, t in self.head_optimizer.row_state.items()}
+        sharded |= {f"losses/{name}": t for name, t in self.losses.sharded().items()}
         return Tensors(sharded, replicated, private)
 
     def values(self) -> dict[str, Any]:

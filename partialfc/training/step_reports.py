@@ -42,7 +42,7 @@ class StepReports:
         self._step_samples = step_samples
         self._loss_scale = 1.0
         self.stop = 0
-        self.interval = Interval(state.samples, time.perf_counter())
+        self.interval = Interval(state.samples, time.perf_counter(), names=state.losses.terms)
 
     def ended(self, sent: HeardLater, evidence: Evidence, *, queued: int, bad_records: int) -> None:
         """A step has ended. queued, bad_records: of the loader then, as `RunMetrics.stepped` takes them.
@@ -64,7 +64,7 @@ class StepReports:
         self.stop, self._loss_scale = heard.stop, heard.scale_after
         if heard.finite:
             self._nonfinite.finished()
-            self.interval.add(heard.loss, heard.gradient_norm)
+            self.interval.add(heard.loss, heard.gradient_norm, heard.terms)
         elif heard.overflowed:
             self._overflowed(step, heard.scale_after)
         else:
@@ -85,16 +85,18 @@ class StepReports:
 
     def line(self, measured: Measured) -> None:
         """The log line of a step, after all steps up to it have ended here, and none after it."""
+        terms = self.interval.terms()
         values = {
             **self.interval.means(measured.samples, measured.at),
+            **{f"loss_{name}": value for name, value in terms.items()},
             **measured.values(),
             "nonfinite_steps": self._state.nonfinite_steps,
             "overflow_steps": self._state.overflow_steps,
             "loss_scale": self._loss_scale,
         }
-        self.interval = Interval(measured.samples, measured.at)
+        self.interval = Interval(measured.samples, measured.at, names=self._state.losses.terms)
         self._run_log.record("train", measured.step, values)
-        self._metrics.logged(values, measured.learning_rates, measured.of_head)
+        self._metrics.logged(values, measured.learning_rates, measured.of_head, terms)
         left = (self._total_steps - measured.step) * self._step_samples
         seconds_left = left / max(values["images_per_second"], 1e-9)
-        self._progress.advance(measured.step, summary(values), seconds_left)
+        self._progress.advance(measured.step, summary(values, terms), seconds_left)

@@ -1,10 +1,12 @@
 """The whole config: defaults, every section, and the rules between sections."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from partialfc.config import AdamWConfig, ArcFaceConfig, CombinedConfig, Config, SGDConfig, load_config
 from tests.config.cases import FULL, SMALL, failure, load, small
@@ -111,8 +113,16 @@ def test_a_config_that_comes_along_may_run_for_one_epoch(config: Path) -> None:
     assert load_config(config, ["train.epochs=1", "train.steps=null"]).train.epochs == 1
 
 
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """One, all variants of it, or those of a list's elements."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from sections_in(argument)
+
+
 @pytest.mark.parametrize("name", Config.model_fields)
 def test_a_section_is_found_in_the_file_of_its_name(name: str) -> None:
     field = Config.model_fields[name]
-    sections = get_args(field.annotation) or (field.annotation,)
+    sections = [*sections_in(field.annotation)]
     assert {section.__module__ for section in sections} == {f"partialfc.config.{name}"}

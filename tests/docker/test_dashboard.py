@@ -215,7 +215,8 @@ def test_the_page_shows_a_run_while_it_trains(tmp_path):
             assert get(address + ("" if file.name == "index.html" else file.name)) == file.read_bytes()
         assert json.loads(get(f"{address}dashboard.json")) == DASHBOARD
 
-        absent = re.compile(r"partialfc_gpu_|partialfc_verification_")  # no GPU, no verification set
+        # no GPU, no verification set, no loss beside the head's
+        absent = re.compile(r"partialfc_gpu_|partialfc_verification_|partialfc_loss_term")
         for title, query in QUERIES:
             if not absent.search(query):
                 found = wait_for(lambda query=query: series(port, filled(query, "run")), process)
