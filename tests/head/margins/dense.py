@@ -33,6 +33,10 @@ def run_batches(make: Make, cases: list[Case], steps_apart: bool = False) -> dic
         compute_dtype=torch.float64,
         **cases[0].extra,
     )
+    with torch.no_grad():
+        head.weight.mul_(enlarged(head.margin))
+        if head.bias is not None:
+            head.bias.copy_(first_bias(cases[0])[head.shard.start : head.shard.stop])
     optimizer = partialfc.RowSGD(head, lr=1.0, unsampled="frozen")
     losses, gradients, participating, states = [], [], [], []
     for case in cases:
@@ -57,7 +61,17 @@ def run_batches(make: Make, cases: list[Case], steps_apart: bool = False) -> dic
         "participating": participating,
         "states": states,
         "weight": head.weight.detach(),
+        "bias": None if head.bias is None else head.bias.detach(),
     }
+
+
+def enlarged(margin: partialfc.Margin) -> float:
+    """What the first centres are multiplied by: their norms are 0.04, which is little where they count."""
+    return 1.0 if margin.normalises_centres else 100.0
+
+
+def first_bias(case: Case) -> Tensor:
+    return torch.linspace(-0.5, 0.5, case.num_classes, dtype=torch.float64)
 
 
 @dataclass
@@ -66,6 +80,8 @@ class Dense:
 
     margin: partialfc.Margin
     weight: Tensor
+    bias: Tensor
+    class_margins: Tensor | None = None
 
     def loss(self, embeddings: Tensor, labels: Tensor, participating: Tensor, step: int) -> Tensor:
         margin, rows = self.margin, torch.arange(len(labels))
@@ -75,6 +91,7 @@ class Dense:
             cos[rows, labels],
             norm,
             centre_norm=None if margin.normalises_centres else centre_norm[labels],
+            class_margin=None if self.class_margins is None else self.class_margins[labels],
             classes=labels.numpy(),
             seed=0,
             step=step,
@@ -85,7 +102,7 @@ class Dense:
             logits = logits * norm[:, None]
         if not margin.normalises_centres:
             logits = logits * centre_norm
-        logits = logits.index_put((rows, labels), margin.target(samples))
+        logits = logits.index_put((rows, labels), margin.target(samples)) + self.bias
         absent = torch.ones(len(self.weight), dtype=torch.bool)
         absent[participating] = False
         loss = F.cross_entropy(logits.masked_fill(absent, -torch.inf), labels)
@@ -97,8 +114,12 @@ def check_batches(
     make: Make, cases: list[Case], results: list[dict[str, Any]], steps_apart: bool = False
 ) -> None:
     """The ranks' results of `run_batches` against Dense, and their states against each other."""
-    weight = cases[0].weight().requires_grad_()
-    dense = Dense(built(make), weight)
+    margin, class_margins = built(make), cases[0].extra.get("class_margins")
+    weight = (cases[0].weight() * enlarged(margin)).requires_grad_()
+    bias = first_bias(cases[0]).requires_grad_() if margin.bias else torch.zeros(cases[0].num_classes)
+    moving = {"weight": weight, **({"bias": bias} if margin.bias else {})}
+    of_classes = None if class_margins is None else torch.tensor(class_margins, dtype=torch.float64)
+    dense = Dense(margin, weight, bias, of_classes)
     for i, case in enumerate(cases):
         embeddings, labels = case.batch()
         embeddings.requires_grad_()
@@ -115,15 +136,19 @@ def check_batches(
         largest = max(1.0, embeddings.grad.abs().max().item())
         torch.testing.assert_close(gradient, embeddings.grad, atol=TOLERANCE * largest, rtol=0)
         if steps_apart:
-            move(weight)
+            move(*moving.values())
     if not steps_apart:
-        move(weight)
-    moved = torch.cat([result["weight"] for result in results])
-    torch.testing.assert_close(moved, weight.detach(), atol=10 * TOLERANCE, rtol=0)
+        move(*moving.values())
+    for name, expected in moving.items():
+        moved = torch.cat([result[name] for result in results])
+        largest = max(1.0, expected.abs().max().item())
+        torch.testing.assert_close(moved, expected.detach(), atol=10 * TOLERANCE * largest, rtol=0)
 
 
-def move(weight: Tensor) -> None:
+def move(*tensors: Tensor) -> None:
     """A step of gradient descent at rate 1."""
-    with torch.no_grad():
-        weight -= weight.grad
-    weight.grad = None
+    for tensor in tensors:
+        assert tensor.grad is not None
+        with torch.no_grad():
+            tensor -= tensor.grad
+        tensor.grad = None

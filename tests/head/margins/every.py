@@ -14,6 +14,15 @@ MARGINS: dict[str, Make] = {
     "magface": (partialfc.MagFace, {"scale": 16.0, **NORMS}),
     "adaface": (partialfc.AdaFace, {"scale": 16.0, "margin": 0.4, "momentum": 0.9}),
     "elasticface": (partialfc.ElasticFace, {"scale": 16.0, "std": 0.3}),
+    "softmax": (partialfc.Softmax, {}),
+    "softmax_bias": (partialfc.Softmax, {"bias": True}),
+    "modified_softmax": (partialfc.ModifiedSoftmax, {}),
+    "sphereface": (partialfc.SphereFace, {"m": 4, **ANNEALED}),
+    "sphereface_straight": (
+        partialfc.SphereFace,
+        {"m": 3, **ANNEALED, "margin_gradient": "straight_through"},
+    ),
+    "large_margin_softmax": (partialfc.LargeMarginSoftmax, {"m": 3}),
     "elasticface_plus": (partialfc.ElasticFace, {"base": "cosface", "scale": 16.0, "std": 0.3, "plus": True}),
 }
 STATEFUL = ("curricularface", "adaface")

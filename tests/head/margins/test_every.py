@@ -24,6 +24,17 @@ def test_a_head_has_the_dense_loss_gradients_and_state(run_ranks, name, sample_r
     check_batches(MARGINS[name], cases, results, steps_apart=True)
 
 
+@pytest.mark.parametrize("world_size", [1, 3])
+@pytest.mark.parametrize("name", ["curricularface", "mv_softmax", "mv_softmax_adaptive"])
+def test_negatives_are_compared_with_the_target_after_its_class_margin(run_ranks, name, world_size):
+    margins = {"class_margins": torch.linspace(0.0, 1.2, 30).tolist()}
+    cases = [
+        Case(even(world_size), num_classes=30, sample_rate=0.3, seed=seed, extra=margins) for seed in range(2)
+    ]
+    results = run_ranks(run_batches, world_size, MARGINS[name], cases, True)
+    check_batches(MARGINS[name], cases, results, steps_apart=True)
+
+
 @pytest.mark.parametrize("name", MARGINS)
 def test_micro_batches_uneven_ranks_and_single_samples(run_ranks, name):
     """A batch of one, a rank without a sample; pass 2 of a batch after the next has moved the state."""
