@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from partialfc.distributed.world import World
 from partialfc.losses.batch_loss import BatchLoss
 from partialfc.losses.center import CenterLoss
 
@@ -22,6 +23,11 @@ class WeightedLosses(nn.Module):
 
     def __len__(self) -> int:
         return len(self.losses)
+
+    @property
+    def worlds(self) -> list[World]:
+        """Those on which the losses call collectives."""
+        return [loss.world for loss in self.losses.values() if isinstance(loss, BatchLoss)]
 
     @property
     def terms(self) -> tuple[str, ...]:

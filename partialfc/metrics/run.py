@@ -33,10 +33,19 @@ TAR = "tar@far="
 class RunMetrics:
     """One rank's metrics: `clock` times the loop's steps and phases, the other calls report what happened.
 
-    Only the end of `running` waits for the device, only `totals` is collective.
+    Only the end of `running` waits for the device, only `totals` is collective. others: worlds of the same
+    ranks whose collectives are counted too.
     """
 
-    def __init__(self, *, run: str, world: World, head: PartialFC, device: torch.device) -> None:
+    def __init__(
+        self,
+        *,
+        run: str,
+        world: World,
+        head: PartialFC,
+        device: torch.device,
+        others: Sequence[World] = (),
+    ) -> None:
         self.registry = Registry(run=run, rank=world.rank)
         self.clock = StepClock(device, self)
         self._head = HeadMetrics(self.registry, head, observer=self._collective_took)
@@ -46,7 +55,8 @@ class RunMetrics:
         self._in_collectives = 0.0
         self._own: deque[float] = deque(maxlen=RECENT_STEPS)
         self._bad_records = 0
-        world.traffic.observer = self._collective_took
+        for each in (world, *others):
+            each.traffic.observer = self._collective_took
         follow_memory(self.registry, device)
         self.registry.set("partialfc_world_size", world.size)
         self.registry.info(

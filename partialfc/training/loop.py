@@ -76,9 +76,7 @@ class Trainer:
             compile=config.backbone.compile,
             amp=self.amp,
         )
-        self.metrics = build_metrics(
-            config.metrics, config.run.dir, world=self.world, head=self.head, device=device
-        )
+        self.metrics = build_metrics(config.metrics, config.run.dir, self.state, self.world)
         self.clock = self.metrics.clock
         self.statistics = KeptBuffers([self.state.backbone, self.head.margin])
         self.later = Later(device)

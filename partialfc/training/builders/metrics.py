@@ -3,22 +3,18 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import torch
-
 from partialfc.config import MetricsConfig
 from partialfc.distributed.world import World
-from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.publish import published
 from partialfc.metrics.registry import Registry
 from partialfc.metrics.run import RunMetrics
+from partialfc.training.run_state import RunState
 
 
-def build_metrics(
-    section: MetricsConfig, run_dir: Path, *, world: World, head: PartialFC, device: torch.device
-) -> RunMetrics:
+def build_metrics(section: MetricsConfig, run_dir: Path, state: RunState, world: World) -> RunMetrics:
     """This rank's metrics, under the name `metrics.run` or that of the run's folder."""
     name = section.run or run_dir.resolve().name
-    return RunMetrics(run=name, world=world, head=head, device=device)
+    return RunMetrics(run=name, world=world, head=state.head, device=state.device, others=state.losses.worlds)
 
 
 def publishing(section: MetricsConfig, registry: Registry, world: World) -> AbstractContextManager[None]:
