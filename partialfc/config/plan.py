@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from partialfc.config.load import load_config
+from partialfc.config.losses import LossConfig
 from partialfc.config.root import Config
 from partialfc.errors import ConfigError
 from partialfc.plan import Plan, Setting, Speed, plan
@@ -84,6 +85,14 @@ def _missing_options(config: Config | None, given: Collection[str]) -> Iterator[
         )
 
 
+def _planned_loss(section: LossConfig) -> str:
+    """What a plan calls a loss beside the head."""
+    if section.name == "triplet":
+        return f"triplet_{section.mining}"
+    of_head = section.name == "center" and section.centres == "head"
+    return "center_of_head" if of_head else section.name
+
+
 def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
     """The fields of a Setting that the config gives, for `gpus` ranks and the optimizer of the plan.
 
@@ -97,6 +106,7 @@ def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
         "batch": -(-config.train.batch_size // gpus),
         "accumulation": config.train.accumulation,
         "images_per_identity": config.data.images_per_identity,
+        "losses": tuple(map(_planned_loss, config.losses)),
         "sample_rate": head.sample_rate,
         "weight_dtype": head.weight_dtype,
         "compute_dtype": head.compute_dtype,

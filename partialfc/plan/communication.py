@@ -12,12 +12,16 @@ in which each node's ranks are neighbours. An all-reduce goes up and down a tree
 each. PAT, whose hops grow with log2(W), it takes for gathers only where each node has one GPU.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from partialfc.head.message import COLUMNS, INTEGER_BYTES
 from partialfc.plan.setting import Setting
 from partialfc.plan.speed import Speed
 
+Exchange = tuple[str, str, int]  # the kind of collective, what of, and the bytes of one call
+
+MOST_SUMS = 4  # numbers: a loss has one sum or two, each with its count
 OUTCOME = 5  # integers of each rank by which all take one decision: partialfc.training.outcome.COLUMNS
 
 
@@ -83,15 +87,33 @@ def communication_of(setting: Setting, speed: Speed) -> Communication:
         ("all_reduce", "sums", of_samples),
         ("reduce_scatter", "embedding gradients", of_samples * size),
     )
+    of_losses = (
+        ("all_gather", "embeddings of the losses", samples * size * setting.gather_bytes),
+        ("all_reduce", "sums of the losses", MOST_SUMS * setting.math_bytes),
+        ("reduce_scatter", "gradients of the losses", of_samples * size),
+    )
     outcome = ("all_reduce", "outcome", setting.gpus * OUTCOME * INTEGER_BYTES)
     return Communication(
         (
             _collective(setting, speed, *labels, on_host=True),
             *(_collective(setting, speed, *other, on_host=on_cpu) for other in others),
+            *_of_losses(setting, speed, labels, of_losses),
             _collective(setting, speed, *outcome, on_host=on_cpu, calls=1),
         ),
         0.0 if on_cpu else _collective(setting, speed, *labels, on_host=False).seconds,
     )
+
+
+def _of_losses(
+    setting: Setting, speed: Speed, labels: Exchange, others: Iterable[Exchange]
+) -> Iterator[Collective]:
+    """What each loss beside the head exchanges again; nothing without one."""
+    calls = setting.accumulation * len(setting.losses)
+    if calls:
+        kind, what, payload = labels
+        yield _collective(setting, speed, kind, f"{what} of the losses", payload, on_host=True, calls=calls)
+        for other in others:
+            yield _collective(setting, speed, *other, on_host=setting.device == "cpu", calls=calls)
 
 
 def _collective(

@@ -69,6 +69,8 @@ def _setting(plan: Plan, gpus_given: bool) -> Iterator[str]:
 def _memory(plan: Plan) -> Iterator[str]:
     yield f"memory per {_rank(plan)}"
     for field in fields(plan.memory):
+        if field.name == "losses" and not plan.setting.losses:
+            continue
         yield _line(field.name.replace("_", " "), show_bytes(getattr(plan.memory, field.name)))
     left = plan.limit - plan.memory.total
     verdict = "fits" if plan.fits else "DOES NOT FIT"

@@ -6,6 +6,7 @@ import torch
 
 from partialfc.head.kernels import chunks
 from partialfc.head.kernels.storage import block_size
+from partialfc.plan.losses import loss_bytes, loss_centre_bytes
 from partialfc.plan.setting import ITEM_BYTES, Setting
 
 GPU_CACHE = 50 << 20  # an H100's or H200's second level; an A100 has 40 MiB
@@ -27,7 +28,8 @@ class Memory:
 
     From step to step stay centres [C_l, D], momentum [C_l, D] (AdamW: both moments) and row_state [C_l].
     Of a step are workspace, which a chunk of k rows is computed in; kept_exponentials [K, N], which wait for
-    pass 2; step_rows [K], the sample and what its rows owe; and gathered_embeddings, every tensor [N, D].
+    pass 2; step_rows [K], the sample and what its rows owe; gathered_embeddings, every tensor [N, D];
+    and losses, what those beside the head need: centres of their own [C_l, D] and distances [B, N].
     """
 
     centres: int
@@ -37,6 +39,7 @@ class Memory:
     kept_exponentials: int
     step_rows: int
     gathered_embeddings: int
+    losses: int = 0
 
     @property
     def total(self) -> int:
@@ -57,13 +60,15 @@ def memory_of(setting: Setting) -> Memory:
         kept_exponentials=kept_rows_of(setting) * setting.samples * setting.compute_bytes,
         step_rows=_step_rows(setting),
         gathered_embeddings=_gathered(setting),
+        losses=loss_bytes(setting),
     )
 
 
 def stored_bytes(setting: Setting, rows: int) -> int:
     """Bytes of `rows` rows that stay from step to step, and that a checkpoint holds."""
     row = setting.embedding * setting.weight_bytes
-    return rows * row + moment_bytes(setting, rows) + row_state_bytes(setting, rows)
+    of_head = rows * row + moment_bytes(setting, rows) + row_state_bytes(setting, rows)
+    return of_head + loss_centre_bytes(setting, rows)
 
 
 def moment_bytes(setting: Setting, rows: int) -> int:

@@ -20,6 +20,15 @@ CHOICES = {
     "unsampled": ("dense", "frozen"),
     "device": ("cuda", "cpu"),
 }
+LOSSES = (
+    "center",
+    "center_of_head",
+    "contrastive",
+    "angular_contrastive",
+    "triplet_all",
+    "triplet_hard",
+    "triplet_semihard",
+)
 MAY_BE_NONE = ("momentum_dtype", "gather_dtype", "unsampled")
 LARGEST = 10**15  # nothing overflows up to here, even where a picture looks further than the plan
 
@@ -33,7 +42,7 @@ class Setting:
     float64 ("none" is SGD without momentum). gather_dtype: float32, as the backbone gives embeddings.
     unsampled: "dense" with sgd. compile: as the head decides from the size of a step. images_per_identity:
     labels are drawn one by one. AdamW has two moments in place of the momentum, and its unsampled rows are
-    always "frozen".
+    always "frozen". losses: those beside the head, of LOSSES.
 
     Raises ConfigError, which names everything that is wrong.
     """
@@ -53,6 +62,7 @@ class Setting:
     accumulation: int = 1
     compile: bool | None = None
     images_per_identity: int | None = None
+    losses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
@@ -66,6 +76,9 @@ class Setting:
         each = self.images_per_identity
         if each is not None and (isinstance(each, bool) or not isinstance(each, int) or each < 1):
             yield f"images_per_identity is {each!r}; it must be a whole number of at least 1, or left out"
+        for name in self.losses:
+            if name not in LOSSES:
+                yield f"losses has {name!r}; each must be {_one_of(LOSSES, or_nothing=False)}"
         if not 0.0 < self.sample_rate <= 1.0:
             yield f"sample_rate is {self.sample_rate!r}; it must be above 0 and at most 1"
         for name, choices in CHOICES.items():
