@@ -87,9 +87,16 @@ def judge_resume(name: str, state: Mapping[str, Any], *, classes: int, config: M
     fatal = [change for change in changed if change.startswith(SHAPING)]
     if state["num_classes"] != classes:
         fatal.append(f"number of classes {state['num_classes']:,} -> {classes:,}")
+    if _has_own_centres(config) and not _has_own_centres(state["config"]):
+        fatal.append("it has no centres for the centre loss in losses")
     remedy = "set them as they were, or start in another run.dir"
     if fatal:
         return red("resume", f"{name} is of another run: {'; '.join(fatal)}", remedy)
     if changed:
         return yellow("resume", f"goes on from {name} with other settings: {'; '.join(changed)}", remedy)
     return green("resume", f"goes on from {name}")
+
+
+def _has_own_centres(config: Mapping[str, Any]) -> bool:
+    """Whether a saved config has a centre loss with centres of its own; older ones have no `losses`."""
+    return any(loss["name"] == "center" and loss["centres"] == "own" for loss in config.get("losses", ()))

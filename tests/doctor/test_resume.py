@@ -37,9 +37,12 @@ def test_what_a_run_would_go_on_from(folder):
     assert resume("train.steps=3", "schedule.warmup_steps=0") == green("resume", "goes on from step-00000003")
     longer = resume("schedule.warmup_steps=0")
     assert (longer.level, "train.steps 3 -> 12" in longer.says) == (Level.YELLOW, True)
+    beside = resume("train.steps=3", "schedule.warmup_steps=0", "losses=[{name: triplet, weight: 1}]")
+    assert (beside.level, "losses [] -> [" in beside.says) == (Level.YELLOW, True)
     for override, says in (
         ("backbone.embedding_size=8", "backbone.embedding_size 16 -> 8"),
         ("data.num_classes=99", "number of classes "),
+        ("losses=[{name: center, weight: 1}]", "it has no centres for the centre loss in losses"),
         ("checkpoint.resume=never", "holds checkpoints of another run"),
     ):
         check = resume(override)
