@@ -203,6 +203,39 @@ def test_each_loss_is_a_metric(folder):
     assert found == {name: lines(folder)[-1][f"loss_{name}"] for name in trainer.state.losses.terms}
 
 
+def exchanged(config: Any) -> dict[str, float]:
+    """A run's calls of collectives on this rank, by kind, as its metrics count them."""
+    trainer = Trainer(config, torch.device("cpu"))
+    with trainer.running():
+        trainer.run()
+    totals = trainer.metrics.registry.totals()["partialfc_collective_calls_total"]
+    return {kind: totals[kind] for kind in ("reduce_scatter", "all_to_all")}
+
+
+def test_what_a_loss_exchanges_is_counted(run_ranks, folder):
+    train = {"train": {"steps": 3}}
+    without = run_ranks(exchanged, 2, small_config(moved(folder, "without"), **train))
+    beside = run_ranks(
+        exchanged, 2, small_config(moved(folder, "with"), **train, losses=[ALONE["triplet_all"]])
+    )
+    assert [each["reduce_scatter"] for each in without] == [3, 3]
+    assert [each["reduce_scatter"] for each in beside] == [6, 6]
+
+
+def test_batches_that_have_hardly_any_pair_are_told(folder, caplog):
+    few = {"batch_size": 4, "steps": 3}
+    run(small_config(folder, losses=[ALONE["triplet_hard"], CENTRE], train=few))
+    told = [record.message for record in caplog.records if "data.sampler" in record.message]
+    assert told == [
+        "losses: triplet takes two samples of one class, and a random batch of 4 images of 20 classes has "
+        "few: data.sampler: identities draws batches of them"
+    ]
+    caplog.clear()
+    draws = {"sampler": "identities", "images_per_identity": 2}
+    run(small_config(moved(folder, "drawn"), losses=[ALONE["triplet_hard"]], train=few, data=draws))
+    assert not [record for record in caplog.records if "data.sampler" in record.message]
+
+
 def on_the_device(folder) -> tuple[list[float], list[float]]:
     trainer = Trainer(small_config(folder, losses=EVERY, train={"steps": 4}), torch.device("pretend:0"))
     with trainer.running():

@@ -7,7 +7,7 @@ from partialfc.config import Config
 from partialfc.distributed.world import World
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
 from partialfc.training.builders.head import build_head
-from partialfc.training.builders.losses import build_losses
+from partialfc.training.builders.losses import build_losses, warn_of_few_pairs
 from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
 from partialfc.training.loss_scale import LossScale
 from partialfc.training.requirements import require_samples_to_normalise
@@ -41,6 +41,7 @@ def build_state(config: Config, *, num_classes: int, world: World, device: torch
     optimizer = build_backbone_optimizer(config.optimizer, backbone)
     float16 = autocast_dtype(config.train.amp, device) == torch.float16
     loss_scale = LossScale(device, enabled=float16)
+    warn_of_few_pairs(config, num_classes)
     losses = build_losses(config.losses, head)
     return RunState(backbone, optimizer, head, build_head_optimizer(config, head), losses, loss_scale, device)
 
