@@ -18,6 +18,7 @@ from partialfc.head.kernels.elementwise import UNIT, Kind
 from partialfc.head.kernels.storage import Stored, column
 from partialfc.head.moving import (
     bring_buffers,
+    check_assigned,
     check_dtypes_stay,
     check_has_values,
     check_values_arrive,
@@ -104,8 +105,8 @@ class ShardedCentres(nn.Module):
 
     @property
     def whose(self) -> dict[str, int]:
-        """What a state says of whose rows it holds."""
-        return note(self.shard)
+        """What a state says of whose rows it holds, and of what kind."""
+        return note(self.shard, sub_centers=self.kind.per_row, bias=self.bias is not None)
 
     @property
     def stored(self) -> Stored:
@@ -132,7 +133,10 @@ class ShardedCentres(nn.Module):
 
     def are_finite(self, rows: npt.NDArray[np.int64] | None) -> bool:
         """Whether local rows [K], ascending, are finite as they are now; None: all. In little memory."""
-        chunks = self.rows(rows).chunks(ROWS_TO_LOOK_AT)
+        found = self.rows(rows)
+        if (biases := found.biases()) is not None and not torch.isfinite(biases).all():
+            return False
+        chunks = found.chunks(ROWS_TO_LOOK_AT)
         return all(bool(torch.isfinite(chunk.centres()).all()) for chunk in chunks)
 
     @outside_graphs
@@ -159,7 +163,7 @@ class ShardedCentres(nn.Module):
 
     def check_whole(self) -> None:
         """Raises RuntimeError without values, and where an optimizer's step ended in the middle."""
-        check_has_values(self.weight)
+        check_has_values(self)
         if self._row_source is not None:
             self._row_source.check_whole()
 
@@ -295,16 +299,10 @@ def _check_state(
 ) -> None:
     """Before a state is loaded: ValueError for another shard's rows, none, or another dtype to assign."""
     check_state(state, prefix, centres.whose)
-    own, assigned = centres.weight, bool(metadata.get("assign_to_params_buffers"))
-    check_values_arrive(own, state, prefix, assigned=assigned)
-    given = state.get(f"{prefix}weight", own) if assigned else own
-    if not isinstance(given, Tensor) or given is own:
-        return
-    if given.dtype != own.dtype or (given.device != own.device and not own.is_meta):
-        raise ValueError(
-            f"assign=True would make {prefix}weight {given.dtype} on {given.device}, and this head is built "
-            f"with {own.dtype} on {own.device}: convert the weight first, or load without assign"
-        )
+    assigned = bool(metadata.get("assign_to_params_buffers"))
+    check_values_arrive(centres.weight, state, prefix, assigned=assigned)
+    if assigned:
+        check_assigned(centres, state, prefix)
 
 
 def _rows_were_replaced(centres: ShardedCentres, *_: object) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 Change = Callable[[Tensor], Tensor]  # what a module's parameters and buffers become
 
 
-def check_has_values(weight: Tensor) -> None:
-    """Raises RuntimeError for centres on `meta`."""
-    if weight.is_meta:
+def check_has_values(head: nn.Module) -> None:
+    """Raises RuntimeError for centres or biases on `meta`."""
+    if any(parameter.is_meta for parameter in head.parameters()):
         raise RuntimeError(
             "this head is on the device meta, so its centres have no values: load them with "
             "load_state_dict(state, assign=True), or call to_empty(device=...), and then load_state_dict or "
@@ -36,6 +36,19 @@ def check_values_arrive(weight: Tensor, state: Mapping[str, Any], prefix: str, *
             "this head is on the device meta and has no memory that a state could be copied to: load it with "
             "load_state_dict(state, assign=True), or call to_empty(device=...) first"
         )
+
+
+def check_assigned(head: nn.Module, state: Mapping[str, Any], prefix: str) -> None:
+    """Before a head's state is assigned: ValueError where a parameter would get another dtype or device."""
+    for name, own in head.named_parameters():
+        given = state.get(f"{prefix}{name}", own)
+        if not isinstance(given, Tensor) or given is own:
+            continue
+        if given.dtype != own.dtype or (given.device != own.device and not own.is_meta):
+            raise ValueError(
+                f"assign=True would make {prefix}{name} {given.dtype} on {given.device}, and this head is "
+                f"built with {own.dtype} on {own.device}: convert it first, or load without assign"
+            )
 
 
 def _is_meta(value: object) -> bool:

@@ -6,14 +6,16 @@ from typing import Any
 from partialfc.head.shard import ClassShard
 
 KEY = "shard"
+KIND = {"sub_centers": 1, "bias": False}  # of states that do not say it
 
 
-def note(shard: ClassShard) -> dict[str, int]:
-    """What a state says of the shard whose rows it holds."""
+def note(shard: ClassShard, **kind: int) -> dict[str, int]:
+    """What a state says of the shard whose rows it holds; kind: what `KIND` has, of a head's."""
     return {
         "rank": shard.rank,
         "world_size": shard.world_size,
         "num_classes": shard.num_classes,
+        **kind,
     }
 
 
@@ -35,12 +37,21 @@ def check_state(state: Mapping[str, Any], prefix: str, own: Mapping[str, int]) -
 
 def check_note(saved: object, own: Mapping[str, int]) -> None:
     """Raises ValueError where a state's note is not `own`; states of version 0.1 have none, and pass."""
-    if not isinstance(saved, Mapping) or dict(saved) == dict(own):
+    if not isinstance(saved, Mapping):
         return
-    differing = [f"its {name} is {saved.get(name)}, this head's is {own[name]}" for name in own]
-    differing = [text for text, name in zip(differing, own, strict=True) if saved.get(name) != own[name]]
+    told = {**KIND, **saved}
+    differing = {name: f"its {name} is {told.get(name)}, this head's is {own[name]}" for name in own}
+    differing = {name: text for name, text in differing.items() if told.get(name) != own[name]}
+    if not differing:
+        return
+    says = "; ".join(differing.values())
+    if not differing.keys().isdisjoint(KIND):
+        raise ValueError(
+            f"this state is that of another kind of head: {says}. Load it into a head whose margin has the "
+            "bias and the sub-centres with which it was saved"
+        )
     raise ValueError(
-        f"this state is another shard's: {'; '.join(differing)}. Let each rank load the state that it saved "
+        f"this state is another shard's: {says}. Let each rank load the state that it saved "
         "itself, into a head built with the same num_classes and number of ranks; the checkpoints of "
         "partialfc train fit any number of ranks"
     )

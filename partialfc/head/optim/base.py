@@ -50,7 +50,7 @@ class RowOptimizer(torch.optim.Optimizer):
                 f"head is {shortened(head)}; it must be the PartialFC whose centres are to be moved, as in "
                 f"{kind}(head, lr=0.1), alone: other parameters need an optimizer of their own"
             )
-        check_has_values(head.weight)
+        check_has_values(head)
         self.factor = CommonFactor(head.weight.device)
         super().__init__([head.weight, self.factor.parameter], defaults)
         self.head = head
