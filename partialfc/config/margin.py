@@ -7,6 +7,13 @@ from pydantic import Discriminator, Field, model_validator
 
 from partialfc.config.section import Section, default_variant
 
+LAMBDA_MIN = "Smallest lambda: the weight of the plain cosine beside the margin's value, whose weight is 1."
+LAMBDA_BASE = (
+    "lambda in step 0; in step s it is lambda_base / (1 + lambda_gamma·s), at least lambda_min. Each "
+    "micro-batch is a step here."
+)
+LAMBDA_GAMMA = "How fast lambda falls."
+
 
 class _MarginConfig(Section):
     """What every margin has. Built by training/builders/head.py, `build_margin`."""
@@ -149,6 +156,41 @@ class ElasticFaceConfig(_PlainConfig):
         return self
 
 
+class SoftmaxConfig(_MarginConfig):
+    """|w|·|x|·cos(theta), the inner product of centre and embedding."""
+
+    name: Literal["softmax"] = Field(description="Which margin.")
+    bias: bool = Field(False, description="Train a bias for each class with the centres.")
+
+
+class ModifiedSoftmaxConfig(_MarginConfig):
+    """|x|·cos(theta), |x| the embedding's norm, Liu et al. 2017."""
+
+    name: Literal["modified_softmax"] = Field(description="Which margin.")
+
+
+class _MultipliedConfig(_ExactOrNotConfig):
+    m: int = Field(4, ge=1, le=4, description="Factor of the target's angle.")
+    lambda_min: float = Field(0.0, ge=0, description=LAMBDA_MIN)
+    lambda_base: float = Field(0.0, ge=0, description=LAMBDA_BASE)
+    lambda_gamma: float = Field(0.0, ge=0, description=LAMBDA_GAMMA)
+
+
+class SphereFaceConfig(_MultipliedConfig):
+    """|x|·cos(m·theta), continued so that it falls, and annealed, Liu et al. 2017."""
+
+    name: Literal["sphereface"] = Field(description="Which margin.")
+    lambda_min: float = Field(5.0, ge=0, description=LAMBDA_MIN)
+    lambda_base: float = Field(1000.0, ge=0, description=LAMBDA_BASE)
+    lambda_gamma: float = Field(0.12, ge=0, description=LAMBDA_GAMMA)
+
+
+class LargeMarginSoftmaxConfig(_MultipliedConfig):
+    """|w|·|x|·cos(m·theta), continued so that it falls, Liu et al. 2016."""
+
+    name: Literal["large_margin_softmax"] = Field(description="Which margin.")
+
+
 MarginConfig = Annotated[
     ArcFaceConfig
     | CosFaceConfig
@@ -158,7 +200,11 @@ MarginConfig = Annotated[
     | CurricularFaceConfig
     | MagFaceConfig
     | AdaFaceConfig
-    | ElasticFaceConfig,
+    | ElasticFaceConfig
+    | SoftmaxConfig
+    | ModifiedSoftmaxConfig
+    | SphereFaceConfig
+    | LargeMarginSoftmaxConfig,
     Discriminator("name"),
     default_variant("arcface"),
 ]

@@ -14,9 +14,13 @@ from partialfc.config import (
     CosFaceConfig,
     CurricularFaceConfig,
     ElasticFaceConfig,
+    LargeMarginSoftmaxConfig,
     MagFaceConfig,
+    ModifiedSoftmaxConfig,
     MVSoftmaxConfig,
     NormalizedSoftmaxConfig,
+    SoftmaxConfig,
+    SphereFaceConfig,
     config_schema,
     dump_config,
     parse_config,
@@ -62,6 +66,18 @@ from tests.config.cases import failure, small
             "{name: elasticface}",
             ElasticFaceConfig(name="elasticface", base="arcface", mean=0.5, std=0.05, plus=False),
         ),
+        ("{name: softmax}", SoftmaxConfig(name="softmax", bias=False)),
+        ("{name: modified_softmax}", ModifiedSoftmaxConfig(name="modified_softmax")),
+        (
+            "{name: sphereface}",
+            SphereFaceConfig(name="sphereface", m=4, lambda_min=5.0, lambda_base=1000.0, lambda_gamma=0.12),
+        ),
+        (
+            "{name: large_margin_softmax}",
+            LargeMarginSoftmaxConfig(
+                name="large_margin_softmax", m=4, lambda_min=0.0, lambda_base=0.0, lambda_gamma=0.0
+            ),
+        ),
     ],
 )
 def test_a_margin_is_chosen_by_its_name(margin: str, expected: BaseModel) -> None:
@@ -96,6 +112,19 @@ def test_a_margin_is_chosen_by_its_name(margin: str, expected: BaseModel) -> Non
             "{name: elasticface, base: cosface, mean: 2.5}",
             "margin: mean is 2.5; with base: cosface it must",
         ),
+        (
+            "{name: softmax, scale: 64}",
+            "margin.scale: name: softmax has no such key; it belongs to ",
+        ),
+        ("{name: softmax, bias: 1}", "head.margin.bias: must be true or false, got 1"),
+        (
+            "{name: modified_softmax, bias: true}",
+            "margin.bias: name: modified_softmax has no such key",
+        ),
+        ("{name: sphereface, m: 5}", "head.margin.m: must be less than or equal to 4"),
+        ("{name: large_margin_softmax, m: 0}", "head.margin.m: must be greater than or equal to 1"),
+        ("{name: sphereface, m: 2.5}", "head.margin.m: must be a whole number"),
+        ("{name: sphereface, lambda_min: -1}", "head.margin.lambda_min: must be greater than or equal to 0"),
         ("{name: elasticface, std: -0.1}", "head.margin.std: must be greater than or equal to 0"),
     ],
 )

@@ -19,6 +19,7 @@ RESUMED: dict[str, dict[str, Any]] = {  # whose logits depend on the steps befor
     "curricularface": {"scale": 16, "margin": 0.2, "momentum": 0.3},
     "adaface": {"scale": 16, "margin": 0.2, "momentum": 0.3},
     "elasticface": {"scale": 16, "mean": 0.2, "std": 0.2, "plus": True},
+    "sphereface": {"m": 3, "lambda_min": 0.1, "lambda_base": 3.0, "lambda_gamma": 0.5},
 }
 CONSTANT = {"schedule": {"name": "constant", "warmup_steps": 0}}
 

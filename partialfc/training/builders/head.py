@@ -13,6 +13,8 @@ from partialfc.head.margins.by_norm import AdaFace, MagFace
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
 from partialfc.head.margins.elastic import ElasticFace
 from partialfc.head.margins.hard_negatives import CurricularFace, MVSoftmax
+from partialfc.head.margins.softmax import ModifiedSoftmax, Softmax
+from partialfc.head.margins.sphereface import LargeMarginSoftmax, SphereFace
 from partialfc.head.partial_fc import PartialFC
 from partialfc.training.builders.class_weights import read_class_weights
 
@@ -23,9 +25,13 @@ MARGINS: dict[str, Callable[..., Margin]] = {
     "cosface": CosFace,
     "curricularface": CurricularFace,
     "elasticface": ElasticFace,
+    "large_margin_softmax": LargeMarginSoftmax,
     "magface": MagFace,
+    "modified_softmax": ModifiedSoftmax,
     "mv_softmax": MVSoftmax,
     "normalized_softmax": NormalizedSoftmax,
+    "softmax": Softmax,
+    "sphereface": SphereFace,
 }
 
 # Of a RuntimeError: the CPU's allocator has no error of its own.
