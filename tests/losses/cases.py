@@ -15,7 +15,8 @@ TOLERANCE = 1e-10
 
 
 def some_centres() -> Tensor:
-    return torch.randn(C, D, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    generator = torch.Generator("cpu").manual_seed(5)
+    return torch.randn(C, D, dtype=torch.float64, generator=generator, device="cpu")
 
 
 def own_centres(**options: Any) -> partialfc.CenterLoss:
