@@ -43,10 +43,11 @@ def parse_config(mapping: Mapping[str, Any], overrides: Sequence[str], origin: s
     """The config of a mapping with overrides on top, in their order; errors call the mapping `origin`."""
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{origin}: must hold sections, such as 'run:', got {shown(mapping)}")
-    parsed = [Override.parse(text) for text in overrides]
+    parsed = []
     merged = dict(mapping)
-    for override in parsed:
-        merged = override.apply(merged, origin)
+    for override in [Override.parse(text) for text in overrides]:
+        parsed.append(override.resolved(merged))
+        merged = parsed[-1].apply(merged, origin)
     return _validate(merged, parsed, origin)
 
 

@@ -12,7 +12,8 @@ from partialfc.errors import ConfigError
 class Override(NamedTuple):
     """`head.sample_rate=0.1` as `text`, with its `path` ("head", "sample_rate") and its `value` 0.1.
 
-    In a list, a part of the path is an index from 0 on, as in `losses.0.weight=0.1`.
+    In a list, a part of the path is an index from 0 on, as in `losses.0.weight=0.1`, or the name of a section
+    in it, as in `losses.triplet.weight=0.1`.
     """
 
     text: str
@@ -32,6 +33,20 @@ class Override(NamedTuple):
         if not value.strip():
             raise ConfigError(f"{origin}: has no value; write {key}=VALUE, null where it may have none")
         return cls(text, path, load_yaml(value, origin))
+
+    def resolved(self, mapping: dict[str, Any]) -> Self:
+        """The same with indices in place of names, where the path leads into a list of the mapping."""
+        path = list[str]()
+        node: Any = mapping
+        for part in self.path:
+            if isinstance(node, list):
+                names = [each.get("name") if isinstance(each, dict) else None for each in node]
+                path.append(str(names.index(part)) if part in names else part)
+                node = node[int(path[-1])] if _is_index(path[-1], node) else None
+            else:
+                path.append(part)
+                node = node.get(part) if isinstance(node, dict) else None
+        return self._replace(path=tuple(path))
 
     def apply(self, mapping: dict[str, Any], origin: str) -> dict[str, Any]:
         """A copy of the mapping with the value at the path; what is not on the path is shared with it.

@@ -25,14 +25,17 @@ def test_what_is_saved_is_read_again() -> None:
         assert parse_config(yaml.safe_load(dump_config(config)), [], "saved") == config
 
 
-def test_an_override_reaches_an_element_by_its_place() -> None:
-    config = small(TWO, "losses.1.weight=0.5", "losses.0.mining=hard")
+def test_an_override_reaches_an_element_by_its_place_or_its_name() -> None:
+    config = small(TWO, "losses.1.weight=0.5", "losses.triplet.mining=hard")
     assert [loss.weight for loss in config.losses] == [1.0, 0.5]
     assert config.losses[0].mining == "hard"
     assert "override 'losses.2.weight=1': losses has no element 2, it is [{" in failure(
         TWO, "losses.2.weight=1"
     )
     assert "losses has no element weight" in failure(TWO, "losses.weight=1")
+    assert failure(TWO, "losses.center.alpha=3").startswith(
+        "override 'losses.center.alpha=3': losses.1.alpha"
+    )
     assert failure(TWO, "losses.0.mining=softer").startswith(
         "override 'losses.0.mining=softer': losses.0.mining: must be 'all', 'hard' or 'semihard'"
     )
