@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from partialfc.distributed.world import World
 from partialfc.head.partial_fc import PartialFC
@@ -26,7 +27,8 @@ class Angles:
     """One rank's angles in degrees; of a single class there are none but `target`.
 
     target [n]: between an embedding and its own centre. nearest_negative [n]: between it and the nearest
-    centre of another class. nearest_centre [m]: between a centre and the nearest other one.
+    centre of another class. nearest_centre [m]: between a class's centre and the nearest of another class.
+    Of a class with sub-centres the nearest one counts.
     """
 
     target: Degrees
@@ -43,7 +45,8 @@ def is_measured(step: int, total_steps: int) -> bool:
 def measure_angles(head: PartialFC, embeddings: Tensor, labels: Tensor) -> Angles:
     """Embeddings [B, D], labels [B] -> the angles of some of them, and of some centres, as all are now.
 
-    Collective. One pass over all centres, for at most SAMPLES + CLASSES rows; the head stays as it is.
+    Collective. One pass over all centres, for at most SAMPLES embeddings and the centres of CLASSES classes;
+    the head stays as it is.
     """
     world, shard = head.world, head.shard
     labels = labels.cpu()
@@ -51,14 +54,17 @@ def measure_angles(head: PartialFC, embeddings: Tensor, labels: Tensor) -> Angle
     own = labels[valid]
     embeddings = embeddings[valid.to(embeddings.device)].to(head.math_dtype)
     rows = _evenly_spaced(len(shard), -(-CLASSES // world.size))
-    queries = torch.cat([embeddings, head.current_rows(rows)])
+    centres = _centres(head, rows)
+    queries = torch.cat([embeddings, centres.flatten(0, 1)])
     target = _own_cosines(head, embeddings, own)
     if shard.num_classes == 1:
         return Angles(_degrees(target), np.empty(0), np.empty(0))
     cosines, classes = head.top_k(queries, 2)
-    of_queries = torch.cat([own, torch.from_numpy(rows) + shard.start]).to(classes.device)
+    of_centres = torch.from_numpy(rows + shard.start).repeat_interleave(centres.shape[1])
+    of_queries = torch.cat([own, of_centres]).to(classes.device)
     nearest = torch.where(classes[:, 0] == of_queries, cosines[:, 1], cosines[:, 0])
-    return Angles(_degrees(target), _degrees(nearest[: len(own)]), _degrees(nearest[len(own) :]))
+    of_classes = nearest[len(own) :].view(centres.shape[:2]).amax(1)
+    return Angles(_degrees(target), _degrees(nearest[: len(own)]), _degrees(of_classes))
 
 
 def angle_record(angles: Angles, world: World) -> dict[str, Any]:
@@ -103,15 +109,20 @@ def _own_cosines(head: PartialFC, embeddings: Tensor, labels: Tensor) -> Tensor:
     """Embeddings [B, D] and their classes [B], on any rank -> the cosines [B] to their own centres."""
     world, shard = head.world, head.shard
     counts = world.gather_integers([len(labels)], device=embeddings.device)[:, 0].tolist()
-    unit = world.all_gather_rows(torch.nn.functional.normalize(embeddings), counts)
+    unit = world.all_gather_rows(normalize(embeddings), counts)
     places = world.all_gather_rows(labels.to(unit.device), counts)
     here = torch.nonzero((places >= shard.start) & (places < shard.stop))[:, 0]
     rows, where = np.unique((places[here] - shard.start).cpu().numpy(), return_inverse=True)
-    centres = torch.nn.functional.normalize(head.current_rows(rows))[torch.from_numpy(where).to(unit.device)]
+    centres = normalize(_centres(head, rows), dim=2)[torch.from_numpy(where).to(unit.device)]
     cosines = unit.new_zeros(len(unit))
-    cosines[here] = (unit[here] * centres).sum(1)
+    cosines[here] = torch.einsum("nd,nsd->ns", unit[here], centres).amax(1)
     first = sum(counts[: world.rank])
     return world.all_reduce_sum(cosines)[first : first + len(labels)]
+
+
+def _centres(head: PartialFC, rows: npt.NDArray[np.int64]) -> Tensor:
+    """Local rows [k] -> the S sub-centres of each class now [k, S, D]."""
+    return head.current_rows(rows).view(len(rows), head.margin.sub_centers, head.embedding_size)
 
 
 def _evenly_spaced(rows: int, count: int) -> npt.NDArray[np.int64]:

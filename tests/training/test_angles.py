@@ -11,13 +11,14 @@ import partialfc
 from partialfc.distributed import World
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.angles import BINS, CLASSES, SAMPLES, angle_record, is_measured, measure_angles
-from tests.head.cases import Case, build, even
+from tests.head.cases import MARGINS, Case, D, build, even
 from tests.train_cases import small_config
 from tests.training.cases import run
 
 
-def measured(case: Case) -> dict[str, Any]:
+def measured(case: Case, margin: str = "arcface") -> dict[str, Any]:
     """After steps that leave rows owing some: this rank's angles, the record, the rows as they are now."""
+    case.margin = margin
     head = build(case)
     optimizer = partialfc.RowSGD(head, lr=0.5, momentum=0.9, weight_decay=5e-3)
     embeddings, labels = (each[case.own()] for each in case.batch())
@@ -31,6 +32,11 @@ def measured(case: Case) -> dict[str, Any]:
     return {"angles": angles, "record": angle_record(angles, World.of()), "rows": head.current_rows()}
 
 
+def with_sub_centers(case: Case) -> dict[str, Any]:
+    MARGINS["sub-centres"] = (partialfc.SubCenter, {"k": 3, "base": partialfc.ArcFace()}, None)
+    return measured(case, "sub-centres")
+
+
 def angle(a: torch.Tensor, b: torch.Tensor) -> float:
     """Of two vectors, in degrees, number by number."""
     product = sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True))
@@ -38,18 +44,28 @@ def angle(a: torch.Tensor, b: torch.Tensor) -> float:
     return math.degrees(math.acos(max(-1.0, min(1.0, product / lengths))))
 
 
+def nearest(some: torch.Tensor, others: torch.Tensor) -> float:
+    return min(angle(a, b) for a in some for b in others)
+
+
+@pytest.mark.parametrize("of_ranks", [measured, with_sub_centers], ids=["one centre", "sub-centres"])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_they_are_those_of_a_loop(run_ranks, world_size):
+def test_they_are_those_of_a_loop(run_ranks, world_size, of_ranks):
+    """A class's centre is that of its sub-centres that is nearest."""
     case = Case(even(world_size), sample_rate=0.3, num_classes=20)
     case.labels = [-1, *case.batch()[1][1:].tolist()]  # the first sample is ignored
-    results = run_ranks(measured, world_size, case)
+    results = run_ranks(of_ranks, world_size, case)
     rows = torch.cat([result["rows"] for result in results])
+    centres = rows.view(len(rows), -1, D)
     samples = [(x, y) for x, y in zip(*case.batch(), strict=True) if y >= 0]
     expected = {
-        "target": [angle(x, rows[y]) for x, y in samples],
-        "nearest_negative": [min(angle(x, row) for c, row in enumerate(rows) if c != y) for x, y in samples],
+        "target": [nearest(x[None], centres[y]) for x, y in samples],
+        "nearest_negative": [
+            min(nearest(x[None], each) for c, each in enumerate(centres) if c != y) for x, y in samples
+        ],
         "nearest_centre": [
-            min(angle(row, other) for o, other in enumerate(rows) if o != c) for c, row in enumerate(rows)
+            min(nearest(each, other) for o, other in enumerate(centres) if o != c)
+            for c, each in enumerate(centres)
         ],
     }
     for name, values in expected.items():
