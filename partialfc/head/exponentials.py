@@ -74,31 +74,34 @@ def reweighted(
     cos: Tensor,
     norm: Tensor,
     class_margin: Tensor | None,
+    prepared: Tensor | None,
     step: int,
     shift: float,
     offsets: Tensor | None,
     above: float | None,
     per_class: int,
     dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Cosines in values [k·S, N] become E · dlogit/dcos; E = exp(logit + offset - shift), or 0 as there.
 
-    The logits are those of `margin.negatives`, which sees cos, norm and class_margin [N] of the samples, and
-    the step. Returns the sum of E [N] and that of E · dlogit/dtarget_cos [N].
+    The logits are those of `margin.negatives`, which sees cos, norm, class_margin [N], prepared [..., N] and
+    the step of the samples. Returns the sum of E [N], and those of E · dlogit/dtarget_cos [N] and of
+    E · dlogit/dprepared [..., N].
     """
     of_classes, winner = _of_classes(values, per_class, dtype)
 
-    def logits_of(of_classes: Tensor, target_cos: Tensor) -> Tensor:
-        samples = Samples(target_cos, norm, class_margin=class_margin, step=step)
+    def logits_of(of_classes: Tensor, target_cos: Tensor, prepared: Tensor | None = None) -> Tensor:
+        samples = Samples(target_cos, norm, class_margin=class_margin, prepared=prepared, step=step)
         return shaped(margin.negatives(of_classes, samples), of_classes, margin, "negatives")
 
-    logits, derivative, *_ = torch.func.vjp(logits_of, of_classes, cos)
+    of_samples = (cos,) if prepared is None else (cos, prepared)
+    logits, derivative, *_ = torch.func.vjp(logits_of, of_classes, *of_samples)
     shifted = logits - shift if offsets is None else logits + offsets[:, None] - shift
     left_out = _left_out(of_classes, target_column, columns, above)
     exponentials = torch.where(left_out, 0.0, shifted.exp())
-    by_cos, by_target = derivative(exponentials)
+    by_cos, by_target, *by_prepared = derivative(exponentials)
     _put(values, by_cos, winner)
-    return exponentials.sum(dim=0), by_target
+    return exponentials.sum(dim=0), by_target, by_prepared[0] if by_prepared else None
 
 
 def _of_classes(values: Tensor, per_class: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

@@ -1,6 +1,7 @@
 """What the head relies on in a margin: the shapes that its methods return, and its bound on logits."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ def check_margin(margin: object, dtype: torch.dtype) -> None:
     cos = target[:, None].expand(COSINES, COSINES).contiguous()
     with torch.no_grad():
         samples = Samples(target, torch.ones_like(target))
+        samples = replace(samples, prepared=margin.prepare(samples))
         logits = shaped(margin.negatives(cos, samples), cos, margin, "negatives")
     row, sample = divmod(int(logits.argmax()), COSINES)
     largest = logits[row, sample].item()

@@ -20,7 +20,7 @@ from partialfc.head.kernels.compiled import outside_graphs, worth_compiling
 from partialfc.head.kernels.elementwise import Kind
 from partialfc.head.margin_rules import check_fits, check_margin, check_successor, take_over
 from partialfc.head.margins.base import Margin
-from partialfc.head.sampled_softmax import SampledSoftmax
+from partialfc.head.sampled_softmax import SETTLED_AFTER, SampledSoftmax
 from partialfc.head.sampling import sample_size
 from partialfc.head.surroundings import check_surroundings, outside_modes, world_of
 from partialfc.head.weights import margins_of_shard, weights_of_shard
@@ -163,6 +163,7 @@ class PartialFC(SampledSoftmax):
         self.logit_correction = one_of("logit_correction", logit_correction, (False, True))
         self.pool = Pool()
         self.step = 0
+        self._forwards_of_margin = SETTLED_AFTER
         self.last_target_cos = torch.empty(0, device=for_buffers)
         self.last_norm = torch.empty(0, device=for_buffers)
         self._last_rows = np.empty(0, np.int64)
@@ -220,6 +221,8 @@ class PartialFC(SampledSoftmax):
                     "the centres' norms too: it must be None"
                 )
         if margin is not None:
+            if repr(margin) != repr(self.margin):
+                self._forwards_of_margin = 0
             take_over(margin, self.margin)
             self.margin = margin
         if sample_rate is not None:

@@ -17,6 +17,10 @@ from partialfc.head.softmax import Softmax
 from partialfc.head.step import LossGradient, forward, gather, local_batch, participating_rows
 from partialfc.head.targets import targets_here, targets_of_shard
 
+# Forwards of a margin before it is compiled, where it has followed another one: it may be one of a ramp, whose
+# every number would need code of its own.
+SETTLED_AFTER = 64
+
 
 class SampledSoftmax(ShardedCentres):
     """The centres, the margin and the settings of a step, and what is known of the last one.
@@ -36,6 +40,7 @@ class SampledSoftmax(ShardedCentres):
     pool: Pool
     step: int
     _digest: int
+    _forwards_of_margin: int
     last_target_cos: Tensor
     last_norm: Tensor
     _last_rows: npt.NDArray[np.int64] | None
@@ -114,11 +119,13 @@ class SampledSoftmax(ShardedCentres):
         if self.training:
             self.margin.update(batch.samples)
             self.step += 1
+            self._forwards_of_margin += 1
         return forward(
             world,
             Softmax(
                 *(self._margin_now(), self.compute_dtype, self.compiled, self.fused, self.pool),
                 above=self.interclass_filter if self.training else None,
+                settled=self._forwards_of_margin > SETTLED_AFTER,
             ),
             gathered,
             batch,

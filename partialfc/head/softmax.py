@@ -14,6 +14,7 @@ Gimelshein 2018 (arXiv:1805.02867), which rises only where it must.
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ class PassOne:
 
     sums: Tensor  # [N] sum of E
     pull: Tensor  # [N, D] sum of E · dlogit/dproduct / slope · centre
-    by_target: Tensor | None  # [N] sum of E · dlogit/dtarget_cos; None for plain negatives
+    by_target: "ByTarget | None"  # None for plain negatives
     kept: Kept
     shift: float | Tensor  # what was subtracted from the logits, for logits without a bound [N]
     rises: tuple["Rise", ...] = ()  # what the kept exponentials of a chunk had subtracted
@@ -67,6 +68,21 @@ class PassOne:
                 self.kept.values[rise.lines].mul_(torch.exp(rise.shift - shift))
         pull = self.pull.mul_(factor[:, None])
         return replace(self, sums=self.sums * factor, pull=pull, shift=shift, rises=())
+
+
+class ByTarget(NamedTuple):
+    """How the sum of E depends on what a margin knows of the samples."""
+
+    cos: Tensor  # [N] sum of E · dlogit/dtarget_cos
+    prepared: Tensor | None  # [..., N] sum of E · dlogit/dprepared, see `Margin.prepare`
+
+    def added(self, more: "ByTarget | None") -> "ByTarget":
+        if more is None:
+            return self
+        prepared = self.prepared
+        if prepared is not None and more.prepared is not None:
+            prepared = prepared + more.prepared
+        return ByTarget(self.cos + more.cos, prepared)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +98,8 @@ class Softmax:
     """How the passes compute: the margin, the GEMMs' dtype, compiled or not, and from which buffers.
 
     fused: whether the parts on single samples are compiled too, see head/kernels/per_sample.py; above:
-    negatives of a larger cosine take no part, None: all do.
+    negatives of a larger cosine take no part, None: all do; settled: whether the margin is that of the last
+    step, so that it is worth compiling.
     """
 
     margin: Margin
@@ -91,6 +108,7 @@ class Softmax:
     fused: bool
     pool: Pool
     above: float | None = None
+    settled: bool = True
 
     def first_shift(self, batch: LocalBatch, targets: Targets) -> float | Tensor:
         """What is subtracted from every logit before exp, or where logits have no bound, at first [N]."""
@@ -135,7 +153,11 @@ class Softmax:
         columns = torch.arange(batch.num_rows, dtype=torch.int32, device=device)
         sums = batch.unit.new_zeros(max(1, -(-batch.num_rows // per_chunk)), samples)
         pull = torch.zeros_like(batch.unit)
-        by_target = torch.zeros_like(targets.logit) if self.margin.reweights_negatives else None
+        by_target: ByTarget | None = None
+        if self.margin.reweights_negatives:
+            prepared = batch.samples.prepared
+            nothing = None if prepared is None else torch.zeros_like(prepared)
+            by_target = ByTarget(torch.zeros_like(targets.logit), nothing)
         spare_rows = per_chunk * each if kept_count < batch.num_rows else 0
         shift, rises = self.first_shift(batch, targets), []
         with ExitStack() as loans:
@@ -161,8 +183,8 @@ class Softmax:
                     torch.sum(values, dim=0, dtype=sums.dtype, out=sums[number])
                 else:
                     of_chunk = self.exponentials(values, batch, chunk.start, own, shift, sums=sums[number])
-                    if by_target is not None and of_chunk is not None:
-                        by_target += of_chunk
+                    if by_target is not None:
+                        by_target = by_target.added(of_chunk)
                 add_pull(pull, values, centres)
         return PassOne(sums.sum(dim=0), pull, by_target, kept, shift, tuple(rises))
 
@@ -175,21 +197,23 @@ class Softmax:
         shift: float | Tensor,
         *,
         sums: Tensor | None = None,
-    ) -> Tensor | None:
+    ) -> ByTarget | None:
         """The products in values [k·S, N] become E · dlogit/dproduct / slope, and 0 for targets.
 
         columns: int32 [k], which of the K classes these are, from `start` on. Writes the sum of E to `sums`
-        [N]. Returns the sum of E · dlogit/dtarget_cos [N], or None if it is 0.
+        [N]. Returns None for plain negatives.
         """
         samples, dtype = batch.samples, batch.unit.dtype
         given = (batch.target_column, columns)
         rest = (shift, batch.offsets_of(start, len(columns)), self.above, batch.per_class, dtype)
         if self.margin.reweights_negatives:
-            seen = (self.margin, samples.cos, samples.norm, samples.class_margin, samples.step)
-            of_chunk, by_target = kernels.reweighted(values, *given, *seen, *rest, compiled=self.compiled)
+            seen = (samples.cos, samples.norm, samples.class_margin, samples.prepared, samples.step)
+            of_chunk, *by_target = kernels.reweighted(
+                *(values, *given, self.margin, *seen, *rest), compiled=self.compiled and self.settled
+            )
             if sums is not None:
                 sums.copy_(of_chunk)
-            return by_target
+            return ByTarget(*by_target)
         kernels.exponentials(values, *given, self.scale(samples), *rest, compiled=self.compiled)
         if sums is not None:
             # The sum of what is rounded for pass 2, so that a sample's probabilities sum to 1.

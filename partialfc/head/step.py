@@ -20,10 +20,11 @@ from partialfc.head.gradient import BatchGradient
 from partialfc.head.kernels import elementwise, per_sample
 from partialfc.head.loss import Weights, loss_of, targets_of
 from partialfc.head.margins.samples import Samples
+from partialfc.head.prepared import prepare
 from partialfc.head.rows import Rows
 from partialfc.head.sampling import Indices, sample_rows, sample_size
 from partialfc.head.shard import ClassShard
-from partialfc.head.softmax import PassOne, Softmax
+from partialfc.head.softmax import Softmax
 from partialfc.head.targets import TargetsHere
 from partialfc.head.weights import share_of, with_class_weights
 
@@ -151,13 +152,17 @@ def forward(
     centres [T, D]: those of the targets here; taken: the bytes that earlier batches keep already.
     """
     margin, samples = softmax.margin, batch.samples
-    targets = targets_of(margin, samples, batch.target_offset, fused=softmax.fused)
+    prepared = prepare(margin, samples)
+    batch = replace(batch, samples=replace(samples, prepared=prepared.value))
+    targets = targets_of(margin, samples, batch.target_offset, fused=softmax.fused and softmax.settled)
     first = softmax.negative_sums(batch, rows, targets, keep=wants_gradient, taken=taken)
-    first = over_ranks(world, first)
+    if isinstance(first.shift, Tensor):
+        first = first.shifted(world.all_reduce_max(first.shift))
+    sums, by_target = over_ranks(world, first.sums, first.by_target and prepared.by_cos(first.by_target))
     loss, weights = loss_of(
         targets,
-        first.sums,
-        first.by_target,
+        sums,
+        by_target,
         share=batch.share,
         shift=first.shift,
         slope=softmax.slope(samples),
@@ -174,14 +179,12 @@ def forward(
     return loss, LossGradient(gradient, partial(BatchGradient, softmax, batch, first, weights, centres))
 
 
-def over_ranks(world: World, first: PassOne) -> PassOne:
-    """The sums of pass 1 over all ranks; its pull stays this rank's. Collective."""
-    if isinstance(first.shift, Tensor):
-        first = first.shifted(world.all_reduce_max(first.shift))
-    if first.by_target is None:
-        return replace(first, sums=world.all_reduce_sum(first.sums))
-    sums, by_target = world.all_reduce_sum(torch.stack([first.sums, first.by_target])).unbind()
-    return replace(first, sums=sums, by_target=by_target)
+def over_ranks(world: World, sums: Tensor, by_target: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Sums of pass 1 [N] over all ranks: of E, and of E · dlogit/dtarget_cos if that is not 0; collective."""
+    if by_target is None:
+        return world.all_reduce_sum(sums), None
+    sums, by_target = world.all_reduce_sum(torch.stack([sums, by_target])).unbind()
+    return sums, by_target
 
 
 def embedding_gradient(

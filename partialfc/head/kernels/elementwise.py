@@ -33,11 +33,11 @@ class Kind(NamedTuple):
         return centres * inverse_norms(centres) if self.unit else centres
 
     def by_rows(self, gradient: Tensor, rows: Tensor) -> Tensor:
-        """The gradient by the centres as they enter products [k·S, D] -> that by the rows [k, S·D]."""
-        if self.per_row > 1:
-            centres = rows.reshape(rows.shape[0] * self.per_row, -1)
-            return Kind(self.unit).by_rows(gradient, centres).reshape(rows.shape)
-        return through_normalisation(gradient, rows) if self.unit else gradient
+        """The gradient by a row's centres as they enter products -> that by the rows, each [k, S·D]."""
+        if not self.unit or self.per_row == 1:
+            return through_normalisation(gradient, rows) if self.unit else gradient
+        centres = (rows.shape[0] * self.per_row, -1)
+        return through_normalisation(gradient.reshape(centres), rows.reshape(centres)).reshape(rows.shape)
 
 
 UNIT = Kind()
@@ -107,7 +107,7 @@ def sgd(
     floats: Tensor | None,
     applies: Tensor | None,
 ) -> None:
-    """A step of torch.optim.SGD on weight and velocity whose centres have the given gradient [k·S, D].
+    """A step of torch.optim.SGD on weight and velocity whose centres have the given gradient [k, S·D].
 
     settings: lr, momentum, weight decay. floats [k, D]: what momentum is written to in place of rows_out.
     """

@@ -76,16 +76,28 @@ class Margin(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} defines no target(samples), as a margin must")
 
+    def prepare(self, samples: Samples) -> Tensor | None:
+        """What `negatives` needs of each sample beside its cosine, such as a threshold; nothing by default.
+
+        It is computed once for all chunks of centres, and `negatives` finds it in `samples.prepared`.
+
+        Returns:
+            Tensor | None: [N] or [q, N], a differentiable function of `samples.cos`.
+        """
+        return None
+
     def negatives(self, cos: Tensor, samples: Samples) -> Tensor:
         """The logits of other classes, a differentiable function of each element; by default the plain ones.
 
         Args:
             cos (Tensor): [k, N], the cosine to each of k centres of each sample, so that what is there for
                 each sample, such as `samples.cos`, fits as it is.
-            samples (Samples): The same as for `target`, but for `classes`.
+            samples (Samples): The same as for `target`, but for `classes` and draws, and with what `prepare`
+                gave.
 
         Returns:
-            Tensor: [k, N], differentiable in `cos` and `samples.cos`, none above `logit_bound`.
+            Tensor: [k, N], differentiable in `cos`, `samples.cos` and `samples.prepared`, none above
+            `logit_bound`.
         """
         return self.scale * cos
 

@@ -23,6 +23,7 @@ class Samples:
             direction alone.
         class_margin (Tensor | None): [N], the margin of its class; None for a head without `class_margins`.
         classes (numpy.ndarray | None): [N] int64, its class, on the CPU.
+        prepared (Tensor | None): [N] or [q, N], what the margin's `prepare` gave, for its `negatives`.
         seed (int | None): The head's; None for samples that `normal` cannot draw for.
         step (int): How many training forwards the head had before this one; a resume goes on counting.
     """
@@ -32,6 +33,7 @@ class Samples:
     centre_norm: Tensor | None = None
     class_margin: Tensor | None = None
     classes: npt.NDArray[np.int64] | None = None
+    prepared: Tensor | None = None
     seed: int | None = None
     step: int = 0
 

@@ -49,6 +49,9 @@ class SubCenter(Margin):
     def target(self, samples: Samples) -> Tensor:
         return self.base.target(samples)
 
+    def prepare(self, samples: Samples) -> Tensor | None:
+        return self.base.prepare(samples)
+
     def negatives(self, cos: Tensor, samples: Samples) -> Tensor:
         return self.base.negatives(cos, samples)
 
