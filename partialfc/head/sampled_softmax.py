@@ -17,8 +17,8 @@ from partialfc.head.softmax import Softmax
 from partialfc.head.step import LossGradient, forward, gather, local_batch, participating_rows
 from partialfc.head.targets import targets_here, targets_of_shard
 
-# Forwards of a margin before it is compiled, where it has followed another one: it may be one of a ramp, whose
-# every number would need code of its own.
+# Forwards of a margin before it is compiled, where it has followed another one: it may be one of a ramp, each
+# of whose numbers would need code of its own.
 SETTLED_AFTER = 64
 
 

@@ -208,12 +208,12 @@ class Softmax:
         rest = (shift, batch.offsets_of(start, len(columns)), self.above, batch.per_class, dtype)
         if self.margin.reweights_negatives:
             seen = (samples.cos, samples.norm, samples.class_margin, samples.prepared, samples.step)
-            of_chunk, *by_target = kernels.reweighted(
+            of_chunk, by_cos, by_prepared = kernels.reweighted(
                 *(values, *given, self.margin, *seen, *rest), compiled=self.compiled and self.settled
             )
             if sums is not None:
                 sums.copy_(of_chunk)
-            return ByTarget(*by_target)
+            return ByTarget(by_cos, by_prepared)
         kernels.exponentials(values, *given, self.scale(samples), *rest, compiled=self.compiled)
         if sums is not None:
             # The sum of what is rounded for pass 2, so that a sample's probabilities sum to 1.

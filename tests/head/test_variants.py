@@ -18,8 +18,10 @@ from partialfc.distributed import World
 from partialfc.head import sampling
 from partialfc.head.initial import normal_rows
 from tests.head.cases import TOLERANCE, Case, D, even
+from tests.head.margins.examples import negatives_of
 
 LR = 1.0
+OF_CLASSES = [0.02 * k for k in range(31)]
 
 
 class Raw(partialfc.Margin):
@@ -59,8 +61,12 @@ class Hard(partialfc.Margin):
     def target(self, samples: partialfc.Samples) -> Tensor:
         return self.scale * (samples.cos - 0.2)
 
+    def prepare(self, samples: partialfc.Samples) -> Tensor:
+        return torch.stack([samples.cos - 0.2, 1.3 + 0.3 * samples.cos])
+
     def negatives(self, cos: Tensor, samples: partialfc.Samples) -> Tensor:
-        return self.scale * torch.where(cos > samples.cos - 0.2, cos * (1.3 + 0.3 * samples.cos), cos)
+        hard_above, factor = samples.prepared
+        return self.scale * torch.where(cos > hard_above, cos * factor + 0.01 * samples.cos, cos)
 
 
 MARGINS: dict[str, Any] = {
@@ -158,7 +164,7 @@ def dense(variant: Variant, case: Case, weight: Tensor, bias: Tensor, taking_par
     target_cos = product[rows, labels] if target_norm is None else product[rows, labels] / target_norm
     samples = partialfc.Samples(target_cos, norm, target_norm, own)
     if margin.reweights_negatives:
-        logits = margin.negatives(product.T, samples).T
+        logits = negatives_of(margin, product.T, samples).T
     else:
         logits = margin.scale * product * (1.0 if margin.normalises_embeddings else norm[:, None])
     logits = logits.index_put((rows, labels), margin.target(samples)) + bias
@@ -224,8 +230,10 @@ def test_a_head_matches_dense_logits(run_ranks, world_size, sample_rate, sub_cen
         ("arcface", {"logit_correction": True}),
         ("hard", {"logit_correction": True}),
         ("raw with a bias", {"logit_correction": True}),
+        ("arcface", {"class_margins": OF_CLASSES}),
+        ("cosface", {"class_margins": OF_CLASSES}),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 def test_an_option_of_a_head_matches_dense_logits(run_ranks, world_size, margin, head):
     variant = Variant(margin, sample_rate=0.6, head=head)

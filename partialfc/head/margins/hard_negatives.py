@@ -10,9 +10,9 @@ from partialfc.head.margins.combined import ArcFace, CombinedMargin
 from partialfc.head.margins.samples import Samples
 
 
-def harder(cos: Tensor, margin: Margin, samples: Samples) -> Tensor:
-    """Which of the cosines [k, N] are above the target's cosine after its margin. Has no derivative."""
-    return cos > margin.target(samples).detach() / margin.scale
+def target_with_margin(margin: Margin, samples: Samples) -> Tensor:
+    """The target's cosine after its margin [N], above which a negative is hard. Has no derivative."""
+    return margin.target(samples).detach() / margin.scale
 
 
 class MVSoftmax(Margin):
@@ -51,9 +51,13 @@ class MVSoftmax(Margin):
     def target(self, samples: Samples) -> Tensor:
         return self.base.target(samples)
 
+    def prepare(self, samples: Samples) -> Tensor:
+        return target_with_margin(self.base, samples)
+
     def negatives(self, cos: Tensor, samples: Samples) -> Tensor:
+        assert samples.prepared is not None
         raised = (self.t + 1.0) * cos + self.t if self.adaptive else cos + self.t
-        return self.scale * torch.where(harder(cos, self.base, samples), raised, cos)
+        return self.scale * torch.where(cos > samples.prepared, raised, cos)
 
     def extra_repr(self) -> str:
         return f"t={self.t}, adaptive={self.adaptive}"
@@ -96,8 +100,12 @@ class CurricularFace(ArcFace):
         if len(samples.cos):
             self.t = moving_average(self.t, samples.cos.mean(), self.momentum)
 
+    def prepare(self, samples: Samples) -> Tensor:
+        return target_with_margin(self, samples)
+
     def negatives(self, cos: Tensor, samples: Samples) -> Tensor:
-        return self.scale * torch.where(harder(cos, self, samples), cos * (self.t + cos), cos)
+        assert samples.prepared is not None
+        return self.scale * torch.where(cos > samples.prepared, cos * (self.t + cos), cos)
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}, margin={self.m2}, momentum={self.momentum}"

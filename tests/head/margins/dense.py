@@ -11,6 +11,7 @@ from torch import Tensor
 import partialfc
 from partialfc.distributed import World
 from tests.head.cases import TOLERANCE, Case, D
+from tests.head.margins.examples import negatives_of
 
 Make = tuple[type[partialfc.Margin], dict[str, Any]]  # a margin's class, and its arguments
 
@@ -97,7 +98,7 @@ class Dense:
             step=step,
         )
         margin.update(replace(samples, cos=samples.cos.detach(), norm=norm.detach()))
-        logits = margin.negatives(cos.T, samples).T
+        logits = negatives_of(margin, cos.T, samples).T
         if not margin.normalises_embeddings:
             logits = logits * norm[:, None]
         if not margin.normalises_centres:

@@ -1,6 +1,7 @@
 """Samples to try a margin on by itself."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,13 +45,18 @@ def check_derivatives(margin: partialfc.Margin, *by: str, **more: Any) -> None:
     assert torch.autograd.gradcheck(target, inputs, eps=1e-7, atol=1e-5)
 
 
+def negatives_of(margin: partialfc.Margin, cos: Tensor, samples: partialfc.Samples) -> Tensor:
+    """As a head computes them, cos [k, N]: with what the margin prepares."""
+    return margin.negatives(cos, replace(samples, prepared=margin.prepare(samples)))
+
+
 def check_negatives(margin: partialfc.Margin, **more: Any) -> None:
     """The same of `negatives`, by the cosines of other classes."""
     plain = samples(ends=False, **more)
     generator = torch.Generator().manual_seed(9)
     cos = torch.rand(5, N, generator=generator, dtype=torch.float64) * 1.98 - 0.99
     assert torch.autograd.gradcheck(
-        lambda cos: margin.negatives(cos, plain), (cos.requires_grad_(),), eps=1e-7, atol=1e-5
+        lambda cos: negatives_of(margin, cos, plain), (cos.requires_grad_(),), eps=1e-7, atol=1e-5
     )
 
 

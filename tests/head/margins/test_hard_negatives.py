@@ -5,7 +5,14 @@ import torch
 
 import partialfc
 from tests.head import reference_margins as reference
-from tests.head.margins.examples import N, check_derivatives, check_finite, check_negatives, samples
+from tests.head.margins.examples import (
+    N,
+    check_derivatives,
+    check_finite,
+    check_negatives,
+    negatives_of,
+    samples,
+)
 
 BASES = {
     "arcface": (lambda: partialfc.ArcFace(scale=32.0, margin=0.4), lambda cos: reference.arc(cos, 0.4)),
@@ -26,7 +33,7 @@ def test_mv_softmax_is_the_paper_sample_by_sample(base, adaptive):
     make, function = BASES[base]
     margin = partialfc.MVSoftmax(make(), t=0.3, adaptive=adaptive)
     given, cos = samples(), others()
-    target, negatives = margin.target(given), margin.negatives(cos, given)
+    target, negatives = margin.target(given), negatives_of(margin, cos, given)
     hard = 0
     for i in range(N):
         own = function(given.cos[i].item())
@@ -74,7 +81,7 @@ def test_curricularface_is_the_paper_sample_by_sample_and_batch_by_batch():
         margin.update(given)
         t = reference.curricular_t(t, given.cos.tolist(), 0.3)
         assert margin.t.item() == pytest.approx(t, abs=1e-15)
-        target, negatives = margin.target(given), margin.negatives(cos, given)
+        target, negatives = margin.target(given), negatives_of(margin, cos, given)
         for i in range(N):
             own = reference.arc(given.cos[i].item(), 0.4)
             assert target[i].item() == pytest.approx(32.0 * own, abs=1e-10)
@@ -99,7 +106,7 @@ def test_no_negative_exceeds_the_bound_at_any_t(t):
     margin.t = torch.tensor(t, dtype=torch.float64)
     cos = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
     given = partialfc.Samples(torch.full((1,), -1.0, dtype=torch.float64), torch.ones(1))
-    assert margin.negatives(cos, given).max() <= margin.logit_bound == 20.0
+    assert negatives_of(margin, cos, given).max() <= margin.logit_bound == 20.0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -109,7 +116,7 @@ def test_numbers_are_finite_and_of_the_samples_dtype(dtype):
         given = partialfc.Samples(torch.tensor([-1.0, 0.5, 1.0], dtype=dtype), torch.ones(3, dtype=dtype))
         margin.update(given)
         cos = torch.tensor([[-1.0], [1.0]], dtype=dtype).expand(2, 3).clone().requires_grad_()
-        negatives = margin.negatives(cos, given)
+        negatives = negatives_of(margin, cos, given)
         assert negatives.dtype == dtype
         negatives.sum().backward()
         assert torch.isfinite(cos.grad).all()
