@@ -29,7 +29,7 @@ from stopwatch import Stopwatch
 from turns import take_turns
 from work import DTYPES, FULL, SAMPLED, Work, name_of
 
-from partialfc.head import gradient, softmax, step
+from partialfc.head import gradient, sampled_softmax, softmax
 from partialfc.head.kernels import elementwise
 
 EXPONENTIALS, SAMPLING, REST = "exponentials", "sampling", "rest"
@@ -49,8 +49,8 @@ class Timed(ours.Ours):
         self._watch.replace(softmax, "add_pull", PULL)
         self._watch.replace(gradient.BatchGradient, "by_centres", PUSH)
         self._watch.replace(elementwise, "sgd", UPDATE)
-        for name in ("targets_here", "participating_rows", "target_centres", "local_batch"):
-            self._watch.replace(step, name, SAMPLING)
+        for name in ("targets_here", "participating_rows", "targets_of_shard", "local_batch"):
+            self._watch.replace(sampled_softmax, name, SAMPLING)
         self._laps: list[dict[str, float]] = []
 
     def step(self) -> float:
