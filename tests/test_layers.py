@@ -37,13 +37,13 @@ INNER = {
     "head/margins": {"head/arguments"},
     "head/kernels": set(),
 }
-# Of the head, what a sharded loss needs that is no margin softmax.
+# Of the head, what a sharded loss needs, and the head itself whose centres a centre loss may take.
 LOSSES_OF_HEAD = {
     "head/agreement",
     "head/arguments",
     "head/attached",
-    "head/centres",
     "head/kernels/compiled",
+    "head/partial_fc",
     "head/shard",
     "head/surroundings",
     "head/whose",

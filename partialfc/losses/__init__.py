@@ -4,7 +4,7 @@
 own embeddings. `weighted.py` is several of them with their weights.
 
 May import `distributed` and `errors`, and of `head` what any sharded loss needs: how ranks agree on a batch,
-shards, sharded centres, and the checks of arguments and surroundings.
+shards, the checks of arguments and surroundings; and PartialFC, whose centres a centre loss may take.
 """
 
 from partialfc.losses.batch_loss import BatchLoss

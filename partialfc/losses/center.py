@@ -11,7 +11,7 @@ from torch import Tensor
 from partialfc.distributed.accelerator import on_device
 from partialfc.distributed.device import usable_device
 from partialfc.head.arguments import above, one_of, whole
-from partialfc.head.centres import ShardedCentres
+from partialfc.head.partial_fc import PartialFC
 from partialfc.head.shard import ClassShard
 from partialfc.head.surroundings import check_surroundings, world_of
 from partialfc.head.whose import KEY, check_note, note
@@ -35,9 +35,9 @@ class CenterLoss(BatchLoss):
     loss is not finite, they stay.
 
     With `head`, the head's centres take their place: CenterLoss(head=head). Of these only the direction
-    counts, so both are taken with norm 1: the term is 1/2 ||x/|x| - w/|w|||^2 = 1 - cos; of a class's
-    several centres it is the nearest. The centres are as they are in that moment, and get no gradient of it:
-    the head's own loss alone moves them.
+    counts, so x and c_y are both taken with norm 1, and the term is 1 - cos; of a class's several centres it
+    is the nearest. The centres are as they are in that moment, and get no gradient of it: the head's own loss
+    alone moves them.
 
     Like the head, build it after torch.distributed.init_process_group, and keep it out of
     DistributedDataParallel, which would overwrite every shard with rank 0's. See
@@ -74,7 +74,7 @@ class CenterLoss(BatchLoss):
         *,
         alpha: float | None = None,
         normalise: bool = False,
-        head: ShardedCentres | None = None,
+        head: PartialFC | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | int | None = None,
         process_group: dist.ProcessGroup | None = None,
@@ -84,7 +84,7 @@ class CenterLoss(BatchLoss):
             classes = whole("num_classes", num_classes, least=1)
             world = world_of(process_group)
         else:
-            if not isinstance(head, ShardedCentres):
+            if not isinstance(head, PartialFC):
                 raise ValueError(f"head is {head!r}; it must be a PartialFC, or None for centres of its own")
             given = {"embedding_size": embedding_size, "num_classes": num_classes, "alpha": alpha}
             for name, value in {**given, "process_group": process_group, "device": device}.items():
@@ -109,7 +109,7 @@ class CenterLoss(BatchLoss):
         self.register_load_state_dict_pre_hook(_check_whose)  # type: ignore[no-untyped-call]
 
     @property
-    def head(self) -> ShardedCentres | None:
+    def head(self) -> PartialFC | None:
         """Whose centres it takes; None: it has its own."""
         return self._head[0]
 

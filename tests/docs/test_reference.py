@@ -40,7 +40,7 @@ def page(name: str) -> str:
     ],
 )
 def test_every_public_name_is_in_the_api(module, prefix):
-    shown = set(re.findall(r"(?m)^\.\. (?:auto\w+|data):: ([\w.]+)$", page("reference/api.md")))
+    shown = set(re.findall(r"(?m)^\.\. (?:auto\w+|data):: ([\w.]+)(?:\(\))?$", page("reference/api.md")))
     assert {f"{prefix}.{name}" for name in module.__all__ if name != "__version__"} <= shown
 
 
