@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from partialfc.backbones.weights.load import load_weights
 from partialfc.checkpoint.tensors import Tensors
 from partialfc.distributed.accelerator import is_accelerator
+from partialfc.errors import CheckpointError
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
 from partialfc.losses.weighted import WeightedLosses
@@ -59,7 +60,7 @@ class RunState:
         if is_accelerator(self.device):
             of_device = torch.get_device_module(self.device)
             private[f"rng_{self.device.type}"] = of_device.get_rng_state(self.device)
-        sharded = {"weight": self.head.weight.detach()}
+        sharded = {name: parameter.detach() for name, parameter in self.head.named_parameters(recurse=False)}
         sharded |= {f"optimizer/{name}": t for name, t in self.head_optimizer.row_state.items()}
         sharded |= {f"losses/{name}": t for name, t in self.losses.sharded().items()}
         return Tensors(sharded, replicated, private)
@@ -82,12 +83,13 @@ class RunState:
     def restore(self, values: Mapping[str, Any], tensors: Tensors, *, backbone: str) -> None:
         """Become what `values` and `tensors` gave; the sharded tensors have been loaded in place already.
 
-        backbone: its name, for messages. Raises CheckpointError where its weights are of another network.
+        backbone: its name, for messages. Raises CheckpointError where its weights are of another network,
+        or the state is of another margin.
         """
         replicated = _by_prefix(tensors.replicated)
         size = self.head.embedding_size
         load_weights(self.backbone, replicated["backbone"], name=backbone, embedding_size=size)
-        self.head.margin.load_state_dict(replicated.get("margin", {}))
+        self._restore_margin(replicated.get("margin", {}))
         self._restore_optimizer(replicated.get("optimizer", {}))
         shared = {**values["head_optimizer"], **replicated.get("head_optimizer", {})}
         _check_owed(shared, self.head_optimizer.row_state)
@@ -104,6 +106,17 @@ class RunState:
         self.loss_scale.restore(values.get("loss_scale"))
         self.totals = values.get("metrics", [])
         self.head.step = _count(values, "head_step")
+
+    def _restore_margin(self, saved: Mapping[str, Tensor]) -> None:
+        margin = self.head.margin
+        if saved.keys() != margin.state_dict().keys():
+            of_run, of_checkpoint = (", ".join(state) or "nothing" for state in (margin.state_dict(), saved))
+            raise CheckpointError(
+                f"head.margin is {type(margin).__name__}, which keeps {of_run} from step to step, and the "
+                f"checkpoint was written with one that keeps {of_checkpoint}: go on with that margin, or "
+                "start another run that has the checkpoint as backbone.weights"
+            )
+        margin.load_state_dict(saved)
 
     def _restore_optimizer(self, flat: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}

@@ -15,10 +15,11 @@ from tests.training.cases import EXACT, assert_same_end, losses, moved
 
 pytestmark = pytest.mark.filterwarnings("ignore:lambda_g of MagFace")
 
-RESUMED: dict[str, dict[str, Any]] = {  # whose logits depend on the steps before, or on the step's number
+RESUMED: dict[str, dict[str, Any]] = {  # whose logits depend on steps before, the step's number, or a bias
     "curricularface": {"scale": 16, "margin": 0.2, "momentum": 0.3},
     "adaface": {"scale": 16, "margin": 0.2, "momentum": 0.3},
     "elasticface": {"scale": 16, "mean": 0.2, "std": 0.2, "plus": True},
+    "softmax": {"bias": True},
     "sphereface": {"m": 3, "lambda_min": 0.1, "lambda_base": 3.0, "lambda_gamma": 0.5},
 }
 CONSTANT = {"schedule": {"name": "constant", "warmup_steps": 0}}
@@ -90,3 +91,15 @@ def test_another_number_of_ranks_goes_on_alike(run_ranks, folder, name):
     assert losses(parts) == pytest.approx(losses(whole), abs=1e-9)
     for result in found:
         assert result["margin"] == pytest.approx(expected[0]["margin"], abs=1e-12)
+
+
+def test_a_resume_with_a_margin_of_another_state_is_one_error(folder):
+    run(config_of(folder, "adaface", 2))
+    for name, of_run in (
+        ("curricularface", "CurricularFace, which keeps t"),
+        ("elasticface", "ElasticFace, .*nothing"),
+    ):
+        with pytest.raises(
+            partialfc.CheckpointError, match=rf"head\.margin is {of_run} from .* keeps mean, std"
+        ):
+            run(config_of(folder, name, 3))
