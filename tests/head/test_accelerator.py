@@ -20,6 +20,11 @@ MARGINS: dict[str, Make] = {
     **every.MARGINS,
     "reweighting": (Reweighting, {}),
 }
+SUB_CENTERS: dict[str, Make] = {
+    "sub_centers": (partialfc.SubCenter, {"k": 3, "base": every.ARCFACE}),
+    "sub_centers_softmax": (partialfc.SubCenter, {"k": 2, "base": every.MARGINS["softmax_bias"]}),
+    "sub_centers_curricularface": (partialfc.SubCenter, {"k": 2, "base": every.MARGINS["curricularface"]}),
+}
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "RowSGD": {"lr": 0.5, "momentum": 0.9, "weight_decay": 5e-3},
     "RowAdamW": {"lr": 0.1},
@@ -28,7 +33,9 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 
 def build(device: str, margin: str, head: dict[str, Any]) -> partialfc.PartialFC:
     usual = {"compute_dtype": torch.float64, "weight_dtype": torch.float64, "compile": False}
-    return partialfc.PartialFC(D, C, margin=built(MARGINS[margin]), **(usual | head)).to(device)
+    return partialfc.PartialFC(D, C, margin=built((MARGINS | SUB_CENTERS)[margin]), **(usual | head)).to(
+        device
+    )
 
 
 def batch(number: int, valid: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,6 +107,26 @@ def test_every_margin_and_optimizer(on_pretend, margin, optimizer, sample_rate):
 @pytest.mark.parametrize("margin", [*every.STATEFUL, "reweighting"])
 def test_a_margin_whose_state_moves_between_micro_batches(on_pretend, margin, sample_rate):
     compare(on_pretend, margin, sample_rate=sample_rate, accumulation=3)
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize("margin", ["sub_centers", "sub_centers_softmax", "sub_centers_curricularface"])
+def test_several_centres_to_a_class(on_pretend, margin, accumulation):
+    compare(on_pretend, margin, sample_rate=0.3, accumulation=accumulation)
+
+
+@pytest.mark.parametrize("margin", ["arcface", "curricularface"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"interclass_filter": 0.1},
+        {"logit_correction": True},
+        {"class_margins": torch.linspace(0.1, 0.5, C)},
+    ],
+    ids=lambda head: next(iter(head)),
+)
+def test_a_filter_a_correction_and_margins_of_classes(on_pretend, margin, head):
+    compare(on_pretend, margin, sample_rate=0.3, **head)
 
 
 @pytest.mark.parametrize("accumulation", [1, 3])
