@@ -22,10 +22,17 @@ from tests.pretend.machine import machine
 from tests.train_cases import SIZE, small_config, write_class_records
 from tests.training.cases import EXACT, INTERRUPTED, losses, moved, run
 
+BESIDE = [
+    {"name": "center", "weight": 0.01},
+    {"name": "contrastive", "weight": 1.0},
+    {"name": "angular_contrastive", "weight": 1.0},
+    {"name": "triplet", "weight": 1.0, "mining": "all"},
+]
 FIRST, LAST = 4, 7  # the steps of a run, and of its resume
 CASES: dict[str, dict[str, Any]] = {
     "float64": EXACT,
     "accumulation": {**EXACT, "train": {"accumulation": 2, "clip_norm": 1.0}},
+    "losses": {**EXACT, "losses": BESIDE},
     "batchnorm": {},  # with convolution and dropout
     "narrow": {"head": {"weight_dtype": "bfloat16", "momentum_dtype": "int8", "sample_rate": 0.5}},
     "adamw": {"optimizer": {"name": "adamw", "lr": 0.01}},
@@ -63,7 +70,7 @@ def run_both(
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_and_its_resume_are_those_of_the_cpu(on_pretend, folder, case):
     there, here = run_both(on_pretend, folder, CASES[case])
-    exact = case in ("float64", "accumulation")
+    exact = case in ("float64", "accumulation", "losses")
     assert len(here["losses"]) == LAST
     assert there["losses"] == pytest.approx(here["losses"], rel=1e-9 if exact else 0.05)
     assert len(there["accuracies"]) == len(here["accuracies"]) >= 2
@@ -78,6 +85,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "bfloat16": {"train": {"amp": "bfloat16"}, "head": {"compute_dtype": "bfloat16"}},
     "float16": {"train": {"amp": "float16"}},
     "frozen": {"optimizer": {"momentum": 0.0}},
+    "losses": {"losses": BESIDE},
 }
 
 

@@ -234,18 +234,3 @@ def test_batches_that_have_hardly_any_pair_are_told(folder, caplog):
     draws = {"sampler": "identities", "images_per_identity": 2}
     run(small_config(moved(folder, "drawn"), losses=[ALONE["triplet_hard"]], train=few, data=draws))
     assert not [record for record in caplog.records if "data.sampler" in record.message]
-
-
-def on_the_device(folder) -> tuple[list[float], list[float]]:
-    trainer = Trainer(small_config(folder, losses=EVERY, train={"steps": 4}), torch.device("pretend:0"))
-    with trainer.running():
-        trainer.run()
-    return losses(folder), trainer.state.losses.sharded()["center/centres"].cpu().flatten().tolist()
-
-
-def test_an_accelerator_trains_alike(on_pretend, folder):
-    on_cpu = moved(folder, "cpu")
-    result = run_with_centres(small_config(on_cpu, losses=EVERY, train={"steps": 4}))
-    curve, centres = on_pretend(on_the_device, folder)
-    assert curve == pytest.approx(losses(on_cpu), rel=1e-3)
-    assert centres == pytest.approx(result["centres"].flatten().tolist(), abs=1e-3)
