@@ -63,15 +63,15 @@ def outside_modes(device: torch.device) -> Iterator[None]:
         yield
 
 
-def world_for_pickled(shard: ClassShard) -> World:
+def world_for_pickled(shard: ClassShard, what: str = "head") -> World:
     """The default process group, for a shard from a pickle; RuntimeError where it has another rank there."""
     world = World.of()
     if (world.rank, world.size) != (shard.rank, shard.world_size):
         raise RuntimeError(
-            f"this head was pickled on rank {shard.rank} of {shard.world_size}, and this process is rank "
+            f"this {what} was pickled on rank {shard.rank} of {shard.world_size}, and this process is rank "
             f"{world.rank} of {world.size}, so its shard would hold the wrong classes: pickle "
-            "and load on the same ranks, or keep partialfc's checkpoints, which reshard. A head of another "
+            "and load on the same ranks, or keep partialfc's checkpoints, which reshard. One of another "
             "process group than the default one cannot be loaded from a pickle, which keeps no group: "
-            "build it with its process_group, and load head.state_dict()"
+            "build it with its process_group, and load its state_dict"
         )
     return world

@@ -1,8 +1,10 @@
 """What the losses beside the head share: the batch of all ranks, the global mean, and its exact gradient."""
 
+import copy
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +97,26 @@ class BatchLoss(nn.Module, ABC):
     def math_dtype_for(self, embeddings: Tensor) -> torch.dtype:
         """What the loss of these embeddings is computed in: float64 for such, else float32."""
         return torch.float64 if embeddings.dtype == torch.float64 else torch.float32
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which keep no process group."""
+        return self.__dict__ | {"world": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From a pickle: the loss joins the default process group."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.world = self.default_world()
+
+    def default_world(self) -> World:
+        """The default process group, for a loss from a pickle."""
+        return World.of()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy in the same process group."""
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__getstate__(), memo), world=self.world)
+        return copied
 
     def _compute(
         self, embeddings: Tensor, labels: Tensor, wants_gradient: bool

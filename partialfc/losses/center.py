@@ -10,10 +10,11 @@ from torch import Tensor
 
 from partialfc.distributed.accelerator import on_device
 from partialfc.distributed.device import usable_device
+from partialfc.distributed.world import World
 from partialfc.head.arguments import above, one_of, whole
 from partialfc.head.partial_fc import PartialFC
 from partialfc.head.shard import ClassShard
-from partialfc.head.surroundings import check_surroundings, world_of
+from partialfc.head.surroundings import check_surroundings, world_for_pickled, world_of
 from partialfc.head.whose import KEY, check_note, note
 from partialfc.losses.batch_loss import Batch, BatchLoss
 from partialfc.losses.geometry import unit
@@ -29,10 +30,10 @@ class CenterLoss(BatchLoss):
     paper's lambda (equation 5), such as 0.003.
 
     Its own centres are sharded by class as the head's. They begin at 0, get no gradient, and move once after
-    each forward in training mode, as equations 3 and 4 say: c_j <- c_j - alpha · sum_j / (1 + n_j), where
-    sum_j is that of c_j - x over the n_j samples of class j in the global batch. Each rank moves the centres
-    of its own shard, and touches no others than those of the batch's classes. In eval mode, and where the
-    loss is not finite, they stay.
+    each forward in training mode, as equation 4 and algorithm 1 say: c_j <- c_j - alpha · sum_j / (1 + n_j),
+    where sum_j is that of c_j - x over the n_j samples of class j in the global batch. Each rank moves the
+    centres of its own shard, and touches no others than those of the batch's classes. In eval mode, and where
+    the loss is not finite, they stay.
 
     With `head`, the head's centres take their place: CenterLoss(head=head). Of these only the direction
     counts, so x and c_y are both taken with norm 1, and the term is 1 - cos; of a class's several centres it
@@ -199,6 +200,10 @@ class CenterLoss(BatchLoss):
         several = centres.view(len(embeddings), -1, embeddings.shape[1])
         nearest = (several @ embeddings[:, :, None]).argmax(dim=1)
         return several.take_along_dim(nearest[:, :, None], dim=1).squeeze(1)
+
+    def default_world(self) -> World:
+        """The default process group, where this rank must be the one whose centres these are."""
+        return world_for_pickled(self.shard, "loss")
 
     def get_extra_state(self) -> dict[str, Any]:
         return {KEY: note(self.shard)}

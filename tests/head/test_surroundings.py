@@ -91,4 +91,4 @@ def pickled_head_of_a_subgroup():
 
 def test_a_pickled_head_of_a_subgroup_is_told_the_way(rank_outcomes):
     for outcome in rank_outcomes(pickled_head_of_a_subgroup, 2):
-        assert "build it with its process_group, and load head.state_dict()" in str(outcome)
+        assert "build it with its process_group, and load its state_dict" in str(outcome)

@@ -1,5 +1,8 @@
 """Each loss against its loop over scalars: the same value and the same gradients at every world size."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +122,20 @@ def test_a_loss_moves_the_embeddings_it_is_alone_on():
             with torch.no_grad():
                 x -= gradient
         assert value.item() < first * 0.7, name
+
+
+def copied_and_pickled():
+    for name, (make, _) in LOSSES.items():
+        loss, (sizes, labels) = make().eval(), BATCHES["two ranks"]
+        mine = own_part(sizes)
+        batch = embeddings_of(labels)[mine], torch.tensor(labels)[mine]
+        value = loss(*batch)
+        for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+            assert other(*batch) == value, name
+
+
+def test_a_copy_and_a_pickle_go_on_in_the_process_group(run_ranks):
+    run_ranks(copied_and_pickled, 2)
 
 
 def test_a_second_derivative_is_an_error():
