@@ -1,12 +1,14 @@
 """Runs with each margin: built from the config, stopped and resumed at any number of ranks."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
 import partialfc
-from partialfc.config import Config
+from partialfc.config import Config, load_config
+from partialfc.config.plan import planned_setting
 from partialfc.distributed.device import local_device
 from partialfc.training.builders.head import MARGINS, build_head, build_margin
 from partialfc.training.loop import Trainer
@@ -47,6 +49,15 @@ def test_logits_too_large_for_their_dtype_are_an_error_of_the_config(folder, mar
         build_head(section, embedding_size=4, num_classes=5, seed=0, device=torch.device("cpu"))
     wide = section.model_copy(update={"compute_dtype": "float64"})
     build_head(wide, embedding_size=4, num_classes=5, seed=0, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_a_run_with_each_margin_trains_and_is_planned(folder, name):
+    config = small_config(folder, f"head.margin={{name: {name}}}", "train.steps=2", "schedule.warmup_steps=1")
+    run(config)
+    assert all(math.isfinite(loss) for loss in losses(folder))
+    assert load_config(folder / "run" / "config.yaml") == config
+    assert planned_setting(config, classes=20).sample_rate == config.head.sample_rate
 
 
 def run(config: Config) -> dict[str, Any]:

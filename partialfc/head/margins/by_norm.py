@@ -22,7 +22,7 @@ class MagFace(Margin):
     a is the embedding's norm, held to [l_a, u_a], and m(a) the line from (l_a, l_m) to (u_a, u_m): better
     samples get longer embeddings and a larger margin. Gradients reach the norm, where it is not held. Beyond
     pi the value goes on as ArcFace's does, `beyond_pi="hard"` of CombinedMargin. Meng et al. 2021
-    (arXiv:2103.06627), equation 3, with the m and g of section 4.1.
+    (arXiv:2103.06627), the loss L_Mag, with the m and g of its experiments.
 
     Args:
         scale (float): Above 0. Default 64.
@@ -68,7 +68,8 @@ class MagFace(Margin):
         """scale · K · l_a² · u_a² / (u_a² - l_a²), K the slope of m: from there on no norm stays at l_a.
 
         At a = l_a the logit's part of the derivative by a is at most scale · K, and the regulariser's is
-        -lambda_g · (1/l_a² - 1/u_a²). Meng et al. 2021, section 3.3 and its proof.
+        -lambda_g · (1/l_a² - 1/u_a²) = lambda_g · g'(l_a). The paper's requirement is lambda_g >= scale · K /
+        -g'(l_a).
         """
         squares = self.l_a**2, self.u_a**2
         return self.scale * self.slope * squares[0] * squares[1] / (squares[1] - squares[0])
