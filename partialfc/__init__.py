@@ -18,6 +18,7 @@ from partialfc.errors import (
     RecordError,
     RecordIndexError,
 )
+from partialfc.head.class_margins import margins_of_class_sizes
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.by_norm import AdaFace, MagFace
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
@@ -82,4 +83,5 @@ __all__ = [
     "SubCenter",
     "TripletLoss",
     "__version__",
+    "margins_of_class_sizes",
 ]

@@ -45,6 +45,7 @@ NAMES = [
     "SubCenter",
     "TripletLoss",
     "__version__",
+    "margins_of_class_sizes",
 ]
 
 

@@ -208,3 +208,17 @@ MarginConfig = Annotated[
     Discriminator("name"),
     default_variant("arcface"),
 ]
+
+
+def keeps_centre_norms(margin: MarginConfig) -> bool:
+    """Whether a centre's norm counts in its logits; the same as `Margin.normalises_centres`, negated."""
+    return margin.name in ("softmax", "large_margin_softmax")
+
+
+def takes_class_margins(margin: MarginConfig | BaseConfig) -> bool:
+    """Whether a class may have a margin of its own; the same as `Margin.takes_class_margins`."""
+    if isinstance(margin, MVSoftmaxConfig):
+        return takes_class_margins(margin.base)
+    if isinstance(margin, CombinedConfig):
+        return (margin.m2 > 0) != (margin.m3 > 0)
+    return margin.name in ("arcface", "cosface", "curricularface")

@@ -90,7 +90,7 @@ def time_head(
     generator = torch.Generator().manual_seed(0)
 
     def step() -> float:
-        embeddings = torch.randn(samples, head.weight.shape[1], generator=generator).to(device)
+        embeddings = torch.randn(samples, head.embedding_size, generator=generator).to(device)
         labels = torch.randint(len(head.weight), (samples,), generator=generator).to(device)
         began = _now(device)
         head(embeddings.requires_grad_(), labels).backward()

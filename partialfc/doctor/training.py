@@ -16,7 +16,7 @@ from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
-from partialfc.training.builders.class_weights import read_class_weights
+from partialfc.training.builders.class_values import read_class_margins, read_class_weights
 from partialfc.training.builders.head import build_head
 from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
 
@@ -57,6 +57,8 @@ def examine_training(
         optimizer = build_backbone_optimizer(config.optimizer, backbone)
         if config.head.class_weights is not None:
             read_class_weights(config.head.class_weights, setting.classes)
+        if config.head.class_margins is not None:
+            read_class_margins(config.head.class_margins, setting.classes)
         build_head_optimizer(config, _build_head(config, SMALL, device))  # a small one, to see that it can
     except Exception as error:
         return [failed("head", error)], None

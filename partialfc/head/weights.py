@@ -43,13 +43,13 @@ def weights_of_shard(class_weights: Any, shard: ClassShard, dtype: torch.dtype) 
     Raises ValueError for another length, or a value that is no real number, not finite, below 0 or further
     from the others than `dtype` reaches.
     """
-    values = _one_for_each_class("class_weights", class_weights, shard)
+    values = _of_each_class("class_weights", class_weights, shard)
     good = np.isfinite(values) & (values >= 0)
-    _refuse_first("class_weights", values, ~good, "weights must be finite and at least 0")
+    refuse_first("class_weights", values, ~good, "weights must be finite and at least 0")
     of_all = len(values) == shard.num_classes
     scaled = np.ldexp(values, -int(np.frexp(values.max())[1])) if of_all else values
     limits = torch.finfo(dtype)
-    _refuse_first(
+    refuse_first(
         "class_weights",
         values,
         ((scaled > 0) != (values > 0)) | ((scaled > 0) & (scaled < limits.tiny)) | (scaled > limits.max),
@@ -70,15 +70,15 @@ def margins_of_shard(class_margins: Any, shard: ClassShard, dtype: torch.dtype) 
     Beside it what ranks can compare. Raises ValueError for another length, or a value that is no real number
     of at least 0 and below pi.
     """
-    values = _one_for_each_class("class_margins", class_margins, shard)
+    values = _of_each_class("class_margins", class_margins, shard)
     good = (values >= 0) & (values < math.pi)
-    _refuse_first("class_margins", values, ~good, "margins must be at least 0 and below pi")
+    refuse_first("class_margins", values, ~good, "margins must be at least 0 and below pi")
     own = values[shard.start : shard.stop] if len(values) == shard.num_classes else values
     return torch.from_numpy(own).to(dtype, copy=True), _compared(values, shard)
 
 
-def _one_for_each_class(name: str, given: Any, shard: ClassShard) -> npt.NDArray[np.float64]:
-    values = _real_numbers(name, given)
+def _of_each_class(name: str, given: Any, shard: ClassShard) -> npt.NDArray[np.float64]:
+    values = real_numbers(name, given)
     if values.ndim != 1 or len(values) not in (shard.num_classes, len(shard)):
         raise ValueError(
             f"{name} has the shape {values.shape}; it must be [{shard.num_classes}], one "
@@ -95,7 +95,7 @@ def _compared(values: npt.NDArray[np.float64], shard: ClassShard) -> Any:
     return zlib.crc32(values.tobytes()) if len(values) == shard.num_classes > 1 else "of the shard"
 
 
-def _real_numbers(name: str, given: Any) -> npt.NDArray[np.float64]:
+def real_numbers(name: str, given: Any) -> npt.NDArray[np.float64]:
     """A tensor, an array or a sequence of numbers, neither complex nor bool, as float64 of the same shape."""
     kind = f"is a {type(given).__name__}"
     try:
@@ -113,7 +113,7 @@ def _real_numbers(name: str, given: Any) -> npt.NDArray[np.float64]:
     raise ValueError(f"{name} {kind}; it must be a tensor or an array of real numbers, one for each class")
 
 
-def _refuse_first(name: str, values: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_], rule: str) -> None:
+def refuse_first(name: str, values: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_], rule: str) -> None:
     """ValueError with the first of the values [n] that is bad [n]."""
     if bad.any():
         index = int(np.argmax(bad))

@@ -64,7 +64,9 @@ class Trainer:
         self.total_steps = total_steps(config.train, len(self.source))
         self.schedule = build_schedule(config.schedule, total_steps=self.total_steps, epoch_steps=epoch_steps)
         with together(self.world):
-            self.state = build_state(config, num_classes=self.num_classes, world=self.world, device=device)
+            self.state = build_state(
+                config, self.source, num_classes=self.num_classes, world=self.world, device=device
+            )
         self.head = self.state.head
         size = config.data.image_size
         own = len(range(*split_batch(config.train.batch_size, self.world.rank, self.world.size)))

@@ -13,6 +13,7 @@ from partialfc.distributed.accelerator import is_accelerator
 from partialfc.errors import CheckpointError
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
+from partialfc.head.whose import KIND
 from partialfc.losses.weighted import WeightedLosses
 from partialfc.metrics.registry import Totals
 from partialfc.training.loss_scale import LossScale
@@ -77,8 +78,30 @@ class RunState:
             "loss_scale": self.loss_scale.state(),
             "metrics": self.totals,
             "head_step": self.head.step,
+            "head": self._kind,
             "head_optimizer": {k: v for k, v in shared.items() if not isinstance(v, Tensor)},
         }
+
+    @property
+    def _kind(self) -> dict[str, int]:
+        """What decides of which shapes the head's rows are."""
+        return {name: self.head.whose[name] for name in KIND}
+
+    def check_head(self, values: Mapping[str, Any]) -> None:
+        """CheckpointError where `values`, those of a checkpoint, are of a head with rows of other shapes."""
+        told, own = values.get("head"), self._kind
+        saved = {**KIND, **(told if isinstance(told, Mapping) else {})}
+        if saved["sub_centers"] != own["sub_centers"]:
+            raise CheckpointError(
+                f"it was saved with head.sub_centers {saved['sub_centers']}, this run has "
+                f"{own['sub_centers']}: a checkpoint resumes only with as many centres of each class"
+            )
+        if saved["bias"] != own["bias"]:
+            has, wants = ("a", "none") if saved["bias"] else ("no", "one")
+            raise CheckpointError(
+                f"it was saved with {has} bias of each class, and this run's head.margin has {wants}: a "
+                "checkpoint resumes only with the same head.margin.bias"
+            )
 
     def restore(self, values: Mapping[str, Any], tensors: Tensors, *, backbone: str) -> None:
         """Become what `values` and `tensors` gave; the sharded tensors have been loaded in place already.

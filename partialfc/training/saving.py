@@ -11,7 +11,7 @@ from partialfc import __version__
 from partialfc.checkpoint.folder import CheckpointFolder
 from partialfc.checkpoint.lineage import Lineage
 from partialfc.checkpoint.start import Start, named, newest
-from partialfc.checkpoint.state import STATE
+from partialfc.checkpoint.state import STATE, read_state
 from partialfc.config import Config
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError, ConfigError
@@ -82,6 +82,8 @@ class RunCheckpoints:
             return
         self._folder.go_on_from(start.lineage)
         checkpoint = start.checkpoint
+        with _of_such_a_run(checkpoint):
+            self._state.check_head(read_state(checkpoint))
         values, tensors = self._folder.load(checkpoint, self._state.tensors(), num_classes=self._num_classes)
         with _of_such_a_run(checkpoint):
             self._state.restore(values, tensors, backbone=self._config.backbone.name)

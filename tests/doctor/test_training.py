@@ -1,5 +1,6 @@
 """Backbones and heads that cannot be built, or cannot train."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -41,15 +42,21 @@ def test_a_backbone_that_does_not_exist_or_does_not_run_is_red(folder):
     assert "train.batch_size" in memory.remedy
 
 
-def test_class_weights_are_read_for_all_classes(folder):
-    path = folder / "weights.txt"
+@pytest.mark.parametrize("key", ["class_weights", "class_margins"])
+def test_numbers_of_classes_are_read_for_all_classes(folder, key):
+    path = folder / "numbers.txt"
     path.write_text("1\n" * train_cases.CLASSES)
-    names = {finding.check.name for finding in quick(folder, f"head.class_weights={path}").findings}
+    names = {finding.check.name for finding in quick(folder, f"head.{key}={path}").findings}
     assert "head" not in names
     path.write_text("1\n" * 16)
-    check = found(quick(folder, f"head.class_weights={path}"), "head")
+    check = found(quick(folder, f"head.{key}={path}"), "head")
     assert check.level == Level.RED
     assert "has the shape (16,), but there are 20 classes" in check.says
+
+
+def test_a_head_with_all_that_a_class_may_have_is_measured(folder):
+    overrides = ["head.sub_centers=2", "head.margins_by_size={}", "head.interclass_filter=0.5"]
+    assert found(examined(train_cases.small_config(folder, *overrides)), "step").level == Level.GREEN
 
 
 def test_a_head_that_cannot_be_built_is_red(folder):

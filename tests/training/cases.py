@@ -21,6 +21,7 @@ def run(config: Any) -> dict[str, Any]:
         "step": trainer.state.step,
         "samples": trainer.state.samples,
         "rows": trainer.head.weight.detach().clone(),
+        "bias": None if trainer.head.bias is None else trainer.head.bias.detach().clone(),
         "backbone": {name: t.clone() for name, t in trainer.state.backbone.state_dict().items()},
     }
 
@@ -40,6 +41,7 @@ def losses(folder: Path) -> list[float]:
 def assert_same_end(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a["rows"], b["rows"])
+        assert a["bias"] is None or torch.equal(a["bias"], b["bias"])
         for name, tensor in a["backbone"].items():
             assert torch.equal(tensor, b["backbone"][name]), name
 

@@ -1,5 +1,7 @@
 """Resuming: bit for bit, at another world size, with other settings; and the best checkpoint."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,6 +14,9 @@ from partialfc.metrics.run_log import read_metrics
 from tests.glyph_run import steps_done
 from tests.train_cases import small_config
 from tests.training.cases import EXACT, INTERRUPTED, assert_same_end, losses, moved, run, stop_after_seven
+
+BIAS: dict[str, Any] = {"margin": {"name": "softmax", "bias": True}}
+KINDS = {"bias": BIAS, "sub-centres": {"sub_centers": 3}, "plain": {"margin": {"name": "softmax"}}}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +31,8 @@ from tests.training.cases import EXACT, INTERRUPTED, assert_same_end, losses, mo
         (2, {"train": {"amp": "bfloat16"}}),
         (2, {"train": {"amp": "float16"}}),
         (2, {"data": {"sampler": "identities", "images_per_identity": 4}}),
+        (1, {"head": BIAS}),
+        (2, {"head": BIAS | {"sub_centers": 2}, "optimizer": {"name": "adamw", "lr": 0.01}}),
     ],
 )
 def test_a_run_that_was_stopped_ends_bit_for_bit_as_one_that_was_not(run_ranks, folder, world_size, sections):
@@ -74,6 +81,38 @@ def test_three_ranks_write_and_any_number_resumes(run_ranks, folder, resumed_by)
     assert {result["samples"] for result in resumed} == {12 * 24}
     rows = [torch.cat([result["rows"] for result in results]) for results in (expected, resumed)]
     torch.testing.assert_close(rows[0], rows[1], atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("optimizer", [{}, {"name": "adamw", "lr": 0.01}], ids=["sgd", "adamw"])
+def test_a_bias_and_sub_centres_go_to_another_number_of_ranks(run_ranks, folder, optimizer):
+    head = EXACT["head"] | BIAS | {"sub_centers": 2}
+    sections = EXACT | {"head": head, "optimizer": optimizer}
+    whole, parts = moved(folder, "whole"), moved(folder, "parts")
+    expected = run_ranks(run, 2, small_config(whole, **sections))
+    config = small_config(parts, **sections)
+    run_ranks(stop_after_seven, 2, config)
+    resumed = run_ranks(run, 3, config)
+    assert losses(parts) == pytest.approx(losses(whole), abs=1e-9)
+    for name in ("rows", "bias"):
+        joined = [torch.cat([result[name] for result in results]) for results in (expected, resumed)]
+        torch.testing.assert_close(*joined, atol=1e-9, rtol=0)
+    assert joined[0].abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("saved", "own", "message"),
+    [
+        ("bias", "plain", "with a bias of each class, and this run's head.margin has none: "),
+        ("plain", "bias", "with no bias of each class, and this run's head.margin has one: "),
+        ("sub-centres", "plain", "with head.sub_centers 3, this run has 1: "),
+        ("plain", "sub-centres", "with head.sub_centers 1, this run has 3: "),
+    ],
+)
+def test_another_kind_of_head_is_refused(folder, saved, own, message):
+    config = small_config(folder, head=KINDS[saved], train={"steps": 3})
+    run(config)
+    with pytest.raises(partialfc.CheckpointError, match=f"3: it was saved {message}a checkpoint resumes"):
+        run(small_config(folder, head=KINDS[own], train={"steps": 3}))
 
 
 def test_verification_finds_the_best_checkpoint_and_keeps_it(folder):

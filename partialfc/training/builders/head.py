@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from partialfc.config import HeadConfig
 from partialfc.errors import ConfigError
@@ -15,8 +18,9 @@ from partialfc.head.margins.elastic import ElasticFace
 from partialfc.head.margins.hard_negatives import CurricularFace, MVSoftmax
 from partialfc.head.margins.softmax import ModifiedSoftmax, Softmax
 from partialfc.head.margins.sphereface import LargeMarginSoftmax, SphereFace
+from partialfc.head.margins.sub_center import SubCenter
 from partialfc.head.partial_fc import PartialFC
-from partialfc.training.builders.class_weights import read_class_weights
+from partialfc.training.builders.class_values import read_class_weights
 
 MARGINS: dict[str, Callable[..., Margin]] = {
     "adaface": AdaFace,
@@ -39,14 +43,20 @@ NO_ROOM = ("allocate memory", "size calculation overflowed")
 
 
 def build_head(
-    section: HeadConfig, *, embedding_size: int, num_classes: int, seed: int, device: torch.device
+    section: HeadConfig,
+    *,
+    embedding_size: int,
+    num_classes: int,
+    seed: int,
+    device: torch.device,
+    class_margins: npt.NDArray[np.float64] | Tensor | None = None,
 ) -> PartialFC:
-    """The head, built on `device`.
+    """The head, built on `device`; class_margins [C]: of builders/class_margins.py.
 
     Raises ConfigError where its centres do not fit the memory there, or its logits `head.compute_dtype`.
     """
     gather = section.gather_dtype
-    margin, compute_dtype = build_margin(section.margin.model_dump()), getattr(torch, section.compute_dtype)
+    margin, compute_dtype = build_head_margin(section), getattr(torch, section.compute_dtype)
     try:
         check_margin(margin, compute_dtype)
     except ValueError as error:
@@ -58,11 +68,14 @@ def build_head(
             num_classes,
             margin=margin,
             sample_rate=section.sample_rate,
+            interclass_filter=section.interclass_filter,
+            logit_correction=section.logit_correction,
             weight_dtype=getattr(torch, section.weight_dtype),
             compute_dtype=compute_dtype,
             gather_dtype=None if gather is None else getattr(torch, gather),
             compile=section.compile,
             class_weights=None if path is None else read_class_weights(path, num_classes),
+            class_margins=class_margins,
             seed=seed,
             device=device,
         )
@@ -73,6 +86,12 @@ def build_head(
             f"data.num_classes is {num_classes:,}: centres of backbone.embedding_size {embedding_size} "
             f"do not fit this rank's memory on {device}; `partialfc plan CONFIG` says what would"
         ) from error
+
+
+def build_head_margin(section: HeadConfig) -> Margin:
+    """The margin `head.margin`, with `head.sub_centers` centres to a class."""
+    margin = build_margin(section.margin.model_dump())
+    return margin if section.sub_centers == 1 else SubCenter(k=section.sub_centers, base=margin)
 
 
 def build_margin(values: dict[str, Any]) -> Margin:

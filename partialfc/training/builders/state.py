@@ -4,8 +4,10 @@ import numpy as np
 import torch
 
 from partialfc.config import Config
+from partialfc.data.sources.source import Labelled
 from partialfc.distributed.world import World
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
+from partialfc.training.builders.class_margins import build_class_margins
 from partialfc.training.builders.head import build_head
 from partialfc.training.builders.losses import build_losses, warn_of_few_pairs
 from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
@@ -15,8 +17,13 @@ from partialfc.training.run_state import RunState
 from partialfc.training.sync_batchnorm import synchronised
 
 
-def build_state(config: Config, *, num_classes: int, world: World, device: torch.device) -> RunState:
-    """The same initial backbone on every rank, at any world size; sets torch's random seed for it."""
+def build_state(
+    config: Config, source: Labelled, *, num_classes: int, world: World, device: torch.device
+) -> RunState:
+    """The same initial backbone on every rank, at any world size; sets torch's random seed for it.
+
+    source: the training data, for margins that follow from the sizes of its classes.
+    """
     torch.manual_seed(config.run.seed)
     data = config.data
     backbone = build_backbone_from(
@@ -37,6 +44,7 @@ def build_state(config: Config, *, num_classes: int, world: World, device: torch
         num_classes=num_classes,
         seed=config.run.seed,
         device=device,
+        class_margins=build_class_margins(config.head, source, num_classes),
     )
     optimizer = build_backbone_optimizer(config.optimizer, backbone)
     float16 = autocast_dtype(config.train.amp, device) == torch.float16
