@@ -94,7 +94,8 @@ def _config_section(path: str, entry: Mapping[str, Any], definitions: Mapping[st
         for key, described in variant["properties"].items():
             if _variants(described, definitions):
                 inner += _config_section(f"{path}.{key}", described, definitions)
-                rows.append((f"`{key}`", "section", "", f"see {path}.{key} below"))
+                default = "`null`" if "anyOf" in described else ""
+                rows.append((f"`{key}`", "section", default, f"see {path}.{key} below"))
             else:
                 rows.append(_key_row(key, described, key in required))
         text += ["", *_table(("key", "value", "default", "what it is"), rows)]
@@ -104,7 +105,8 @@ def _config_section(path: str, entry: Mapping[str, Any], definitions: Mapping[st
 def _variants(entry: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What a section, or each of a list, may be: one shape, or one for each `name`; else none."""
     entry = entry.get("items", entry)
-    references = [each["$ref"] for each in entry.get("oneOf", [entry]) if "$ref" in each]
+    kinds = entry.get("oneOf") or entry.get("anyOf") or [entry]  # of one that may be left out: it and null
+    references = [each["$ref"] for each in kinds if "$ref" in each]
     return [definitions[reference.rsplit("/", 1)[1]] for reference in references]
 
 

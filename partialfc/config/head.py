@@ -14,8 +14,9 @@ Dtype = Literal["float32", "float64", "bfloat16"]
 class MarginsBySizeConfig(Section):
     """A margin for each class from the number n of its images: a · n^-exponent + b.
 
-    The recipe of Ha et al. 2020 (arXiv:2010.05350): classes with few images get larger margins. Used by
-    training/builders/class_margins.py, `build_class_margins`.
+    The recipe of Ha et al. 2020 (arXiv:2010.05350): classes with few images get larger margins.
+
+    Built by training/builders/class_margins.py, `build_class_margins`.
     """
 
     exponent: float = Field(0.25, gt=0, description="How fast the margin falls with the number of images.")

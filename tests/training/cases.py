@@ -41,7 +41,7 @@ def losses(folder: Path) -> list[float]:
 def assert_same_end(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a["rows"], b["rows"])
-        assert a["bias"] is None or torch.equal(a["bias"], b["bias"])
+        assert a.get("bias") is None or torch.equal(a["bias"], b["bias"])
         for name, tensor in a["backbone"].items():
             assert torch.equal(tensor, b["backbone"][name]), name
 
