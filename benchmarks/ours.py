@@ -1,5 +1,6 @@
 """partialfc.PartialFC and RowSGD as the subject of a measurement."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,17 @@ import partialfc
 from partialfc.head.kernels.compiled import trouble
 
 NAME = "partialfc"
+MARGINS: dict[str, Callable[[], partialfc.Margin]] = {
+    "ArcFace": lambda: partialfc.ArcFace(scale=SCALE, margin=MARGIN),
+    "AdaFace": partialfc.AdaFace,
+    "CurricularFace": partialfc.CurricularFace,
+    "MVSoftmax": lambda: partialfc.MVSoftmax(partialfc.ArcFace(scale=SCALE, margin=MARGIN)),
+    "ElasticFace": partialfc.ElasticFace,
+    "SphereFace": partialfc.SphereFace,
+    "Softmax": partialfc.Softmax,
+    "Softmax with a bias": lambda: partialfc.Softmax(bias=True),
+    "SubCenter of 3": lambda: partialfc.SubCenter(k=3, base=partialfc.ArcFace(scale=SCALE, margin=MARGIN)),
+}
 
 
 class Ours(HeadSubject):
@@ -21,7 +33,7 @@ class Ours(HeadSubject):
         self.head = partialfc.PartialFC(
             work.embedding,
             work.classes,
-            margin=partialfc.ArcFace(scale=SCALE, margin=MARGIN),
+            margin=MARGINS[work.margin](),
             sample_rate=work.sample_rate,
             weight_dtype=work.storage,
             compute_dtype=work.compute,

@@ -29,6 +29,7 @@ class Work:
     embedding: int = 512
     device: str = "cpu"  # and each process has the same one
     compile: bool | None = None  # the head's kernels; None: as the head decides
+    margin: str = "ArcFace"  # of MARGINS in ours.py
 
     @property
     def rows(self) -> int:
