@@ -157,14 +157,14 @@ class ElasticFaceConfig(_PlainConfig):
 
 
 class SoftmaxConfig(_MarginConfig):
-    """|w|·|x|·cos(theta), the inner product of centre and embedding."""
+    """‖w‖·‖x‖·cos(theta), the inner product of centre and embedding."""
 
     name: Literal["softmax"] = Field(description="Which margin.")
     bias: bool = Field(False, description="Train a bias for each class with the centres.")
 
 
 class ModifiedSoftmaxConfig(_MarginConfig):
-    """|x|·cos(theta), |x| the embedding's norm, Liu et al. 2017."""
+    """‖x‖·cos(theta), ‖x‖ the embedding's norm, Liu et al. 2017."""
 
     name: Literal["modified_softmax"] = Field(description="Which margin.")
 
@@ -177,7 +177,7 @@ class _MultipliedConfig(_ExactOrNotConfig):
 
 
 class SphereFaceConfig(_MultipliedConfig):
-    """|x|·cos(m·theta), continued so that it falls, and annealed, Liu et al. 2017."""
+    """‖x‖·cos(m·theta), continued so that it falls, and annealed, Liu et al. 2017."""
 
     name: Literal["sphereface"] = Field(description="Which margin.")
     lambda_min: float = Field(5.0, ge=0, description=LAMBDA_MIN)
@@ -186,7 +186,7 @@ class SphereFaceConfig(_MultipliedConfig):
 
 
 class LargeMarginSoftmaxConfig(_MultipliedConfig):
-    """|w|·|x|·cos(m·theta), continued so that it falls, Liu et al. 2016."""
+    """‖w‖·‖x‖·cos(m·theta), continued so that it falls, Liu et al. 2016."""
 
     name: Literal["large_margin_softmax"] = Field(description="Which margin.")
 

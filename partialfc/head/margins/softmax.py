@@ -8,9 +8,9 @@ from partialfc.head.margins.samples import Samples
 
 
 class Softmax(Margin):
-    """The plain softmax: logit |w|·|x|·cos(theta), the inner product of the centre w and the embedding x.
+    """The plain softmax: logit ‖w‖·‖x‖·cos(theta), the inner product of the centre w and the embedding x.
 
-    With a bias: |w|·|x|·cos(theta) + b, the bias b of each class in `head.bias`. Logits have no fixed bound.
+    With a bias: ‖w‖·‖x‖·cos(theta) + b, the bias b of each class in `head.bias`. Logits have no fixed bound.
     Liu et al. 2017 (arXiv:1704.08063), equation 4.
 
     Args:
@@ -36,7 +36,7 @@ class Softmax(Margin):
 
 
 class ModifiedSoftmax(Margin):
-    """Logit |x|·cos(theta): centres count by their direction alone, the embedding's norm stays.
+    """Logit ‖x‖·cos(theta): centres count by their direction alone, the embedding's norm stays.
 
     Liu et al. 2017 (arXiv:1704.08063), equation 5, the modified softmax loss of SphereFace.
     """

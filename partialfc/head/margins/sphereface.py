@@ -74,7 +74,7 @@ class _Multiplied(Margin):
 
 
 class SphereFace(_Multiplied):
-    """Target logit |x|·(lambda·cos(theta) + psi(theta)) / (1 + lambda), |x| the embedding's norm.
+    """Target logit ‖x‖·(lambda·cos(theta) + psi(theta)) / (1 + lambda), ‖x‖ the embedding's norm.
 
     A-Softmax: centres count by their direction alone. psi(theta) = (-1)^k·cos(m·theta) - 2k, theta in
     [k·pi/m, (k + 1)·pi/m]. lambda = max(lambda_min, lambda_base / (1 + lambda_gamma · step)): the margin
@@ -112,7 +112,7 @@ class SphereFace(_Multiplied):
 
 
 class LargeMarginSoftmax(_Multiplied):
-    """Target logit |w|·|x|·(lambda·cos(theta) + psi(theta)) / (1 + lambda), both norms kept; no bias.
+    """Target logit ‖w‖·‖x‖·(lambda·cos(theta) + psi(theta)) / (1 + lambda), both norms kept; no bias.
 
     L-Softmax, Liu et al. 2016 (arXiv:1612.02295), equations 4 and 6, with lambda as in its section 5.1. psi
     and lambda are those of SphereFace; lambda is 0 by default.
