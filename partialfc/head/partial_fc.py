@@ -83,8 +83,9 @@ class PartialFC(SampledSoftmax):
             [0, pi): what stands for each class in place of the margin of `ArcFace`, `CosFace` and others that
             take it. They are not saved with the head. None (default): all have the margin's own.
         interclass_filter (float | None): In training, negatives whose cosine to the sample is above this take
-            no part in its loss: in data with wrong labels they are likely the same class. In [-1, 1). An et
-            al. 2022, section 3.4. None (default): all take part.
+            no part in its loss: in data with wrong labels they are likely the same class. In [-1, 1). The
+            `interclass_filtering_threshold` of Partial FC's published code, which sets their logits to 0
+            instead. None (default): all take part.
         logit_correction (bool): Add to a sampled negative's logit the log of 1 / its probability to be drawn,
             so that the sampled denominator is right on average. Default False, as in Partial FC.
         device (torch.device | str | int | None): Where the centres, class weights and the margin's buffers

@@ -247,3 +247,29 @@ def test_logits_have_no_bound(run_ranks, world_size, size, margin):
     """Up to some 1e4 and beyond, where exponentials of a fixed shift would be infinite or 0."""
     variant = Variant(margin, size=size)
     check(variant, run_ranks(run_variant, world_size, variant))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["target far above", "target far below"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_plain_softmax_neither_overflows_nor_takes_the_log_of_0(bias, sign, dtype):
+    """Logits of +-1e4 in single precision; bfloat16 rounds products to some 30, so others may be largest."""
+    head = partialfc.PartialFC(D, 31, margin=partialfc.Softmax(bias=bias), compute_dtype=dtype)
+    embeddings = torch.randn(9, D, generator=torch.Generator().manual_seed(3))
+    labels = torch.arange(9)
+    rows = head.weight.detach()
+    rows.copy_(torch.randn(31, D, generator=torch.Generator().manual_seed(4)))
+    rows[:9] = sign * F.normalize(embeddings) * rows[:9].norm(dim=1, keepdim=True)
+    embeddings = (embeddings * (1e4 / (embeddings @ rows.T).abs().max())).requires_grad_()
+    partialfc.RowSGD(head, lr=0.1)
+    loss = head(embeddings, labels)
+    loss.backward()
+    wide = embeddings.detach().double().requires_grad_()
+    expected = F.cross_entropy(wide @ rows.double().T, labels)
+    expected.backward()
+    near = 1e-5 if dtype == torch.float32 else 0.02
+    assert loss.item() == pytest.approx(expected.item(), rel=near, abs=near)
+    assert torch.isfinite(embeddings.grad).all()
+    if dtype == torch.float32:
+        limit = near * max(wide.grad.abs().max().item(), 0.1)
+        torch.testing.assert_close(embeddings.grad.double(), wide.grad, atol=limit, rtol=0)

@@ -12,8 +12,8 @@ class SubCenter(Margin):
 
     The class's cosine is the largest of its centres', and the gradient goes to that centre alone, of the
     target as of negatives. So a class whose images differ, or are partly of another class, is not pulled to
-    one point. Deng et al. 2020, "Sub-center ArcFace" (ECCV), equation 3 and section 3.3. `PartialFC.weight`
-    is [C_l, k·D], a class's centres one after the other; classes are sampled, not centres.
+    one point. Deng et al. 2020, "Sub-center ArcFace" (ECCV), section 3.2. `PartialFC.weight` is [C_l, k·D], a
+    class's centres one after the other; classes are sampled, not centres.
 
     Args:
         k (int): How many centres a class has, at least 1. Default 3.
