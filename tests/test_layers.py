@@ -20,10 +20,11 @@ ROOMS = {
     "evaluation": {"data", "distributed"},
     "metrics": {"distributed", "evaluation", "head"},
     "report": {"evaluation", "metrics", "plan"},
+    "plot": {"backbones", "data", "head", "metrics", "report"},
     "deploy": {"backbones", "checkpoint", "data", "head"},
     "config": {"plan"},
 }
-ROOMS["training"] = set(ROOMS) - {"report", "deploy", "plan"}
+ROOMS["training"] = set(ROOMS) - {"report", "plot", "deploy", "plan"}
 ROOMS["doctor"] = {*ROOMS["training"], "plan", "training"}
 ROOMS["cli"] = {*ROOMS, "doctor", "training"} - {"cli"}
 

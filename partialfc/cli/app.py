@@ -15,6 +15,9 @@ from partialfc.cli.data.pairs import pairs
 from partialfc.cli.doctor import doctor
 from partialfc.cli.evaluate import evaluate
 from partialfc.cli.plan import plan
+from partialfc.cli.plot.angles import angles
+from partialfc.cli.plot.embeddings import embeddings
+from partialfc.cli.plot.margins import margins
 from partialfc.cli.report import report
 from partialfc.cli.train import train
 from partialfc.errors import PartialFCError, tell
@@ -30,6 +33,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Make and pack data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+plot_app = typer.Typer(help="Draw margins, embeddings and angles.", no_args_is_help=True)
+app.add_typer(plot_app, name="plot")
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,6 +64,9 @@ app.command()(doctor)
 data_app.command()(glyphs)
 data_app.command()(pack)
 data_app.command()(pairs)
+plot_app.command()(margins)
+plot_app.command()(embeddings)
+plot_app.command()(angles)
 
 
 def main() -> None:

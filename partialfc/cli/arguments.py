@@ -28,3 +28,4 @@ MaxPixels = Annotated[
     int, typer.Option(min=1, help="Refuse images whose header claims more pixels, as data.max_pixels.")
 ]
 MAX_PIXELS = 64_000_000  # data.max_pixels where it is not set
+Picture = Annotated[Path, typer.Argument(help="PNG file to write.", show_default=False)]

@@ -8,8 +8,14 @@ from partialfc.metrics.run_log import METRICS, read_metrics
 
 NUMBER = (int, float)
 MAYBE = (*NUMBER, type(None))  # null: not finite, or too few pairs
+ANGLES = ("target", "nearest_negative", "nearest_centre")  # see training/angles.py
 FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "train": {"step": (int,), "loss": MAYBE, "seconds": NUMBER, "target_angle_histogram": (list,)},
+    "angles": {
+        "step": (int,),
+        **{f"{name}_histogram": (list,) for name in ANGLES},
+        **{f"{name}_{value}": MAYBE for name in ANGLES for value in ("degrees", "smallest")},
+    },
     "verification": {"step": (int,), "set": (str,), "accuracy": MAYBE, "eer": MAYBE},
 }
 

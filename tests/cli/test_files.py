@@ -47,6 +47,8 @@ WRITING = [
     ["report", "{done}/run", "--output", "{disk}/report.png"],
     ["report", "{disk}/done"],
     ["plan", *PLANNED, "--plot", "{disk}/plan.png"],
+    ["plot", "margins", "{disk}/margins.png"],
+    ["plot", "angles", "{done}/run", "--output", "{disk}/angles.png"],
 ]
 
 
