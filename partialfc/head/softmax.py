@@ -151,15 +151,8 @@ class Softmax:
         kept = Kept(self.pool.lend((kept_count * each, samples), self.compute_dtype, device))
         unit_t = transposed(batch.unit, self.compute_dtype)
         columns = torch.arange(batch.num_rows, dtype=torch.int32, device=device)
-        sums = batch.unit.new_zeros(max(1, -(-batch.num_rows // per_chunk)), samples)
-        pull = torch.zeros_like(batch.unit)
-        by_target: ByTarget | None = None
-        if self.margin.reweights_negatives:
-            prepared = batch.samples.prepared
-            nothing = None if prepared is None else torch.zeros_like(prepared)
-            by_target = ByTarget(torch.zeros_like(targets.logit), nothing)
+        sums = _Sums(self, batch, self.first_shift(batch, targets), -(-batch.num_rows // per_chunk))
         spare_rows = per_chunk * each if kept_count < batch.num_rows else 0
-        shift, rises = self.first_shift(batch, targets), []
         with ExitStack() as loans:
             centres_buffer, spare = (
                 loans.enter_context(self.pool.lend(shape, self.compute_dtype, device))
@@ -171,22 +164,10 @@ class Softmax:
                 is_kept = chunk.stop <= kept_count
                 values = kept.values[lines] if is_kept else spare[: len(centres)]
                 cosines(centres, unit_t, out=values)
-                own = columns[chunk.start : chunk.stop]
-                if isinstance(shift, Tensor):
-                    risen = self.rising(values, batch, chunk.start, own, shift)
-                    factor = torch.exp(shift - risen)
-                    pull.mul_(factor[:, None])
-                    sums.mul_(factor)
-                    shift = risen
-                    if is_kept:
-                        rises.append(Rise(lines, shift))
-                    torch.sum(values, dim=0, dtype=sums.dtype, out=sums[number])
-                else:
-                    of_chunk = self.exponentials(values, batch, chunk.start, own, shift, sums=sums[number])
-                    if by_target is not None:
-                        by_target = by_target.added(of_chunk)
-                add_pull(pull, values, centres)
-        return PassOne(sums.sum(dim=0), pull, by_target, kept, shift, tuple(rises))
+                sums.add(number, values, chunk.start, columns[chunk.start : chunk.stop])
+                sums.note(lines if is_kept else None)
+                add_pull(sums.pull, values, centres)
+        return sums.passed(kept)
 
     def exponentials(
         self,
@@ -227,6 +208,48 @@ class Softmax:
         rest = (shift, offsets, self.above, batch.per_class, headroom(dtype), dtype)
         scale = self.scale(batch.samples)
         return kernels.rising(values, batch.target_column, columns, scale, *rest, compiled=self.compiled)
+
+
+class _Sums:
+    """What pass 1 adds up, chunk by chunk."""
+
+    def __init__(self, softmax: Softmax, batch: LocalBatch, shift: float | Tensor, chunks: int) -> None:
+        self._softmax, self._batch = softmax, batch
+        self._shift = shift
+        self._rises: list[Rise] = []
+        self._by_chunk = batch.unit.new_zeros(max(1, chunks), len(batch.unit))
+        self._by_target: ByTarget | None = None
+        if softmax.margin.reweights_negatives:
+            prepared = batch.samples.prepared
+            nothing = None if prepared is None else torch.zeros_like(prepared)
+            self._by_target = ByTarget(torch.zeros_like(batch.samples.cos), nothing)
+        self.pull = torch.zeros_like(batch.unit)  # [N, D]
+
+    def add(self, number: int, values: Tensor, start: int, columns: Tensor) -> None:
+        """The chunk `number`, whose products in values [k·S, N] become E · dlogit/dproduct / slope."""
+        sums = self._by_chunk[number]
+        if not isinstance(self._shift, Tensor):
+            given = (values, self._batch, start, columns, self._shift)
+            of_chunk = self._softmax.exponentials(*given, sums=sums)
+            if self._by_target is not None:
+                self._by_target = self._by_target.added(of_chunk)
+            return
+        risen = self._softmax.rising(values, self._batch, start, columns, self._shift)
+        factor = torch.exp(self._shift - risen)
+        self.pull.mul_(factor[:, None])
+        self._by_chunk.mul_(factor)
+        self._shift = risen
+        torch.sum(values, dim=0, dtype=sums.dtype, out=sums)
+
+    def note(self, lines: slice | None) -> None:
+        """The lines of the chunk added last, if its exponentials are kept: what they had subtracted."""
+        if lines is not None and isinstance(self._shift, Tensor):
+            self._rises.append(Rise(lines, self._shift))
+
+    def passed(self, kept: Kept) -> PassOne:
+        """The sums of all chunks."""
+        sums = self._by_chunk.sum(dim=0)
+        return PassOne(sums, self.pull, self._by_target, kept, self._shift, tuple(self._rises))
 
 
 def transposed(unit: Tensor, dtype: torch.dtype) -> Tensor:
