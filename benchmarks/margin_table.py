@@ -40,11 +40,11 @@ class Summary:
     settings: str
     seeds: int
     against: str
-    scores: Mapping[str, tuple[float, float]]
+    scores: Mapping[str, tuple[float, float | None]]  # no deviation of a single seed
     differences: Mapping[str, Difference]  # empty where fewer than two seeds have both
 
     def figures(self) -> str:
-        return "  ".join(f"{mean:>9.2f} % ± {spread:>4.2f} %" for mean, spread in self.scores.values())
+        return "  ".join(_shown(mean, spread) for mean, spread in self.scores.values())
 
     def comparisons(self) -> Iterator[str]:
         for score, difference in self.differences.items():
@@ -71,12 +71,16 @@ def _summary(loss: str, own: BySeed, by_loss: Mapping[str, BySeed]) -> Summary:
     scores, differences = {}, {}
     for score in SCORES:
         values = [float(row[score]) for row in own.values()]
-        scores[score] = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        scores[score] = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
         if len(both) > 1:
             differences[score] = compared(
                 [float(own[seed][score]) - float(other[seed][score]) for seed in both]
             )
     return Summary(loss, first["settings"], len(own), against, scores, differences)
+
+
+def _shown(mean: float, spread: float | None) -> str:
+    return f"{mean:>7.2f} %" + (" " * 9 if spread is None else f" ± {spread:>4.2f} %")
 
 
 def compared(differences: Sequence[float]) -> Difference:

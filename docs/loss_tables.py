@@ -20,10 +20,10 @@ from margin_table import Summary, summaries  # noqa: E402
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a table. name: in Python. config: in a config. source: paper and equation. measured: in the CSV."""
+    """A line of a table. source: paper and place in it. measured: the loss's name in the CSV."""
 
-    name: str
-    config: str
+    name: str  # in Python
+    config: str  # in a config
     source: str
     measured: str
 
@@ -130,7 +130,7 @@ def settings() -> str:
     """What was measured, and with what."""
     lines = ["| measured | settings | compared with |", "|---|---|---|"]
     lines += [f"| {each.loss} | `{each.settings}` | {_other(each) or ''} |" for each in _figures().values()]
-    return "\n".join([*lines, "", f"{_budget()}"])
+    return "\n".join([*lines, "", _budget()])
 
 
 def _table(first: str, config: str, entries: tuple[Entry, ...]) -> str:
@@ -152,7 +152,7 @@ def _cells(figures: Summary | None) -> Iterator[str]:
         yield from ("not measured", "not measured")
         return
     for score, (mean, spread) in figures.scores.items():
-        cell = f"{mean:.2f} ± {spread:.2f}"
+        cell = f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
         difference = figures.differences.get(score)
         if difference:
             shown = f"{difference.mean:+.2f}".replace("-", "−")
@@ -169,6 +169,8 @@ def _figures() -> Mapping[str, Summary]:
 
 
 def _rows() -> list[dict[str, Any]]:
+    if not FIGURES.exists():
+        return []
     with FIGURES.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -176,6 +178,8 @@ def _rows() -> list[dict[str, Any]]:
 def _budget() -> str:
     """What all rows have in common, in words."""
     rows = _rows()
+    if not rows:
+        return "Not measured yet."
     row = rows[0]
     seeds, machines = sorted({row["seed"] for row in rows}), sorted({row["machine"] for row in rows})
     versions = sorted({row["torch"] for row in rows})

@@ -1,6 +1,7 @@
 """The reference and the program say the same."""
 
 import re
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -66,6 +67,25 @@ def test_every_config_key_has_its_type_default_and_meaning():
     )
     for key in generated.config_keys() - SECTIONS:
         assert f"| `{key.rsplit('.', 1)[1]}` |" in text
+
+
+def test_every_loss_has_its_line_with_its_paper_file_and_figures():
+    tables = generated.loss_tables
+    text = generated.filled(page("reference/losses.md"))
+    losses = [each for each in vars(partialfc).values() if isinstance(each, type)]
+    bases = (partialfc.Margin, partialfc.losses.BatchLoss)
+    for loss in (each for each in losses if issubclass(each, bases) and each not in bases):
+        line = re.search(rf"(?m)^\| `{loss.__name__}\(.*$", text)
+        assert line, loss
+        file = re.search(r"`(partialfc/\S+\.py)`", line[0])
+        assert file
+        assert f"class {loss.__name__}(" in (ROOT / file[1]).read_text()
+        assert re.search(r"(19|20)\d\d", line[0]), loss
+        assert (
+            re.search(r"\| \d\d\.\d\d ± .*\| \d\d\.\d\d ± .*\|$", line[0]) or not tables.FIGURES.exists()
+        ), loss
+    entries = (*tables.MARGINS, *tables.OPTIONS, *tables.BESIDE)
+    assert {entry.measured for entry in entries} == import_module("margin_variants").VARIANTS.keys()
 
 
 def test_the_rooms_are_those_that_the_layers_allow():
