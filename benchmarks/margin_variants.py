@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 PLAIN = "NormalizedSoftmax"
 COSFACE = "CosFace"
 SAMPLED = "CosFace, r = 0.2"
-COSFACE_CALL = "CosFace(scale=16, margin=0.2)"
-ARCFACE_CALL = "ArcFace(scale=16, margin=0.2)"
+COSFACE_CALL = "CosFace(scale=10, margin=0.35)"
+ARCFACE_CALL = "ArcFace(scale=10, margin=0.3)"
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,29 @@ def _margins() -> dict[str, Variant]:
         "Softmax": "Softmax()",
         "Softmax, bias": "Softmax(bias=True)",
         "ModifiedSoftmax": "ModifiedSoftmax()",
-        PLAIN: "NormalizedSoftmax(scale=16)",
+        PLAIN: "NormalizedSoftmax(scale=10)",
         "LargeMarginSoftmax": "LargeMarginSoftmax(m=2, lambda_min=5, lambda_base=1000, lambda_gamma=1)",
         "SphereFace": "SphereFace(m=4, lambda_min=5, lambda_base=1000, lambda_gamma=1)",
         COSFACE: COSFACE_CALL,
         "ArcFace": ARCFACE_CALL,
-        "CombinedMargin": "CombinedMargin(scale=16, m1=1, m2=0.1, m3=0.1)",
+        "CombinedMargin": "CombinedMargin(scale=10, m1=1, m2=0.15, m3=0.15)",
         "MVSoftmax": f"MVSoftmax({COSFACE_CALL}, t=0.1)",
-        "CurricularFace": "CurricularFace(scale=16, margin=0.2, momentum=0.02)",
-        "MagFace": "MagFace(scale=16, l_a=4, u_a=16, l_m=0.1, u_m=0.3, lambda_g=5)",
-        "AdaFace": "AdaFace(scale=16, margin=0.2, momentum=0.05)",
-        "ElasticFace": "ElasticFace(scale=16, mean=0.2, std=0.05)",
-        "ElasticFace, plus": "ElasticFace(scale=16, mean=0.2, std=0.05, plus=True)",
+        "CurricularFace": "CurricularFace(scale=10, margin=0.3, momentum=0.02)",
+        "MagFace": "MagFace(scale=10, l_a=4, u_a=16, l_m=0.2, u_m=0.4, lambda_g=3)",
+        "AdaFace": "AdaFace(scale=10, margin=0.3, momentum=0.05)",
+        "ElasticFace": "ElasticFace(scale=10, mean=0.3, std=0.05)",
+        "ElasticFace, plus": "ElasticFace(scale=10, mean=0.3, std=0.05, plus=True)",
         "SubCenter": f"SubCenter(k=3, base={ARCFACE_CALL})",
     }
     return {name: Variant(call, PLAIN) for name, call in calls.items()}
 
 
 def _of_the_head() -> dict[str, Variant]:
-    by_size = {"class_margins": "0.4 * sizes**-0.25"}
+    by_size = {"class_margins": "0.65 * sizes**-0.25"}
     correction = {"sample_rate": "0.2", "logit_correction": "True"}
     return {
         "CosFace, class margins": Variant(COSFACE_CALL, COSFACE, by_size),
-        "CosFace, filter": Variant(COSFACE_CALL, COSFACE, {"interclass_filter": "0.5"}),
+        "CosFace, filter": Variant(COSFACE_CALL, COSFACE, {"interclass_filter": "0.7"}),
         SAMPLED: Variant(COSFACE_CALL, COSFACE, {"sample_rate": "0.2"}),
         "CosFace, r = 0.2, correction": Variant(COSFACE_CALL, SAMPLED, correction),
     }
