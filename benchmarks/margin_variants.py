@@ -13,7 +13,7 @@ PLAIN = "NormalizedSoftmax"
 COSFACE = "CosFace"
 SAMPLED = "CosFace, r = 0.2"
 COSFACE_CALL = "CosFace(scale=10, margin=0.35)"
-ARCFACE_CALL = "ArcFace(scale=10, margin=0.3)"
+ARCFACE_CALL = "ArcFace(scale=10, margin=0.45)"
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ def _margins() -> dict[str, Variant]:
         "ArcFace": ARCFACE_CALL,
         "CombinedMargin": "CombinedMargin(scale=10, m1=1, m2=0.15, m3=0.15)",
         "MVSoftmax": f"MVSoftmax({COSFACE_CALL}, t=0.1)",
-        "CurricularFace": "CurricularFace(scale=10, margin=0.3, momentum=0.02)",
-        "MagFace": "MagFace(scale=10, l_a=4, u_a=16, l_m=0.2, u_m=0.4, lambda_g=3)",
+        "CurricularFace": "CurricularFace(scale=10, margin=0.45, momentum=0.02)",
+        "MagFace": "MagFace(scale=10, l_a=4, u_a=16, l_m=0.35, u_m=0.55, lambda_g=3)",
         "AdaFace": "AdaFace(scale=10, margin=0.3, momentum=0.05)",
-        "ElasticFace": "ElasticFace(scale=10, mean=0.3, std=0.05)",
-        "ElasticFace, plus": "ElasticFace(scale=10, mean=0.3, std=0.05, plus=True)",
+        "ElasticFace": "ElasticFace(scale=10, mean=0.45, std=0.05)",
+        "ElasticFace, plus": "ElasticFace(scale=10, mean=0.45, std=0.05, plus=True)",
         "SubCenter": f"SubCenter(k=3, base={ARCFACE_CALL})",
     }
     return {name: Variant(call, PLAIN) for name, call in calls.items()}
