@@ -36,6 +36,8 @@ from partialfc.config.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
 from partialfc.config.root import Config
 from partialfc.config.run import RunConfig
 from partialfc.config.schedule import ScheduleConfig
+from partialfc.config.staged import settings, with_settings
+from partialfc.config.stages import StageConfig
 from partialfc.config.train import TrainConfig
 from partialfc.config.verification import VerificationConfig
 
@@ -71,6 +73,7 @@ __all__ = [
     "ScheduleConfig",
     "SoftmaxConfig",
     "SphereFaceConfig",
+    "StageConfig",
     "TrainConfig",
     "TripletLossConfig",
     "VerificationConfig",
@@ -78,4 +81,6 @@ __all__ = [
     "dump_config",
     "load_config",
     "parse_config",
+    "settings",
+    "with_settings",
 ]

@@ -13,6 +13,7 @@ from partialfc.config.messages import explain
 from partialfc.config.overrides import Override, origin_of
 from partialfc.config.root import Config
 from partialfc.config.shown import shown
+from partialfc.config.staged import problems as problems_of_stages
 from partialfc.config.yaml12 import dump, load
 from partialfc.errors import ConfigError
 
@@ -54,14 +55,14 @@ def parse_config(mapping: Mapping[str, Any], overrides: Sequence[str], origin: s
 def _validate(merged: dict[str, Any], overrides: Sequence[Override], origin: str) -> Config:
     """The mapping as a Config; an error names the override that gave the wrong value, or else `origin`."""
     try:
-        return Config.model_validate(merged)
+        config = Config.model_validate(merged)
+        problems = list(problems_of_stages(config))
     except ValidationError as error:
-        lines = []
-        for details in error.errors():
-            path, problem = explain(details)
-            parts = (origin_of(path, overrides, origin), ".".join(path), problem)
-            lines.append(": ".join(filter(None, parts)))
-        raise ConfigError("\n".join(lines)) from error
+        problems = [explain(details) for details in error.errors()]
+    if problems:
+        told = ((origin_of(path, overrides, origin), ".".join(path), problem) for path, problem in problems)
+        raise ConfigError("\n".join(": ".join(filter(None, parts)) for parts in told))
+    return config
 
 
 def dump_config(config: Config) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from partialfc.config.load import load_config
 from partialfc.config.losses import LossConfig
 from partialfc.config.root import Config
+from partialfc.config.staged import taken
 from partialfc.errors import ConfigError
 from partialfc.plan import Plan, Setting, Speed, plan
 from partialfc.plan.options import read_quantities
@@ -63,6 +64,8 @@ def planned_setting(config: Config | None, **given: Any) -> Setting:
             f"gpus is {gpus:,}, but train.batch_size, which they share, is {config.train.batch_size:,}, and "
             "each needs a sample: give --batch, or fewer GPUs"
         )
+    if "sample_rate" in chosen:
+        chosen["staged"] = False
     optimizer = chosen.get("optimizer", config.optimizer.name)
     return Setting(**{"gpus": 1, **_of_config(config, gpus, optimizer), **chosen})
 
@@ -107,7 +110,8 @@ def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
         "accumulation": config.train.accumulation,
         "images_per_identity": config.data.images_per_identity,
         "losses": tuple(map(_planned_loss, config.losses)),
-        "sample_rate": head.sample_rate,
+        "sample_rate": max(rate for rate in taken(config, "head.sample_rate") if rate is not None),
+        "staged": any("head.sample_rate" in stage.changes for stage in config.stages),
         "weight_dtype": head.weight_dtype,
         "compute_dtype": head.compute_dtype,
         "optimizer": optimizer,

@@ -14,6 +14,7 @@ from partialfc.config.optimizer import OptimizerConfig
 from partialfc.config.run import RunConfig
 from partialfc.config.schedule import ScheduleConfig
 from partialfc.config.section import Section
+from partialfc.config.stages import StageConfigs
 from partialfc.config.train import TrainConfig
 from partialfc.config.verification import VerificationConfig
 
@@ -32,6 +33,9 @@ class Config(Section):
     optimizer: OptimizerConfig = Field(description="How the weights move.")
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig
+    stages: StageConfigs = Field(
+        (), description="Parts of the run in which settings of the head and the losses differ."
+    )
     checkpoint: CheckpointConfig = CheckpointConfig()
     verification: VerificationConfig = VerificationConfig()
     metrics: MetricsConfig = MetricsConfig()

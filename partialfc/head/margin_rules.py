@@ -75,9 +75,13 @@ def check_fits(margin: Margin, *, sparse_grad: bool, class_margins: object) -> N
         raise ValueError(f"class_margins are given, and margin {margin!r} takes none")
 
 
-def check_successor(margin: Margin, before: Margin) -> None:
-    """Raises ValueError for a margin that cannot take the place of the one before in a head."""
-    for name in ("normalises_centres", "normalises_embeddings", "bias", "sub_centers", "takes_class_margins"):
+def check_successor(margin: Margin, before: Margin, *, class_margins: bool) -> None:
+    """Raises ValueError for a margin that cannot take the place of the one before in a head.
+
+    class_margins: whether the head has some.
+    """
+    traits = ("normalises_centres", "normalises_embeddings", "bias", "sub_centers")
+    for name in (*traits, "takes_class_margins") if class_margins else traits:
         if getattr(margin, name) != getattr(before, name):
             raise ValueError(f"margin {margin!r} cannot follow {before!r}: their {name} differ")
     states = [{name: buffer.shape for name, buffer in each.named_buffers()} for each in (margin, before)]

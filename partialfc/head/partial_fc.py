@@ -196,6 +196,7 @@ class PartialFC(SampledSoftmax):
         margin: Margin | None = None,
         sample_rate: float | None = None,
         interclass_filter: float | EllipsisType | None = ...,
+        settled: bool = False,
     ) -> None:
         """Change between steps what the next ones do, on every rank alike; what is not given stays.
 
@@ -204,6 +205,8 @@ class PartialFC(SampledSoftmax):
                 state of the present one.
             sample_rate (float | None): In (0, 1].
             interclass_filter (float | None): A cosine in [-1, 1), or None for no filter.
+            settled (bool): Whether many steps will use this margin, so that what is compiled of a margin is
+                compiled for it at once. Default False: after some dozens of steps without another one.
 
         Raises:
             ValueError: for an argument of another type or out of its range, a margin of another class or one
@@ -211,7 +214,7 @@ class PartialFC(SampledSoftmax):
         """
         if margin is not None and margin is not self.margin:
             check_margin(margin, self.compute_dtype)
-            check_successor(margin, self.margin)
+            check_successor(margin, self.margin, class_margins=self.class_margins is not None)
         if sample_rate is not None:
             sample_rate = above("sample_rate", sample_rate, 0.0, at_most=1.0)
         if interclass_filter is not ... and interclass_filter is not None:
@@ -223,7 +226,7 @@ class PartialFC(SampledSoftmax):
                 )
         if margin is not None:
             if repr(margin) != repr(self.margin):
-                self._forwards_of_margin = 0
+                self._forwards_of_margin = SETTLED_AFTER if settled else 0
             take_over(margin, self.margin)
             self.margin = margin
         if sample_rate is not None:

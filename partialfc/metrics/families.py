@@ -140,6 +140,15 @@ _ALL = (
     Family(GAUGE, "partialfc_learning_rate", "Learning rate by group of parameters.", ("group",)),
     Family(GAUGE, "partialfc_gradient_norm", "Mean norm of the backbone's gradient since the last log line."),
     Family(GAUGE, "partialfc_loss_scale", "What the loss is multiplied by in float16; 1 otherwise."),
+    Family(
+        GAUGE, "partialfc_stage", "1 in the steps of a stage, else 0; by its place in the list.", ("stage",)
+    ),
+    Family(
+        GAUGE,
+        "partialfc_setting",
+        "What each key that stages change is in this step; NaN where it is null.",
+        ("key",),
+    ),
     Family(GAUGE, "partialfc_embedding_norm", "Mean norm of the global batch's embeddings."),
     Family(
         GAUGE,

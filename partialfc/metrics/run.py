@@ -1,6 +1,7 @@
 """The metrics of one rank of a training run: the trainer reports what happens, and this counts it."""
 
 import json
+import math
 import platform
 import statistics
 import time
@@ -114,6 +115,13 @@ class RunMetrics:
             median = np.sort(own_microseconds)[(len(own_microseconds) - 1) // 2]  # the lower of two
             ratio = own_microseconds.max() / median
             self.registry.set("partialfc_straggler_ratio", float(ratio))
+
+    def staged(self, values: Mapping[str, float | None], active: Sequence[bool]) -> None:
+        """Before a step: the settings that stages change, by key, and which of the stages it is in."""
+        for key, value in values.items():
+            self.registry.set("partialfc_setting", math.nan if value is None else value, key=key)
+        for index, is_in in enumerate(active):
+            self.registry.set("partialfc_stage", is_in, stage=str(index))
 
     def measure(self) -> HeadValues:
         """Ask for what a log line about the last step reports of the head."""

@@ -62,7 +62,7 @@ def _setting(plan: Plan, gpus_given: bool) -> Iterator[str]:
     yield f"{setting.weight_dtype} centres, {moments}, {setting.compute_dtype} matrix products"
     yield (
         f"a shard of {setting.local_classes:,} centres, {setting.rows:,} of which take part in a step "
-        f"(sample rate {setting.sample_rate:g})"
+        f"(sample rate {setting.sample_rate:g}{', the largest of its stages' if setting.staged else ''})"
     )
 
 

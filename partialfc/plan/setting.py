@@ -41,8 +41,9 @@ class Setting:
     None means what null means in the config. momentum_dtype: float32, or float64 where compute_dtype is
     float64 ("none" is SGD without momentum). gather_dtype: float32, as the backbone gives embeddings.
     unsampled: "dense" with sgd. compile: as the head decides from the size of a step. images_per_identity:
-    labels are drawn one by one. AdamW has two moments in place of the momentum, and its unsampled rows are
-    always "frozen". losses: those beside the head, of LOSSES.
+    labels are drawn one by one. staged: whether the sample rate is the largest that the run comes to. AdamW
+    has two moments in place of the momentum, and its unsampled rows are always "frozen". losses: those beside
+    the head, of LOSSES.
 
     Raises ConfigError, which names everything that is wrong.
     """
@@ -63,6 +64,7 @@ class Setting:
     compile: bool | None = None
     images_per_identity: int | None = None
     losses: tuple[str, ...] = ()
+    staged: bool = False
 
     def __post_init__(self) -> None:
         if problems := list(self._problems()):

@@ -1,6 +1,6 @@
 """A copy of modules' buffers, such as running statistics, to go back to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ class KeptBuffers:
     own. So all of a dtype and device lie in one tensor.
     """
 
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
+    def __init__(self, modules: Callable[[], Sequence[nn.Module]]) -> None:
+        """modules: gives them as they are now; from a `keep` to its `restore` they stay the same ones."""
         self._modules = modules
         self._copies: list[Tensor] = []
 
@@ -34,7 +35,7 @@ class KeptBuffers:
 
     def _groups(self) -> list[list[Tensor]]:
         groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-        for module in self._modules:
+        for module in self._modules():
             for buffer in module.buffers():
                 groups.setdefault((buffer.dtype, buffer.device), []).append(buffer)
         return list(groups.values())

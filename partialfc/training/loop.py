@@ -23,7 +23,7 @@ from partialfc.training.batches import Batches
 from partialfc.training.builders.backbone import autocast_dtype
 from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
 from partialfc.training.builders.metrics import build_metrics, publishing
-from partialfc.training.builders.schedule import build_schedule, total_steps
+from partialfc.training.builders.schedule import total_steps
 from partialfc.training.builders.state import build_state, seed_rank
 from partialfc.training.builders.verification import build_verification
 from partialfc.training.due import is_due
@@ -39,6 +39,7 @@ from partialfc.training.run_folder import make_run_dir
 from partialfc.training.saving import RunCheckpoints
 from partialfc.training.step_loss import StepLoss
 from partialfc.training.step_reports import StepReports
+from partialfc.training.step_settings import StepSettings
 from partialfc.training.stopping import StopSignal
 
 
@@ -62,7 +63,7 @@ class Trainer:
             self.verification = build_verification(config, self.world, device, self.amp)
         epoch_steps = len(self.source) / config.train.samples_per_step
         self.total_steps = total_steps(config.train, len(self.source))
-        self.schedule = build_schedule(config.schedule, total_steps=self.total_steps, epoch_steps=epoch_steps)
+        self.settings = StepSettings(config, total_steps=self.total_steps, epoch_steps=epoch_steps)
         with together(self.world):
             self.state = build_state(
                 config, self.source, num_classes=self.num_classes, world=self.world, device=device
@@ -80,7 +81,7 @@ class Trainer:
         )
         self.metrics = build_metrics(config.metrics, config.run.dir, self.state, self.world)
         self.clock = self.metrics.clock
-        self.statistics = KeptBuffers([self.state.backbone, self.head.margin])
+        self.statistics = KeptBuffers(lambda: (self.state.backbone, self.head.margin))
         self.later = Later(device)
         self.checkpoints = RunCheckpoints(
             config, self.world, self.state, self.metrics, num_classes=self.num_classes
@@ -116,6 +117,7 @@ class Trainer:
             self.metrics,
             self.run_log,
             self.progress,
+            self.settings.stages,
             total_steps=self.total_steps,
             step_samples=config.train.samples_per_step,
         )
@@ -197,10 +199,9 @@ class Trainer:
     def _train_step(self) -> None:
         """One optimizer step over all micro-batches, and what the host does about the one before."""
         config = self.config.train
+        self.settings.enter(self.state)
         self.statistics.keep()
         self.state.losses.keep()
-        factor, peak = self.schedule(self.state.step), self.config.optimizer
-        self.state.set_learning_rates(peak.lr * factor, peak.effective_head_lr * factor)
         loss = StepLoss(self.state, micro_batches=config.accumulation)
         embeddings = []
         for micro in range(config.accumulation):

@@ -48,7 +48,7 @@ def _order_buckets(
     In evaluation mode, so that neither running statistics nor random numbers change; or as in `training`, for
     a compiled backbone, whose code for evaluation nothing else needs, and then these are put back.
     """
-    statistics = KeptBuffers([parallel])
+    statistics = KeptBuffers(lambda: [parallel])
     statistics.keep()
     parallel.module.train(training)
     devices = [example.device] if is_accelerator(example.device) else []

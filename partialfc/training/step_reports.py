@@ -11,6 +11,7 @@ from partialfc.training.nonfinite import Evidence, NonFiniteSteps
 from partialfc.training.outcome import HeardLater
 from partialfc.training.progress import Progress
 from partialfc.training.run_state import RunState
+from partialfc.training.stages import Stages
 
 
 class StepReports:
@@ -27,6 +28,7 @@ class StepReports:
         metrics: RunMetrics,
         run_log: RunLog,
         progress: Progress,
+        stages: Stages,
         *,
         total_steps: int,
         step_samples: int,
@@ -38,6 +40,7 @@ class StepReports:
         self._metrics = metrics
         self._run_log = run_log
         self._progress = progress
+        self._stages = stages
         self._total_steps = total_steps
         self._step_samples = step_samples
         self._loss_scale = 1.0
@@ -53,6 +56,7 @@ class StepReports:
         step, heard = evidence.step, sent.heard()
         if heard.loader_failed:
             self._batches.raise_failure()
+        self._staged(step)
         self._metrics.stepped(
             step,
             finite=heard.finite or heard.overflowed,
@@ -69,6 +73,18 @@ class StepReports:
             self._overflowed(step, heard.scale_after)
         else:
             self._bad(evidence)
+
+    def _staged(self, step: int) -> None:
+        """Tell the stages that a step was in, and those that began or had ended with it."""
+        before = step - 1  # the steps that were done when it began
+        values = self._stages.values(before)
+        self._metrics.staged(values, self._stages.active(before))
+        for place, stage in self._stages.ending(before):
+            self._progress.say(f"stages.{place} was over after step {before}: {stage.describe()}")
+            self._run_log.record("stage", step, {"stage": place, "begins": False, "settings": values})
+        for place, stage in self._stages.beginning(before):
+            self._progress.say(f"stages.{place} began with step {step}: {stage.describe()}")
+            self._run_log.record("stage", step, {"stage": place, "begins": True, "settings": values})
 
     def _overflowed(self, step: int, scale: float) -> None:
         self._state.overflow_steps += 1
@@ -93,6 +109,7 @@ class StepReports:
             "nonfinite_steps": self._state.nonfinite_steps,
             "overflow_steps": self._state.overflow_steps,
             "loss_scale": self._loss_scale,
+            **self._stages.values(measured.step - 1),
         }
         self.interval = Interval(measured.samples, measured.at, names=self._state.losses.terms)
         self._run_log.record("train", measured.step, values)

@@ -95,6 +95,19 @@ def test_nulls_of_the_config_mean_the_same_in_the_plan(call):
     assert setting_of(call, *batches)["images_per_identity"] == 4
 
 
+def test_the_dearest_stage_is_planned(call):
+    stages = "stages=[{until_epoch: 5, head.sample_rate: {from: 0.1, to: 0.3}}]"
+    staged = setting_of(call, stages)
+    assert (staged["sample_rate"], staged["staged"]) == (0.3, True)
+    assert setting_of(call, stages, "head.sample_rate=0.5")["sample_rate"] == 0.5
+    assert setting_of(call, stages, "--sample-rate", 0.2)["sample_rate"] == 0.2
+    assert setting_of(call)["staged"] is False
+    asked = (FACES_10M, "--classes", "10M", "--memory", "80GB")
+    assert "(sample rate 0.3, the largest of its stages)" in call(*asked, stages)[1]
+    assert "(sample rate 0.1)" in call(*asked)[1]
+    assert "(sample rate 0.2)" in call(*asked, stages, "--sample-rate", 0.2)[1]
+
+
 def test_another_optimizer_than_the_configs_leaves_out_what_is_not_its_own(call):
     sgd = ("head.momentum_dtype=int8", "head.unsampled=dense")
     adamw = setting_of(call, *sgd, "--optimizer", "adamw")

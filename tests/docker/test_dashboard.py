@@ -41,6 +41,7 @@ NOT_SHOWN |= {
     "partialfc_collective_calls_total",
     "partialfc_last_step_timestamp_seconds",
     "partialfc_loss_scale",
+    "partialfc_stage",
 }
 
 needs_prometheus = pytest.mark.skipif(
@@ -203,7 +204,8 @@ def test_a_run_that_fails_gives_its_status_and_stops_prometheus(tmp_path):
 @pytest.mark.slow
 def test_the_page_shows_a_run_while_it_trains(tmp_path):
     write_data(tmp_path)
-    config = small_config(tmp_path, "train.steps=1000000", "checkpoint.every_steps=20")
+    stages = "stages=[{from_step: 5, head.sample_rate: 1.0}]"
+    config = small_config(tmp_path, "train.steps=1000000", "checkpoint.every_steps=20", stages)
     (tmp_path / "run.yaml").write_text(dump_config(config))
     port = free_port()
     process = monitor(tmp_path, str(tmp_path / "run.yaml"), port=port)

@@ -17,7 +17,7 @@ def network() -> nn.Module:
 @pytest.mark.parametrize("where", [None, YES], ids=["always", "where they are to"])
 def test_buffers_come_back_as_they_were(where):
     one, other = network(), nn.BatchNorm1d(3)
-    kept = KeptBuffers([one, other])
+    kept = KeptBuffers(lambda: [one, other])
     for _ in range(2):
         kept.keep()
         before = [buffer.clone() for module in (one, other) for buffer in module.buffers()]
@@ -35,7 +35,7 @@ def test_buffers_come_back_as_they_were(where):
 
 def test_buffers_stay_as_they_are_where_nothing_is_to_be_undone():
     module = network()
-    kept = KeptBuffers([module])
+    kept = KeptBuffers(lambda: [module])
     kept.keep()
     module(torch.randn(8, 4))
     before = [buffer.clone() for buffer in module.buffers()]
@@ -45,10 +45,11 @@ def test_buffers_stay_as_they_are_where_nothing_is_to_be_undone():
 
 def test_buffers_of_a_dtype_are_handled_in_few_calls():
     """However many there are."""
-    kept = KeptBuffers([network()])
+    modules = [network()]
+    kept = KeptBuffers(lambda: modules)
     with TorchCalls() as calls:
         kept.keep()
         kept.restore(NO)
     operations = {name: count for name, count in calls.counts.items() if "view" not in name}
     assert operations == {"cat": 4, "ne": 2, "where": 2, "_foreach_copy_": 2, "split_with_sizes": 2}
-    KeptBuffers([nn.Linear(2, 2)]).keep()
+    KeptBuffers(lambda: [nn.Linear(2, 2)]).keep()

@@ -53,7 +53,8 @@ def build_head(
 ) -> PartialFC:
     """The head, built on `device`; class_margins [C]: of builders/class_margins.py.
 
-    Raises ConfigError where its centres do not fit the memory there, or its logits `head.compute_dtype`.
+    Raises ConfigError where its centres do not fit the memory there, its logits `head.compute_dtype`, or its
+    settings each other.
     """
     gather = section.gather_dtype
     margin, compute_dtype = build_head_margin(section), getattr(torch, section.compute_dtype)
@@ -79,6 +80,8 @@ def build_head(
             seed=seed,
             device=device,
         )
+    except ValueError as error:
+        raise ConfigError(f"head: {error}") from error
     except RuntimeError as error:
         if not (isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in NO_ROOM)):
             raise

@@ -1,0 +1,167 @@
+"""The rules of `stages` that need the rest of the config: which settings they may change, and to what."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from itertools import combinations, pairwise
+from typing import Any
+
+from pydantic import ValidationError
+
+from partialfc.config.messages import explain
+from partialfc.config.root import Config
+from partialfc.config.stages import StageConfig
+
+# Of a part of the run: its begin, its end, and a place that no whole number of a line falls on.
+PLACES = (0.0, 1.0, 0.381966)
+OF_CLASSES = ("margin", "m2", "m3")  # keys of a margin that the margins of classes take the place of
+HEAD = ("sample_rate", "interclass_filter")
+
+
+def settings(config: Config) -> dict[str, float | None]:
+    """By key, the value of everything that a stage may change, as the config has it outside of stages."""
+    found: dict[str, float | None] = {f"head.{name}": getattr(config.head, name) for name in HEAD}
+    found |= dict(_numbers("head.margin", config.head.margin.model_dump()))
+    if _has_class_margins(config):
+        found = {key: value for key, value in found.items() if key.rpartition(".")[2] not in OF_CLASSES}
+    return found | {f"losses.{loss.name}.weight": loss.weight for loss in config.losses}
+
+
+def _has_class_margins(config: Config) -> bool:
+    return config.head.class_margins is not None or config.head.margins_by_size is not None
+
+
+def _numbers(path: str, section: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _numbers(f"{path}.{name}", value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{path}.{name}", value
+
+
+def with_settings(config: Config, values: Mapping[str, float | None]) -> Config:
+    """The config with other values for such keys, and without stages. Raises pydantic's ValidationError."""
+    mapping = config.model_dump(exclude={"stages"})
+    for key, value in values.items():
+        *parents, name = key.split(".")
+        section: Any = mapping
+        for parent in parents:
+            if isinstance(section, tuple):
+                section = next(each for each in section if each["name"] == parent)
+            else:
+                section = section[parent]
+        section[name] = value
+    return Config.model_validate(mapping)
+
+
+def taken(config: Config, key: str) -> list[float | None]:
+    """The values of a setting in the run: both ends of each line, and the usual one where there is a gap."""
+    spans = sorted((stage for stage in config.stages if key in stage.changes), key=lambda stage: stage.start)
+    found: list[float | None] = []
+    done: float | None = 0.0  # up to where stages have changed it without a gap; None: to the end
+    for stage in spans:
+        change = stage.changes[key]
+        found += change.values() if isinstance(change, dict) else [change]
+        if done is not None and stage.start <= done:
+            done = stage.until
+    return found if done is None else [*found, settings(config)[key]]
+
+
+def problems(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong with the stages, each with the path of the key that it is about."""
+    known = settings(config)
+    unknown = [
+        (("stages", str(index), key), _unknown(key, known, config))
+        for index, stage in enumerate(config.stages)
+        for key in stage.changes
+        if key not in known
+    ]
+    yield from unknown or _overlaps(config) or dict.fromkeys(_bad_values(config))
+
+
+def _unknown(key: str, known: Mapping[str, float | None], config: Config) -> str:
+    if key.startswith("head.margin."):
+        numbers = [name for name in known if name.startswith("head.margin.")]
+        why = "; each class has its own margin" if _has_class_margins(config) else ""
+        return (
+            f"head.margin is {config.head.margin.name}, of which a stage can change {', '.join(numbers)}{why}"
+        )
+    if near := get_close_matches(key, known, n=1):
+        return f"no setting that a stage can change; did you mean {near[0]}?"
+    return f"no setting that a stage can change; those of this config are {', '.join(known)}"
+
+
+def _overlaps(config: Config) -> list[tuple[tuple[str, ...], str]]:
+    """Pairs of stages that change a setting at the same time."""
+    return [
+        (
+            ("stages", str(second), key),
+            f"stages.{first} changes this too, {_span(one)}, and this stage {_span(other)}; "
+            "let one end before the other begins",
+        )
+        for (first, one), (second, other) in combinations(enumerate(config.stages), 2)
+        if _begins_before_end(one, other) and _begins_before_end(other, one)
+        for key in other.changes
+        if key in one.changes
+    ]
+
+
+def _begins_before_end(one: StageConfig, other: StageConfig) -> bool:
+    return other.until is None or one.start < other.until
+
+
+def _span(stage: StageConfig) -> str:
+    begin = f"from {stage.unit} {stage.start:g}"
+    return begin if stage.until is None else f"{begin} until {stage.until:g}"
+
+
+def _bad_values(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Values that the config refuses, at any time of the run.
+
+    Between two borders of stages every value moves on a line, and what the config allows is convex, but for
+    whole numbers. So what holds at both ends, and at a place between them, holds all the way.
+    """
+    borders = {
+        0.0,
+        *(border for stage in config.stages for border in (stage.start, stage.until) if border is not None),
+    }
+    end = max(borders) + 1.0  # stands for the end of the run, wherever that is
+    for begin, after in pairwise(sorted({*borders, end})):
+        for place in PLACES:
+            values, indices = _values(config, begin + (after - begin) * place, begin, end)
+            try:
+                with_settings(config, values)
+            except ValidationError as error:
+                for details in error.errors():
+                    path, problem = explain(details)
+                    key = _key(path, config)
+                    if (index := indices.get(key)) is not None:
+                        yield ("stages", str(index), key), problem
+                    else:  # a rule between keys
+                        where = f"{config.stages[0].unit} {begin:g}"
+                        yield ("stages",), f"from {where} on, {key}: {problem}"
+
+
+def _key(path: tuple[str, ...], config: Config) -> str:
+    """As a stage names it."""
+    if path[0] == "losses" and len(path) > 1:
+        path = ("losses", config.losses[int(path[1])].name, *path[2:])
+    return ".".join(path)
+
+
+def _values(
+    config: Config, time: float, begin: float, end: float
+) -> tuple[dict[str, float | None], dict[str, int]]:
+    """By key, its value at a time of the part of the run that begins at `begin`, and which stage gives it."""
+    values: dict[str, float | None] = {}
+    indices: dict[str, int] = {}
+    for index, stage in enumerate(config.stages):
+        stop = end if stage.until is None else stage.until
+        if not stage.start <= begin < stop:
+            continue
+        for key, change in stage.changes.items():
+            indices[key] = index
+            if isinstance(change, dict):
+                done = (time - stage.start) / (stop - stage.start)
+                change = change["from"] + (change["to"] - change["from"]) * done
+            values[key] = change
+    return values, indices
