@@ -28,11 +28,16 @@ BESIDE = [
     {"name": "angular_contrastive", "weight": 1.0},
     {"name": "triplet", "weight": 1.0, "mining": "all"},
 ]
+STAGES = [
+    {"from_step": 1, "until_step": 6, "head.margin.margin": {"from": 0.0, "to": 0.5}},
+    {"from_step": 4, "head.sample_rate": 0.5, "head.interclass_filter": 0.4},
+]
 FIRST, LAST = 4, 7  # the steps of a run, and of its resume
 CASES: dict[str, dict[str, Any]] = {
     "float64": EXACT,
     "accumulation": {**EXACT, "train": {"accumulation": 2, "clip_norm": 1.0}},
     "losses": {**EXACT, "losses": BESIDE},
+    "stages": {**EXACT, "stages": STAGES},
     "batchnorm": {},  # with convolution and dropout
     "narrow": {"head": {"weight_dtype": "bfloat16", "momentum_dtype": "int8", "sample_rate": 0.5}},
     "adamw": {"optimizer": {"name": "adamw", "lr": 0.01}},
@@ -70,7 +75,7 @@ def run_both(
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_and_its_resume_are_those_of_the_cpu(on_pretend, folder, case):
     there, here = run_both(on_pretend, folder, CASES[case])
-    exact = case in ("float64", "accumulation", "losses")
+    exact = case in ("float64", "accumulation", "losses", "stages")
     assert len(here["losses"]) == LAST
     assert there["losses"] == pytest.approx(here["losses"], rel=1e-9 if exact else 0.05)
     assert len(there["accuracies"]) == len(here["accuracies"]) >= 2
