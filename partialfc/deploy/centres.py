@@ -24,19 +24,24 @@ MOMENTUM, SCALES = "optimizer/momentum", "optimizer/momentum_scale"
 
 
 class SavedCentres:
-    """The centres [C, D] of a checkpoint; state: what its state.json holds."""
+    """The centres of a checkpoint, `per_class` of them for each class; state: what its state.json holds."""
 
-    def __init__(self, checkpoint: Path, state: Mapping[str, Any]) -> None:
+    def __init__(self, checkpoint: Path, state: Mapping[str, Any], *, embedding_size: int) -> None:
         self._checkpoint = checkpoint
         self._rows = SavedRows(checkpoint)
         shape = self._rows.shape(WEIGHT)
         if shape is None or len(shape) != 2:
             raise CheckpointError(f"{checkpoint} holds no centres")
-        self.shape = shape
+        if shape[1] == 0 or shape[1] % embedding_size:
+            raise CheckpointError(
+                f"{checkpoint} is damaged: its centres have {shape[1]} numbers a class, and an embedding has "
+                f"{embedding_size}"
+            )
+        self.per_class = shape[1] // embedding_size
         self._table = self._read_table(state)
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Classes start..stop -> their centres [stop - start, D] in float32, not normalised."""
+        """Classes start..stop -> their centres [stop - start, per_class · D] in float32, not normalised."""
         weight = self._rows.read(WEIGHT, start, stop)
         dtype = torch.promote_types(weight.dtype, torch.float32)  # that of the head's arithmetic
         velocity, owed = None, None

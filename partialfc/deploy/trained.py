@@ -75,17 +75,29 @@ class Trained:
     def centres(self, start: int = 0, stop: int | None = None) -> Tensor:
         """The centres of classes start..stop (None: C), from the checkpoint -> float32 [stop - start, D].
 
-        A centre is the class's row of the last layer, not normalised: training compares directions alone, so
-        normalise it as you do an embedding. Only these rows are read; go through many classes in ranges.
+        A centre is the class's row of the last layer, not normalised: most margins compare directions alone,
+        so normalise it as you do an embedding. With k `sub_centers` they are all given, [stop - start, k, D];
+        the one that is nearest to an embedding stands for the class. Only these rows are read; go through
+        many classes in ranges.
 
         Raises ValueError for classes that there are not, CheckpointError where the checkpoint lacks them.
         """
         first, last = check_classes(start, self.num_classes if stop is None else stop, self.num_classes)
-        return self._centres.read(first, last)
+        rows = self._centres.read(first, last)
+        return rows if self.sub_centers == 1 else rows.view(last - first, self.sub_centers, self.embedding_size)
+
+    @property
+    def sub_centers(self) -> int:
+        """How many centres each class has: `head.sub_centers` of the run.
+
+        Raises CheckpointError where the checkpoint lacks them.
+        """
+        return self._centres.per_class
 
     def top_k(self, embeddings: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """embeddings [n, D] -> the k nearest classes of each: cosines [n, k], falling, and class ids [n, k].
 
+        A class with sub-centres is as near as the nearest of them. Norms and biases do not count.
         All centres are read, some thousand at a time. Embeddings are floats of any dtype, on any device.
 
         Raises ValueError for k that is no whole number in 1..C, or embeddings of another type or shape.
@@ -95,8 +107,10 @@ class Trained:
         unit = nn.functional.normalize(embeddings.detach().float().cpu())
         best = unit.new_empty(len(unit), 0), torch.empty(len(unit), 0, dtype=torch.int64)
         for start in range(0, self.num_classes, CHUNK):
-            centres = nn.functional.normalize(self.centres(start, min(start + CHUNK, self.num_classes)))
-            cosines, classes = (unit @ centres.T).topk(min(k, len(centres)))
+            centres = self.centres(start, min(start + CHUNK, self.num_classes))
+            of_each = unit @ nn.functional.normalize(centres.reshape(-1, self.embedding_size)).T
+            of_classes = of_each.view(len(unit), len(centres), self.sub_centers).amax(2)
+            cosines, classes = of_classes.topk(min(k, len(centres)))
             found = torch.cat([best[0], cosines], 1), torch.cat([best[1], classes + start], 1)
             order = found[0].topk(min(k, found[0].shape[1])).indices
             best = found[0].gather(1, order), found[1].gather(1, order)
@@ -104,7 +118,8 @@ class Trained:
 
     @cached_property
     def _centres(self) -> SavedCentres:
-        return SavedCentres(self.checkpoint, read_state(self.checkpoint))
+        state = read_state(self.checkpoint)
+        return SavedCentres(self.checkpoint, state, embedding_size=self.embedding_size)
 
     def _device_and_dtype(self) -> tuple[torch.device, torch.dtype]:
         """What the backbone's parameters lie on and are; None of them: the CPU and float32."""

@@ -150,6 +150,7 @@ def test_centres_are_those_that_training_ended_with(finished):
     torch.testing.assert_close(centres, result["rows"], rtol=1e-6, atol=1e-7)
     assert torch.equal(torch.cat([trained.centres(0, 7), trained.centres(7, 8), trained.centres(8)]), centres)
     assert trained.centres(5, 5).shape == (0, D)
+    assert trained.sub_centers == 1
     for start, stop in ((-1, 3), (0, C + 1), (4, 3)):
         with pytest.raises(ValueError, match=f"classes {start}..{stop} are not among the {C} there are"):
             trained.centres(start, stop)
@@ -171,6 +172,27 @@ def test_centres_of_two_ranks_are_paid_what_they_are_owed(data, tmp_path, run_ra
     rows = torch.cat([result["rows"] for result in run_ranks(run, 2, config)])
     centres = load_trained(tmp_path / "run", trust=TRUST).centres()
     torch.testing.assert_close(centres, rows.float(), rtol=tolerance, atol=tolerance)
+
+
+def test_all_sub_centres_of_a_class_are_given_and_the_nearest_counts(data, tmp_path, monkeypatch):
+    margin = {"name": "softmax", "bias": True}
+    config = small_config(data, run={"dir": str(tmp_path / "run")}, head={"sub_centers": 3, "margin": margin})
+    rows = run(config)["rows"].view(C, 3, D)
+    trained = load_trained(tmp_path / "run", trust=TRUST)
+    assert trained.sub_centers == 3
+    torch.testing.assert_close(trained.centres(), rows, rtol=1e-6, atol=1e-7)
+    assert trained.centres(5, 5).shape == (0, 3, D)
+    embeddings = torch.randn(5, D, generator=torch.Generator().manual_seed(0))
+    unit, directions = (torch.nn.functional.normalize(each, dim=-1) for each in (embeddings, rows))
+    wanted = torch.einsum("nd,ckd->nck", unit, directions).amax(2).topk(4)
+    for chunk in (7, 1000):
+        monkeypatch.setattr("partialfc.deploy.trained.CHUNK", chunk)
+        values, classes = trained.top_k(embeddings, 4)
+        assert torch.equal(classes, wanted.indices)
+        torch.testing.assert_close(values, wanted.values)
+    damaged = replace(trained, embedding_size=10)
+    with pytest.raises(CheckpointError, match="its centres have 48 numbers a class, and an embedding has 10"):
+        damaged.centres()
 
 
 def test_the_nearest_classes_are_found_in_chunks(finished, monkeypatch):
