@@ -273,3 +273,10 @@ def test_plain_softmax_neither_overflows_nor_takes_the_log_of_0(bias, sign, dtyp
     if dtype == torch.float32:
         limit = near * max(wide.grad.abs().max().item(), 0.1)
         torch.testing.assert_close(embeddings.grad.double(), wide.grad, atol=limit, rtol=0)
+
+
+@pytest.mark.parametrize("num_classes", [1, 2])
+@pytest.mark.parametrize("margin", ["arcface", "raw with a bias"])
+def test_a_rank_without_classes_or_targets_takes_part(run_ranks, margin, num_classes):
+    variant = Variant(margin, sub_centers=3, num_classes=num_classes)
+    check(variant, run_ranks(run_variant, 3, variant))

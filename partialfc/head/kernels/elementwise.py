@@ -29,14 +29,15 @@ class Kind(NamedTuple):
 
     def used(self, rows: Tensor) -> Tensor:
         """Rows [k, S·D] -> their centres as the products want them [k·S, D]."""
-        centres = rows if self.per_row == 1 else rows.reshape(rows.shape[0] * self.per_row, -1)
+        count, size = rows.shape  # of rows there may be none
+        centres = rows if self.per_row == 1 else rows.reshape(count * self.per_row, size // self.per_row)
         return centres * inverse_norms(centres) if self.unit else centres
 
     def by_rows(self, gradient: Tensor, rows: Tensor) -> Tensor:
         """The gradient by a row's centres as they enter products -> that by the rows, each [k, S·D]."""
         if not self.unit or self.per_row == 1:
             return through_normalisation(gradient, rows) if self.unit else gradient
-        centres = (rows.shape[0] * self.per_row, -1)
+        centres = (rows.shape[0] * self.per_row, rows.shape[1] // self.per_row)
         return through_normalisation(gradient.reshape(centres), rows.reshape(centres)).reshape(rows.shape)
 
 
