@@ -215,6 +215,21 @@ def keeps_centre_norms(margin: MarginConfig) -> bool:
     return margin.name in ("softmax", "large_margin_softmax")
 
 
+def has_bound(margin: MarginConfig) -> bool:
+    """Whether no logit exceeds a number; the same as a finite `Margin.logit_bound`."""
+    return margin.name not in ("softmax", "modified_softmax", "sphereface", "large_margin_softmax")
+
+
+def reweights_negatives(margin: MarginConfig) -> bool:
+    """Whether negatives have other logits than scale · cos; the same as `Margin.reweights_negatives`."""
+    return margin.name in ("mv_softmax", "curricularface")
+
+
+def has_bias(margin: MarginConfig) -> bool:
+    """Whether each class has a bias; the same as `Margin.bias`."""
+    return isinstance(margin, SoftmaxConfig) and margin.bias
+
+
 def takes_class_margins(margin: MarginConfig | BaseConfig) -> bool:
     """Whether a class may have a margin of its own; the same as `Margin.takes_class_margins`."""
     if isinstance(margin, MVSoftmaxConfig):

@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from partialfc.config.head import HeadConfig
 from partialfc.config.load import load_config
 from partialfc.config.losses import LossConfig
+from partialfc.config.margin import has_bias, has_bound, keeps_centre_norms, reweights_negatives
 from partialfc.config.root import Config
 from partialfc.config.staged import taken
 from partialfc.errors import ConfigError
@@ -96,6 +98,13 @@ def _planned_loss(section: LossConfig) -> str:
     return "center_of_head" if of_head else section.name
 
 
+def _target_numbers(head: HeadConfig) -> int:
+    """How many numbers all ranks are told of each sample's own class, its cosine among them."""
+    of_class = (head.class_margins, head.margins_by_size, head.class_weights)
+    given = sum(each is not None for each in of_class)
+    return 1 + keeps_centre_norms(head.margin) + has_bias(head.margin) + given
+
+
 def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
     """The fields of a Setting that the config gives, for `gpus` ranks and the optimizer of the plan.
 
@@ -112,6 +121,11 @@ def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
         "losses": tuple(map(_planned_loss, config.losses)),
         "sample_rate": max(rate for rate in taken(config, "head.sample_rate") if rate is not None),
         "staged": any("head.sample_rate" in stage.changes for stage in config.stages),
+        "sub_centers": head.sub_centers,
+        "bias": has_bias(head.margin),
+        "target_numbers": _target_numbers(head),
+        "has_bound": has_bound(head.margin),
+        "reweights_negatives": reweights_negatives(head.margin),
         "weight_dtype": head.weight_dtype,
         "compute_dtype": head.compute_dtype,
         "optimizer": optimizer,

@@ -84,7 +84,9 @@ class Trained:
         """
         first, last = check_classes(start, self.num_classes if stop is None else stop, self.num_classes)
         rows = self._centres.read(first, last)
-        return rows if self.sub_centers == 1 else rows.view(last - first, self.sub_centers, self.embedding_size)
+        return (
+            rows if self.sub_centers == 1 else rows.view(last - first, self.sub_centers, self.embedding_size)
+        )
 
     @property
     def sub_centers(self) -> int:

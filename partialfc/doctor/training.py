@@ -109,7 +109,7 @@ def _backbone(
 
 def _head(config: Config, setting: Setting, device: torch.device) -> float:
     """Seconds of a micro-batch's step on one rank's shard."""
-    size = setting.embedding
+    size = setting.row_size
     classes = min(setting.local_classes, int(ELEMENTS / size / setting.sample_rate), STORED // size)
     head = _build_head(config, max(1, classes), device)
     optimizer = build_head_optimizer(config, head)

@@ -83,8 +83,9 @@ def communication_of(setting: Setting, speed: Speed) -> Communication:
     labels = ("all_gather", "labels", (setting.gpus * len(COLUMNS) + samples) * INTEGER_BYTES)
     others = (
         ("all_gather", "embeddings", samples * size * setting.gather_bytes),
-        ("all_reduce", "target cosines", of_samples),
-        ("all_reduce", "sums", of_samples),
+        ("all_reduce", "target cosines", of_samples * setting.target_numbers),
+        *(() if setting.has_bound else (("all_reduce", "largest logits", of_samples),)),
+        ("all_reduce", "sums", of_samples * (2 if setting.reweights_negatives else 1)),
         ("reduce_scatter", "embedding gradients", of_samples * size),
     )
     of_losses = (

@@ -60,8 +60,9 @@ def _setting(plan: Plan, gpus_given: bool) -> Iterator[str]:
     stored = "no" if setting.stored_momentum == "none" else setting.stored_momentum
     moments = "adamw moments" if setting.optimizer == "adamw" else f"{stored} momentum (sgd)"
     yield f"{setting.weight_dtype} centres, {moments}, {setting.compute_dtype} matrix products"
+    each = f" classes with {setting.sub_centers} centres each" if setting.sub_centers > 1 else " centres"
     yield (
-        f"a shard of {setting.local_classes:,} centres, {setting.rows:,} of which take part in a step "
+        f"a shard of {setting.local_classes:,}{each}, {setting.rows:,} of which take part in a step "
         f"(sample rate {setting.sample_rate:g}{', the largest of its stages' if setting.staged else ''})"
     )
 

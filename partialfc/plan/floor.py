@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from partialfc.plan.memory import kept_rows_of, moment_bytes
+from partialfc.plan.memory import centre_bytes, kept_rows_of, moment_bytes
 from partialfc.plan.setting import Setting
 
 
@@ -24,15 +24,15 @@ def floor_of(setting: Setting, *, gemm_rate: float, memory_bandwidth: float) -> 
     """The floor at `gemm_rate` floating-point operations and `memory_bandwidth` bytes a second.
 
     There are four products of 2·N·K·D operations: cosines and pull in pass 1, cosines and the centres'
-    gradient in pass 2. Rows whose exponentials were kept need only three. Pass 1 reads K rows, together with
-    their momentum where they may owe steps. Pass 2 reads and writes rows and moments. Kept exponentials are
-    written once and read once.
+    gradient in pass 2. Rows whose exponentials were kept need only three. Where classes have several centres
+    each of them counts. Pass 1 reads K rows, together with their momentum where they may owe steps. Pass 2
+    reads and writes rows and moments. Kept exponentials are written once and read once.
     """
-    samples, size = setting.samples, setting.embedding
+    samples, size = setting.lines, setting.embedding
     kept = kept_rows_of(setting)
     passes = setting.accumulation * setting.rows
     flops = 2 * samples * size * (4 * passes - kept)
-    row = size * setting.weight_bytes
+    row = centre_bytes(setting, 1)
     moments = moment_bytes(setting, 1)
     owes = setting.lazy and setting.sampled
     moved = passes * (row + moments * owes) + 2 * setting.step_rows * (row + moments)

@@ -26,7 +26,8 @@ UNCOMPILED_ROUNDING = 4.5
 class Memory:
     """Bytes on one rank, by what they are for.
 
-    From step to step stay centres [C_l, D], momentum [C_l, D] (AdamW: both moments) and row_state [C_l].
+    From step to step stay centres [C_l, D], momentum [C_l, D] (AdamW: both moments) and row_state [C_l];
+    centres and momentum include those of biases [C_l], and have k·D numbers a class with k sub-centres.
     Of a step are workspace, which a chunk of k rows is computed in; kept_exponentials [K, N], which wait for
     pass 2; step_rows [K], the sample and what its rows owe; gathered_embeddings, every tensor [N, D];
     and losses, what those beside the head need: centres of their own [C_l, D] and distances [B, N].
@@ -53,11 +54,11 @@ def memory_of(setting: Setting) -> Memory:
     to 100 MB where the head runs uncompiled), and a GPU's own context.
     """
     return Memory(
-        centres=_centres(setting),
+        centres=centre_bytes(setting, setting.local_classes),
         momentum=moment_bytes(setting, setting.local_classes),
         row_state=row_state_bytes(setting, setting.local_classes),
         workspace=_workspace(setting),
-        kept_exponentials=kept_rows_of(setting) * setting.samples * setting.compute_bytes,
+        kept_exponentials=kept_rows_of(setting) * setting.lines * setting.compute_bytes,
         step_rows=_step_rows(setting),
         gathered_embeddings=_gathered(setting),
         losses=loss_bytes(setting),
@@ -66,18 +67,23 @@ def memory_of(setting: Setting) -> Memory:
 
 def stored_bytes(setting: Setting, rows: int) -> int:
     """Bytes of `rows` rows that stay from step to step, and that a checkpoint holds."""
-    row = setting.embedding * setting.weight_bytes
-    of_head = rows * row + moment_bytes(setting, rows) + row_state_bytes(setting, rows)
+    of_head = centre_bytes(setting, rows) + moment_bytes(setting, rows) + row_state_bytes(setting, rows)
     return of_head + loss_centre_bytes(setting, rows)
 
 
 def moment_bytes(setting: Setting, rows: int) -> int:
-    """Bytes of the momentum [rows, D] with its scales, or of AdamW's two moments [rows, D]."""
-    size = setting.embedding
+    """Bytes of the momentum [rows, k·D] with its scales, or of AdamW's two moments, and of the biases'."""
+    size, bias = setting.row_size, setting.bias * setting.math_bytes
     if setting.optimizer == "adamw":
-        return 2 * rows * size * setting.math_bytes
+        return 2 * rows * (size * setting.math_bytes + bias)
     scales = size // block_size(size) * SCALE if setting.stored_momentum == "int8" else 0
-    return rows * (size * ITEM_BYTES[setting.stored_momentum] + scales)
+    of_bias = 0 if setting.stored_momentum == "none" else bias
+    return rows * (size * ITEM_BYTES[setting.stored_momentum] + scales + of_bias)
+
+
+def centre_bytes(setting: Setting, rows: int) -> int:
+    """Bytes of the centres of `rows` classes [rows, k·D], and of their biases."""
+    return rows * (setting.row_size * setting.weight_bytes + setting.bias * setting.math_bytes)
 
 
 def row_state_bytes(setting: Setting, rows: int) -> int:
@@ -93,11 +99,11 @@ def kept_rows_of(setting: Setting) -> int:
         more = chunks.kept_rows(
             setting.rows,
             chunk_rows_of(setting),
-            samples=setting.samples,
+            samples=setting.lines,
             size=setting.embedding,
             itemsize=setting.compute_bytes,
-            centre_bytes=_centres(setting),
-            taken=total * setting.samples * setting.compute_bytes,
+            centre_bytes=setting.local_classes * setting.row_size * setting.weight_bytes,
+            taken=total * setting.lines * setting.compute_bytes,
         )
         if more == 0:
             break
@@ -109,21 +115,19 @@ def chunk_rows_of(setting: Setting) -> int:
     """Rows k of a chunk: what the head takes on a GPU with `GPU_CACHE`, or on this machine's CPU."""
     on_gpu = setting.device == "cuda"
     limits = chunks.Limits(GPU_CACHE, few=True) if on_gpu else chunks.limits_of(torch.device("cpu"))
-    size, samples, itemsize = setting.embedding, setting.samples, setting.compute_bytes
+    size, samples, itemsize = setting.row_size, setting.lines, setting.compute_bytes
     return chunks.chunk_rows(setting.rows, samples=samples, size=size, itemsize=itemsize, limits=limits)
-
-
-def _centres(setting: Setting) -> int:
-    return setting.local_classes * setting.embedding * setting.weight_bytes
 
 
 def _workspace(setting: Setting) -> int:
     """Bytes for a chunk of k rows: the operands of the matrix products, and the temporaries between them.
 
+    A row has all centres of a class, so that of S centres it has S·D numbers and S·N cosines.
+
     Pass 1 needs centres [k, D], and pass 2 uses the same memory for gradients. Where not all exponentials are
     kept, both need memory [k, N] for them, and pass 2 for centres too.
     """
-    samples, size, item, wide = setting.samples, setting.embedding, setting.compute_bytes, setting.math_bytes
+    samples, size, item, wide = setting.lines, setting.row_size, setting.compute_bytes, setting.math_bytes
     everything = kept_rows_of(setting) == setting.accumulation * setting.rows
     operands = (size if everything else 2 * size + 2 * samples) * item
     if setting.accumulation > 1:  # the sum of the micro-batches' gradients, and the sum of the chunk before
@@ -166,7 +170,7 @@ def _gathered(setting: Setting) -> int:
     size, wide, item = setting.embedding, setting.math_bytes, setting.compute_bytes
     every = setting.samples * size
     targets = setting.batch * size * wide
-    reading = targets * (6 if setting.lazy else 3)
+    reading = setting.sub_centers * targets * (6 if setting.lazy else 3)
     product = every * (item + wide) if item < wide else 0
     passing = targets + every * (wide + 2 * item) + product
     return every * 2 * wide + max(reading, passing) + (setting.accumulation - 1) * every * (wide + item)

@@ -45,6 +45,10 @@ class Setting:
     has two moments in place of the momentum, and its unsampled rows are always "frozen". losses: those beside
     the head, of LOSSES.
 
+    Of the margin: sub_centers, those of each class; bias: whether each class has one; target_numbers: how
+    many numbers all ranks are told of each sample's own class; has_bound: whether logits do, else ranks agree
+    on the largest; reweights_negatives: whether it does, so that there is one more sum.
+
     Raises ConfigError, which names everything that is wrong.
     """
 
@@ -52,6 +56,11 @@ class Setting:
     embedding: int
     gpus: int
     batch: int
+    sub_centers: int = 1
+    bias: bool = False
+    target_numbers: int = 1
+    has_bound: bool = True
+    reweights_negatives: bool = False
     sample_rate: float = 1.0
     weight_dtype: str = "float32"
     compute_dtype: str = "float32"
@@ -71,7 +80,7 @@ class Setting:
             raise ConfigError("\n".join(problems))
 
     def _problems(self) -> Iterator[str]:
-        for name in ("classes", "embedding", "gpus", "batch", "accumulation"):
+        for name in ("classes", "embedding", "gpus", "batch", "accumulation", "sub_centers"):
             value: Any = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
                 yield f"{name} is {value!r}; it must be a whole number from 1 to {LARGEST:,}"
@@ -110,6 +119,16 @@ class Setting:
         return self.batch * self.gpus
 
     @property
+    def row_size(self) -> int:
+        """Numbers of a class's row, that of all its centres."""
+        return self.embedding * self.sub_centers
+
+    @property
+    def lines(self) -> int:
+        """Cosines of a class, with its own centres and all samples."""
+        return self.samples * self.sub_centers
+
+    @property
     def rows(self) -> int:
         """K: the rows of the sample, on average over steps, or the shard's positives where those are more.
 
@@ -140,7 +159,7 @@ class Setting:
         """Whether the head's element-wise parts are compiled."""
         if self.compile is not None:
             return self.compile
-        numbers = sample_size(self.local_classes, self.sample_rate) * self.embedding
+        numbers = sample_size(self.local_classes, self.sample_rate) * self.row_size
         return worth_compiling(numbers, narrow="bfloat16" in (self.weight_dtype, self.compute_dtype))
 
     @property

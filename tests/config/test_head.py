@@ -1,11 +1,18 @@
 """The section head: several centres to a class, a filter, a correction, margins by class."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-from partialfc.config.margin import keeps_centre_norms, takes_class_margins
+from partialfc.config.margin import (
+    has_bias,
+    has_bound,
+    keeps_centre_norms,
+    reweights_negatives,
+    takes_class_margins,
+)
 from partialfc.training.builders.head import MARGINS, build_head, build_head_margin
 from tests.config.cases import failure, small
 
@@ -31,6 +38,9 @@ def test_the_config_knows_what_a_margin_takes(margin):
     built = build_head_margin(section)
     assert keeps_centre_norms(section.margin) == (not built.normalises_centres)
     assert takes_class_margins(section.margin) == built.takes_class_margins
+    assert has_bound(section.margin) == math.isfinite(built.logit_bound)
+    assert reweights_negatives(section.margin) == built.reweights_negatives
+    assert has_bias(section.margin) == built.bias
 
 
 def test_a_filter_of_cosines_goes_with_no_norms_of_centres():

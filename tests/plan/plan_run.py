@@ -35,10 +35,15 @@ def status(name: str) -> int:
 def build(
     setting: Setting, device: torch.device | None = None
 ) -> tuple[partialfc.PartialFC, torch.optim.Optimizer]:
+    margin: partialfc.Margin = partialfc.ArcFace(scale=64.0, margin=0.5)
+    if setting.bias:
+        margin = partialfc.Softmax(bias=True)
+    if setting.sub_centers > 1:
+        margin = partialfc.SubCenter(k=setting.sub_centers, base=margin)
     head = partialfc.PartialFC(
         setting.embedding,
         setting.classes,
-        margin=partialfc.ArcFace(scale=64.0, margin=0.5),
+        margin=margin,
         sample_rate=setting.sample_rate,
         weight_dtype=getattr(torch, setting.weight_dtype),
         compute_dtype=getattr(torch, setting.compute_dtype),

@@ -1,21 +1,44 @@
 """Planned communication against what ranks exchange, and by hand."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 import partialfc
+from partialfc.config.plan import planned_setting
 from partialfc.errors import ConfigError
 from partialfc.plan import Collective, Setting, Speed, plan
 from partialfc.plan.communication import OUTCOME
 from partialfc.plan.describe import describe, to_dict
 from partialfc.training.outcome import COLUMNS
+from tests.config.cases import small
 from tests.plan.cases import FACES, GB
 
+KINDS: dict[str, tuple[list[str], Callable[[], dict[str, Any]]]] = {
+    "plain": ([], dict),
+    "softmax": (
+        ["head.margin={name: softmax, bias: true}"],
+        lambda: {"margin": partialfc.Softmax(bias=True)},
+    ),
+    "norm": (["head.margin.name=modified_softmax"], lambda: {"margin": partialfc.ModifiedSoftmax()}),
+    "negatives": (["head.margin.name=curricularface"], lambda: {"margin": partialfc.CurricularFace()}),
+    "by class": (
+        ["head.margins_by_size={}", "head.class_weights=weights.npy", "head.sub_centers=2"],
+        lambda: {
+            "margin": partialfc.SubCenter(k=2, base=partialfc.ArcFace()),
+            "class_margins": [0.1] * 1000,
+            "class_weights": [1.0] * 1000,
+        },
+    ),
+}
 
-def traffic_of_a_step() -> tuple[dict[str, int], dict[str, int]]:
-    head = partialfc.PartialFC(64, 1000, margin=partialfc.ArcFace(), sample_rate=0.3)
+
+def traffic_of_a_step(kind: str) -> tuple[dict[str, int], dict[str, int]]:
+    options = {"margin": partialfc.ArcFace(), **KINDS[kind][1]()}
+    head = partialfc.PartialFC(64, 1000, sample_rate=0.3, **options)
     optimizer = partialfc.RowSGD(head, lr=0.1)
     for _ in range(2):  # in the first, no rank knows yet how many labels the others have
         head.world.traffic.reset()
@@ -24,10 +47,12 @@ def traffic_of_a_step() -> tuple[dict[str, int], dict[str, int]]:
     return head.world.traffic.calls, head.world.traffic.bytes
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_communication_is_what_the_ranks_exchange(run_ranks, ranks):
-    calls, payload = run_ranks(traffic_of_a_step, ranks)[0]
-    setting = Setting(classes=1000, embedding=64, gpus=ranks, batch=8, sample_rate=0.3, device="cpu")
+@pytest.mark.parametrize(("ranks", "kind"), [(1, "plain"), (3, "plain"), *((2, kind) for kind in KINDS)])
+def test_communication_is_what_the_ranks_exchange(run_ranks, ranks, kind):
+    calls, payload = run_ranks(traffic_of_a_step, ranks, kind)[0]
+    size = ["data.num_classes=1000", "backbone.embedding_size=64", "head.sample_rate=0.3"]
+    config = small(*size, f"train.batch_size={8 * ranks}", "train.device=cpu", *KINDS[kind][0])
+    setting = planned_setting(config, gpus=ranks)
     communication = plan(setting, memory=GB).communication
     for kind in {"all_gather", "all_reduce", "reduce_scatter"}:
         of_head = [each for each in communication.collectives if each.what != "outcome"]

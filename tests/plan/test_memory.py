@@ -21,6 +21,7 @@ REAL_RUNS = [
      "momentum_dtype": "int8", "compile": False},
     {"classes": 120_000, "embedding": 256, "batch": 256, "sample_rate": 0.1, "optimizer": "adamw"},
     {"classes": 500_000, "embedding": 64, "batch": 256, "sample_rate": 0.1, "unsampled": "frozen"},
+    {"classes": 50_000, "embedding": 256, "batch": 128, "sample_rate": 0.1, "sub_centers": 3, "bias": True},
 ]  # fmt: skip
 
 
@@ -34,6 +35,11 @@ REAL_RUNS = [
         {"weight_dtype": "bfloat16", "momentum_dtype": "bfloat16"},
         {"momentum_dtype": "int8"},
         {"momentum_dtype": "int8", "embedding": 600},
+        {"sub_centers": 3},
+        {"sub_centers": 3, "momentum_dtype": "int8", "weight_dtype": "bfloat16"},
+        {"bias": True},
+        {"bias": True, "sub_centers": 2, "optimizer": "adamw"},
+        {"bias": True, "compute_dtype": "float64"},
     ],
     ids=str,
 )
@@ -44,17 +50,21 @@ def test_what_is_stored_is_what_a_head_stores(changes):
     state = optimizer.row_state
     steps = sum(tensor.nbytes for tensor in state.values() if tensor.dtype == torch.int32)
     moments = sum(tensor.nbytes for tensor in state.values()) - steps
-    assert (memory.centres, memory.momentum, memory.row_state) == (head.weight.nbytes, moments, steps)
+    centres = sum(parameter.nbytes for parameter in head.parameters())
+    assert (memory.centres, memory.momentum, memory.row_state) == (centres, moments, steps)
     made = plan(setting, memory=GB)
-    assert made.checkpoint == head.weight.nbytes + moments + steps
+    assert made.checkpoint == centres + moments + steps
 
 
-def test_rows_that_take_part_and_exponentials_that_are_kept():
-    head, _ = plan_run.build(SMALL)
+@pytest.mark.parametrize("sub_centers", [1, 3])
+def test_rows_that_take_part_and_exponentials_that_are_kept(sub_centers):
+    setting = replace(SMALL, sub_centers=sub_centers)
+    head, _ = plan_run.build(setting)
     head(torch.randn(16, 128, requires_grad=True), torch.arange(16)).backward()
-    assert SMALL.rows == len(head.last_sample)
-    kept = memory_of(SMALL).kept_exponentials
-    assert kept == sum(gradient.kept.values.nbytes for gradient in head._waiting._gradients) == 300 * 16 * 4
+    assert setting.rows == len(head.last_sample)
+    kept = memory_of(setting).kept_exponentials
+    assert kept == sum(gradient.kept.values.nbytes for gradient in head._waiting._gradients)
+    assert kept == 300 * 16 * 4 * sub_centers
 
 
 @pytest.mark.slow
