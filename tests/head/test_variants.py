@@ -150,7 +150,7 @@ def dense(variant: Variant, case: Case, weight: Tensor, bias: Tensor, taking_par
     embeddings, labels = case.batch()
     embeddings = (variant.size * embeddings).requires_grad_()
     n, rows = len(labels), torch.arange(len(labels))
-    centres = weight.view(len(weight), variant.sub_centers, D)
+    centres = weight.view(len(weight), variant.sub_centers, embeddings.shape[1])
     norms = centres.norm(dim=2)
     unit = F.normalize(embeddings)
     cos_of_each = torch.einsum("nd,csd->ncs", unit, F.normalize(centres, dim=2))
