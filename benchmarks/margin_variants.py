@@ -1,9 +1,10 @@
 """The losses that benchmarks/margins.py compares, and their settings.
 
 Each is written as its Python call; D, C, sizes and head stand for what a run gives. Scale and margins fit a
-small task, and were chosen on seed 100, which is not among the seeds of the figures. Embeddings of this
-backbone have norms of about 8, so margins that read the norm have bounds around it. Averages and schedules
-are quick enough to settle within the first third of a run.
+small task: those of CosFace and ArcFace were chosen on seed 100, which is not among the seeds of the
+figures, and the others follow from them or were not searched for. Embeddings of this backbone have norms of
+about 8, so margins that read the norm have bounds around it. Averages and schedules are quick enough to
+settle within the first third of a run.
 """
 
 from collections.abc import Mapping

@@ -169,8 +169,6 @@ def _figures() -> Mapping[str, Summary]:
 
 
 def _rows() -> list[dict[str, Any]]:
-    if not FIGURES.exists():
-        return []
     with FIGURES.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -178,8 +176,6 @@ def _rows() -> list[dict[str, Any]]:
 def _budget() -> str:
     """What all rows have in common, in words."""
     rows = _rows()
-    if not rows:
-        return "Not measured yet."
     row = rows[0]
     seeds, machines = sorted({row["seed"] for row in rows}), sorted({row["machine"] for row in rows})
     versions = sorted({row["torch"] for row in rows})
