@@ -108,8 +108,15 @@ def _of_classes(values: Tensor, per_class: int, dtype: torch.dtype) -> tuple[Ten
     """values [k·S, N] -> the classes' [k, N], and which of each class's S that was [k, N]; None for S = 1."""
     if per_class == 1:
         return values.to(dtype), None
-    of_centres = values.to(dtype).view(values.shape[0] // per_class, per_class, values.shape[1])
-    return of_centres.amax(dim=1), of_centres.argmax(dim=1)
+    # One by one, since compilers vectorise this, and no search for the place of a maximum.
+    of_centres = values.view(values.shape[0] // per_class, per_class, values.shape[1]).to(dtype)
+    cos = of_centres[:, 0]
+    winner = torch.zeros_like(cos, dtype=torch.int32)
+    for centre in range(1, per_class):
+        other = of_centres[:, centre]
+        winner = torch.where(other > cos, centre, winner)
+        cos = torch.maximum(cos, other)
+    return cos, winner
 
 
 def _left_out(cos: Tensor, target_column: Tensor, columns: Tensor, above: float | None) -> Tensor:
@@ -124,5 +131,5 @@ def _put(values: Tensor, of_classes: Tensor, winner: Tensor | None) -> None:
         return
     count, samples = of_classes.shape
     of_centres = values.view(count, values.shape[0] // count, samples)
-    place = torch.arange(of_centres.shape[1], device=values.device)[:, None]
+    place = torch.arange(of_centres.shape[1], dtype=torch.int32, device=values.device)[:, None]
     of_centres.copy_(torch.where(place == winner[:, None], of_classes[:, None], 0.0))
