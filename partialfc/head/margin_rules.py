@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from partialfc.head.margins.base import Margin
 from partialfc.head.margins.samples import Samples
 
 COSINES = 41  # from -1 to 1, both for a negative and for the target
+FEWER = 14  # of the negatives, the smallest
 
 
 def largest_bound(dtype: torch.dtype) -> float:
@@ -17,11 +19,11 @@ def largest_bound(dtype: torch.dtype) -> float:
     return 1300.0 if dtype == torch.float64 else 147.0
 
 
-def check_margin(margin: object, dtype: torch.dtype) -> None:
+def check_margin(margin: object, dtype: torch.dtype, *, class_margins: bool = False) -> None:
     """Raises ValueError for what is no margin, or one that a head which computes in dtype cannot use.
 
     It may have parameters. Its logits may be too large for dtype, or those of `negatives`, tried over all
-    cosines, above its bound.
+    cosines, above its bound, or dependent on other centres. class_margins: whether the head has any.
     """
     if not isinstance(margin, Margin):
         raise ValueError(f"margin is {margin!r}; it must be a partialfc Margin such as ArcFace()")
@@ -44,15 +46,23 @@ def check_margin(margin: object, dtype: torch.dtype) -> None:
             f"margin {margin!r} has logits up to {bound:g}; in {dtype} they may "
             f"reach {largest_bound(dtype):g}: lower the scale, or use compute_dtype=torch.float64"
         )
-    if plain:
-        return
+    if not plain:
+        _try_negatives(margin, bound, class_margins=class_margins)
+
+
+def _try_negatives(margin: Margin, bound: float, *, class_margins: bool) -> None:
+    """ValueError where `negatives`, tried over all cosines, exceeds the bound or is no function of each."""
     device = next((buffer.device for buffer in margin.buffers()), torch.device("cpu"))
     target = torch.linspace(-1.0, 1.0, COSINES, device=device)
     cos = target[:, None].expand(COSINES, COSINES).contiguous()
     with torch.no_grad():
-        samples = Samples(target, torch.ones_like(target))
-        samples = replace(samples, prepared=margin.prepare(samples))
+        own = torch.zeros_like(target) if class_margins else None
+        samples = Samples(target, torch.ones_like(target), class_margin=own)
+        whole = replace(samples, classes=np.zeros(COSINES, np.int64), seed=0)
+        samples = replace(samples, prepared=margin.prepare(whole))
         logits = shaped(margin.negatives(cos, samples), cos, margin, "negatives")
+        few = cos[:FEWER]
+        alone = shaped(margin.negatives(few, samples), few, margin, "negatives")
     row, sample = divmod(int(logits.argmax()), COSINES)
     largest = logits[row, sample].item()
     if largest > bound + 1e-3 * abs(bound):
@@ -60,6 +70,15 @@ def check_margin(margin: object, dtype: torch.dtype) -> None:
             f"margin {margin!r} has a logit_bound of {bound:g}, but negatives() gives {largest:g} for a "
             f"cosine of {cos[row, sample]:.2f} where the target's is {target[sample]:.2f}: define "
             "logit_bound as a number that no logit exceeds in any state, or the loss becomes infinite"
+        )
+    apart = (logits[:FEWER] - alone).abs()
+    if not bool((apart <= 1e-4 * (1.0 + alone.abs())).all()):
+        row, sample = divmod(int(apart.argmax()), COSINES)
+        raise ValueError(
+            f"margin {margin!r} has negatives() that give {logits[row, sample]:g} for a cosine of "
+            f"{cos[row, sample]:.2f} among {COSINES} centres, and {alone[row, sample]:g} among {FEWER} of "
+            "these: each number must follow from its own cosine and sample alone, since centres come in "
+            "chunks and lie on several ranks"
         )
 
 

@@ -142,7 +142,7 @@ class PartialFC(SampledSoftmax):
         one_of("sparse_grad", sparse_grad, (False, True))
         one_of("compile", compile, (None, False, True))
         world = world_of(process_group)
-        check_margin(margin, compute_dtype)
+        check_margin(margin, compute_dtype, class_margins=class_margins is not None)
         check_fits(margin, sparse_grad=sparse_grad, class_margins=class_margins)
         place = usable_device("device", device)
         super().__init__(
@@ -213,8 +213,9 @@ class PartialFC(SampledSoftmax):
                 that would need other centres. Nothing is changed then.
         """
         if margin is not None and margin is not self.margin:
-            check_margin(margin, self.compute_dtype)
-            check_successor(margin, self.margin, class_margins=self.class_margins is not None)
+            has_class_margins = self.class_margins is not None
+            check_margin(margin, self.compute_dtype, class_margins=has_class_margins)
+            check_successor(margin, self.margin, class_margins=has_class_margins)
         if sample_rate is not None:
             sample_rate = above("sample_rate", sample_rate, 0.0, at_most=1.0)
         if interclass_filter is not ... and interclass_filter is not None:

@@ -41,7 +41,10 @@ class Samples:
     def label(self) -> Tensor:
         """[N] int64, each sample's class, on the device of `cos`; sent there each time it is asked."""
         if self.classes is None:
-            raise ValueError("these samples were made without classes, so they have no label")
+            raise ValueError(
+                "these samples have no label: those that negatives() sees have none, so let prepare() take "
+                "what it needs of the label, and a Samples of your own needs its classes"
+            )
         return on_device(torch.from_numpy(self.classes), self.cos.device)
 
     def normal(self) -> Tensor:
@@ -51,7 +54,10 @@ class Samples:
         resume.
         """
         if self.seed is None:
-            raise ValueError("these samples were made without a seed, so nothing can be drawn for them")
+            raise ValueError(
+                "nothing can be drawn for these samples: for those that negatives() sees, let prepare() "
+                "draw, and a Samples of your own needs a seed"
+            )
         key = np.random.SeedSequence((self.seed, self.step, DRAWS_OF_A_MARGIN))
         drawn = np.random.Generator(np.random.PCG64(key)).standard_normal(len(self.cos))
         return on_device(torch.from_numpy(drawn).to(self.cos.dtype), self.cos.device)
