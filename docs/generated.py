@@ -1,23 +1,17 @@
-"""The parts of the reference that come from the program itself, as Markdown: its commands, keys and losses.
+"""The parts of the reference that come from the program itself, as Markdown: its commands and keys.
 
 A page asks for a part by a line of its own, such as `<!-- generated: commands -->`.
 """
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import typer.main
 
 from partialfc.cli.app import app
 from partialfc.config import config_schema
-
-sys.path.append(str(Path(__file__).parent))
-
-import loss_tables
 
 REQUEST = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
@@ -186,11 +180,4 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     return [line(head), "|" + "---|" * len(head), *map(line, rows)]
 
 
-PARTS = {
-    "commands": commands,
-    "config": config,
-    "margins": loss_tables.margins,
-    "head_options": loss_tables.options,
-    "losses_beside_the_head": loss_tables.beside,
-    "loss_settings": loss_tables.settings,
-}
+PARTS = {"commands": commands, "config": config}

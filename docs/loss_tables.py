@@ -1,7 +1,11 @@
-"""The tables of reference/losses.md: what each loss is, and its figures from benchmarks/margins.csv."""
+"""The tables of reference/losses.md: what each loss is, and its figures from benchmarks/margins.csv.
+
+`python docs/loss_tables.py` writes them into the page, each between its two markers.
+"""
 
 import csv
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +17,8 @@ import partialfc
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 FIGURES = BENCHMARKS / "margins.csv"
+PAGE = ROOT / "docs" / "reference" / "losses.md"
+MARKED = re.compile(r"(?ms)^(<!-- table: (\w+),[^\n]*-->\n)(.*?)^(<!-- end of the table -->)$")
 sys.path.append(str(BENCHMARKS))  # for its reading of the file, so that both say the same
 
 from margin_table import Summary, summaries  # noqa: E402
@@ -184,3 +190,20 @@ def _budget() -> str:
         f"{int(row['genuine_pairs']):,} genuine and {int(row['impostor_pairs']):,} impostor pairs of "
         f"{row['unseen']} others; {', '.join(machines)}; torch {', '.join(versions)}."
     )
+
+
+TABLES = {
+    "margins": margins,
+    "head_options": options,
+    "losses_beside_the_head": beside,
+    "loss_settings": settings,
+}
+
+
+def written(text: str) -> str:
+    """The text of a page with the table between each two markers as it is now."""
+    return MARKED.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[4]}", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text()))

@@ -13,9 +13,10 @@ import partialfc.trained
 from partialfc.config import parse_config
 from tests import test_layers
 from tests.docker.promql import unknown
-from tests.docs.pages import DOCS, ROOT, Block, blocks, load_generated, pages
+from tests.docs.pages import DOCS, ROOT, Block, blocks, load_docs_module, pages
 
-generated = load_generated()
+generated = load_docs_module("generated")
+loss_tables = load_docs_module("loss_tables")
 SECTIONS = {key.split(".")[0] for key in generated.config_keys()}
 YAML = [block for page in pages() for block in blocks(page) if block.language == "yaml"]
 PROMQL = [block for page in pages() for block in blocks(page) if block.language == "promql"]
@@ -70,8 +71,7 @@ def test_every_config_key_has_its_type_default_and_meaning():
 
 
 def test_every_loss_has_its_line_with_its_paper_file_and_figures():
-    tables = generated.loss_tables
-    text = generated.filled(page("reference/losses.md"))
+    text = page("reference/losses.md")
     losses = [each for each in vars(partialfc).values() if isinstance(each, type)]
     bases = (partialfc.Margin, partialfc.losses.BatchLoss)
     for loss in (each for each in losses if issubclass(each, bases) and each not in bases):
@@ -82,8 +82,14 @@ def test_every_loss_has_its_line_with_its_paper_file_and_figures():
         assert f"class {loss.__name__}(" in (ROOT / file[1]).read_text()
         assert re.search(r"(19|20)\d\d", line[0]), loss
         assert re.search(r"\| \d\d\.\d\d ± .*\| \d\d\.\d\d ± .*\|$", line[0]), loss
-    entries = (*tables.MARGINS, *tables.OPTIONS, *tables.BESIDE)
+    entries = (*loss_tables.MARGINS, *loss_tables.OPTIONS, *loss_tables.BESIDE)
     assert {entry.measured for entry in entries} == import_module("margin_variants").VARIANTS.keys()
+
+
+def test_the_tables_of_the_losses_are_those_of_the_last_measurement():
+    text = page("reference/losses.md")
+    assert [name for _, name, _, _ in loss_tables.MARKED.findall(text)] == [*loss_tables.TABLES]
+    assert loss_tables.written(text) == text, "stale: run python docs/loss_tables.py"
 
 
 def test_the_rooms_are_those_that_the_layers_allow():
