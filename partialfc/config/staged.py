@@ -9,10 +9,9 @@ from pydantic import ValidationError
 
 from partialfc.config.messages import explain
 from partialfc.config.root import Config
+from partialfc.config.shown import shown
 from partialfc.config.stages import StageConfig
 
-# Of a part of the run: its begin, its end, and a place that no whole number of a line falls on.
-PLACES = (0.0, 1.0, 0.381966)
 OF_CLASSES = ("margin", "m2", "m3")  # keys of a margin that the margins of classes take the place of
 HEAD = ("sample_rate", "interclass_filter")
 
@@ -75,7 +74,7 @@ def problems(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         for key in stage.changes
         if key not in known
     ]
-    yield from unknown or _overlaps(config) or dict.fromkeys(_bad_values(config))
+    yield from unknown or _overlaps(config) or _lines_of_whole(config, known) or _bad_values(config)
 
 
 def _unknown(key: str, known: Mapping[str, float | None], config: Config) -> str:
@@ -114,31 +113,60 @@ def _span(stage: StageConfig) -> str:
     return begin if stage.until is None else f"{begin} until {stage.until:g}"
 
 
-def _bad_values(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Values that the config refuses, at any time of the run.
+def _lines_of_whole(config: Config, known: Mapping[str, float | None]) -> list[tuple[tuple[str, ...], str]]:
+    """Lines of settings that are whole numbers, and so have nothing between two values."""
+    return [
+        (
+            ("stages", str(index), key),
+            "is a whole number, which a stage can set but not move on a line; write one number for each "
+            f"stage, such as {key}: {known[key]}, got {shown(change)}",
+        )
+        for index, stage in enumerate(config.stages)
+        for key, change in stage.changes.items()
+        if isinstance(change, dict) and isinstance(known[key], int)
+    ]
 
-    Between two borders of stages every value moves on a line, and what the config allows is convex, but for
-    whole numbers. So what holds at both ends, and at a place between them, holds all the way.
+
+def _bad_values(config: Config) -> dict[tuple[tuple[str, ...], str], None]:
+    """Values that the config refuses, at any time of the run; the keys of the result, each once.
+
+    Between two borders of stages every value moves on a line, and what the config allows is convex. So what
+    holds at both ends holds all the way. A value is told as the end of its stage's line has it, a rule
+    between keys where it is first broken.
     """
-    borders = {
-        0.0,
-        *(border for stage in config.stages for border in (stage.start, stage.until) if border is not None),
-    }
-    end = max(borders) + 1.0  # stands for the end of the run, wherever that is
-    for begin, after in pairwise(sorted({*borders, end})):
-        for place in PLACES:
-            values, indices = _values(config, begin + (after - begin) * place, begin, end)
-            try:
-                with_settings(config, values)
-            except ValidationError as error:
-                for details in error.errors():
-                    path, problem = explain(details)
-                    key = _key(path, config)
-                    if (index := indices.get(key)) is not None:
-                        yield ("stages", str(index), key), problem
-                    else:  # a rule between keys
-                        where = f"{config.stages[0].unit} {begin:g}"
-                        yield ("stages",), f"from {where} on, {key}: {problem}"
+    ends = [border for stage in config.stages for border in (stage.start, stage.until) if border is not None]
+    last = max(ends, default=0.0) + 1.0  # stands for the end of the run, wherever that is
+    found: dict[tuple[tuple[str, ...], str], None] = {}
+    between = set[str]()
+    for begin, after in pairwise(sorted({0.0, *ends, last})):
+        for time in (begin, after):
+            values, indices = _values(config, time, begin, last)
+            for key, problem in _refused(config, values):
+                if (index := indices.get(key)) is not None:
+                    if time in (config.stages[index].start, config.stages[index].until or last):
+                        found[("stages", str(index), key), problem] = None
+                elif key not in between:
+                    between.add(key)
+                    found[("stages",), f"{_when(config, time, begin, last)}, {key}: {problem}"] = None
+    return found
+
+
+def _refused(config: Config, values: Mapping[str, float | None]) -> Iterator[tuple[str, str]]:
+    """The keys that the config refuses with other values, as a stage names them, and why."""
+    try:
+        with_settings(config, values)
+    except ValidationError as error:
+        for details in error.errors():
+            path, problem = explain(details)
+            yield _key(path, config), problem
+
+
+def _when(config: Config, time: float, begin: float, last: float) -> str:
+    """Of the first or the last moment of a part of the run, which begins at `begin`."""
+    unit = config.stages[0].unit
+    if time == begin:
+        return f"from {unit} {time:g} on"
+    return "by the end of the run" if time == last else f"by {unit} {time:g}"
 
 
 def _key(path: tuple[str, ...], config: Config) -> str:
@@ -162,6 +190,6 @@ def _values(
             indices[key] = index
             if isinstance(change, dict):
                 done = (time - stage.start) / (stop - stage.start)
-                change = change["from"] + (change["to"] - change["from"]) * done
+                change = change["from"] * (1.0 - done) + change["to"] * done
             values[key] = change
     return values, indices

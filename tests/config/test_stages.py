@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from partialfc.config import Config, config_schema, dump_config, load_config, parse_config
-from partialfc.config.staged import taken
+from partialfc.config.staged import settings, taken
 from partialfc.errors import ConfigError
+from partialfc.training.builders.head import MARGINS
 from tests.config.cases import SMALL, failure, small
 
 STAGES = """
@@ -127,9 +128,7 @@ def test_rules_between_keys_hold_all_along_two_lines() -> None:
     both = "head.margin.l_m: {from: 0.1, to: 0.9}, head.margin.u_m: {from: 0.7, to: 1.0}"
     small(magface, staged(f"until_epoch: 4, {both}"))
     both = both.replace("to: 1.0", "to: 0.5")
-    with pytest.raises(
-        ConfigError, match=r"stages: from epoch 2 on, head\.margin: u_m is 0.5; .* at least l_m"
-    ):
+    with pytest.raises(ConfigError, match=r"stages: by epoch 4, head\.margin: u_m is 0.5; .* at least l_m"):
         small(magface, staged(f"from_epoch: 2, until_epoch: 4, {both}"))
 
 
@@ -140,11 +139,60 @@ def test_a_filter_by_cosine_is_refused_where_there_are_none() -> None:
         small("head.margin={name: softmax}", staged("from_epoch: 9, head.interclass_filter: 0.5"))
 
 
-def test_a_whole_number_moves_on_no_line() -> None:
-    sphere = "head.margin={name: sphereface, m: 1}"
-    small(sphere, staged("until_epoch: 4, head.margin.m: 2"))
-    with pytest.raises(ConfigError, match=r"stages\.0\.head\.margin\.m: must be a whole number, got "):
-        small(sphere, staged("until_epoch: 4, head.margin.m: {from: 1, to: 3}"))
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("u_m: {from: 0.1, to: 0.8}", "from epoch 2 on, head.margin: u_m is 0.1; it must be at least l_m"),
+        ("u_m: {from: 0.8, to: 0.1}", "by epoch 4, head.margin: u_m is 0.1; it must be at least l_m"),
+        ("u_m: 0.1", "from epoch 2 on, head.margin: u_m is 0.1; it must be at least l_m"),
+        ("u_a: {from: 5, to: 110}", "from epoch 2 on, head.margin: u_a is 5; it must be above l_a"),
+    ],
+)
+def test_a_rule_between_keys_is_told_once_with_the_end_that_breaks_it(line: str, message: str) -> None:
+    said = failure(
+        "head.margin={name: magface}", staged(f"from_epoch: 2, until_epoch: 4, head.margin.{line}")
+    )
+    assert len(said.splitlines()) == 1
+    assert f"stages: {message}" in said
+
+
+def test_a_value_on_a_line_is_told_once_even_where_other_stages_begin_within_it() -> None:
+    said = failure(
+        staged(
+            "until_epoch: 4, head.margin.margin: {from: -1, to: 0.2}", "from_epoch: 1, head.sample_rate: 1"
+        )
+    )
+    assert len(said.splitlines()) == 1
+    assert said.endswith("stages.0.head.margin.margin: must be greater than or equal to 0, got -1.0")
+
+
+def test_a_line_that_ends_with_the_run_is_told_so() -> None:
+    line = staged("from_epoch: 2, head.margin.u_m: {from: 0.8, to: 0.1}")
+    assert "stages: by the end of the run, head.margin: u_m is 0.1" in failure(
+        "head.margin={name: magface}", line
+    )
+
+
+@pytest.mark.parametrize("name", ["sphereface", "large_margin_softmax"])
+@pytest.mark.parametrize("line", ["{from: 1, to: 4}", "{from: 1.5, to: 9}"])
+def test_a_whole_number_moves_on_no_line(name: str, line: str) -> None:
+    margin = f"head.margin={{name: {name}}}"
+    small(margin, staged("until_epoch: 4, head.margin.m: 2"))
+    said = failure(margin, staged(f"until_epoch: 4, head.margin.m: {line}"))
+    assert len(said.splitlines()) == 1
+    assert (
+        "stages.0.head.margin.m: is a whole number, which a stage can set but not move on a line; write one "
+        "number for each stage, such as head.margin.m: 4, got {'from': "
+    ) in said
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_every_other_number_moves_on_a_line(name: str) -> None:
+    margin = f"head.margin={{name: {name}}}"
+    numbers = settings(small(margin))
+    for key, value in numbers.items():
+        if not key.endswith(".m") and value is not None:
+            small(margin, staged(f"until_epoch: 4, {key}: {{from: {value}, to: {value}}}"))
 
 
 def test_where_each_class_has_a_margin_a_stage_cannot_change_it() -> None:
