@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from partialfc.config.margin import ArcFaceConfig, MarginConfig, keeps_centre_norms, takes_class_margins
+from partialfc.config.margin import ArcFaceConfig, MarginConfig, keeps_centre_norms, why_no_class_margins
 from partialfc.config.section import ConfigPath, Section
 
 Dtype = Literal["float32", "float64", "bfloat16"]
@@ -125,9 +125,6 @@ class HeadConfig(Section):
         by_class = [key for key in ("class_margins", "margins_by_size") if getattr(self, key) is not None]
         if len(by_class) > 1:
             raise ValueError("class_margins and margins_by_size both give each class a margin; leave one out")
-        if by_class and not takes_class_margins(self.margin):
-            raise ValueError(
-                f"{by_class[0]} gives a margin to each class, but margin.name: {name} as it is set takes "
-                "none: leave it out, or take arcface, cosface, curricularface or mv_softmax"
-            )
+        if by_class and (why := why_no_class_margins(self.margin)):
+            raise ValueError(f"{by_class[0]} gives a margin to each class, {why}")
         return self

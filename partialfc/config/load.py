@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from partialfc.config.messages import explain
 from partialfc.config.overrides import Override, origin_of
@@ -58,11 +59,24 @@ def _validate(merged: dict[str, Any], overrides: Sequence[Override], origin: str
         config = Config.model_validate(merged)
         problems = list(problems_of_stages(config))
     except ValidationError as error:
-        problems = [explain(details) for details in error.errors()]
+        problems = [_explained(details, overrides) for details in error.errors()]
     if problems:
         told = ((origin_of(path, overrides, origin), ".".join(path), problem) for path, problem in problems)
         raise ConfigError("\n".join(": ".join(filter(None, parts)) for parts in told))
     return config
+
+
+def _explained(error: ErrorDetails, overrides: Sequence[Override]) -> tuple[tuple[str, ...], str]:
+    """What is wrong where; with the way out if an override gave a section of other keys another name."""
+    path, problem = explain(error)
+    section = path[:-1]
+    names = [each.value for each in overrides if each.path == (*section, "name")]
+    overridden = any(path[: len(each.path)] == each.path for each in overrides)
+    if error["type"] == "extra_forbidden" and names and not overridden:
+        problem += (
+            f" (to leave out the keys of another name, write {'.'.join(section)}={{name: {names[-1]}}})"
+        )
+    return path, problem
 
 
 def dump_config(config: Config) -> str:

@@ -232,8 +232,25 @@ def has_bias(margin: MarginConfig) -> bool:
 
 def takes_class_margins(margin: MarginConfig | BaseConfig) -> bool:
     """Whether a class may have a margin of its own; the same as `Margin.takes_class_margins`."""
+    return why_no_class_margins(margin) is None
+
+
+def why_no_class_margins(margin: MarginConfig | BaseConfig, key: str = "margin") -> str | None:
+    """Why a class cannot have a margin of its own, and what to do; None where it can. key: the section's."""
     if isinstance(margin, MVSoftmaxConfig):
-        return takes_class_margins(margin.base)
+        return why_no_class_margins(margin.base, f"{key}.base")
     if isinstance(margin, CombinedConfig):
-        return (margin.m2 > 0) != (margin.m3 > 0)
-    return margin.name in ("arcface", "cosface", "curricularface")
+        if (margin.m2 > 0) != (margin.m3 > 0):
+            return None
+        what = "both are" if margin.m2 > 0 else "neither is"
+        return (
+            f"which takes the place of m2 or m3 of {key}.name: combined: exactly one of these must be above "
+            f"0, and {what} (m2: {margin.m2:g}, m3: {margin.m3:g})"
+        )
+    if margin.name in ("arcface", "cosface", "curricularface"):
+        return None
+    others = "" if key.endswith(".base") else ", curricularface, mv_softmax"
+    return (
+        f"but {key}.name: {margin.name} takes none: leave it out, or take arcface, cosface{others} or "
+        "combined"
+    )

@@ -53,10 +53,19 @@ def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
             (example,) = section.model_fields[path[-1]].examples or [{"name": "value"}]
             rule = "must be values by name, such as " + _as_yaml(example)
         case "model_type" | "model_attributes_type" | "union_tag_invalid":
-            rule = "must be a section of keys and values"
+            rule = "must be a section of keys and values" + _such_as(path, section, value)
         case _:
             rule = re.sub(r"^\w+ should", "must", error["msg"])
     return path, f"{rule}, got {shown(value)}"
+
+
+def _such_as(path: tuple[str, ...], section: type[BaseModel], value: object) -> str:
+    """An example of a section that has variants: that of the value, if it is the name of one."""
+    field = section.model_fields.get(path[-2] if path[-1].isdigit() else path[-1])
+    if field is None or len(sections := [*_sections(field.annotation)]) < 2:
+        return ""
+    names = [_variant(each) for each in sections]
+    return f", such as {{name: {value if value in names else names[0]}}}"
 
 
 def _as_yaml(mapping: dict[str, Any]) -> str:
@@ -106,6 +115,9 @@ def _unknown(path: tuple[str, ...], section: type[BaseModel]) -> str:
     kind = "key" if parents else "section"
     named = tuple(part for part in path if not part.isdigit())
     if owners := [_variant(owner) for other, owner in _keys() if other == named]:
+        below = {".".join(other) for other, _ in _keys(section, tuple(parents)) if other[-1] == key}
+        if below:
+            return f"name: {_variant(section)} has no such key; did you mean {' or '.join(sorted(below))}?"
         return f"name: {_variant(section)} has no such key; it belongs to name: {', '.join(owners)}"
     elsewhere = [".".join(other) for other, _ in _keys() if other[-1] == key]
     near = [".".join((*parents, name)) for name in get_close_matches(key, section.model_fields, n=1)]

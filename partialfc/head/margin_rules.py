@@ -91,7 +91,8 @@ def check_fits(margin: Margin, *, sparse_grad: bool, class_margins: object) -> N
             "use partialfc.RowSGD or RowAdamW"
         )
     if class_margins is not None and not margin.takes_class_margins:
-        raise ValueError(f"class_margins are given, and margin {margin!r} takes none")
+        rule = margin.class_margins_rule or "leave them out, or take a margin such as ArcFace() or CosFace()"
+        raise ValueError(f"class_margins are given, and margin {margin!r} takes none: {rule}")
 
 
 def check_successor(margin: Margin, before: Margin, *, class_margins: bool) -> None:

@@ -58,9 +58,37 @@ def test_a_filter_of_cosines_goes_with_no_norms_of_centres():
 def test_margins_by_class_go_with_a_margin_that_takes_them(option):
     assert small(f"head.{option}", "head.margin={name: curricularface}")
     key = option.partition("=")[0]
-    assert f"head: {key} gives a margin to each class, but margin.name: normalized_softmax as it" in failure(
+    assert f"head: {key} gives a margin to each class, but margin.name: normalized_softmax takes" in failure(
         f"head.{option}", "head.margin.name=normalized_softmax"
     )
+
+
+TAKE = "leave it out, or take arcface, cosface"
+
+
+@pytest.mark.parametrize(
+    ("margin", "message"),
+    [
+        (
+            "combined, m2: 0.2, m3: 0.2",
+            "which takes the place of m2 or m3 of margin.name: combined: exactly one of these must be above "
+            "0, and both are (m2: 0.2, m3: 0.2)",
+        ),
+        ("combined, m2: 0.0", "exactly one of these must be above 0, and neither is (m2: 0, m3: 0)"),
+        ("mv_softmax, base: {name: combined, m3: 0.1}", "m3 of margin.base.name: combined: exactly one"),
+        (
+            "mv_softmax, base: {name: normalized_softmax}",
+            f"but margin.base.name: normalized_softmax takes none: {TAKE} or combined",
+        ),
+        (
+            "magface",
+            f"but margin.name: magface takes none: {TAKE}, curricularface, mv_softmax or combined",
+        ),
+    ],
+)
+def test_a_refusal_of_margins_by_class_says_the_rule(margin, message):
+    for option in BY_CLASS:
+        assert message in failure(f"head.{option}", f"head.margin={{name: {margin}}}")
 
 
 def test_margins_come_from_one_place():

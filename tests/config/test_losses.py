@@ -53,7 +53,7 @@ def test_an_override_leaves_the_list_that_it_was_given_alone() -> None:
     [
         ("{name: triplet, weight: 1}", r"losses: must be a list such as \[\{name: triplet, weight: 1.0\}\]"),
         ("[{weight: 1}]", "losses.0.name: is required: one of center, contrastive, angular_"),
-        ("[3]", "losses.0: must be a section of keys and values, got 3"),
+        ("[3]", "losses.0: must be a section of keys and values, such as {name: center}, got 3"),
         ("[{name: tripplet, weight: 1}]", "losses.0.name: must be one of center, .*, got 'tripplet'"),
         ("[{name: triplet}]", "losses.0.weight: is required: What its value is multiplied by"),
         ("[{name: triplet, weight: -1}]", "losses.0.weight: must be greater than or equal to 0, got -1"),

@@ -89,7 +89,23 @@ def test_a_margin_is_chosen_by_its_name(margin: str, expected: BaseModel) -> Non
 @pytest.mark.parametrize(
     ("margin", "message"),
     [
-        ("{name: mv_softmax, scale: 3}", "head.margin.scale: name: mv_softmax has no such key"),
+        (
+            "{name: mv_softmax, scale: 3}",
+            "head.margin.scale: name: mv_softmax has no such key; did you mean head.margin.base.scale?",
+        ),
+        (
+            "{name: mv_softmax, m2: 0.3}",
+            "head.margin.m2: name: mv_softmax has no such key; did you mean head.margin.base.m2?",
+        ),
+        (
+            "{name: mv_softmax, base: adaface}",
+            "base: must be a section of keys and values, such as {name: arcface}, got 'adaface'",
+        ),
+        (
+            "{name: mv_softmax, base: cosface}",
+            "base: must be a section of keys and values, such as {name: cosface}, got 'cosface'",
+        ),
+        ("cosface", "head.margin: must be a section of keys and values, such as {name: cosface}, got 'cos"),
         (
             "{name: mv_softmax, base: {name: adaface}}",
             "head.margin.base.name: must be one of arcface",

@@ -65,6 +65,23 @@ def test_an_unknown_key_names_the_one_that_was_meant(override: str, message: str
     assert re.search(message, failure(override))
 
 
+def test_a_new_name_for_a_section_with_other_keys_says_the_way_out(tmp_path: Path) -> None:
+    text = SMALL + "head: {margin: {name: arcface, scale: 32, margin: 0.4}}\n"
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, text, "head.margin.name=softmax")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert "config.yaml: head.margin.scale: name: softmax has no such key; it belongs to" in lines[0]
+    way_out = " (to leave out the keys of another name, write head.margin={name: softmax})"
+    assert all(line.endswith(way_out) for line in lines)
+    assert load(tmp_path, text, "head.margin={name: softmax}").head.margin.name == "softmax"
+
+    text = SMALL + "losses: [{name: contrastive, balanced: true}]\n"
+    with pytest.raises(ConfigError, match=r"write losses\.0={name: center}\)"):
+        load(tmp_path, text, "losses.0.name=center")
+    assert "to leave out" not in failure("head.margin.name=softmax", "head.margin.scale=3")
+
+
 def test_an_unknown_key_does_not_list_the_keys_of_other_variants() -> None:
     assert "m1" not in failure("head.margin.zzz=1")
 
@@ -152,7 +169,10 @@ def test_a_variant_needs_a_name_that_is_text() -> None:
 
 
 def test_a_section_from_elsewhere_is_refused() -> None:
-    with pytest.raises(ConfigError, match="python: optimizer: must be a section of keys and values, got Arc"):
+    with pytest.raises(
+        ConfigError,
+        match=r"python: optimizer: must be a section of keys and values, such as {name: sgd}, got Arc",
+    ):
         parse_config(yaml.safe_load(SMALL) | {"optimizer": ArcFaceConfig()}, [], "python")
 
 
@@ -160,7 +180,11 @@ def test_a_section_from_elsewhere_is_refused() -> None:
 @pytest.mark.parametrize(("bad", "got"), [("3", "3"), ("null", "null"), ("[1]", r"\[1\]")])
 def test_a_section_is_a_mapping(section: str, bad: str, got: str) -> None:
     text = failure(f"{section}={bad}")
-    assert re.search(rf"{re.escape(section)}: must be a section of keys and values, got {got}$", text)
+    example = {"head.margin": ", such as {name: arcface}", "optimizer": ", such as {name: sgd}"}.get(
+        section, ""
+    )
+    rule = re.escape(f"{section}: must be a section of keys and values{example}, got ")
+    assert re.search(f"{rule}{got}$", text)
 
 
 @pytest.mark.parametrize("bad", ["lfw.bin", "[lfw.bin, cfp.bin]", "3", "true"])

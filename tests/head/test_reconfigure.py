@@ -74,6 +74,22 @@ def test_a_filter_is_a_cosine_so_norms_must_not_count():
             "sub-centres, whose gradient has no sparse form",
         ),
         ({"margin": partialfc.Softmax(), "class_margins": [0.1] * 40}, "class_margins are given, and margin"),
+        *(
+            (
+                {"margin": margin, "class_margins": [0.1] * 40},
+                "takes none: they take the place of m2 or m3, so exactly one of these must be above 0",
+            )
+            for margin in (
+                partialfc.CombinedMargin(m2=0.2, m3=0.2),
+                partialfc.CombinedMargin(),
+                partialfc.MVSoftmax(partialfc.CombinedMargin()),
+                partialfc.SubCenter(base=partialfc.CombinedMargin()),
+            )
+        ),
+        (
+            {"margin": partialfc.NormalizedSoftmax(), "class_margins": [0.1] * 40},
+            r"takes none: leave them out, or take a margin such as ArcFace\(\)",
+        ),
         ({"margin": partialfc.ArcFace(), "class_margins": [0.1] * 39}, r"must be \[40\]"),
         ({"margin": partialfc.ArcFace(), "class_margins": [4.0] * 40}, r"class_margins\[0\] is 4.0; margins"),
         ({"margin": partialfc.ArcFace(), "logit_correction": 1}, "logit_correction is 1; it must be"),

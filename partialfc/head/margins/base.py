@@ -38,6 +38,8 @@ class Margin(nn.Module):
             where neither centres nor embeddings are normalised. Default False.
         takes_class_margins (bool): Whether `target` looks at `class_margin`. Default False: a head that is
             given `class_margins` refuses the margin.
+        class_margins_rule (str): Where that depends on the margin's arguments, what the refusal says of them.
+            Default empty.
         sub_centers (int): How many centres each class has; its cosine is the largest of theirs. Default 1;
             see `SubCenter`.
     """
@@ -47,6 +49,7 @@ class Margin(nn.Module):
     normalises_embeddings = True
     bias = False
     takes_class_margins = False
+    class_margins_rule = ""
     sub_centers = 1
 
     def __init__(self, *, scale: float) -> None:

@@ -40,6 +40,7 @@ class CombinedMargin(Margin):
     """
 
     compiles = True
+    class_margins_rule = "they take the place of m2 or m3, so exactly one of these must be above 0"
 
     def __init__(
         self,
@@ -134,6 +135,8 @@ class NormalizedSoftmax(CombinedMargin):
         scale (float): Above 0. Default 64.
         margin_gradient (str): "exact" (default) or "straight_through"; their derivative is the same here.
     """
+
+    class_margins_rule = ""
 
     def __init__(self, *, scale: float = 64.0, margin_gradient: str = EXACT) -> None:
         super().__init__(1.0, 0.0, 0.0, scale=scale, margin_gradient=margin_gradient)

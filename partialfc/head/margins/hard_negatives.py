@@ -43,6 +43,7 @@ class MVSoftmax(Margin):
         self.t = at_least("t", t, 0.0)
         self.adaptive = one_of("adaptive", adaptive, (False, True))
         self.compiles, self.takes_class_margins = base.compiles, base.takes_class_margins
+        self.class_margins_rule = base.class_margins_rule
 
     @property
     def logit_bound(self) -> float:

@@ -34,6 +34,7 @@ class SubCenter(Margin):
         self.normalises_embeddings = base.normalises_embeddings
         self.bias = base.bias
         self.takes_class_margins = base.takes_class_margins
+        self.class_margins_rule = base.class_margins_rule
 
     @property
     def logit_bound(self) -> float:
