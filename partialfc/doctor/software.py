@@ -13,7 +13,7 @@ from partialfc.data.loading import dali_package
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.head.kernels.compiled import trouble
-from partialfc.head.kernels.elementwise import UNIT, used_centres
+from partialfc.head.kernels.elementwise import used_centres
 from partialfc.head.kernels.storage import Stored
 
 # The oldest and the newest that the whole suite has run on: docs/reference/versions.md.
@@ -96,7 +96,7 @@ def check_compile(device: torch.device) -> Check:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the check itself reports it
         used_centres(
-            Stored(rows), None, None, None, torch.float32, UNIT, torch.empty_like(rows), compiled=True
+            Stored(rows), None, None, None, torch.float32, True, torch.empty_like(rows), compiled=True
         )
     problem = trouble()
     if problem is None:

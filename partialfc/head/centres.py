@@ -14,7 +14,6 @@ from partialfc.distributed.world import World
 from partialfc.head.gradient import BatchGradient
 from partialfc.head.initial import fill_normal, normal_rows
 from partialfc.head.kernels.compiled import outside_graphs
-from partialfc.head.kernels.elementwise import UNIT, Kind
 from partialfc.head.kernels.storage import Stored, column
 from partialfc.head.moving import (
     bring_buffers,
@@ -27,7 +26,7 @@ from partialfc.head.moving import (
 )
 from partialfc.head.optim.sparse import sparse_gradient
 from partialfc.head.row_source import RowSource
-from partialfc.head.rows import Chunk, Owed, Rows, index_of
+from partialfc.head.rows import UNIT, Chunk, Kind, Owed, Rows, index_of
 from partialfc.head.shard import ClassShard
 from partialfc.head.surroundings import check_surroundings, outside_modes, world_for_pickled
 from partialfc.head.top_k import top_k
@@ -110,8 +109,8 @@ class ShardedCentres(nn.Module):
 
     @property
     def stored(self) -> Stored:
-        """This rank's centres as they lie in memory."""
-        return Stored(self.weight.detach())
+        """This rank's centres as they lie in memory, as lines [C_l·S, D]."""
+        return self.kind.lines(Stored(self.weight.detach()))
 
     @property
     def stored_bias(self) -> Stored | None:

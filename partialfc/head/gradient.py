@@ -133,7 +133,7 @@ def row_gradients(
 ) -> Iterator[tuple[Chunk, Tensor, Tensor | None]]:
     """Pass 2 over the union of the batches' rows.
 
-    Yields rows, the gradient by their centres as the products see them [k, S·D], and that by their biases [k]
+    Yields rows, the gradient by their centres as the products see them [k·S, D], and that by their biases [k]
     if there are any. factor []: what the sum of the gradients is multiplied by.
     Each row comes once, so its centre may be overwritten as soon as it has come. The gradient is good until
     the next chunk is asked for, which is computed in the same memory.
@@ -158,7 +158,7 @@ def row_gradients(
                 by_centres, by_biases = gradients[0].by_centres(
                     chunk.start, chunk.stop, centres, pushing[0], out=out
                 )
-                yield chunk, by_centres.view(count, -1), by_biases
+                yield chunk, by_centres, by_biases
                 continue
             total = torch.zeros(count, per_class * size, dtype=batch.unit.dtype, device=device)
             of_biases = None if pushing[0].by_bias is None else total.new_zeros(count)
@@ -172,7 +172,7 @@ def row_gradients(
                 _add(total, by_centres.view(-1, per_class * size), among)
                 if of_biases is not None and by_biases is not None:
                     _add(of_biases, by_biases, among)
-            yield chunk, total, of_biases
+            yield chunk, total.view(-1, size), of_biases
 
 
 def _add(total: Tensor, part: Tensor, among: Tensor | None) -> None:

@@ -17,9 +17,9 @@ from partialfc.head.attached import attach_gradient
 from partialfc.head.dtypes import check_dtypes, math_dtype_of
 from partialfc.head.kernels.buffers import Pool
 from partialfc.head.kernels.compiled import outside_graphs, worth_compiling
-from partialfc.head.kernels.elementwise import Kind
 from partialfc.head.margin_rules import check_fits, check_margin, check_successor, take_over
 from partialfc.head.margins.base import Margin
+from partialfc.head.rows import Kind
 from partialfc.head.sampled_softmax import SETTLED_AFTER, SampledSoftmax
 from partialfc.head.sampling import sample_size
 from partialfc.head.surroundings import check_surroundings, outside_modes, world_of

@@ -20,7 +20,7 @@ def top_k(world: World, shard: ClassShard, rows: Rows, embeddings: Tensor, k: in
     rank finds the best of its shard for the embeddings of all ranks, and then gets those for its own.
     """
     device, per_class = rows.weight.values.device, rows.kind.per_row
-    size = rows.weight.values.shape[1] // per_class
+    size = rows.weight.values.shape[1]
     counts, k = agree_on_query(
         world, embeddings, k, embedding_size=size, num_classes=shard.num_classes, device=device
     )

@@ -76,7 +76,7 @@ def moment_bytes(setting: Setting, rows: int) -> int:
     size, bias = setting.row_size, setting.bias * setting.math_bytes
     if setting.optimizer == "adamw":
         return 2 * rows * (size * setting.math_bytes + bias)
-    scales = size // block_size(size) * SCALE if setting.stored_momentum == "int8" else 0
+    scales = size // block_size(setting.embedding) * SCALE if setting.stored_momentum == "int8" else 0
     of_bias = 0 if setting.stored_momentum == "none" else bias
     return rows * (size * ITEM_BYTES[setting.stored_momentum] + scales + of_bias)
 

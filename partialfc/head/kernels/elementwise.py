@@ -6,8 +6,6 @@ given as (weight, velocity, owed, index): the stored rows [C_l, D] and momentum,
 [] says on the device whether it moves anything; None: it does.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -16,33 +14,6 @@ from partialfc.head.kernels.in_place import in_place
 from partialfc.head.kernels.storage import Noise, Stored, read, uniform, write
 
 EPSILON = 1e-12  # the smallest norm to divide by, as in torch.nn.functional.normalize
-
-
-class Kind(NamedTuple):
-    """How stored rows enter the products: cut into S centres each, of norm 1 or as they are.
-
-    per_row: S, so that k rows [k, S·D] are k·S centres [k·S, D].
-    """
-
-    unit: bool = True
-    per_row: int = 1
-
-    def used(self, rows: Tensor) -> Tensor:
-        """Rows [k, S·D] -> their centres as the products want them [k·S, D]."""
-        count, size = rows.shape  # of rows there may be none
-        centres = rows if self.per_row == 1 else rows.reshape(count * self.per_row, size // self.per_row)
-        return centres * inverse_norms(centres) if self.unit else centres
-
-    def by_rows(self, gradient: Tensor, rows: Tensor) -> Tensor:
-        """The gradient by a row's centres as they enter products -> that by the rows, each [k, S·D]."""
-        if not self.unit or self.per_row == 1:
-            return through_normalisation(gradient, rows) if self.unit else gradient
-        centres = (rows.shape[0] * self.per_row, rows.shape[1] // self.per_row)
-        return through_normalisation(gradient.reshape(centres), rows.reshape(centres)).reshape(rows.shape)
-
-
-UNIT = Kind()
-AS_THEY_ARE = Kind(unit=False)
 
 
 def now(
@@ -71,6 +42,11 @@ def through_normalisation(gradient: Tensor, rows: Tensor) -> Tensor:
     return (gradient - (radial * inverse * inverse) * rows) * inverse
 
 
+def by_rows(gradient: Tensor, rows: Tensor, unit: bool) -> Tensor:
+    """The gradient by rows as they enter products, of norm 1 or as they are -> that by the rows [n, D]."""
+    return through_normalisation(gradient, rows) if unit else gradient
+
+
 @Kernel
 def normalised(rows: Tensor) -> tuple[Tensor, Tensor]:
     """rows [n, D] -> the same of norm 1, and their norms [n]."""
@@ -85,12 +61,12 @@ def used_centres(
     owed: Tensor | None,
     index: Tensor | None,
     dtype: torch.dtype,
-    kind: Kind,
+    unit: bool,
     out: Tensor,
 ) -> None:
-    """out [k·S, D] = the centres of the rows as they are now, as the products want them."""
+    """out [k, D] = the rows as they are now, as the products want them: of norm 1, or as they are."""
     rows, _ = now(weight, velocity, owed, index, dtype)
-    out.copy_(kind.used(rows))
+    out.copy_(rows * inverse_norms(rows) if unit else rows)
 
 
 @in_place(0.5, 0.9, 0.01)
@@ -103,19 +79,19 @@ def sgd(
     gradient: Tensor,
     has_momentum: bool,
     dtype: torch.dtype,
-    kind: Kind,
+    unit: bool,
     noise: Noise | None,
     floats: Tensor | None,
     applies: Tensor | None,
 ) -> None:
-    """A step of torch.optim.SGD on weight and velocity whose centres have the given gradient [k, S·D].
+    """A step of torch.optim.SGD on weight and velocity; gradient [k, D]: by the rows as they enter products.
 
     settings: lr, momentum, weight decay. floats [k, D]: what momentum is written to in place of rows_out.
     """
     (weight, velocity), (weight_out, velocity_out) = rows_in, rows_out
     rows, moving = now(weight, velocity, owed, index, dtype)
     lr, momentum, decay = settings.to(dtype).unbind()
-    change = kind.by_rows(gradient.to(dtype), rows) + decay * rows
+    change = by_rows(gradient.to(dtype), rows, unit) + decay * rows
     if has_momentum and moving is not None:
         change = moving = momentum * moving + change
     for_weight, for_velocity = uniform(noise)
@@ -168,7 +144,7 @@ def adamw(
     count: Tensor,
     gradient: Tensor,
     dtype: torch.dtype,
-    kind: Kind,
+    unit: bool,
     noise: Noise | None,
     applies: Tensor | None,
 ) -> None:
@@ -179,7 +155,7 @@ def adamw(
     (weight, mean, square), (weight_out, mean_out, square_out) = rows_in, rows_out
     rows = read(weight, index, dtype)
     lr, beta1, beta2, eps, decay = settings.to(dtype).unbind()
-    by_row = kind.by_rows(gradient.to(dtype), rows)
+    by_row = by_rows(gradient.to(dtype), rows, unit)
     first_moment = torch.lerp(read(mean, index, dtype), by_row, 1.0 - beta1)
     second_moment = beta2 * read(square, index, dtype) + (1.0 - beta2) * by_row * by_row
     taken = count[:, None].to(dtype)

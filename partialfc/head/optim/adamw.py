@@ -5,7 +5,6 @@ from torch import Tensor
 
 from partialfc.head.arguments import at_least
 from partialfc.head.kernels import elementwise
-from partialfc.head.kernels.elementwise import AS_THEY_ARE
 from partialfc.head.kernels.storage import Stored, column
 from partialfc.head.optim.base import RowOptimizer, State
 from partialfc.head.partial_fc import PartialFC
@@ -65,20 +64,21 @@ class RowAdamW(RowOptimizer):
         state = self.row_state
         settings = self._vector(group["lr"], *group["betas"], group["eps"], group["weight_decay"])
         key = self._key(0)
-        mean, square = Stored(state["mean"]), Stored(state["square"])
+        mean, square = (head.kind.lines(Stored(state[name])) for name in ("mean", "square"))
         one = 1 if applies is None else applies.to(torch.int32)
         for chunk, gradient, by_bias in head.row_gradients(head.rows_with_gradient()):
             state["count"][chunk.selector] += one
-            of_rows = (chunk.index, settings, state["count"][chunk.selector])
+            count = state["count"][chunk.selector]
+            noise = self._noise(key, chunk.line_selector, head.stored)
             elementwise.adamw(
-                *((chunk.weight, chunk.of(mean), chunk.of(square)), *of_rows, gradient),
-                *(head.math_dtype, head.kind, self._noise(key, chunk.selector, head.stored), applies),
+                *((chunk.weight, chunk.of_lines(mean), chunk.of_lines(square)), chunk.lines, settings),
+                *(head.kind.repeated(count), gradient, head.math_dtype, head.kind.unit, noise, applies),
                 compiled=head.compiled,
             )
             if by_bias is not None and head.bias is not None:
                 of_bias = (head.bias, state["bias_mean"], state["bias_square"])
                 elementwise.adamw(
-                    *(tuple(chunk.of(column(each)) for each in of_bias), *of_rows, by_bias[:, None]),
-                    *(head.math_dtype, AS_THEY_ARE, None, applies),
+                    *(tuple(chunk.of_rows(column(each)) for each in of_bias), chunk.index, settings, count),
+                    *(by_bias[:, None], head.math_dtype, False, None, applies),
                     compiled=head.compiled,
                 )

@@ -233,13 +233,14 @@ class RowOptimizer(torch.optim.Optimizer):
         entropy = (self.head.seed, self.head.step, self._steps, purpose)
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint32)[0])
 
-    def _noise(self, key: int, rows: Tensor | slice, *stored: Stored | None) -> Noise | None:
-        """The noise of local rows if any of `stored` is rounded: that of a class, whatever the world size."""
+    def _noise(self, key: int, lines: Tensor | slice, *stored: Stored | None) -> Noise | None:
+        """The noise of local lines if any of `stored` is rounded: that of a class, at any world size."""
         if not any(map(is_rounded, stored)):
             return None
-        if isinstance(rows, slice):
-            rows = torch.arange(rows.start, rows.stop, device=self.head.weight.device)
-        return seeds(rows + self.head.shard.start, self.head.weight.shape[1], key)
+        if isinstance(lines, slice):
+            lines = torch.arange(lines.start, lines.stop, device=self.head.weight.device)
+        first = self.head.shard.start * self.head.kind.per_row
+        return seeds(lines + first, self.head.embedding_size, key)
 
     def _new_row_state(self, *, per_element: bool, dtype: torch.dtype) -> Tensor:
         """Zeros like the weight [C_l, S·D] if per_element, otherwise one for each row [C_l]."""

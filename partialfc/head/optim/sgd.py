@@ -8,7 +8,6 @@ from torch import Tensor
 from partialfc.head.arguments import at_least, one_of
 from partialfc.head.kernels import elementwise, per_sample, storage
 from partialfc.head.kernels.decay import DecayTable
-from partialfc.head.kernels.elementwise import AS_THEY_ARE
 from partialfc.head.kernels.storage import Noise, Stored, column
 from partialfc.head.optim.base import RowOptimizer, State
 from partialfc.head.optim.owed_steps import OwedSteps
@@ -94,12 +93,14 @@ class RowSGD(RowOptimizer):
             for start in range(0, len(row_step), FLUSH_ROWS):
                 rows = slice(start, min(start + FLUSH_ROWS, len(row_step)))
                 owed = self._since(row_step[rows], None)
-                noise = self._noise(key, rows, head.stored, velocity)
-                weight = part(head.stored, rows.start, rows.stop)
-                moving = None if velocity is None else part(velocity, rows.start, rows.stop)
+                lines = slice(rows.start * head.kind.per_row, rows.stop * head.kind.per_row)
+                noise = self._noise(key, lines, head.stored, velocity)
+                weight = part(head.stored, lines.start, lines.stop)
+                moving = None if velocity is None else part(velocity, lines.start, lines.stop)
                 with self._floats(velocity, len(weight.values)) as floats:
                     elementwise.pay(
-                        *(weight, moving, owed, head.math_dtype, noise, floats), compiled=head.compiled
+                        *(weight, moving, head.kind.repeated(owed), head.math_dtype, noise, floats),
+                        compiled=head.compiled,
                     )
                     self._store(moving, None, floats, noise)
                 if (bias := head.stored_bias) is not None:
@@ -132,10 +133,12 @@ class RowSGD(RowOptimizer):
         """Make the momentum, zeros as torch's, when it is first needed: a scheduler may raise it from 0."""
         if group["momentum"] > 0.0 and "momentum" not in self.row_state:
             weight = self.head.weight
-            fresh = storage.zeros(len(weight), weight.shape[1], self.momentum_dtype, weight.device)
-            self.state[weight]["momentum"] = fresh.values
-            if fresh.scales is not None:
-                self.state[weight]["momentum_scale"] = fresh.scales
+            lines, size = len(weight) * self.head.kind.per_row, self.head.embedding_size
+            fresh = storage.zeros(lines, size, self.momentum_dtype, weight.device)
+            for name, values in {"momentum": fresh.values, "momentum_scale": fresh.scales}.items():
+                if values is not None:
+                    of_rows = (len(weight), self.head.kind.per_row * values.shape[1])
+                    self.state[weight][name] = values.view(of_rows)
             if self.head.bias is not None:
                 dtype = self.head.math_dtype
                 self.state[weight]["bias_momentum"] = self._new_row_state(per_element=False, dtype=dtype)
@@ -147,21 +150,21 @@ class RowSGD(RowOptimizer):
         rows = head.rows_with_gradient()
         has_momentum = group["momentum"] > 0.0
         for chunk, gradient, by_bias in head.row_gradients(rows):
-            moving = None if velocity is None else chunk.of(velocity)
-            noise = self._noise(key, chunk.selector, head.stored, velocity)
-            of_rows = (chunk.index, settings, chunk.owed)
-            with self._floats(velocity, chunk.stop - chunk.start) as floats:
+            moving = None if velocity is None else chunk.of_lines(velocity)
+            noise = self._noise(key, chunk.line_selector, head.stored, velocity)
+            with self._floats(velocity, chunk.num_lines) as floats:
                 elementwise.sgd(
-                    *((chunk.weight, moving), *of_rows, gradient),
-                    *(has_momentum, head.math_dtype, head.kind, noise, floats, applies),
+                    *((chunk.weight, moving), chunk.lines, settings, chunk.owed_by_lines, gradient),
+                    *(has_momentum, head.math_dtype, head.kind.unit, noise, floats, applies),
                     compiled=head.compiled,
                 )
-                self._store(moving, chunk.index, floats, noise, applies)
+                self._store(moving, chunk.lines, floats, noise, applies)
             if by_bias is not None:
                 of_bias = (head.stored_bias, self._bias_velocity())
                 elementwise.sgd(
-                    *(tuple(None if each is None else chunk.of(each) for each in of_bias), *of_rows),
-                    *(by_bias[:, None], has_momentum, head.math_dtype, AS_THEY_ARE, None, None, applies),
+                    tuple(None if each is None else chunk.of_rows(each) for each in of_bias),
+                    *(chunk.index, settings, chunk.owed, by_bias[:, None]),
+                    *(has_momentum, head.math_dtype, False, None, None, applies),
                     compiled=head.compiled,
                 )
         if self.unsampled == "dense":
@@ -186,23 +189,25 @@ class RowSGD(RowOptimizer):
         return per_sample.owed_since(row_steps, index, products, start, compiled=fused)
 
     def _velocity(self) -> Stored | None:
-        """The momentum of every row; None as long as there is none."""
+        """The momentum of every row, as lines; None as long as there is none."""
         state = self.row_state
-        return Stored(state["momentum"], state.get("momentum_scale")) if "momentum" in state else None
+        if "momentum" not in state:
+            return None
+        return self.head.kind.lines(Stored(state["momentum"], state.get("momentum_scale")))
 
     def _bias_velocity(self) -> Stored | None:
         """The momentum of every bias; None as long as there is none."""
         state = self.row_state
         return column(state["bias_momentum"]) if "bias_momentum" in state else None
 
-    def _floats(self, velocity: Stored | None, num_rows: int) -> AbstractContextManager[Tensor | None]:
-        """Where a kernel writes momentum of 8 bits first, [num_rows, D]; None for other momentum.
+    def _floats(self, velocity: Stored | None, num_lines: int) -> AbstractContextManager[Tensor | None]:
+        """Where a kernel writes momentum of 8 bits first, [num_lines, D]; None for other momentum.
 
         Its scales need the largest elements, so all of a block must be there before it is stored.
         """
         if velocity is None or velocity.scales is None:
             return nullcontext()
-        shape = (num_rows, self.head.weight.shape[1])
+        shape = (num_lines, self.head.embedding_size)
         return self.head.pool.lend(shape, self.head.math_dtype, velocity.values.device)
 
     def _store(

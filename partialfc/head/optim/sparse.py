@@ -6,13 +6,14 @@ from torch import Tensor
 
 from partialfc.distributed.accelerator import on_device
 from partialfc.head.gradient import BatchGradient, row_gradients
+from partialfc.head.kernels import elementwise
 from partialfc.head.rows import Rows
 
 
 def sparse_gradient(gradient: BatchGradient, rows: Rows, weight: Tensor) -> Tensor:
     """Pass 2 of a batch over its K rows -> the gradient by weight [C_l, D]: a sparse COO tensor of K rows."""
     values = [
-        rows.kind.by_rows(by_used.to(rows.dtype), chunk.centres())
+        elementwise.by_rows(by_used.to(rows.dtype), chunk.centres(), rows.kind.unit)
         for chunk, by_used, _ in row_gradients([gradient], rows)
     ]
     stacked = torch.cat(values) if values else weight.new_zeros(0, weight.shape[1])

@@ -40,7 +40,7 @@ def updated(kind: str, dtypes: list[torch.dtype], index: Tensor | None, applies:
             steps,
             gradient,
             torch.float32,
-            elementwise.UNIT,
+            True,
             noise,
             decides,
             compiled=compiled,
@@ -48,7 +48,7 @@ def updated(kind: str, dtypes: list[torch.dtype], index: Tensor | None, applies:
     else:
         owed = torch.tensor([[0.9, -0.1, 0.1, 0.8]]).repeat(count, 1)
         floats = torch.empty(count, D) if torch.int8 in dtypes else None
-        options = (owed, gradient, True, torch.float32, elementwise.UNIT, noise, floats, decides)
+        options = (owed, gradient, True, torch.float32, True, noise, floats, decides)
         elementwise.sgd(rows, index, SGD, *options, compiled=compiled)
         if floats is not None:
             elementwise.store(rows[1:], index, None, floats, noise, decides, compiled=compiled)
