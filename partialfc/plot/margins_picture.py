@@ -23,10 +23,10 @@ def draw_margins(output: Path, shown: Sequence[Shown] = MARGINS) -> Path:
     As Deng et al. 2019 (arXiv:1801.07698) draw it, figure 3 (target logits) and figure 5 (boundaries). Raises
     ConfigError where it cannot be written, MissingExtraError without matplotlib.
     """
-    figure = empty_figure(width=13.5, height=10.5)
+    figure = empty_figure(width=13.5, height=11.5)
     bounded = [each for each in shown if each.bounded]
     rows = -(-len(bounded) // COLUMNS)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(6, 2.7 * rows))
+    top, bottom = figure.subfigures(2, 1, height_ratios=(7, 2.7 * rows))
     left, right = top.subplots(1, 2, width_ratios=(3, 2))
     draw_targets(left, [each for each in shown if not each.reweights_negatives])
     draw_negatives(right, [each for each in shown if each.reweights_negatives])
@@ -55,7 +55,7 @@ def draw_targets(axes: Any, shown: Sequence[Shown]) -> None:
         ylim=(-2.5, 1.05),
     )
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", fontsize="small", ncols=2)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize="small", ncols=3)
 
 
 def draw_negatives(axes: Any, shown: Sequence[Shown]) -> None:

@@ -110,6 +110,13 @@ def test_the_picture_has_a_line_for_each_with_those_numbers():
     assert [line.get_label() for line in right.get_lines()[:2]] == ["all others", "MV-Softmax, t = 0.2"]
 
 
+def test_the_legend_covers_no_line():
+    figure, (axes, _) = new_figure(2, width=13, height=7)
+    draw_targets(axes, [each for each in MARGINS if not each.reweights_negatives])
+    figure.draw_without_rendering()
+    assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
+
+
 def test_a_margin_of_ones_own_is_a_line():
     class Halved(partialfc.Margin):
         def target(self, samples):
