@@ -83,7 +83,8 @@ class StepReports:
             self._progress.say(f"stages.{place} was over after step {before}: {stage.describe()}")
             self._run_log.record("stage", step, {"stage": place, "begins": False, "settings": values})
         for place, stage in self._stages.beginning(before):
-            self._progress.say(f"stages.{place} began with step {step}: {stage.describe()}")
+            done = f"{before} step{'' if before == 1 else 's'}"
+            self._progress.say(f"stages.{place} began with step {step}, after {done}: {stage.describe()}")
             self._run_log.record("stage", step, {"stage": place, "begins": True, "settings": values})
 
     def _overflowed(self, step: int, scale: float) -> None:

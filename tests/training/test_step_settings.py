@@ -140,10 +140,10 @@ def told(folder: Path) -> list[dict[str, Any]]:
 def test_the_log_says_when_a_stage_begins_and_ends(folder, capsys):
     run(config_of(folder, stages=[LINE, BORDER]))
     out = capsys.readouterr().out
-    assert "stages.0 began with step 5: head.margin.margin from 0 to 0.6" in out
+    assert "stages.0 began with step 5, after 4 steps: head.margin.margin from 0 to 0.6" in out
     assert (
-        "stages.1 began with step 8: head.sample_rate 1, head.margin.scale 24, head.interclass_filter 0.6"
-        in out
+        "stages.1 began with step 8, after 7 steps: head.sample_rate 1, head.margin.scale 24, "
+        "head.interclass_filter 0.6" in out
     )
     assert "stages.0 was over after step 10: head.margin.margin from 0 to 0.6" in out
     assert [(record["step"], record["stage"], record["begins"]) for record in told(folder)] == [
