@@ -12,10 +12,9 @@ from partialfc.checkpoint.state import read_state
 from partialfc.doctor.check import Check, Level, first_line, green, red, yellow
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.files import told
+from partialfc.training.resumable import REMEDY, obstacles
 from partialfc.training.run_folder import differences, problem_of
 from partialfc.training.saving import find_start
-
-SHAPING = ("backbone.name ", "backbone.embedding_size ", "optimizer.name ")  # they decide on the tensors
 
 
 def check_run_folder(folder: Path) -> Check:
@@ -84,19 +83,12 @@ def _with_history(found: Check, start: Start, how: str) -> Check:
 def judge_resume(name: str, state: Mapping[str, Any], *, classes: int, config: Mapping[str, Any]) -> Check:
     """name, state: of the checkpoint; classes, config: of this run."""
     changed = differences(state["config"], config)
-    fatal = [change for change in changed if change.startswith(SHAPING)]
+    fatal = [change for change in changed if change.startswith("backbone.name ")]
+    fatal += obstacles(state["config"], config)
     if state["num_classes"] != classes:
         fatal.append(f"number of classes {state['num_classes']:,} -> {classes:,}")
-    if _has_own_centres(config) and not _has_own_centres(state["config"]):
-        fatal.append("it has no centres for the centre loss in losses")
-    remedy = "set them as they were, or start in another run.dir"
     if fatal:
-        return red("resume", f"{name} is of another run: {'; '.join(fatal)}", remedy)
+        return red("resume", f"{name} is of another run: {'; '.join(fatal)}", REMEDY)
     if changed:
-        return yellow("resume", f"goes on from {name} with other settings: {'; '.join(changed)}", remedy)
+        return yellow("resume", f"goes on from {name} with other settings: {'; '.join(changed)}", REMEDY)
     return green("resume", f"goes on from {name}")
-
-
-def _has_own_centres(config: Mapping[str, Any]) -> bool:
-    """Whether a saved config has a centre loss with centres of its own; older ones have no `losses`."""
-    return any(loss["name"] == "center" and loss["centres"] == "own" for loss in config.get("losses", ()))

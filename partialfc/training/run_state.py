@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from partialfc.backbones.weights.load import load_weights
 from partialfc.checkpoint.tensors import Tensors
 from partialfc.distributed.accelerator import is_accelerator
-from partialfc.errors import CheckpointError
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.partial_fc import PartialFC
-from partialfc.head.whose import KIND
 from partialfc.losses.weighted import WeightedLosses
 from partialfc.metrics.registry import Totals
 from partialfc.training.loss_scale import LossScale
@@ -78,41 +76,18 @@ class RunState:
             "loss_scale": self.loss_scale.state(),
             "metrics": self.totals,
             "head_step": self.head.step,
-            "head": self._kind,
             "head_optimizer": {k: v for k, v in shared.items() if not isinstance(v, Tensor)},
         }
-
-    @property
-    def _kind(self) -> dict[str, int]:
-        """What decides of which shapes the head's rows are."""
-        return {name: self.head.whose[name] for name in KIND}
-
-    def check_head(self, values: Mapping[str, Any]) -> None:
-        """CheckpointError where `values`, those of a checkpoint, are of a head with rows of other shapes."""
-        told, own = values.get("head"), self._kind
-        saved = {**KIND, **(told if isinstance(told, Mapping) else {})}
-        if saved["sub_centers"] != own["sub_centers"]:
-            raise CheckpointError(
-                f"it was saved with head.sub_centers {saved['sub_centers']}, this run has "
-                f"{own['sub_centers']}: a checkpoint resumes only with as many centres of each class"
-            )
-        if saved["bias"] != own["bias"]:
-            has, wants = ("a", "none") if saved["bias"] else ("no", "one")
-            raise CheckpointError(
-                f"it was saved with {has} bias of each class, and this run's head.margin has {wants}: a "
-                "checkpoint resumes only with the same head.margin.bias"
-            )
 
     def restore(self, values: Mapping[str, Any], tensors: Tensors, *, backbone: str) -> None:
         """Become what `values` and `tensors` gave; the sharded tensors have been loaded in place already.
 
-        backbone: its name, for messages. Raises CheckpointError where its weights are of another network,
-        or the state is of another margin.
+        backbone: its name, for messages. Raises CheckpointError where its weights are of another network.
         """
         replicated = _by_prefix(tensors.replicated)
         size = self.head.embedding_size
         load_weights(self.backbone, replicated["backbone"], name=backbone, embedding_size=size)
-        self._restore_margin(replicated.get("margin", {}))
+        self.head.margin.load_state_dict(replicated.get("margin", {}))
         self._restore_optimizer(replicated.get("optimizer", {}))
         shared = {**values["head_optimizer"], **replicated.get("head_optimizer", {})}
         _check_owed(shared, self.head_optimizer.row_state)
@@ -129,17 +104,6 @@ class RunState:
         self.loss_scale.restore(values.get("loss_scale"))
         self.totals = values.get("metrics", [])
         self.head.step = _count(values, "head_step")
-
-    def _restore_margin(self, saved: Mapping[str, Tensor]) -> None:
-        margin = self.head.margin
-        if saved.keys() != margin.state_dict().keys():
-            of_run, of_checkpoint = (", ".join(state) or "nothing" for state in (margin.state_dict(), saved))
-            raise CheckpointError(
-                f"head.margin is {type(margin).__name__}, which keeps {of_run} from step to step, and the "
-                f"checkpoint was written with one that keeps {of_checkpoint}: go on with that margin, or "
-                "start another run that has the checkpoint as backbone.weights"
-            )
-        margin.load_state_dict(saved)
 
     def _restore_optimizer(self, flat: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}

@@ -16,6 +16,7 @@ from partialfc.config import Config
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.metrics.run import RunMetrics
+from partialfc.training.resumable import REMEDY, obstacles
 from partialfc.training.run_folder import differences
 from partialfc.training.run_state import RunState
 
@@ -83,12 +84,14 @@ class RunCheckpoints:
         self._folder.go_on_from(start.lineage)
         checkpoint = start.checkpoint
         with _of_such_a_run(checkpoint):
-            self._state.check_head(read_state(checkpoint))
+            now = self._config.model_dump(mode="json")
+            if found := obstacles(read_state(checkpoint)["config"], now):
+                raise CheckpointError(f"it is of another run: {'; '.join(found)}; {REMEDY}")
         values, tensors = self._folder.load(checkpoint, self._state.tensors(), num_classes=self._num_classes)
         with _of_such_a_run(checkpoint):
             self._state.restore(values, tensors, backbone=self._config.backbone.name)
             self._metrics.restore(self._state.totals, (checkpoint / STATE).stat().st_mtime)
-            changed = differences(values["config"], self._config.model_dump(mode="json"))
+            changed = differences(values["config"], now)
         if checkpoint.resolve().parent == self._folder.path.resolve():  # else the run has none of its own yet
             self._saved_step = self._state.step
         if self._world.rank == 0:

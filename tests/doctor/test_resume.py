@@ -1,10 +1,23 @@
 """The folder of a run, and the checkpoint that it would go on from."""
 
+import re
+
+import pytest
+import torch
+
 from partialfc.doctor import Check, Level
 from partialfc.doctor.check import green
+from partialfc.errors import CheckpointError
+from partialfc.training.loop import Trainer
 from partialfc.training.run import train
 from tests import train_cases
 from tests.doctor.cases import found, quick
+from tests.training.cases import run
+
+ADAFACE = "head.margin={name: adaface}"
+WITH_BIAS = "head.margin={name: softmax, bias: true}"
+CENTRE_LOSS = "losses=[{name: center, weight: 1}]"
+OF_HEAD = "losses=[{name: center, weight: 1, centres: head}]"
 
 
 def test_a_run_folder_that_cannot_be_one_is_red(folder):
@@ -94,3 +107,58 @@ def test_room_is_counted_for_checkpoints_that_are_left_aside(folder):
         quick(folder, *usual, f"checkpoint.resume={folder}", "checkpoint.keep_last=3"), "disk space"
     )
     assert "for 5 checkpoints" in other.says
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "says"),
+    [
+        ([], "head.sub_centers=2", "head.sub_centers 1 -> 2"),
+        ([ADAFACE, "head.sub_centers=2"], "head.sub_centers=1", "head.sub_centers 2 -> 1"),
+        (
+            [],
+            "head.margin={name: curricularface}",
+            "head.margin.name arcface -> curricularface: ",
+        ),
+        (
+            [ADAFACE],
+            "head.margin={name: cosface}",
+            "keeps mean, std from step to step, cosface nothing",
+        ),
+        ([ADAFACE, "head.sub_centers=2"], "head.margin={name: cosface}", "adaface keeps mean, std from"),
+        ([], WITH_BIAS, "it has no bias of each class, and this run's head.margin, softmax, has one"),
+        (
+            [WITH_BIAS],
+            "head.margin={name: cosface}",
+            "it has a bias of each class, and ",
+        ),
+        ([], "backbone.embedding_size=8", "backbone.embedding_size 16 -> 8"),
+        ([], "optimizer={name: adamw, lr: 0.01}", "optimizer.name sgd -> adamw"),
+        (["optimizer.momentum=0"], "optimizer.momentum=0.9", "optimizer.momentum 0.0 -> 0.9"),
+        (["head.unsampled=frozen"], "head.unsampled=dense", "head.unsampled frozen -> dense"),
+        ([], "head.momentum_dtype=int8", "head.momentum_dtype null -> int8"),
+        (["head.momentum_dtype=int8"], "head.momentum_dtype=bfloat16", "momentum_dtype int8 -> bfloat16"),
+        ([], CENTRE_LOSS, "it has no centres for the centre loss in losses"),
+        ([OF_HEAD], CENTRE_LOSS, "it has no centres for the centre loss in losses"),
+        ([], "head.margin={name: cosface}", ""),
+        ([], "head.margin={name: mv_softmax}", ""),
+        ([], "head.margin={name: softmax}", ""),
+        ([CENTRE_LOSS], OF_HEAD, ""),
+        ([], "optimizer.momentum=0", ""),
+        ([], "head.unsampled=frozen", ""),
+        ([], "head.momentum_dtype=bfloat16", ""),
+        ([], "head.weight_dtype=bfloat16", ""),
+    ],
+)
+def test_it_is_red_exactly_where_training_refuses(folder, before, now, says):
+    """says: what both tell of it; empty where the run goes on."""
+    usual = ["train.steps=1", "schedule.warmup_steps=0"]
+    run(train_cases.small_config(folder, *usual, *before))
+    check = found(quick(folder, *usual, *before, now), "resume")
+    config = train_cases.small_config(folder, *usual, *before, now)
+    if not says:
+        assert check.level == Level.YELLOW
+        Trainer(config, torch.device("cpu"))
+        return
+    assert (check.level, says in check.says) == (Level.RED, True), check
+    with pytest.raises(CheckpointError, match=rf"step-00000001: it is of another run: .*{re.escape(says)}"):
+        run(config)

@@ -130,7 +130,7 @@ def test_a_checkpoint_without_the_centres_is_refused(folder):
     run(small_config(folder))
     config = small_config(folder, losses=[CENTRE], train={"steps": 20})
     with pytest.raises(
-        partialfc.CheckpointError, match=r"holds no sharded/losses/center/centres: .* or other losses"
+        partialfc.CheckpointError, match=r"it has no centres for the centre loss in losses .*; set them as"
     ):
         run(config)
     assert run(small_config(folder, losses=[ALONE["triplet_all"]], train={"steps": 20}))["step"] == 20

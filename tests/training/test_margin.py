@@ -106,11 +106,7 @@ def test_another_number_of_ranks_goes_on_alike(run_ranks, folder, name):
 
 def test_a_resume_with_a_margin_of_another_state_is_one_error(folder):
     run(config_of(folder, "adaface", 2))
-    for name, of_run in (
-        ("curricularface", "CurricularFace, which keeps t"),
-        ("elasticface", "ElasticFace, .*nothing"),
-    ):
-        with pytest.raises(
-            partialfc.CheckpointError, match=rf"head\.margin is {of_run} from .* keeps mean, std"
-        ):
+    for name, keeps in (("curricularface", "t"), ("elasticface", "nothing")):
+        says = rf"head\.margin\.name adaface -> {name}: adaface keeps mean, std .*, {name} {keeps}; set them"
+        with pytest.raises(partialfc.CheckpointError, match=says):
             run(config_of(folder, name, 3))

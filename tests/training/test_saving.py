@@ -102,16 +102,16 @@ def test_a_bias_and_sub_centres_go_to_another_number_of_ranks(run_ranks, folder,
 @pytest.mark.parametrize(
     ("saved", "own", "message"),
     [
-        ("bias", "plain", "with a bias of each class, and this run's head.margin has none: "),
-        ("plain", "bias", "with no bias of each class, and this run's head.margin has one: "),
-        ("sub-centres", "plain", "with head.sub_centers 3, this run has 1: "),
-        ("plain", "sub-centres", "with head.sub_centers 1, this run has 3: "),
+        ("bias", "plain", r"it has a bias of each class, and .*, softmax, has none"),
+        ("plain", "bias", r"it has no bias of each class, and this run's head\.margin, softmax, has one"),
+        ("sub-centres", "plain", r"head\.sub_centers 3 -> 1"),
+        ("plain", "sub-centres", r"head\.sub_centers 1 -> 3"),
     ],
 )
 def test_another_kind_of_head_is_refused(folder, saved, own, message):
     config = small_config(folder, head=KINDS[saved], train={"steps": 3})
     run(config)
-    with pytest.raises(partialfc.CheckpointError, match=f"3: it was saved {message}a checkpoint resumes"):
+    with pytest.raises(partialfc.CheckpointError, match=f"3: it is of another run: .*{message}"):
         run(small_config(folder, head=KINDS[own], train={"steps": 3}))
 
 
@@ -209,5 +209,5 @@ def test_changed_settings_are_named_on_resume(folder, caplog):
 
 def test_another_optimizer_is_refused(folder):
     run(small_config(folder))
-    with pytest.raises(partialfc.CheckpointError, match="written with another head or optimizer"):
+    with pytest.raises(partialfc.CheckpointError, match=r"optimizer\.name sgd -> adamw; set them as"):
         run(small_config(folder, optimizer={"name": "adamw", "lr": 0.01}))
