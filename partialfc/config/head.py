@@ -5,7 +5,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from partialfc.config.margin import ArcFaceConfig, MarginConfig, keeps_centre_norms, why_no_class_margins
+from partialfc.config.margin import (
+    ArcFaceConfig,
+    MarginConfig,
+    keeps_centre_norms,
+    largest_class_margin,
+    why_no_class_margins,
+)
 from partialfc.config.section import ConfigPath, Section
 
 Dtype = Literal["float32", "float64", "bfloat16"]
@@ -32,11 +38,16 @@ class MarginsBySizeConfig(Section):
     def _check(self) -> Self:
         if (self.a is None) != (self.b is None):
             raise ValueError("a and b must both be numbers, or both be left out")
-        if self.a is not None and self.b is not None and self.a + self.b >= math.pi:
+        if self.largest >= math.pi:
             raise ValueError(
-                f"a + b, the margin of a class with one image, must be below pi, got {self.a + self.b:g}"
+                f"a + b, the margin of a class with one image, must be below pi, got {self.largest:g}"
             )
         return self
+
+    @property
+    def largest(self) -> float:
+        """The margin of a class with one image, which is the largest; 0 where a and b are not given."""
+        return (self.a or 0.0) + (self.b or 0.0)
 
 
 class HeadConfig(Section):
@@ -127,4 +138,10 @@ class HeadConfig(Section):
             raise ValueError("class_margins and margins_by_size both give each class a margin; leave one out")
         if by_class and (why := why_no_class_margins(self.margin)):
             raise ValueError(f"{by_class[0]} gives a margin to each class, {why}")
+        below = largest_class_margin(self.margin)
+        if self.margins_by_size and (largest := self.margins_by_size.largest) >= below:
+            raise ValueError(
+                f"margins_by_size gives a class with one image a + b, {largest:g}; with margin.name: {name} "
+                f"it must be below {below:g}"
+            )
         return self

@@ -50,7 +50,9 @@ class ContrastiveLossConfig(_LossConfig):
     """Pairs of one class come together, other pairs stay a distance apart, Hadsell et al. 2006."""
 
     name: Literal["contrastive"] = Field(description="Which loss.")
-    margin: float = Field(1.0, gt=0, description="How far apart samples of two classes are to be.")
+    margin: float = Field(
+        1.0, gt=0, description="How far apart samples of two classes are to be; with normalise at most 2."
+    )
     normalise: bool = Field(
         True, description="Measure between embeddings of norm 1, whose distances are 0..2."
     )
@@ -58,6 +60,15 @@ class ContrastiveLossConfig(_LossConfig):
         False,
         description="Take the mean over pairs of one class and that over the others apart, and add the two.",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.normalise and self.margin > 2:
+            raise ValueError(
+                f"margin is {self.margin:g}, but between embeddings of norm 1 no distance is above 2: lower "
+                "it, or set normalise: false"
+            )
+        return self
 
 
 class AngularContrastiveLossConfig(_LossConfig):

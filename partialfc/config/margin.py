@@ -254,3 +254,12 @@ def why_no_class_margins(margin: MarginConfig | BaseConfig, key: str = "margin")
         f"but {key}.name: {margin.name} takes none: leave it out, or take arcface, cosface{others} or "
         "combined"
     )
+
+
+def largest_class_margin(margin: MarginConfig | BaseConfig) -> float:
+    """The end of the range of class margins; the same as `Margin.largest_class_margin`."""
+    if isinstance(margin, MVSoftmaxConfig):
+        return largest_class_margin(margin.base)
+    if isinstance(margin, CombinedConfig):
+        return 2.0 if margin.m2 == 0 < margin.m3 else math.pi
+    return 2.0 if margin.name == "cosface" else math.pi

@@ -58,7 +58,7 @@ def examine_training(
         if config.head.class_weights is not None:
             read_class_weights(config.head.class_weights, setting.classes)
         if config.head.class_margins is not None:
-            read_class_margins(config.head.class_margins, setting.classes)
+            read_class_margins(config.head.class_margins, setting.classes, margin=config.head.margin)
         build_head_optimizer(config, _build_head(config, SMALL, device))  # a small one, to see that it can
     except Exception as error:
         return [failed("head", error)], None

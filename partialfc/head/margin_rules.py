@@ -101,7 +101,7 @@ def check_successor(margin: Margin, before: Margin, *, class_margins: bool) -> N
     class_margins: whether the head has some.
     """
     traits = ("normalises_centres", "normalises_embeddings", "bias", "sub_centers")
-    for name in (*traits, "takes_class_margins") if class_margins else traits:
+    for name in (*traits, "takes_class_margins", "largest_class_margin") if class_margins else traits:
         if getattr(margin, name) != getattr(before, name):
             raise ValueError(f"margin {margin!r} cannot follow {before!r}: their {name} differ")
     states = [{name: buffer.shape for name, buffer in each.named_buffers()} for each in (margin, before)]

@@ -177,7 +177,9 @@ class PartialFC(SampledSoftmax):
             self.class_weights = of_shard.to(for_buffers)
             told.append(("class_weights", given))
         if class_margins is not None:
-            of_shard, given = margins_of_shard(class_margins, self.shard, self.math_dtype)
+            of_shard, given = margins_of_shard(
+                class_margins, self.shard, self.math_dtype, below=margin.largest_class_margin
+            )
             self.class_margins = of_shard.to(for_buffers)
             told.append(("class_margins", given))
         self._about = (embedding_size, num_classes, seed, weight_dtype, compute_dtype, gather_dtype, *told)

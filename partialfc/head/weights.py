@@ -64,17 +64,26 @@ def weights_of_shard(class_weights: Any, shard: ClassShard, dtype: torch.dtype) 
     return torch.from_numpy(own).to(dtype, copy=True), _compared(values, shard)
 
 
-def margins_of_shard(class_margins: Any, shard: ClassShard, dtype: torch.dtype) -> tuple[Tensor, Any]:
+def margins_of_shard(
+    class_margins: Any, shard: ClassShard, dtype: torch.dtype, *, below: float
+) -> tuple[Tensor, Any]:
     """One margin for each class, of all classes [C] or of the shard's [C_l] -> the shard's [C_l] in `dtype`.
 
     Beside it what ranks can compare. Raises ValueError for another length, or a value that is no real number
-    of at least 0 and below pi.
+    of at least 0 and below `below`.
     """
     values = _of_each_class("class_margins", class_margins, shard)
-    good = (values >= 0) & (values < math.pi)
-    refuse_first("class_margins", values, ~good, "margins must be at least 0 and below pi")
+    good = (values >= 0) & (values < below)
+    refuse_first(
+        "class_margins", values, ~good, f"with this margin they must be at least 0 and below {shown(below)}"
+    )
     own = values[shard.start : shard.stop] if len(values) == shard.num_classes else values
     return torch.from_numpy(own).to(dtype, copy=True), _compared(values, shard)
+
+
+def shown(limit: float) -> str:
+    """The end of a range of margins, as messages have it."""
+    return "pi" if limit == math.pi else f"{limit:g}"
 
 
 def _of_each_class(name: str, given: Any, shard: ClassShard) -> npt.NDArray[np.float64]:

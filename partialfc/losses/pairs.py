@@ -74,8 +74,8 @@ class ContrastiveLoss(PairLoss):
     It is a module without parameters: see :class:`partialfc.BatchLoss` for its call.
 
     Args:
-        margin (float): How far apart samples of two classes are to be, above 0. Between unit embeddings
-            distances lie in 0..2. Default 1.0.
+        margin (float): How far apart samples of two classes are to be, above 0; with `normalise` at most 2,
+            since distances between unit embeddings lie in 0..2. Default 1.0.
         normalise (bool): Measure between unit embeddings (default), else between embeddings as they are.
         balanced (bool): See above. Default False.
         process_group (torch.distributed.ProcessGroup | None): The ranks of the global batch; None (default)
@@ -93,7 +93,8 @@ class ContrastiveLoss(PairLoss):
         balanced: bool = False,
         process_group: dist.ProcessGroup | None = None,
     ) -> None:
-        margin, normalise = above("margin", margin, 0.0), one_of("normalise", normalise, (False, True))
+        normalise = one_of("normalise", normalise, (False, True))
+        margin = above("margin", margin, 0.0, at_most=2.0 if normalise else math.inf)
         super().__init__(margin, normalise, balanced=balanced, process_group=process_group)
         self.normalise = normalise
 

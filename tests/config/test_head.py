@@ -10,6 +10,7 @@ from partialfc.config.margin import (
     has_bias,
     has_bound,
     keeps_centre_norms,
+    largest_class_margin,
     reweights_negatives,
     takes_class_margins,
 )
@@ -38,6 +39,7 @@ def test_the_config_knows_what_a_margin_takes(margin):
     built = build_head_margin(section)
     assert keeps_centre_norms(section.margin) == (not built.normalises_centres)
     assert takes_class_margins(section.margin) == built.takes_class_margins
+    assert largest_class_margin(section.margin) == built.largest_class_margin
     assert has_bound(section.margin) == math.isfinite(built.logit_bound)
     assert reweights_negatives(section.margin) == built.reweights_negatives
     assert has_bias(section.margin) == built.bias
@@ -137,3 +139,14 @@ def test_a_head_is_built_with_all_of_them():
     plain = built()
     assert plain.weight.shape == (5, 4)
     assert (plain.interclass_filter, plain.logit_correction) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "margin", ["cosface", "combined, m2: 0.0, m3: 0.1", "mv_softmax, base: {name: cosface}"]
+)
+def test_margins_by_size_are_in_the_margins_own_range(margin):
+    assert small("head.margins_by_size={a: 2.0, b: 0.5}", "head.margin={name: arcface}")
+    assert small("head.margins_by_size={a: 1.5, b: 0.4}", f"head.margin={{name: {margin}}}")
+    says = failure("head.margins_by_size={a: 2.0, b: 0.5}", f"head.margin={{name: {margin}}}")
+    assert "gives a class with one image a + b, 2.5; with margin.name: " in says
+    assert says.endswith("it must be below 2")

@@ -81,3 +81,11 @@ def test_an_override_leaves_the_list_that_it_was_given_alone() -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_named(given: str, message: str) -> None:
     assert re.search(message, failure(f"losses={given}"))
+
+
+def test_no_contrastive_margin_is_beyond_the_largest_distance():
+    assert small("losses=[{name: contrastive, weight: 1, margin: 2}]")
+    assert small("losses=[{name: contrastive, weight: 1, margin: 3, normalise: false}]")
+    assert "margin is 3, but between embeddings of norm 1 no distance is above 2: lower" in failure(
+        "losses=[{name: contrastive, weight: 1, margin: 3}]"
+    )

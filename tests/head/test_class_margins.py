@@ -48,3 +48,30 @@ def test_classes_of_one_size_have_one_margin():
 def test_what_gives_no_margins_is_refused(sizes, options, message):
     with pytest.raises(ValueError, match=message):
         partialfc.margins_of_class_sizes(sizes, **options)
+
+
+@pytest.mark.parametrize(
+    ("margin", "below"),
+    [
+        (partialfc.ArcFace(), 3.14),
+        (partialfc.CurricularFace(), 3.14),
+        (partialfc.CombinedMargin(1.5, 0.2, 0.0), 3.14),
+        (partialfc.CosFace(), 2.0),
+        (partialfc.CombinedMargin(1.5, 0.0, 0.2), 2.0),
+        (partialfc.MVSoftmax(partialfc.CosFace()), 2.0),
+        (partialfc.SubCenter(k=2, base=partialfc.CosFace()), 2.0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_margins_of_classes_are_in_the_margins_own_range(margin, below):
+    partialfc.PartialFC(4, 3, margin=margin, class_margins=[0.0, 0.1, below - 0.01])
+    says = r"class_margins\[1\] is 3\.2; .* must be at least 0 and below " + ("pi" if below > 2 else "2")
+    with pytest.raises(ValueError, match=says):
+        partialfc.PartialFC(4, 3, margin=margin, class_margins=[0.1, 3.2, 0.1])
+
+
+def test_a_margin_whose_class_margins_have_another_range_cannot_follow():
+    first, second = partialfc.CombinedMargin(1.0, 0.1, 0.0), partialfc.CombinedMargin(1.0, 0.0, 0.1)
+    head = partialfc.PartialFC(4, 3, margin=first, class_margins=[2.5] * 3)
+    with pytest.raises(ValueError, match="their largest_class_margin differ"):
+        head.reconfigure(margin=second)

@@ -152,6 +152,7 @@ def test_a_second_derivative_is_an_error():
         (lambda: partialfc.ContrastiveLoss(margin=0), r"margin is 0; it must be a finite number above 0"),
         (lambda: partialfc.ContrastiveLoss(normalise=1), "normalise is 1; it must be one of False, True"),
         (lambda: partialfc.ContrastiveLoss(balanced=None), "balanced is None; it must be one of False, True"),
+        (lambda: partialfc.ContrastiveLoss(margin=3.0), "margin is 3.0; .* above 0 and at most 2"),
         (lambda: partialfc.AngularContrastiveLoss(margin=4), "margin is 4; .* above 0 and at most 3.14"),
         (lambda: partialfc.TripletLoss(mining="soft"), "mining is 'soft'; it must be one of all, hard, semi"),
         (lambda: partialfc.TripletLoss(margin=-1.0), "margin is -1.0; it must be a finite number above 0"),

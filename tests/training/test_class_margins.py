@@ -29,7 +29,10 @@ def test_a_file_gives_each_class_its_margin(folder, name):
     [
         (None, r"head\.class_margins: .*margins\.txt cannot be read: No such file or directory"),
         ("0.1\n", r"has the shape \(1,\), but there are 20 classes; it must have one number for each"),
-        ("0.1\n" * 19 + "3.2\n", r"the margin of class 19 is 3\.2; it must be at least 0 and below pi"),
+        (
+            "0.1\n" * 19 + "3.2\n",
+            r"the margin of class 19 is 3\.2; with .*: arcface it must be .* below pi",
+        ),
         ("0.1\n" * 19 + "nan\n", r"the margin of class 19 is nan"),
     ],
 )
@@ -39,6 +42,16 @@ def test_a_file_that_cannot_be_used_is_refused(folder, text, message):
         path.write_text(text)
     with pytest.raises(partialfc.ConfigError, match=message):
         Trainer(small_config(folder, f"head.class_margins={path}"), torch.device("cpu"))
+
+
+def test_a_files_margins_are_in_the_margins_own_range(folder):
+    path = folder / "margins.txt"
+    path.write_text("2.5\n" * CLASSES)
+    overrides = [f"head.class_margins={path}", "head.margin={name: cosface}"]
+    with pytest.raises(partialfc.ConfigError, match=r"class 0 is 2\.5; with .*: cosface .* below 2$"):
+        Trainer(small_config(folder, *overrides), torch.device("cpu"))
+    overrides[1] = "head.margin={name: arcface}"
+    Trainer(small_config(folder, *overrides), torch.device("cpu")).loader.close()
 
 
 @pytest.mark.parametrize("at_once", [3, 1 << 20])

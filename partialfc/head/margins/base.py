@@ -40,6 +40,8 @@ class Margin(nn.Module):
             given `class_margins` refuses the margin.
         class_margins_rule (str): Where that depends on the margin's arguments, what the refusal says of them.
             Default empty.
+        largest_class_margin (float): The end of the range of class margins: each is at least 0 and below it.
+            Default pi, as of angles.
         sub_centers (int): How many centres each class has; its cosine is the largest of theirs. Default 1;
             see `SubCenter`.
     """
@@ -50,6 +52,7 @@ class Margin(nn.Module):
     bias = False
     takes_class_margins = False
     class_margins_rule = ""
+    largest_class_margin = math.pi
     sub_centers = 1
 
     def __init__(self, *, scale: float) -> None:

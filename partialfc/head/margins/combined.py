@@ -80,6 +80,7 @@ class CombinedMargin(Margin):
     def _let_classes_give(self, name: str | None) -> None:
         self.given_by_class = name
         self.takes_class_margins = name is not None
+        self.largest_class_margin = 2.0 if name == "m3" else math.pi
 
     def extra_repr(self) -> str:
         return (

@@ -44,6 +44,7 @@ class MVSoftmax(Margin):
         self.adaptive = one_of("adaptive", adaptive, (False, True))
         self.compiles, self.takes_class_margins = base.compiles, base.takes_class_margins
         self.class_margins_rule = base.class_margins_rule
+        self.largest_class_margin = base.largest_class_margin
 
     @property
     def logit_bound(self) -> float:

@@ -35,6 +35,7 @@ class SubCenter(Margin):
         self.bias = base.bias
         self.takes_class_margins = base.takes_class_margins
         self.class_margins_rule = base.class_margins_rule
+        self.largest_class_margin = base.largest_class_margin
 
     @property
     def logit_bound(self) -> float:

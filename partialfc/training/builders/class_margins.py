@@ -23,7 +23,7 @@ def build_class_margins(
     where all records are damaged.
     """
     if section.class_margins is not None:
-        return read_class_margins(section.class_margins, num_classes)
+        return read_class_margins(section.class_margins, num_classes, margin=section.margin)
     if section.margins_by_size is None:
         return None
     sizes = class_sizes(source, num_classes)

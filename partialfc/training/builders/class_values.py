@@ -1,12 +1,13 @@
 """A number for each class, its weight in the mean loss or its margin, from the file that a config names."""
 
-import math
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from partialfc.config.margin import MarginConfig, largest_class_margin
 from partialfc.errors import ConfigError
+from partialfc.head.weights import shown
 
 
 def read_class_weights(path: Path, num_classes: int) -> npt.NDArray[np.float64]:
@@ -29,17 +30,18 @@ def read_class_weights(path: Path, num_classes: int) -> npt.NDArray[np.float64]:
     return weights
 
 
-def read_class_margins(path: Path, num_classes: int) -> npt.NDArray[np.float64]:
-    """The margin of each class [C].
+def read_class_margins(path: Path, num_classes: int, *, margin: MarginConfig) -> npt.NDArray[np.float64]:
+    """The margin of each class [C], in the place of that of `margin`.
 
     Raises ConfigError as `read_class_values`, and for a number that is no margin.
     """
     margins = read_class_values("class_margins", path, num_classes)
-    bad = np.flatnonzero(~((margins >= 0) & (margins < math.pi)))
+    below = largest_class_margin(margin)
+    bad = np.flatnonzero(~((margins >= 0) & (margins < below)))
     if len(bad):
         raise ConfigError(
-            f"head.class_margins: {path}: the margin of class {bad[0]} is {margins[bad[0]]}; it must be at "
-            "least 0 and below pi"
+            f"head.class_margins: {path}: the margin of class {bad[0]} is {margins[bad[0]]}; with "
+            f"margin.name: {margin.name} it must be at least 0 and below {shown(below)}"
         )
     return margins
 
