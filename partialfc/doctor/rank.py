@@ -21,6 +21,7 @@ from partialfc.doctor.identities import judge_identities
 from partialfc.doctor.labels import judge_class_sizes, judge_labels, judge_num_classes, read_labels
 from partialfc.doctor.limits import check_files, check_metrics_port, check_shared_memory
 from partialfc.doctor.loading import judge_loading, loading_rate
+from partialfc.doctor.losses import judge_losses
 from partialfc.doctor.meeting import Meeting
 from partialfc.doctor.pairs import check_pairs
 from partialfc.doctor.resume import check_resume, check_run_folder
@@ -178,6 +179,7 @@ def _data(config: Config, source: Labelled | None) -> Iterator[Check]:
     if source is not None:
         asked = section.num_classes
         least = source.least_classes if isinstance(source, RecordSource) else 0
+        yield from judge_losses(config, asked or source.num_classes)
         yield judge_num_classes(asked, source.num_classes, least=least, path=section.train)
         yield attempt("records", lambda: _records(source, section))
         yield from _labels(source, asked or source.num_classes, config)

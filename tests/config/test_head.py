@@ -20,7 +20,6 @@ from tests.config.cases import failure, small
 BY_CLASS = ["class_margins=margins.npy", "margins_by_size={}"]
 
 
-@pytest.mark.filterwarnings("ignore:lambda_g of MagFace")
 @pytest.mark.parametrize(
     "margin",
     [

@@ -1,6 +1,8 @@
 """Runs with each margin: built from the config, stopped and resumed at any number of ranks."""
 
+import logging
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -14,8 +16,6 @@ from partialfc.training.builders.head import MARGINS, build_head, build_margin
 from partialfc.training.loop import Trainer
 from tests.train_cases import small_config
 from tests.training.cases import EXACT, assert_same_end, losses, moved
-
-pytestmark = pytest.mark.filterwarnings("ignore:lambda_g of MagFace")
 
 RESUMED: dict[str, dict[str, Any]] = {  # whose logits depend on steps before, the step's number, or a bias
     "curricularface": {"scale": 16, "margin": 0.2, "momentum": 0.3},
@@ -110,3 +110,29 @@ def test_a_resume_with_a_margin_of_another_state_is_one_error(folder):
         says = rf"head\.margin\.name adaface -> {name}: adaface keeps mean, std .*, {name} {keeps}; set them"
         with pytest.raises(partialfc.CheckpointError, match=says):
             run(config_of(folder, name, 3))
+
+
+def warnings_of_a_run(config: Config) -> list[str]:
+    told: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("partialfc").addHandler(handler)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Trainer(config, local_device(config.train.device)).loader.close()
+    logging.getLogger("partialfc").removeHandler(handler)
+    return told
+
+
+@pytest.mark.parametrize("sub_centers", [1, 2])
+def test_a_low_lambda_g_is_told_once_by_its_key(run_ranks, folder, sub_centers):
+    chosen = ["head.margin={name: magface}", f"head.sub_centers={sub_centers}"]
+    told = run_ranks(warnings_of_a_run, 2, small_config(folder, *chosen))
+    assert told == [
+        [
+            "head.margin.lambda_g is 20, below the bound of MagFace's paper, 22.59 for this scale, l_a, u_a, "
+            "l_m and u_m: norms of hard samples may stay at l_a, 10"
+        ],
+        [],
+    ]
+    assert warnings_of_a_run(small_config(folder, "head.margin={name: magface, lambda_g: 35}")) == []

@@ -7,7 +7,6 @@ from partialfc.training.resumable import STATE_OF, obstacles
 from tests.train_cases import small_config
 
 
-@pytest.mark.filterwarnings("ignore:lambda_g of MagFace")
 @pytest.mark.parametrize("name", MARGINS)
 def test_what_a_margin_keeps_is_known_by_its_name(tmp_path, name):
     margin = build_head_margin(small_config(tmp_path, f"head.margin={{name: {name}}}").head)

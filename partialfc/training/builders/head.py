@@ -1,5 +1,7 @@
 """The head: its margin, and its centres on this rank."""
 
+import logging
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,8 @@ from partialfc.head.margins.sphereface import LargeMarginSoftmax, SphereFace
 from partialfc.head.margins.sub_center import SubCenter
 from partialfc.head.partial_fc import PartialFC
 from partialfc.training.builders.class_values import read_class_weights
+
+log = logging.getLogger(__name__)
 
 MARGINS: dict[str, Callable[..., Margin]] = {
     "adaface": AdaFace,
@@ -104,4 +108,20 @@ def build_margin(values: dict[str, Any]) -> Margin:
         for key, value in values.items()
         if key != "name"
     }
-    return MARGINS[values["name"]](**arguments)
+    make = MARGINS[values["name"]]
+    if values["name"] != "magface":
+        return make(**arguments)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "lambda_g of MagFace")  # see warn_of_low_lambda_g
+        return make(**arguments)
+
+
+def warn_of_low_lambda_g(section: HeadConfig) -> None:
+    """Log it where MagFace's regulariser is weaker than the bound of the paper's proof."""
+    margin = build_margin(section.margin.model_dump())
+    if isinstance(margin, MagFace) and margin.lambda_g < margin.lambda_g_bound:
+        log.warning(
+            "head.margin.lambda_g is %g, below the bound of MagFace's paper, %.4g for this scale, l_a, u_a, "
+            "l_m and u_m: norms of hard samples may stay at l_a, %g",
+            *(margin.lambda_g, margin.lambda_g_bound, margin.l_a),
+        )

@@ -29,16 +29,34 @@ def build_losses(sections: Sequence[LossConfig], head: PartialFC) -> WeightedLos
     return WeightedLosses(losses, {section.name: section.weight for section in sections})
 
 
-def warn_of_few_pairs(config: Config, num_classes: int) -> None:
-    """Log it where losses are on pairs or triplets, and random batches have few samples of one class."""
+def lack_of_pairs(config: Config, num_classes: int) -> tuple[str, str] | None:
+    """What the losses on pairs or triplets lack in the run's batches, and what to do; None where nothing."""
     names = [section.name for section in config.losses if not isinstance(section, CenterLossConfig)]
-    size = config.train.batch_size
-    if names and config.data.sampler == "shuffle" and size < num_classes:
-        log.warning(
-            "losses: %s takes two samples of one class, and a random batch of %s images of %s classes has "
-            "few: data.sampler: identities draws batches of them",
-            *(" and ".join(names), f"{size:,}", f"{num_classes:,}"),
+    if not names:
+        return None
+    who, size, each = " and ".join(names), config.train.batch_size, config.data.images_per_identity
+    same, other = f"{who} takes two samples of one class", f"{who} takes samples of two classes"
+    if size == 1:
+        return f"{same}, and train.batch_size is 1, so no batch has two", "raise train.batch_size"
+    if num_classes == 1:
+        return f"{other}, and the data has one", "leave the loss out"
+    if each == 1:
+        return f"{same}, and data.images_per_identity is 1, so no batch has two", "raise it, to 4 for example"
+    if each == size:
+        says = f"{other}, and data.images_per_identity is {each}, as train.batch_size, so a batch has one"
+        return says, "lower it, or raise train.batch_size"
+    if each is None and size < num_classes:
+        return (
+            f"{same}, and a random batch of {size:,} images of {num_classes:,} classes has few",
+            "data.sampler: identities draws batches of them",
         )
+    return None
+
+
+def warn_of_few_pairs(config: Config, num_classes: int) -> None:
+    """Log it where losses on pairs or triplets lack pairs."""
+    if lack := lack_of_pairs(config, num_classes):
+        log.warning("losses: %s: %s", *lack)
 
 
 def _arguments(section: LossConfig, head: PartialFC) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from partialfc.data.sources.source import Labelled
 from partialfc.distributed.world import World
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
 from partialfc.training.builders.class_margins import build_class_margins
-from partialfc.training.builders.head import build_head
+from partialfc.training.builders.head import build_head, warn_of_low_lambda_g
 from partialfc.training.builders.losses import build_losses, warn_of_few_pairs
 from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
 from partialfc.training.loss_scale import LossScale
@@ -49,7 +49,9 @@ def build_state(
     optimizer = build_backbone_optimizer(config.optimizer, backbone)
     float16 = autocast_dtype(config.train.amp, device) == torch.float16
     loss_scale = LossScale(device, enabled=float16)
-    warn_of_few_pairs(config, num_classes)
+    if world.rank == 0:
+        warn_of_low_lambda_g(config.head)
+        warn_of_few_pairs(config, num_classes)
     losses = build_losses(config.losses, head)
     return RunState(backbone, optimizer, head, build_head_optimizer(config, head), losses, loss_scale, device)
 
