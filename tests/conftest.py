@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +74,7 @@ class RankPool:
         self._context = multiprocessing.get_context("forkserver")  # which imports once, not once a worker
         self._context.set_forkserver_preload(PRELOADED)
         self._workers: list[tuple[Any, Connection]] = []
+        self._stores = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # until the session ends
 
     def _start(self, count: int) -> None:
         while len(self._workers) < count:
@@ -100,22 +100,22 @@ class RankPool:
         """What each rank returned or raised, by rank; a hang is an error that names the silent ranks."""
         assert 1 <= world_size <= MAX_WORLD
         self._start(world_size)
-        # A rank that leaves its group after it has answered writes to the store once more.
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            store = str(Path(folder) / "store")
-            for rank in range(world_size):
-                self._workers[rank][1].send((function, rank, world_size, store, backend, args))
-            pending = {self._workers[rank][1]: rank for rank in range(world_size)}
-            results: list[Any] = [None] * world_size
-            while pending:
-                ready = wait(list(pending), timeout=TIMEOUT_SECONDS)
-                if not ready:
-                    silent = sorted(pending.values())
-                    self.close()
-                    raise TimeoutError(f"ranks {silent} of {world_size} gave no answer")
-                for connection in ready:
-                    rank = pending.pop(connection)  # type: ignore[arg-type]
-                    results[rank] = connection.recv()[1]  # type: ignore[union-attr]
+        # A group writes to its store once more when the last object that knows it goes, which may be long
+        # after the answer. Where the store is gone then, that ends the process.
+        store = tempfile.mktemp(prefix="store-", dir=self._stores.name)
+        for rank in range(world_size):
+            self._workers[rank][1].send((function, rank, world_size, store, backend, args))
+        pending = {self._workers[rank][1]: rank for rank in range(world_size)}
+        results: list[Any] = [None] * world_size
+        while pending:
+            ready = wait(list(pending), timeout=TIMEOUT_SECONDS)
+            if not ready:
+                silent = sorted(pending.values())
+                self.close()
+                raise TimeoutError(f"ranks {silent} of {world_size} gave no answer")
+            for connection in ready:
+                rank = pending.pop(connection)  # type: ignore[arg-type]
+                results[rank] = connection.recv()[1]  # type: ignore[union-attr]
         if any(isinstance(result, BaseException) for result in results):
             self._kill()
         return results
