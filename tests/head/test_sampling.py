@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partialfc.head import sampling
-from partialfc.head.sampling import sample_rows, sample_size, sample_without_replacement
+from partialfc.head.sampling import (
+    corrections,
+    largest_correction,
+    sample_rows,
+    sample_size,
+    sample_without_replacement,
+)
 from partialfc.head.shard import ClassShard
 
 NONE = np.empty(0, np.int64)
@@ -130,3 +136,40 @@ def test_sample_size_rounds_and_keeps_at_least_one():
     assert sample_size(3, 0.01) == 1
     assert sample_size(0, 0.5) == 0
     assert sample_size(10, 1.0) == 10
+
+
+def corrected(num_classes, labels, size, *, ranks, step):
+    """The classes that all ranks together draw, and their corrections."""
+    found = []
+    for rank in range(ranks):
+        shard = ClassShard(num_classes, rank, ranks)
+        rows = sample_rows(shard, labels, size, seed=0, step=step)
+        found.append((shard.start + rows, corrections(shard, labels, rows, size, seed=0, step=step)))
+    return tuple(np.concatenate(each) for each in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("step", [0, 5])
+@pytest.mark.parametrize("rate", [0.1, 0.6, 0.9])
+@pytest.mark.parametrize("num_classes", [1000, 99_991])
+def test_drawn_classes_stand_for_all(num_classes, rate, step):
+    """Each for 1 / its probability: in every block exactly as many as there are, at any number of ranks."""
+    generator = np.random.default_rng(step)
+    labels = generator.integers(num_classes // 3, size=40)  # in some blocks alone
+    size = sample_size(num_classes, rate)
+    classes, found = corrected(num_classes, labels, size, ranks=1, step=step)
+    blocks = sampling._number_of_blocks(size)
+    assert (blocks > 1) == (num_classes > 1000)
+    edges = [block * num_classes // blocks for block in range(blocks + 1)]
+    stands_for, _ = np.histogram(classes, edges, weights=np.exp(found))
+    np.testing.assert_allclose(stands_for, np.diff(edges))
+    assert (found[np.isin(classes, labels)] == 0).all()
+    assert (found >= 0).all()
+    assert found.max() <= largest_correction(num_classes, size)
+    for ranks in (2, 3):
+        again, others = corrected(num_classes, labels, size, ranks=ranks, step=step)
+        np.testing.assert_array_equal(again, classes)
+        np.testing.assert_array_equal(others, found)
+
+
+def test_no_rows_have_no_corrections():
+    assert len(corrections(ClassShard(2, 2, 3), NONE, NONE, 1, seed=0, step=0)) == 0

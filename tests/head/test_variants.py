@@ -19,6 +19,7 @@ from partialfc.head import sampling
 from partialfc.head.initial import normal_rows
 from tests.head.cases import TOLERANCE, Case, D, even
 from tests.head.margins.examples import negatives_of
+from tests.head.small_chunks import WAYS, small_chunks
 
 LR = 1.0
 OF_CLASSES = [0.02 * k for k in range(31)]
@@ -238,6 +239,22 @@ def test_a_head_matches_dense_logits(run_ranks, world_size, sample_rate, sub_cen
 def test_an_option_of_a_head_matches_dense_logits(run_ranks, world_size, margin, head):
     variant = Variant(margin, sample_rate=0.6, head=head)
     check(variant, run_ranks(run_variant, world_size, variant))
+
+
+def run_in_chunks(variant: Variant, budget: int) -> dict[str, Any]:
+    with small_chunks(budget):
+        return run_variant(variant)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("world_size", [1, 2])
+@pytest.mark.parametrize("sub_centers", [1, 3])
+@pytest.mark.parametrize("margin", ["raw with a bias", "norm kept", "hard"])
+def test_every_way_through_the_chunks_is_exact(run_ranks, world_size, margin, sub_centers, way):
+    """Where logits have no bound, the shift rises from chunk to chunk, and what was kept has to follow."""
+    size = 1.0 if margin == "hard" else 1e3
+    variant = Variant(margin, sub_centers, 0.6, num_classes=151, batches=2, size=size)
+    check(variant, run_ranks(run_in_chunks, world_size, variant, WAYS[way]))
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
