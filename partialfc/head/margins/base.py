@@ -28,8 +28,8 @@ class Margin(nn.Module):
     Attributes:
         scale (float): The same.
         compiles (bool): Whether `target` may be compiled for an accelerator: a function of cosines, norms and
-            class margins alone, of a margin without buffers and `regulariser`. Default False: it runs step by
-            step.
+            class margins alone, of a margin without buffers and `regulariser` that normalises centres and
+            embeddings. Default False: it runs step by step.
         normalises_centres (bool): Whether a centre counts by its direction alone. Default True. False: its
             norm is a factor of its logits.
         normalises_embeddings (bool): Whether an embedding does. Default True. False: its norm is a factor of

@@ -20,7 +20,6 @@ class Softmax(Margin):
         ValueError: for a bias that is no bool.
     """
 
-    compiles = True
     normalises_centres = False
     normalises_embeddings = False
 
@@ -41,7 +40,6 @@ class ModifiedSoftmax(Margin):
     Liu et al. 2017 (arXiv:1704.08063), equation 5, the modified softmax loss of SphereFace.
     """
 
-    compiles = True
     normalises_embeddings = False
 
     def __init__(self) -> None:

@@ -51,9 +51,6 @@ class _Multiplied(Margin):
         self.lambda_base = at_least("lambda_base", lambda_base, 0.0)
         self.lambda_gamma = at_least("lambda_gamma", lambda_gamma, 0.0)
         self.margin_gradient = one_of("margin_gradient", margin_gradient, (EXACT, STRAIGHT_THROUGH))
-        self.compiles = (
-            self.lambda_gamma == 0.0 or self.lambda_base <= self.lambda_min
-        )  # at any step the same
 
     def weight_at(self, step: int) -> float:
         """lambda: the weight of the plain cosine beside psi, whose weight is 1."""

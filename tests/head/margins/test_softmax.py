@@ -34,7 +34,6 @@ def test_what_the_head_is_told():
         assert margin.normalises_centres == centres
         assert not margin.normalises_embeddings
         assert margin.logit_bound == math.inf
-        assert margin.compiles
         assert not margin.bias
     assert partialfc.Softmax(bias=True).bias
     assert repr(partialfc.Softmax(bias=True)) == "Softmax(bias=True)"

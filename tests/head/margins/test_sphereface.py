@@ -88,13 +88,6 @@ def test_derivatives_are_finite_everywhere(make, dtype):
         check_finite(make(m), dtype)
 
 
-def test_only_what_does_not_depend_on_the_step_is_compiled():
-    assert partialfc.LargeMarginSoftmax().compiles
-    assert not partialfc.SphereFace().compiles
-    assert partialfc.SphereFace(lambda_gamma=0.0).compiles
-    assert partialfc.SphereFace(lambda_base=5.0).compiles
-
-
 @BOTH
 @pytest.mark.parametrize(
     ("options", "message"),
