@@ -31,10 +31,10 @@ class PairLoss(BatchLoss):
     def __init__(
         self, margin: float, about: object, *, balanced: bool, process_group: dist.ProcessGroup | None
     ) -> None:
-        self_balanced = one_of("balanced", balanced, (False, True))
+        balanced = one_of("balanced", balanced, (False, True))
         super().__init__(world_of(process_group), (margin, about, balanced))
         self.margin = margin
-        self.balanced = self_balanced
+        self.balanced = balanced
 
     @abstractmethod
     def measure(self, own: Tensor, others: Tensor) -> Tensor:
