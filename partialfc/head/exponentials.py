@@ -33,7 +33,7 @@ def exponentials(
     that become 0 too, None: none.
     """
     cos, winner = _of_classes(values, per_class, dtype)
-    logits = cos * scale if offsets is None else cos * scale + offsets[:, None]
+    logits = _raised(cos * scale, offsets)
     left_out = _left_out(cos, target_column, columns, above)
     _put(values, torch.where(left_out, 0.0, (logits - shift).exp()), winner)
 
@@ -57,7 +57,7 @@ def rising(
     the room.
     """
     cos, winner = _of_classes(values, per_class, dtype)
-    logits = cos * scale if offsets is None else cos * scale + offsets[:, None]
+    logits = _raised(cos * scale, offsets)
     logits = torch.where(_left_out(cos, target_column, columns, above), -torch.inf, logits)
     highest = logits.amax(dim=0)
     shift = torch.where(highest > shift + room, highest - 0.5 * room, shift)
@@ -96,9 +96,8 @@ def reweighted(
 
     of_samples = (cos,) if prepared is None else (cos, prepared)
     logits, derivative, *_ = torch.func.vjp(logits_of, of_classes, *of_samples)
-    shifted = logits - shift if offsets is None else logits + offsets[:, None] - shift
     left_out = _left_out(of_classes, target_column, columns, above)
-    exponentials = torch.where(left_out, 0.0, shifted.exp())
+    exponentials = torch.where(left_out, 0.0, (_raised(logits, offsets) - shift).exp())
     by_cos, by_target, *by_prepared = derivative(exponentials)
     _put(values, by_cos, winner)
     return exponentials.sum(dim=0), by_target, by_prepared[0] if by_prepared else None
@@ -117,6 +116,10 @@ def _of_classes(values: Tensor, per_class: int, dtype: torch.dtype) -> tuple[Ten
         winner = torch.where(other > cos, centre, winner)
         cos = torch.maximum(cos, other)
     return cos, winner
+
+
+def _raised(logits: Tensor, offsets: Tensor | None) -> Tensor:
+    return logits if offsets is None else logits + offsets[:, None]
 
 
 def _left_out(cos: Tensor, target_column: Tensor, columns: Tensor, above: float | None) -> Tensor:

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from partialfc.distributed.accelerator import on_device
 from partialfc.head.batch import LocalBatch
-from partialfc.head.kernels import elementwise, per_sample
+from partialfc.head.kernels import per_sample
 from partialfc.head.loss import Weights
+from partialfc.head.pass_one import Kept
 from partialfc.head.rows import Chunk, Rows
-from partialfc.head.softmax import PassOne, Softmax, cosines, transposed
+from partialfc.head.softmax import Softmax, cosines, transposed
 
 
 class Pushing(NamedTuple):
@@ -34,8 +35,9 @@ class Pushing(NamedTuple):
 class BatchGradient:
     """Pass 2 for one batch; scale: the gradient by its loss, a scalar tensor.
 
-    centres [T, D]: those of the targets here. unsound []: 0, or NaN where the centres' gradient is not
-    finite, by the weights of all samples: the same on every rank.
+    kept and shift: of pass 1; radial [T, D]: the gradient along the targets' centres, where their norms
+    count. unsound []: 0, or NaN where the centres' gradient is not finite, by the weights of all samples: the
+    same on every rank.
 
     A target goes through the same GEMM as the negatives, which multiplies all of a sample's column by its
     weight on negatives. The target's entry is therefore its own weight divided by that one.
@@ -45,21 +47,17 @@ class BatchGradient:
         self,
         softmax: Softmax,
         batch: LocalBatch,
-        first: PassOne,
+        kept: Kept,
+        shift: float | Tensor,
         weights: Weights,
-        centres: Tensor,
+        radial: Tensor | None,
         scale: Tensor,
     ) -> None:
         self.softmax = softmax
         self.batch = batch
-        self.kept = first.kept
-        self._shift = first.shift
-        self._weights, self._scale = weights, scale
+        self.kept, self._shift = kept, shift
+        self._weights, self._radial, self._scale = weights, radial, scale
         self._unit_t: Tensor | None = None
-        self._radial = None
-        if weights.centre_norm is not None:
-            unit = centres * elementwise.inverse_norms(centres)
-            self._radial = unit * weights.centre_norm[batch.target_samples, None]
         self.unsound = per_sample.unsound(weights.unsound, scale, compiled=softmax.fused)
         self._put_targets(self.kept.values, 0)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.samples import Samples
-from partialfc.head.softmax import ByTarget
+from partialfc.head.pass_one import ByTarget
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,9 @@ def forward(
         unit=margin.normalises_embeddings,
         fused=softmax.fused,
     )
-    return loss, LossGradient(gradient, partial(BatchGradient, softmax, batch, first, weights, centres))
+    radial = radial_gradient(batch, centres, weights)
+    pass_two = partial(BatchGradient, softmax, batch, first.kept, first.shift, weights, radial)
+    return loss, LossGradient(gradient, pass_two)
 
 
 def over_ranks(world: World, sums: Tensor, by_target: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -185,6 +187,13 @@ def over_ranks(world: World, sums: Tensor, by_target: Tensor | None) -> tuple[Te
         return world.all_reduce_sum(sums), None
     sums, by_target = world.all_reduce_sum(torch.stack([sums, by_target])).unbind()
     return sums, by_target
+
+
+def radial_gradient(batch: LocalBatch, centres: Tensor, weights: Weights) -> Tensor | None:
+    """The gradient by the norms of the targets' centres [T, D], along these; None where they do not count."""
+    if weights.centre_norm is None:
+        return None
+    return centres * elementwise.inverse_norms(centres) * weights.centre_norm[batch.target_samples, None]
 
 
 def embedding_gradient(
