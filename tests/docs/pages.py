@@ -22,9 +22,9 @@ def pages() -> list[Path]:
     return [*top, *sorted(DOCS.rglob("*.md"))]
 
 
-def load_docs_module(name: str) -> ModuleType:
-    """A module in docs: `generated`, which fills pages for the site's builder and here, or `loss_tables`."""
-    spec = spec_from_file_location(name, DOCS / f"{name}.py")
+def load_generated() -> ModuleType:
+    """docs/generated.py, which fills pages for the site's builder and here."""
+    spec = spec_from_file_location("generated", DOCS / "generated.py")
     assert spec
     assert spec.loader
     module = module_from_spec(spec)

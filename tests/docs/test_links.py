@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.docs.pages import DOCS, anchors, blocks, commands, load_docs_module, name_of, pages, prose
+from tests.docs.pages import DOCS, anchors, blocks, commands, load_generated, name_of, pages, prose
 from tests.paths import ROOT
 
-generated = load_docs_module("generated")
+generated = load_generated()
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 FOLDERS = "benchmarks|configs|docker|docs|launch|partialfc|tests"

@@ -1,27 +1,23 @@
-"""The tables of reference/losses.md: what each loss is, and its figures from benchmarks/margins.csv.
+"""The tables of docs/reference/losses.md: what each loss is, and its figures from margins.csv.
 
-`python docs/loss_tables.py` writes them into the page, each between its two markers.
+`python benchmarks/loss_tables.py` writes them into the page, each between its two markers.
 """
 
-import csv
 import inspect
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from margin_table import Summary, summaries
+from table import read
 
 import partialfc
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = ROOT / "benchmarks"
-FIGURES = BENCHMARKS / "margins.csv"
+FIGURES = ROOT / "benchmarks" / "margins.csv"
 PAGE = ROOT / "docs" / "reference" / "losses.md"
 MARKED = re.compile(r"(?ms)^(<!-- table: (\w+),[^\n]*-->\n)(.*?)^(<!-- end of the table -->)$")
-sys.path.append(str(BENCHMARKS))  # for its reading of the file, so that both say the same
-
-from margin_table import Summary, summaries  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -171,17 +167,12 @@ def _other(figures: Summary) -> str | None:
 
 
 def _figures() -> Mapping[str, Summary]:
-    return {each.loss: each for each in summaries(_rows())}
-
-
-def _rows() -> list[dict[str, Any]]:
-    with FIGURES.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return {each.loss: each for each in summaries(read(FIGURES))}
 
 
 def _budget() -> str:
     """What all rows have in common, in words."""
-    rows = _rows()
+    rows = read(FIGURES)
     row = rows[0]
     seeds, machines = sorted({row["seed"] for row in rows}), sorted({row["machine"] for row in rows})
     versions = sorted({row["torch"] for row in rows})
