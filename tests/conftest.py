@@ -1,6 +1,7 @@
 """`run_ranks(fn, world_size, *args)`: run a module-level function on real gloo processes."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import tempfile
@@ -74,6 +75,7 @@ class RankPool:
         self._context = multiprocessing.get_context("forkserver")  # which imports once, not once a worker
         self._context.set_forkserver_preload(PRELOADED)
         self._workers: list[tuple[Any, Connection]] = []
+        self._calls = itertools.count()
         self._stores = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # until the session ends
 
     def _start(self, count: int) -> None:
@@ -102,7 +104,7 @@ class RankPool:
         self._start(world_size)
         # A group writes to its store once more when the last object that knows it goes, which may be long
         # after the answer. Where the store is gone then, that ends the process.
-        store = tempfile.mktemp(prefix="store-", dir=self._stores.name)
+        store = f"{self._stores.name}/{next(self._calls)}"
         for rank in range(world_size):
             self._workers[rank][1].send((function, rank, world_size, store, backend, args))
         pending = {self._workers[rank][1]: rank for rank in range(world_size)}
