@@ -72,6 +72,14 @@ class Case:
         return normal_rows(0, self.num_classes, D, seed=self.seed, dtype=torch.float64)
 
 
+CORNERS = {  # of what goes over all centres: how many ranks, and their batch
+    "uneven batches, one of them empty": (3, Case([5, 0, 2])),
+    "no embedding at all": (2, Case([0, 0])),
+    "empty shards": (4, Case([2, 2, 2, 2], num_classes=2)),
+    "one class": (2, Case([1, 3], num_classes=1)),
+}
+
+
 def even(world_size: int, total: int = 12) -> list[int]:
     return [total // world_size + (rank < total % world_size) for rank in range(world_size)]
 

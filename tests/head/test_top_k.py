@@ -7,7 +7,7 @@ import torch
 import partialfc
 from partialfc.distributed import World
 from partialfc.head.top_k import best_of_shard, first_largest
-from tests.head.cases import Case, D, build, even
+from tests.head.cases import CORNERS, Case, D, build, even
 
 WORLDS = [1, 2, 3]
 
@@ -39,14 +39,6 @@ def test_the_nearest_are_those_of_dense_cosines(run_ranks, world_size, k):
         torch.cat([result[0] for result in results]), expected.values, atol=1e-12, rtol=0
     )
     assert torch.equal(torch.cat([result[1] for result in results]), expected.indices)
-
-
-CORNERS = {
-    "uneven batches, one of them empty": (3, Case([5, 0, 2])),
-    "no embedding at all": (2, Case([0, 0])),
-    "empty shards": (4, Case([2, 2, 2, 2], num_classes=2)),
-    "one class": (2, Case([1, 3], num_classes=1)),
-}
 
 
 @pytest.mark.parametrize("corner", CORNERS)

@@ -11,7 +11,7 @@ import partialfc
 from partialfc.distributed import World
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.angles import BINS, CLASSES, SAMPLES, angle_record, is_measured, measure_angles
-from tests.head.cases import MARGINS, Case, D, build, even
+from tests.head.cases import CORNERS, MARGINS, Case, D, build, even
 from tests.train_cases import small_config
 from tests.training.cases import run
 
@@ -76,14 +76,6 @@ def test_they_are_those_of_a_loop(run_ranks, world_size, of_ranks):
             assert record[f"{name}_histogram"] == np.histogram(values, BINS, (0, 180))[0].tolist()
             assert record[f"{name}_degrees"] == pytest.approx(np.mean(values))
             assert record[f"{name}_smallest"] == pytest.approx(min(values))
-
-
-CORNERS = {
-    "uneven batches, one of them empty": (3, Case([5, 0, 2])),
-    "no embedding at all": (2, Case([0, 0])),
-    "empty shards": (4, Case([2, 2, 2, 2], num_classes=2)),
-    "one class": (2, Case([1, 3], num_classes=1)),
-}
 
 
 @pytest.mark.parametrize("corner", CORNERS)
