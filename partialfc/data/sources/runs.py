@@ -26,12 +26,8 @@ def runs(label: Callable[[int], int], count: int, sizes: NDArray[np.int64]) -> I
 
 def _end(label: Callable[[int], int], of_run: int, start: int, count: int, *, guess: int) -> int:
     """Where the run that begins at `start` ends."""
-    inside, outside, stride = (
-        start,
-        count,
-        1,
-    )  # the last place known to be in it; no place from `outside` on is
-    probe = min(guess, count) - 1
+    inside, outside = start, count  # the last place known to be in it; no place from `outside` on is
+    probe, stride = min(guess, count) - 1, 1
     while outside - inside > 1:
         probe = min(max(probe, inside + 1), outside - 1)
         if label(probe) == of_run:
