@@ -4,5 +4,6 @@ May import `errors` alone.
 """
 
 from partialfc.backbones.build import BACKBONES, build_backbone
+from partialfc.backbones.feature_map import FeatureMapBackbone, with_feature_map
 
-__all__ = ["BACKBONES", "build_backbone"]
+__all__ = ["BACKBONES", "FeatureMapBackbone", "build_backbone", "with_feature_map"]

@@ -60,8 +60,10 @@ class ConvNet(nn.Module):
             layers += [*_conv_bn(before, width, stride=2), nn.ReLU(inplace=True)]
             layers += [ResidualBlock(width) for _ in range(count)]
             before = width
+        side = halved(image_size, len(widths))
+        self.map_shape = (before, side, side)
         self.layers = nn.Sequential(*layers)
-        self.fc = nn.Linear(before * halved(image_size, len(widths)) ** 2, embedding_size, bias=False)
+        self.fc = nn.Linear(before * side**2, embedding_size, bias=False)
         self.features = nn.BatchNorm1d(embedding_size)
 
         for module in self.modules():
@@ -69,10 +71,18 @@ class ConvNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.embed_map(self.feature_map(images))
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """images [B, channels, image_size, image_size] -> the last feature map [B, *map_shape]."""
         check_images(images, channels=self.channels, image_size=self.image_size)
-        x = self.layers(_standardised(images)).flatten(1)
-        with torch.autocast(x.device.type, enabled=False):
-            embeddings: Tensor = self.features(self.fc(x.to(self.fc.weight.dtype)))
+        features: Tensor = self.layers(_standardised(images))
+        return features
+
+    def embed_map(self, features: Tensor) -> Tensor:
+        """A feature map [B, *map_shape] -> embeddings [B, D]."""
+        with torch.autocast(features.device.type, enabled=False):
+            embeddings: Tensor = self.features(self.fc(features.flatten(1).to(self.fc.weight.dtype)))
         return embeddings
 
 

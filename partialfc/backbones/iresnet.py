@@ -64,6 +64,8 @@ class IResNet(nn.Module):
         self.image_size = image_size
 
         stem, last = STAGE_CHANNELS[0], STAGE_CHANNELS[-1]
+        side = halved(image_size, len(blocks))
+        self.map_shape = (last, side, side)
         self.conv1 = nn.Conv2d(channels, stem, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.prelu = nn.PReLU(stem)
@@ -73,7 +75,7 @@ class IResNet(nn.Module):
         self.layer4 = _stage(STAGE_CHANNELS[2], STAGE_CHANNELS[3], blocks[3])
         self.bn2 = nn.BatchNorm2d(last)
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(last * halved(image_size, len(blocks)) ** 2, embedding_size)
+        self.fc = nn.Linear(last * side**2, embedding_size)
         self.features = nn.BatchNorm1d(embedding_size)
         self.features.weight.requires_grad_(False)  # a learned scale would undo the embedding's whitening
 
@@ -82,10 +84,18 @@ class IResNet(nn.Module):
                 nn.init.normal_(module.weight, std=INIT_STD)
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.embed_map(self.feature_map(images))
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """images [B, channels, image_size, image_size] -> the last feature map [B, *map_shape]."""
         check_images(images, channels=self.channels, image_size=self.image_size)
         x = self.prelu(self.bn1(self.conv1(images)))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        x = self.dropout(self.bn2(x).flatten(1))
+        features: Tensor = self.bn2(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
+        return features
+
+    def embed_map(self, features: Tensor) -> Tensor:
+        """A feature map [B, *map_shape] -> embeddings [B, D]."""
+        x = self.dropout(features.flatten(1))
         with torch.autocast(x.device.type, enabled=False):
             embeddings: Tensor = self.features(self.fc(x.to(self.fc.weight.dtype)))
         return embeddings

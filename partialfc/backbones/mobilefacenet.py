@@ -130,19 +130,30 @@ class MobileFaceNet(nn.Module):
                 Stage(wide, blocks[3], inner=256),
             ]
         )
+        side = halved(image_size, STAGES)
+        self.map_shape = (LAST_CHANNELS, side, side)
         self.conv_sep = ConvUnit(wide, LAST_CHANNELS)
-        self.features = Embedding(halved(image_size, STAGES), embedding_size)
+        self.features = Embedding(side, embedding_size)
 
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.embed_map(self.feature_map(images))
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """images [B, channels, image_size, image_size] -> the last feature map [B, *map_shape]."""
         check_images(images, channels=self.channels, image_size=self.image_size)
         x = images
         for layer in self.layers:
             x = layer(x)
         with torch.autocast(x.device.type, enabled=False):
-            x = x.to(next(self.conv_sep.parameters()).dtype)
-            embeddings: Tensor = self.features(self.conv_sep(x))
+            features: Tensor = self.conv_sep(x.to(next(self.conv_sep.parameters()).dtype))
+        return features
+
+    def embed_map(self, features: Tensor) -> Tensor:
+        """A feature map [B, *map_shape] -> embeddings [B, D]."""
+        with torch.autocast(features.device.type, enabled=False):
+            embeddings: Tensor = self.features(features.to(next(self.features.parameters()).dtype))
         return embeddings
