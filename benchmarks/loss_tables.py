@@ -39,7 +39,7 @@ L_SOFTMAX = "Liu et al. 2016 (arXiv:1612.02295)"
 SPHEREFACE = "Liu et al. 2017 (arXiv:1704.08063)"
 ARCFACE = "Deng et al. 2019 (arXiv:1801.07698)"
 PARTIAL_FC = "An et al. 2022 (arXiv:2203.15565)"
-ELASTIC = "Boutros et al. 2022 (arXiv:2109.09416), ElasticFace"
+ELASTIC = "Boutros et al. 2022 (arXiv:2109.09416)"
 TRIPLET = "Hermans et al. 2017 (arXiv:1703.07737)"
 
 MARGINS = (
@@ -49,7 +49,7 @@ MARGINS = (
     Entry(
         "NormalizedSoftmax()",
         "normalized_softmax",
-        "Wang et al. 2017 (arXiv:1704.06369)",
+        "Wang et al. 2017 (arXiv:1704.06369), eq. 6",
         "NormalizedSoftmax",
     ),
     Entry("LargeMarginSoftmax()", "large_margin_softmax", f"{L_SOFTMAX}, eq. 4, 6", "LargeMarginSoftmax"),
@@ -61,14 +61,21 @@ MARGINS = (
     Entry(
         "CurricularFace()",
         "curricularface",
-        "Huang et al. 2020 (arXiv:2004.00288), T, N and t",
+        "Huang et al. 2020 (arXiv:2004.00288), T, N and eq. 9",
         "CurricularFace",
     ),
     Entry("MagFace()", "magface", "Meng et al. 2021 (arXiv:2103.06627), eq. 3", "MagFace"),
-    Entry("AdaFace()", "adaface", "Kim et al. 2022 (arXiv:2204.00964), section 3.3", "AdaFace"),
-    Entry("ElasticFace()", "elasticface", f"{ELASTIC}-Arc, -Cos", "ElasticFace"),
-    Entry("ElasticFace(plus=True)", "elasticface", f"{ELASTIC}-Arc+, -Cos+", "ElasticFace, plus"),
-    Entry("SubCenter(base=ArcFace())", "head.sub_centers", "Deng et al. 2020 (ECCV), eq. 3", "SubCenter"),
+    Entry("AdaFace()", "adaface", "Kim et al. 2022 (arXiv:2204.00964), eq. 16 to 19", "AdaFace"),
+    Entry("ElasticFace()", "elasticface", f"{ELASTIC}, eq. 6, 7", "ElasticFace"),
+    Entry(
+        "ElasticFace(plus=True)", "elasticface", f"{ELASTIC}, ElasticFace-Arc+, -Cos+", "ElasticFace, plus"
+    ),
+    Entry(
+        "SubCenter(base=ArcFace())",
+        "head.sub_centers",
+        "Deng et al. 2020 (ECCV; arXiv:1801.07698v4, eq. 7)",
+        "SubCenter",
+    ),
 )
 
 OPTIONS = (

@@ -20,7 +20,7 @@ REGIONS = ("C0", "0.75", "C1")  # class 1, nothing certain, class 2
 def draw_margins(output: Path, shown: Sequence[Shown] = MARGINS) -> Path:
     """Write the PNG `output`, which is returned.
 
-    As Deng et al. 2019 (arXiv:1801.07698) draw it, figure 3 (target logits) and figure 5 (boundaries). Raises
+    As Deng et al. 2019 (arXiv:1801.07698) draw it, figure 4 (target logits) and figure 5 (boundaries). Raises
     ConfigError where it cannot be written, MissingExtraError without matplotlib.
     """
     figure = empty_figure(width=13.5, height=11.5)

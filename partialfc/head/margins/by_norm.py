@@ -100,7 +100,8 @@ class AdaFace(Margin):
     z = clip((a - mean) / (std + 0.001) · h, -1, 1), where a is the embedding's norm, held to [0.001, 100] and
     without a gradient, and mean and std are running averages over the batches. The angle theta - margin·z is
     held to [0.001, pi - 0.001]. Good samples are pushed where they are hard, bad ones where they are easy.
-    Kim et al. 2022 (arXiv:2204.00964), section 3.3: the image quality indicator, g_angle and g_add.
+    Kim et al. 2022 (arXiv:2204.00964), section 3.3: equations 16 and 17 are z and the running averages, and
+    18 and 19 the logit, with g_angle = -margin·z and g_add = margin·z + margin.
 
     Args:
         scale (float): Above 0. Default 64.
@@ -108,7 +109,8 @@ class AdaFace(Margin):
         h (float): How fast z grows with the norm; above 0. About 68 % of the samples have a z between -h and
             h. Default 0.333.
         momentum (float): The part of a batch in the averages, in (0, 1]: before a step's logits each
-            becomes momentum · (that of the global batch) + (1 - momentum) · itself. Default 0.01.
+            becomes momentum · (that of the global batch) + (1 - momentum) · itself. Default 0.01, as in the
+            published code; the paper has 0.99 in this place.
 
     Attributes:
         mean (Tensor): [], of the norms, at first 20; the same on every rank, and saved with the head.

@@ -130,7 +130,7 @@ class CosFace(CombinedMargin):
 
 
 class NormalizedSoftmax(CombinedMargin):
-    """No margin: target logit scale·cos(theta). NormFace, Wang et al. 2017 (arXiv:1704.06369).
+    """No margin: target logit scale·cos(theta). NormFace, Wang et al. 2017 (arXiv:1704.06369), equation 6.
 
     Args:
         scale (float): Above 0. Default 64.

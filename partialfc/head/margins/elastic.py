@@ -17,8 +17,8 @@ class ElasticFace(Margin):
     """Target logit scale·cos(theta + m) or scale·(cos(theta) - m), m drawn anew for each sample.
 
     m is normal, and a function of (seed, step, place in the global batch): the same at any number of ranks,
-    and after a resume. Boutros et al. 2022 (arXiv:2109.09416), ElasticFace-Arc and ElasticFace-Cos; beyond pi
-    the value goes on as ArcFace's does, `beyond_pi="hard"` of CombinedMargin.
+    and after a resume. Boutros et al. 2022 (arXiv:2109.09416), equation 6 (ElasticFace-Arc) and 7
+    (ElasticFace-Cos); beyond pi the value goes on as ArcFace's does, `beyond_pi="hard"` of CombinedMargin.
 
     Args:
         base (str): "arcface" (default) or "cosface": what the margin is added to, or taken from.

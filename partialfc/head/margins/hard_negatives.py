@@ -66,18 +66,20 @@ class MVSoftmax(Margin):
 
 
 class CurricularFace(ArcFace):
-    """ArcFace's target, and logit scale·cos(theta)·(t + cos(theta)) for negatives above the target's.
+    """Target logit scale·cos(theta + margin), and scale·cos(theta)·(t + cos(theta)) for negatives above it.
 
-    Above it is a cosine larger than the target's after its margin. t starts at 0 and follows the mean target
-    cosine, so that hard negatives weigh little at first and much in the end. Huang et al. 2020
-    (arXiv:2004.00288), the functions T and N and the moving average t.
+    Above it is a cosine larger than the target's after its margin, which is ArcFace's. t starts at 0 and
+    follows the mean target cosine, so that hard negatives weigh little at first and much in the end. Huang et
+    al. 2020 (arXiv:2004.00288), section 3.2: the functions T (targets) and N (negatives), and equation 9, the
+    moving average t.
 
     Args:
         scale (float): Above 0. Default 64.
         margin (float): What is added to the target's angle, in radians, in [0, pi). Default 0.5. The
             `class_margins` of a head replace it.
         momentum (float): The part of a batch in t, in (0, 1]: before a step's logits
-            t <- momentum · (mean target cosine of the global batch) + (1 - momentum) · t. Default 0.01.
+            t <- momentum · (mean target cosine of the global batch) + (1 - momentum) · t. Default 0.01, as in
+            the published code; the paper has 0.99 in this place.
 
     Attributes:
         t (Tensor): [], in [-1, 1], the same on every rank; saved with the head.

@@ -76,7 +76,7 @@ class SphereFace(_Multiplied):
     A-Softmax: centres count by their direction alone. psi(theta) = (-1)^k·cos(m·theta) - 2k, theta in
     [k·pi/m, (k + 1)·pi/m]. lambda = max(lambda_min, lambda_base / (1 + lambda_gamma · step)): the margin
     comes in slowly; the step counts the head's training forwards, and a resume goes on counting. Liu et al.
-    2017 (arXiv:1704.08063), equation 7; with lambda as in Liu et al. 2016 (arXiv:1612.02295), section 5.1.
+    2017 (arXiv:1704.08063), equation 7, and lambda as in its appendix G.
 
     Args:
         m (int): The factor of the angle: 1, which is ModifiedSoftmax, to 4. Default 4.
@@ -111,8 +111,9 @@ class SphereFace(_Multiplied):
 class LargeMarginSoftmax(_Multiplied):
     """Target logit ‖w‖·‖x‖·(lambda·cos(theta) + psi(theta)) / (1 + lambda), both norms kept; no bias.
 
-    L-Softmax, Liu et al. 2016 (arXiv:1612.02295), equations 4 and 6, with lambda as in its section 5.1. psi
-    and lambda are those of SphereFace; lambda is 0 by default.
+    psi(theta) = (-1)^k·cos(m·theta) - 2k, theta in [k·pi/m, (k + 1)·pi/m]. lambda falls as SphereFace's does,
+    and is 0 by default. L-Softmax, Liu et al. 2016 (arXiv:1612.02295), equations 4 and 6, with lambda as in
+    its section 5.1.
 
     Args:
         m (int): The factor of the angle: 1, which is Softmax, to 4. Default 4.

@@ -10,10 +10,11 @@ from partialfc.head.margins.samples import Samples
 class SubCenter(Margin):
     """Each class has k centres, and the nearest to a sample stands for the class.
 
-    The class's cosine is the largest of its centres', and the gradient goes to that centre alone, of the
-    target as of negatives. So a class whose images differ, or are partly of another class, is not pulled to
-    one point. Deng et al. 2020, "Sub-center ArcFace" (ECCV), section 3.2. `PartialFC.weight` is [C_l, k·D], a
-    class's centres one after the other; classes are sampled, not centres.
+    The class's cosine is the largest of its centres', cos(theta_j) = max over k of cos(theta_jk), and the
+    gradient goes to that centre alone, of the target as of negatives. So a class whose images differ, or are
+    partly of another class, is not pulled to one point. Deng et al. 2020, "Sub-center ArcFace" (ECCV), which
+    is section 3.2 with equation 7 in the longer ArcFace (arXiv:1801.07698v4). `PartialFC.weight` is
+    [C_l, k·D], a class's centres one after the other; classes are sampled, not centres.
 
     Args:
         k (int): How many centres a class has, at least 1. Default 3.
