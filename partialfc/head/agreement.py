@@ -56,18 +56,20 @@ def agree_on_batch(
     mode: int,
     head_digest: int,
     method: int = FORWARD,
+    problem: ValueError | None = None,
 ) -> Agreed:
     """Check this rank's embeddings [B, D], labels [B] and weights [B] -> all ranks' labels and weights.
 
     Collective: one exchange, and a second where a rank has more samples than any had in the last batches.
     embedding_size, num_classes: None where any will do, on all ranks the same. mode and head_digest, small
-    integers, must be the same on every rank. method: FORWARD or LOSS, what is called.
+    integers, must be the same on every rank. method: FORWARD or LOSS, what is called. problem: what the
+    caller found wrong with a further argument of this rank.
 
     Raises, on every rank together: ValueError where this rank's own argument is wrong, or a weight of any
     rank is, LabelError where a label of any rank is out of range, DistributedError where another rank's
     argument is wrong, or ranks differ.
     """
-    problem = _problem(embeddings, labels, weights, embedding_size, device, OWNER[method])
+    problem = _problem(embeddings, labels, weights, embedding_size, device, OWNER[method]) or problem
     size, dtype, told = 0, 0, np.empty((0, 1), np.int64)
     if problem is None:
         size, dtype = embeddings.shape[1], EMBEDDING_DTYPES.index(embeddings.dtype)

@@ -1,22 +1,19 @@
 """What the losses beside the head share: the batch of all ranks, the global mean, and its exact gradient."""
 
-import copy
-import zlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from partialfc.distributed.accelerator import on_device
-from partialfc.distributed.world import World
 from partialfc.head.agreement import LOSS, Agreed, agree_on_batch
 from partialfc.head.attached import attach_gradient
 from partialfc.head.kernels.compiled import outside_graphs
-from partialfc.head.surroundings import check_built_after_group, outside_modes
+from partialfc.head.surroundings import outside_modes
+from partialfc.losses.of_ranks import LossOfRanks, of_all_samples, valid_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class Batch:
     own: slice  # which of the N are this rank's
 
 
-class BatchLoss(nn.Module, ABC):
+class BatchLoss(LossOfRanks):
     """A loss over the global batch: a mean of terms that each rank has its own part of.
 
     `loss(embeddings [B, D], labels [B])` is the same number on every rank. Backward gives each rank the
@@ -45,12 +42,6 @@ class BatchLoss(nn.Module, ABC):
 
     embedding_size: int | None = None  # None: any
     num_classes: int | None = None
-
-    def __init__(self, world: World, about: object) -> None:
-        """about: all that must be the same on every rank; its repr is compared."""
-        super().__init__()
-        self.world = world
-        self._digest = zlib.crc32(repr((type(self).__name__, about)).encode())
 
     @abstractmethod
     def parts(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -86,37 +77,9 @@ class BatchLoss(nn.Module, ABC):
             value, gradient = self._compute(embeddings, labels, wants_gradient)
         return value if gradient is None else attach_gradient(value, embeddings, embedding_gradient=gradient)
 
-    def check(self) -> None:
-        """Raises RuntimeError where the loss would be wrong without an error."""
-        check_built_after_group(self.world, "loss")
-
     def device_for(self, embeddings: Tensor) -> torch.device:
         """Where embeddings must be: anywhere, unless the loss keeps something on a device."""
         return embeddings.device if isinstance(embeddings, Tensor) else torch.device("cpu")
-
-    def math_dtype_for(self, embeddings: Tensor) -> torch.dtype:
-        """What the loss of these embeddings is computed in: float64 for such, else float32."""
-        return torch.float64 if embeddings.dtype == torch.float64 else torch.float32
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which keep no process group."""
-        return self.__dict__ | {"world": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """From a pickle: the loss joins the default process group."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self.world = self.default_world()
-
-    def default_world(self) -> World:
-        """The default process group, for a loss from a pickle."""
-        return World.of()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy in the same process group."""
-        copied = self.__class__.__new__(self.__class__)
-        memo[id(self)] = copied
-        copied.__dict__.update(copy.deepcopy(self.__getstate__(), memo), world=self.world)
-        return copied
 
     def _compute(
         self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
@@ -148,13 +111,11 @@ class BatchLoss(nn.Module, ABC):
             return value, None
         (by_all,) = torch.autograd.grad(sums, batch.embeddings, numbers.reciprocal())
         own = self.world.reduce_scatter_rows(by_all, agreed.counts) * self.world.size
-        return value, _of_all_samples(own, agreed, embeddings)
+        return value, of_all_samples(own, agreed, embeddings)
 
     def _gathered(self, embeddings: Tensor, agreed: Agreed, wants_gradient: bool) -> Batch:
         """All ranks' valid samples; collective."""
-        sent = embeddings.detach()
-        if len(agreed.valid) < len(sent):
-            sent = sent[on_device(torch.from_numpy(agreed.valid), sent.device)]
+        sent = valid_rows(embeddings.detach(), agreed)
         gathered = self.world.all_gather_rows(sent, agreed.counts).to(self.math_dtype_for(embeddings))
         begin = sum(agreed.counts[: self.world.rank])
         return Batch(
@@ -163,12 +124,3 @@ class BatchLoss(nn.Module, ABC):
             labels=on_device(torch.from_numpy(agreed.labels), gathered.device),
             own=slice(begin, begin + len(agreed.valid)),
         )
-
-
-def _of_all_samples(gradient: Tensor, agreed: Agreed, embeddings: Tensor) -> Tensor:
-    """The valid samples' gradient [V, D] -> that of all B, 0 for ignored ones."""
-    if len(gradient) == len(embeddings):
-        return gradient
-    everything = gradient.new_zeros(embeddings.shape)
-    everything[on_device(torch.from_numpy(agreed.valid), gradient.device)] = gradient
-    return everything
