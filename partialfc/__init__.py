@@ -4,6 +4,7 @@ The class centres are sharded over the ranks, a step touches only the centres th
 result is exact: see `PartialFC`.
 """
 
+from partialfc.distillation import AngularDistillation, DistillationLoss, FeatureDistillation
 from partialfc.errors import (
     CheckpointError,
     ConfigError,
@@ -46,6 +47,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AdaFace",
     "AngularContrastiveLoss",
+    "AngularDistillation",
     "ArcFace",
     "BatchLoss",
     "CenterLoss",
@@ -57,8 +59,10 @@ __all__ = [
     "CosFace",
     "CurricularFace",
     "DataError",
+    "DistillationLoss",
     "DistributedError",
     "ElasticFace",
+    "FeatureDistillation",
     "ImageError",
     "JointOptimizer",
     "LabelError",

@@ -22,6 +22,7 @@ ROOMS = {
     "report": {"evaluation", "metrics", "plan"},
     "plot": {"backbones", "data", "head", "metrics", "report"},
     "deploy": {"backbones", "checkpoint", "data", "head"},
+    "distillation": {"backbones", "deploy", "distributed", "head", "losses"},
     "config": {"plan"},
 }
 ROOMS["training"] = set(ROOMS) - {"report", "plot", "deploy", "plan"}

@@ -8,6 +8,7 @@ import partialfc
 NAMES = [
     "AdaFace",
     "AngularContrastiveLoss",
+    "AngularDistillation",
     "ArcFace",
     "BatchLoss",
     "CenterLoss",
@@ -19,8 +20,10 @@ NAMES = [
     "CosFace",
     "CurricularFace",
     "DataError",
+    "DistillationLoss",
     "DistributedError",
     "ElasticFace",
+    "FeatureDistillation",
     "ImageError",
     "JointOptimizer",
     "LabelError",
