@@ -20,9 +20,10 @@ ROOMS = {
     "evaluation": {"data", "distributed"},
     "metrics": {"distributed", "evaluation", "head"},
     "report": {"evaluation", "metrics", "plan"},
-    "plot": {"backbones", "data", "head", "metrics", "report"},
-    "deploy": {"backbones", "checkpoint", "data", "head"},
+    "plot": {"backbones", "data", "evaluation", "head", "metrics", "report"},
+    "deploy": {"backbones", "checkpoint", "data", "head", "uncertainty"},
     "distillation": {"backbones", "deploy", "distributed", "head", "losses"},
+    "uncertainty": {"backbones", "data", "distributed", "evaluation", "head", "losses"},
     "config": {"plan"},
 }
 ROOMS["training"] = set(ROOMS) - {"report", "plot", "deploy", "plan"}

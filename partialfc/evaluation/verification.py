@@ -83,7 +83,7 @@ def verify(
     Raises ValueError for scores that are not finite, lengths that differ, a single class of pairs, fewer than
     two folds or fewer pairs than folds, and a FAR outside (0, 1).
     """
-    scores, same = _check(scores, same)
+    scores, same = checked(scores, same)
     if not 2 <= folds <= len(scores):
         raise ValueError(f"folds is {folds}: it must be 2..{len(scores)}, the number of pairs")
     for value in fars:
@@ -108,7 +108,7 @@ def roc(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     Thresholds fall from infinity (nothing passes) through every distinct score, so that both rates rise from
     0 to 1. Raises ValueError as `verify` does.
     """
-    scores, same = _check(scores, same)
+    scores, same = checked(scores, same)
     order = np.argsort(-scores, kind="stable")
     scores, same = scores[order], same[order]
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of each run of equal scores
@@ -121,7 +121,7 @@ def roc(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     )
 
 
-def _check(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float64 [P] and bool [P], or ValueError."""
     scores, same = np.asarray(scores, dtype=np.float64), np.asarray(same)
     if scores.ndim != 1 or scores.shape != same.shape:
@@ -170,14 +170,21 @@ def _best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
     return float(halfway if halfway > below else scores[cut])  # no float lies between neighbouring floats
 
 
-def _tar_at(scores: np.ndarray, same: np.ndarray, far: float) -> float | None:
-    impostors = np.sort(scores[~same])
+def threshold_at(impostors: np.ndarray, far: float) -> float | None:
+    """Impostors' scores -> the score that a pair must exceed: no more than the share `far` of them do.
+
+    None where not even one may be.
+    """
     # Decimal, for the FAR as it is written: 0.29 * 100 is 28.999999999999996 in floats.
     allowed = int(Decimal(str(float(far))) * len(impostors))
     if allowed < 1:
         return None
-    highest_rejected = impostors[-1 - allowed]
-    return float(np.mean(scores[same] > highest_rejected))
+    return float(np.sort(impostors)[-1 - allowed])
+
+
+def _tar_at(scores: np.ndarray, same: np.ndarray, far: float) -> float | None:
+    highest_rejected = threshold_at(scores[~same], far)
+    return None if highest_rejected is None else float(np.mean(scores[same] > highest_rejected))
 
 
 def _equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:

@@ -1,0 +1,66 @@
+"""Embeddings that are Gaussians with a diagonal covariance: how likely two agree, and many fused into one.
+
+Shi and Jain 2019, "Probabilistic Face Embeddings" (arXiv:1904.09658), called the paper here. A network
+gives a Gaussian in one row [2D]: its mean [D], then the logarithms of its variances [D], log sigma^2.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def split(gaussians: Tensor) -> tuple[Tensor, Tensor]:
+    """Gaussians [..., 2D] -> their means [..., D] and log variances [..., D]."""
+    size = gaussians.shape[-1]
+    if size % 2:
+        raise ValueError(
+            f"gaussians.shape is {tuple(gaussians.shape)}; its last number must be even: a mean and a log "
+            "variance for each of D dimensions"
+        )
+    return gaussians[..., : size // 2], gaussians[..., size // 2 :]
+
+
+def mutual_likelihood(first: Tensor, second: Tensor) -> Tensor:
+    """The mutual likelihood score of Gaussians [..., 2D] and [..., 2D], which broadcast -> [...].
+
+    s = -1/2 sum_l ((mu_i - mu_j)^2 / (sigma_i^2 + sigma_j^2) + log(sigma_i^2 + sigma_j^2)) - D/2 log(2 pi):
+    the logarithm of the density that both images have the same embedding. The paper, equation 3. Higher:
+    rather of one identity. It is finite for all finite inputs, and may be above 0.
+    """
+    (mean, log_variance), (other_mean, other_log_variance) = split(first), split(second)
+    log_sum = torch.logaddexp(log_variance, other_log_variance)
+    terms = (mean - other_mean).square() * torch.exp(-log_sum) + log_sum
+    return -0.5 * (terms.sum(-1) + LOG_2PI * terms.shape[-1])
+
+
+def fuse(gaussians: Tensor, *, variance: Literal["posterior", "smallest"] = "posterior") -> Tensor:
+    """Gaussians [n, 2D] of n images of one identity -> the one Gaussian [2D] that they say together.
+
+    Its mean is that of theirs, each dimension weighted by its precision 1 / sigma^2. Its precision is the sum
+    of theirs, "posterior": the paper, equations 6 and 7, exact for images that are independent. The frames of
+    a video are not, and then the sum is too sure; "smallest" takes the smallest variance of each dimension
+    instead, as the paper does in its experiments.
+
+    Raises ValueError for no image, or another `variance`.
+    """
+    if variance not in ("posterior", "smallest"):
+        raise ValueError(f"variance is {variance!r}; it must be 'posterior' or 'smallest'")
+    if gaussians.ndim != 2 or not len(gaussians):
+        raise ValueError(f"gaussians.shape is {tuple(gaussians.shape)}; it must be [n, 2D], n at least 1")
+    mean, log_variance = split(gaussians)
+    weights = torch.softmax(-log_variance, 0)  # precisions over their sum, whatever their size
+    fused = -torch.logsumexp(-log_variance, 0) if variance == "posterior" else log_variance.min(0).values
+    return torch.cat([(weights * mean).sum(0), fused])
+
+
+def confidence(gaussians: Tensor) -> Tensor:
+    """Gaussians [..., 2D] -> how sure each is [...]: one over the harmonic mean of its sigmas, above 0.
+
+    The paper measures an image's uncertainty by that harmonic mean, where it rejects the worst images.
+    """
+    _, log_variance = split(gaussians)
+    return torch.exp(-0.5 * log_variance).mean(-1)
