@@ -5,7 +5,13 @@ from pathlib import Path
 
 from partialfc.errors import CheckpointError
 
-CLASSES = "classes.json"  # written by training/classes.py, for image folders
+CLASSES = "classes.json"  # written by training/classes.py
+
+
+def names_of_checkpoint(checkpoint: Path, *, num_classes: int) -> tuple[str, ...] | None:
+    """As `read_class_names`, of the run that a checkpoint lies in; None where it was taken out of its run."""
+    folder = checkpoint.resolve().parent
+    return read_class_names(folder.parent, num_classes=num_classes) if folder.name == "checkpoints" else None
 
 
 def read_class_names(run_dir: Path, *, num_classes: int) -> tuple[str, ...] | None:

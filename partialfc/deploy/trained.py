@@ -15,7 +15,7 @@ from partialfc.checkpoint.state import read_state
 from partialfc.checkpoint.store import load_replicated
 from partialfc.deploy.arguments import check_classes, check_embeddings, check_images, check_k
 from partialfc.deploy.centres import SavedCentres
-from partialfc.deploy.class_names import read_class_names
+from partialfc.deploy.class_names import names_of_checkpoint
 from partialfc.deploy.saved_network import SavedNetwork
 from partialfc.errors import CheckpointError, ConfigError
 
@@ -47,14 +47,13 @@ class Trained:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The classes' names in the order of their ids, where the run has them (on image folders it does).
+        """The classes' names in the order of their ids, where the run has them.
+
+        It does on image folders, and on a `.rec` with a `classes.txt` beside it.
 
         Raises CheckpointError where the run's classes.json is damaged.
         """
-        folder = self.checkpoint.resolve().parent
-        if folder.name != "checkpoints":  # taken out of its run
-            return None
-        return read_class_names(folder.parent, num_classes=self.num_classes)
+        return names_of_checkpoint(self.checkpoint, num_classes=self.num_classes)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:

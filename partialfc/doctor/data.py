@@ -9,10 +9,10 @@ import numpy as np
 
 from partialfc.data.images.codec import decode
 from partialfc.data.sources.checked_images import named
+from partialfc.data.sources.class_names import CLASS_NAMES, names_beside
 from partialfc.data.sources.folder import FolderSource, counted
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.leftovers import leftover_kind
-from partialfc.data.sources.pack import CLASS_NAMES, names_beside
 from partialfc.data.sources.source import Labelled
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.doctor.labels import NO_CLASS_IDS

@@ -1,9 +1,10 @@
-"""classes.json: the class id that a run gave to each folder of an image folder, so that it keeps them."""
+"""classes.json: the names of a run's classes by id, by which an image folder keeps its first ids."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
+from partialfc.data.sources.class_names import class_names
+from partialfc.data.sources.source import Labelled
 from partialfc.errors import CheckpointError
 from partialfc.files import write_whole
 
@@ -29,8 +30,14 @@ def known_classes(run_dir: Path) -> list[str] | None:
     return names
 
 
-def save_classes(run_dir: Path, names: Sequence[str]) -> None:
-    """Save the class names in the order of their ids, unless the run has saved its own before."""
+def save_classes(run_dir: Path, source: Labelled) -> None:
+    """Save the names of the data's classes, if they have any, unless the run has saved its own before."""
     index = run_dir / CLASSES
-    if not index.exists():
-        write_whole(index, json.dumps(names, indent=0, ensure_ascii=False))
+    if index.exists() or (names := class_names(source)) is None:
+        return
+    try:
+        text = json.dumps(names, indent=0, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:  # names that are not UTF-8 on the disk
+        text = json.dumps(names, indent=0)
+    write_whole(index, text)

@@ -1,4 +1,4 @@
-"""classes.json: an image folder's class ids stay those of the run."""
+"""classes.json: the names of a run's classes; an image folder's class ids stay those of the run."""
 
 import json
 
@@ -7,7 +7,8 @@ import pytest
 
 import partialfc
 from partialfc.data.images.codec import encode_png
-from tests.train_cases import small_config
+from partialfc.deploy.trained import load_trained
+from tests.train_cases import CLASSES, small_config
 from tests.training.cases import run
 
 
@@ -34,3 +35,13 @@ def test_image_folders_keep_their_class_ids(tmp_path):
     (tmp_path / "images" / "ant" / "0.png").write_bytes((tmp_path / "images" / "ape" / "0.png").read_bytes())
     with pytest.raises(partialfc.DataError, match="ant: not among the 3 known classes"):
         run(small_config(tmp_path, **options, checkpoint={"every_steps": 1}))
+
+
+@pytest.mark.parametrize("odd", ["ä", "\udcff"], ids=["UTF-8", "other bytes"])
+def test_a_record_file_with_names_beside_it_gives_them_to_the_run(folder, odd):
+    names = [f"person {number} {odd}" for number in range(CLASSES)]
+    lines = "".join(f"{name}\n" for name in names)
+    (folder / "classes.txt").write_text(lines, encoding="utf-8", errors="surrogateescape")
+    run(small_config(folder, "train.steps=3"))
+    assert json.loads((folder / "run" / "classes.json").read_text()) == names
+    assert load_trained(folder / "run", trust=["tests.train_cases"]).classes == tuple(names)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.sources.checked_images import CheckedImages
+from partialfc.data.sources.class_names import CLASS_NAMES, names_beside
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.in_class_order import InClassOrder, renumbered
 from partialfc.data.sources.insightface import RecordSource, write_source
@@ -17,7 +18,6 @@ from partialfc.files import OF_WRITING, at_least, replacing, show_size, told
 
 log = logging.getLogger(__name__)
 
-CLASS_NAMES = "classes.txt"
 _SPARSE = 1000  # classes per image; more are a mistake, and would be as many names and records
 
 
@@ -119,15 +119,6 @@ def _opened(
         )
     names = names_beside(source.path)
     return ordered, names if len(names) == ordered.num_classes else range(ordered.num_classes)
-
-
-def names_beside(path: Path) -> list[str]:
-    """The class names by id, of a `.rec` that has a `classes.txt` beside it; else none."""
-    listing = path.with_name(CLASS_NAMES)
-    if not listing.is_file():
-        return []
-    names = listing.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-    return names if names[-1] else names[:-1]
 
 
 def _counted(

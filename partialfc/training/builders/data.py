@@ -12,7 +12,6 @@ from partialfc.data.images.augmentation import Augment
 from partialfc.data.loading.dali import build_dali_loader
 from partialfc.data.loading.loader import Loader
 from partialfc.data.loading.plain import build_loader
-from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Labelled, open_source
 from partialfc.distributed.accelerator import is_accelerator
@@ -28,15 +27,13 @@ log = logging.getLogger(__name__)
 
 
 def open_training_source(section: DataConfig, run_dir: Path, world: World) -> Labelled:
-    """Collective: the training data, `data.train`; rank 0 saves an image folder's class ids in the run.
+    """Collective: the training data, `data.train`; rank 0 saves the names of its classes in the run.
 
     Raises ConfigError where there is none, CheckpointError where the run's class ids are damaged.
     """
     with together(world):
         source = read_training_source(section, run_dir)
-    if isinstance(source, FolderSource):
-        names = source.classes  # by now every rank has looked for saved ids
-        on_first_rank(world, lambda: save_classes(run_dir, names))
+    on_first_rank(world, lambda: save_classes(run_dir, source))  # by now every rank has looked for saved ids
     return source
 
 
