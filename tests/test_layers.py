@@ -24,6 +24,7 @@ ROOMS = {
     "deploy": {"backbones", "checkpoint", "data", "head", "uncertainty"},
     "distillation": {"backbones", "deploy", "distributed", "head", "losses"},
     "uncertainty": {"backbones", "data", "distributed", "evaluation", "head", "losses"},
+    "finetune": {"checkpoint", "deploy", "distributed", "head"},
     "config": {"plan"},
 }
 ROOMS["training"] = set(ROOMS) - {"report", "plot", "deploy", "plan"}
@@ -56,6 +57,10 @@ PURE = {
     "checkpoint/lineage",
     "data/loading/sampler",
     "data/sources/recordio",
+    "finetune/freezing",
+    "finetune/groups",
+    "finetune/lora",
+    "finetune/names",
     "head/kernels/decay",
     "head/margins/base",
     "head/margins/combined",
