@@ -1,6 +1,7 @@
 """`run_ranks(fn, world_size, *args)`: run a module-level function on real gloo processes."""
 
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import os
@@ -24,7 +25,7 @@ devices.install()  # before other files of tests import the package
 
 MAX_WORLD = 4
 TIMEOUT_SECONDS = 120
-PRELOADED = ["tests.train_cases", "partialfc.training.run"]  # what most functions on ranks import
+PRELOADED = ["tests.train_cases", "partialfc.training.run", "tests.frozen"]  # what most functions import
 
 
 def _serve(connection: Connection, pretend: bool) -> None:
@@ -186,6 +187,11 @@ def on_pretend(pretend_worker: Worker) -> Callable[..., Any]:
 def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # thousands of tests, which each full collection would go through
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

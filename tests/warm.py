@@ -33,6 +33,7 @@ PRELOADED = (
     "partialfc.training.run",
     "torch._inductor",  # as choosing deterministic algorithms or not does
     "torch.distributed.run",
+    "tests.frozen",
 )
 LARGEST_REQUEST = 1 << 20
 FINALIZES = "WARM_FINALIZES"  # of a process's environment: it ends as an interpreter does, not at once
