@@ -32,21 +32,17 @@ class Group:
     """The processes of one subject; a call runs in all of them at once. A context manager."""
 
     def __init__(self, build: Build, work: Work) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["ours"])  # so that torch is imported once, not by each
         self._folder = tempfile.TemporaryDirectory()
         self._children: list[tuple[Any, Connection]] = []
-        with _environment(
-            OMP_NUM_THREADS=str(work.threads),
-            # Compiled code starts cold, so that the first step shows what a first run waits for.
-            TORCHINDUCTOR_CACHE_DIR=os.path.join(self._folder.name, "compiled"),
-        ):
-            for rank in range(work.processes):
-                here, there = context.Pipe()
-                arguments = (there, build, work, rank, Path(self._folder.name) / "store")
-                process = context.Process(target=_serve, args=arguments)
-                process.start()
-                there.close()
-                self._children.append((process, here))
+        for rank in range(work.processes):
+            here, there = context.Pipe()
+            arguments = (there, build, work, rank, Path(self._folder.name))
+            process = context.Process(target=_serve, args=arguments)
+            process.start()
+            there.close()
+            self._children.append((process, here))
         try:
             self._answers()
         except BaseException:
@@ -120,11 +116,14 @@ def join_process_group(rank: int, size: int, store: Store, *, backend: str = "gl
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 
-def _serve(pipe: Connection, build: Build, work: Work, rank: int, store: Path) -> None:
+def _serve(pipe: Connection, build: Build, work: Work, rank: int, folder: Path) -> None:
     try:
+        os.environ["OMP_NUM_THREADS"] = str(work.threads)
+        # Compiled code starts cold, so that the first step shows what a first run waits for.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "compiled")
         torch.set_num_threads(work.threads)
         if work.processes > 1:
-            join_process_group(rank, work.processes, FileStore(str(store), work.processes))
+            join_process_group(rank, work.processes, FileStore(str(folder / "store"), work.processes))
         subject = build(work, rank)
         pipe.send((True, None))
         while True:
@@ -151,18 +150,3 @@ def _answer(process: Any, pipe: Connection) -> Any:
     if not worked:
         raise RuntimeError(f"a process of the benchmark failed:\n{result}")
     return result
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Environment variables for the processes started inside."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

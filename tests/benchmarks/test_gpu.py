@@ -12,20 +12,17 @@ from pathlib import Path
 import pytest
 from torch.nn import functional
 
+from tests.benchmarks.measured import run
 from tests.paths import ROOT
+from tests.processes import ENVIRONMENT
 from tests.waiting import wait_for
 
 
 def gpu(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "benchmarks" / "gpu.py", "--logs", folder / "logs", "--jobs", "0"]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    options = ("--output", str(folder / "gpu.csv"), *options)
-    return subprocess.run(
-        [*command, *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**variables, "CUDA_VISIBLE_DEVICES": "", **environment},
+    variables = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("PYTEST_")}
+    return run(
+        *("gpu.py", "--logs", folder / "logs", "--jobs", "0", "--output", folder / "gpu.csv", *options),
+        environment={**variables, "CUDA_VISIBLE_DEVICES": "", **environment},
         cwd=folder,
     )
 
