@@ -12,6 +12,7 @@ from partialfc.backbones.convnet import ConvNet
 from partialfc.backbones.imported import import_callable
 from partialfc.backbones.iresnet import IResNet
 from partialfc.backbones.mobilefacenet import MobileFaceNet
+from partialfc.backbones.vargfacenet import VarGFaceNet
 from partialfc.errors import ConfigError
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
@@ -21,6 +22,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "iresnet100": partial(IResNet, (3, 13, 30, 3)),
     "iresnet200": partial(IResNet, (6, 26, 60, 6)),
     "mobilefacenet": MobileFaceNet,
+    "vargfacenet": VarGFaceNet,
     "convnet": ConvNet,
 }
 

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from partialfc.backbones import build_backbone
 
-ALL = ["iresnet18", "mobilefacenet", "convnet"]  # one of each family: the others differ in their counts
+# One of each family: the others differ in their counts.
+ALL = ["iresnet18", "mobilefacenet", "vargfacenet", "convnet"]
 Shapes = dict[str, tuple[int, ...]]
 
 

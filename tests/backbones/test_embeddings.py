@@ -49,7 +49,8 @@ def test_channels_last_gives_the_same_embeddings(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"), [("iresnet18", "fc"), ("mobilefacenet", "conv_sep"), ("convnet", "fc")]
+    ("name", "layer"),
+    [("iresnet18", "fc"), ("mobilefacenet", "conv_sep"), ("vargfacenet", "features"), ("convnet", "fc")],
 )
 def test_the_embedding_layer_keeps_float32_under_autocast(name: str, layer: str) -> None:
     backbone = small(name).train()
@@ -108,7 +109,13 @@ def test_weights_survive_saving(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("iresnet18", {}), ("mobilefacenet", {"blocks": [1, 1, 2, 1]}), ("convnet", {})]
+    ("name", "options"),
+    [
+        ("iresnet18", {}),
+        ("mobilefacenet", {"blocks": [1, 1, 2, 1]}),
+        ("vargfacenet", {"blocks": [1, 2, 1]}),
+        ("convnet", {}),
+    ],
 )
 def test_export_keeps_the_embeddings_at_any_batch_size(name: str, options: dict[str, object]) -> None:
     backbone = small(name, **options).eval()

@@ -12,8 +12,8 @@ from tests.backbones.cases import ALL, images, small
 from tests.pretend.machine import machine
 
 # The least cosine between the gradient by all parameters and that in float64. Rounding differences grow from
-# layer to layer, and mobilefacenet has the most of them, and the narrowest.
-LEAST_COSINE = {torch.float64: 1 - 1e-12, torch.float32: 1 - 1e-6, torch.bfloat16: 0.9, torch.float16: 0.98}
+# layer to layer, and mobilefacenet and vargfacenet have the most of them, and the narrowest.
+LEAST_COSINE = {torch.float64: 1 - 1e-12, torch.float32: 1 - 1e-6, torch.bfloat16: 0.85, torch.float16: 0.98}
 
 
 def passes(
@@ -53,7 +53,7 @@ def test_gradients_in_channels_last_are_near_those_in_float64(name: str, dtype: 
     cosine = torch.cosine_similarity(flat(gradients), flat(true), dim=0)
     assert cosine >= LEAST_COSINE[dtype]
     off = (embeddings.double() - expected).norm() / expected.norm()
-    assert off <= {torch.float64: 1e-12, torch.float32: 1e-4}.get(dtype, 0.1)
+    assert off <= {torch.float64: 1e-12, torch.float32: 1e-4}.get(dtype, 0.15)
 
 
 class Layouts(TorchDispatchMode):
@@ -82,7 +82,12 @@ def test_feature_maps_stay_channels_last_from_layer_to_layer(
     backbone, batch = in_format(torch.channels_last, name, channels=channels)
     with Layouts() as layouts:
         _, gradients = passes(backbone, batch, amp)
-    assert layouts.others == ([] if name == "mobilefacenet" else ["clone", "view"])
+    if name == "mobilefacenet":  # which convolves the last one to one position, that has any order
+        assert layouts.others == []
+    elif name == "vargfacenet":  # so does it; but squeeze-and-excite's means send one number to a map
+        assert {*layouts.others} == {"expand", "div"}
+    else:
+        assert layouts.others == ["clone", "view"]
     for parameter_name, parameter in backbone.named_parameters():
         if parameter_name in gradients:  # an optimizer's state then has the same order too
             assert gradients[parameter_name].stride() == parameter.stride(), parameter_name

@@ -79,6 +79,7 @@ def test_the_rule_agrees_with_the_committed_list() -> None:
         ("iresnet100", {}, 65_156_160),
         ("iresnet200", {}, 118_833_920),
         ("mobilefacenet", {}, 2_059_520),
+        ("vargfacenet", {}, 5_197_780),
         ("mobilefacenet", {"scale": 4, "blocks": [2, 8, 12, 4]}, 6_314_880),
     ],
 )
