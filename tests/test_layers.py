@@ -21,9 +21,9 @@ ROOMS = {
     "metrics": {"distributed", "evaluation", "head"},
     "report": {"evaluation", "metrics", "plan"},
     "plot": {"backbones", "data", "evaluation", "head", "metrics", "report"},
-    "deploy": {"backbones", "checkpoint", "data", "head", "uncertainty"},
+    "deploy": {"backbones", "checkpoint", "data", "evaluation", "head", "uncertainty"},
     "distillation": {"backbones", "deploy", "distributed", "head", "losses"},
-    "uncertainty": {"backbones", "data", "distributed", "evaluation", "head", "losses"},
+    "uncertainty": {"backbones", "distributed", "head", "losses"},
     "finetune": {"checkpoint", "deploy", "distributed", "head"},
     "config": {"plan"},
 }
