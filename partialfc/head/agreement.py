@@ -16,9 +16,26 @@ from partialfc.head.message import CALL, COUNT, FAILED, HEAD, METHOD, Heard, Int
 IGNORE = -1
 EMBEDDING_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
-FORWARD, TOP_K, LOSS = range(3)  # of column METHOD
-METHODS = {FORWARD: "the head itself", TOP_K: "head.top_k", LOSS: "a loss beside the head"}
-OWNER = {FORWARD: "the head's", TOP_K: "the head's", LOSS: "the loss's"}
+FORWARD, TOP_K, LOSS, POOL, WRITE = range(5)  # of column METHOD
+METHODS = {
+    FORWARD: "the head itself",
+    TOP_K: "head.top_k",
+    LOSS: "a loss beside the head",
+    POOL: "the class pool itself",
+    WRITE: "pool.write",
+}
+OWNER = {
+    FORWARD: "the head's",
+    TOP_K: "the head's",
+    LOSS: "the loss's",
+    POOL: "the pool's",
+    WRITE: "the pool's",
+}
+_SAME_POOL = {
+    CALL: "call the class pool otherwise than rank 0: train or eval mode, the embeddings' dtype and whether "
+    "gradients are wanted",
+    HEAD: "built their class pool otherwise than rank 0: sizes, margin, hard negatives, shard and dtypes",
+}
 MUST_BE_THE_SAME = {
     FORWARD: {
         CALL: "call the head otherwise than rank 0: train or eval mode, the embeddings' dtype, whether there "
@@ -31,6 +48,8 @@ MUST_BE_THE_SAME = {
         "whether gradients are wanted",
         HEAD: "call another loss than rank 0, or built it otherwise: its kind and all that it is built with",
     },
+    POOL: _SAME_POOL,
+    WRITE: _SAME_POOL,
 }
 
 
@@ -62,8 +81,8 @@ def agree_on_batch(
 
     Collective: one exchange, and a second where a rank has more samples than any had in the last batches.
     embedding_size, num_classes: None where any will do, on all ranks the same. mode and head_digest, small
-    integers, must be the same on every rank. method: FORWARD or LOSS, what is called. problem: what the
-    caller found wrong with a further argument of this rank.
+    integers, must be the same on every rank. method: FORWARD, LOSS, POOL or WRITE, what is called. problem:
+    what the caller found wrong with a further argument of this rank.
 
     Raises, on every rank together: ValueError where this rank's own argument is wrong, or a weight of any
     rank is, LabelError where a label of any rank is out of range, DistributedError where another rank's

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
+from partialfc.distributed.accelerator import on_device
 from partialfc.head.margins.samples import Samples
 from partialfc.head.weights import Share
 
@@ -23,6 +25,14 @@ class GlobalBatch:
     own: slice  # which of the N are this rank's
     valid: npt.NDArray[np.int64]  # [V] which of this rank's B samples are valid
     local_size: int  # B
+
+    def of_all_samples(self, own: Tensor) -> Tensor:
+        """A row for each of this rank's valid samples [V, D] -> for each of its B, 0 for the others."""
+        if len(own) == self.local_size:
+            return own
+        everything = own.new_zeros(self.local_size, own.shape[1])
+        everything[on_device(torch.from_numpy(self.valid), own.device)] = own
+        return everything
 
 
 @dataclass(frozen=True, slots=True)

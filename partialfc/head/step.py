@@ -19,6 +19,7 @@ from partialfc.head.batch import GlobalBatch, LocalBatch
 from partialfc.head.gradient import BatchGradient
 from partialfc.head.kernels import elementwise, per_sample
 from partialfc.head.loss import Weights, loss_of, targets_of
+from partialfc.head.margins.base import Margin
 from partialfc.head.margins.samples import Samples
 from partialfc.head.prepared import prepare
 from partialfc.head.rows import Rows
@@ -146,16 +147,20 @@ def forward(
     *,
     taken: int,
     wants_gradient: bool,
+    centres_move: bool = True,
+    seen_by: Margin | None = None,
 ) -> tuple[Tensor, LossGradient | None]:
     """Pass 1 over the K rows -> the global mean loss, a scalar, and its gradient if wanted; collective.
 
-    centres [T, D]: those of the targets here; taken: the bytes that earlier batches keep already.
+    centres [T, D]: those of the targets here; taken: the bytes that earlier batches keep already;
+    centres_move False: pass 2 will not follow, so nothing is kept for it; seen_by: what gives the targets'
+    logits in place of the margin itself.
     """
-    margin, samples = softmax.margin, batch.samples
+    margin, samples = seen_by or softmax.margin, batch.samples
     prepared = prepare(margin, samples)
     batch = replace(batch, samples=replace(samples, prepared=prepared.value))
     targets = targets_of(margin, samples, batch.target_offset, fused=softmax.fused and softmax.settled)
-    first = softmax.negative_sums(batch, rows, targets, keep=wants_gradient, taken=taken)
+    first = softmax.negative_sums(batch, rows, targets, keep=wants_gradient and centres_move, taken=taken)
     if isinstance(first.shift, Tensor):
         first = first.shifted(world.all_reduce_max(first.shift))
     sums, by_target = over_ranks(world, first.sums, first.by_target and prepared.by_cos(first.by_target))
@@ -219,9 +224,4 @@ def embedding_gradient(
     by_unit = world.reduce_scatter_rows(by_unit, gathered.counts)
     own = gathered.own
     given = (by_unit, gathered.embeddings[own], gathered.unit[own], weights.norm[own])
-    gradient = per_sample.by_embeddings(*given, world.size, unit, compiled=fused)
-    if len(gradient) == gathered.local_size:
-        return gradient
-    everything = gradient.new_zeros(gathered.local_size, gradient.shape[1])
-    everything[on_device(torch.from_numpy(gathered.valid), gradient.device)] = gradient
-    return everything
+    return gathered.of_all_samples(per_sample.by_embeddings(*given, world.size, unit, compiled=fused))
