@@ -41,6 +41,7 @@ from partialfc.losses import (
     ContrastiveLoss,
     TripletLoss,
 )
+from partialfc.pool import DynamicClassPool, GalleryNetwork
 
 __version__ = "0.1.0"
 
@@ -61,8 +62,10 @@ __all__ = [
     "DataError",
     "DistillationLoss",
     "DistributedError",
+    "DynamicClassPool",
     "ElasticFace",
     "FeatureDistillation",
+    "GalleryNetwork",
     "ImageError",
     "JointOptimizer",
     "LabelError",
