@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from tests.pretend.machine import NAME
+from tests.pretend.tree import tree_map
 
 KEY = "AutocastPrivateUse1"
 NARROW = ("linear", "matmul", "mm", "addmm", "bmm", "baddbmm", "conv1d", "conv2d", "conv3d", "prelu")

@@ -13,11 +13,11 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.distributed.distributed_c10d import ProcessGroupGloo
-from torch.utils._pytree import tree_leaves
 
 from tests.pretend.cost import whole
 from tests.pretend.machine import NAME, machine
 from tests.pretend.tensor import PretendTensor, behind, wrapped
+from tests.pretend.tree import tree_leaves
 
 BACKEND = "pretendccl"
 BESIDE_GLOO = f"cpu:gloo,{NAME}:{BACKEND}"  # as "cpu:gloo,cuda:nccl"

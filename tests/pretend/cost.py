@@ -1,16 +1,17 @@
 """What an operation reads and writes of the device's memory, and how much it multiplies."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from tests.pretend.cache import Cache
 from tests.pretend.memory import Memory
 from tests.pretend.tensor import PretendTensor, values_of
+from tests.pretend.tree import tree_leaves
 
 aten = torch.ops.aten
 OVERWRITES = {aten.copy_, aten.fill_, aten.zero_, aten.normal_, aten.uniform_}
@@ -38,7 +39,7 @@ class Access:
 def accesses(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], results: list[Tensor]) -> list[Access]:
     """Of one operation, reads first."""
     packet = func.overloadpacket
-    written = list(_written(func, args, kwargs))
+    written = _written(func, args, kwargs)
     given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, PretendTensor)]
     reads, writes = [], []
     if packet in PICKS:
@@ -74,13 +75,19 @@ def flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any)
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[PretendTensor]:
     """The arguments that an operation writes to."""
-    named = dict(zip([each.name for each in func._schema.arguments], args, strict=False)) | kwargs
+    found = [
+        kwargs[name] if name in kwargs else args[place] if place < len(args) else None
+        for place, name in _places_written(func)
+    ]
+    return [each for each in found if isinstance(each, PretendTensor)]
+
+
+@functools.cache
+def _places_written(func: Any) -> list[tuple[int, str]]:
+    """Number and name of each such argument."""
+    arguments = enumerate(func._schema.arguments)
     return [
-        named[each.name]
-        for each in func._schema.arguments
-        if each.alias_info is not None
-        and each.alias_info.is_write
-        and isinstance(named.get(each.name), PretendTensor)
+        (n, each.name) for n, each in arguments if each.alias_info is not None and each.alias_info.is_write
     ]
 
 

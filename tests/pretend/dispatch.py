@@ -1,10 +1,10 @@
 """What an operation on the device does: it is checked, computed behind the scenes, ordered and logged."""
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from tests.pretend import collectives, cost, rules
 from tests.pretend.cost import Access
@@ -12,6 +12,7 @@ from tests.pretend.fused import scope
 from tests.pretend.log import Operation, site
 from tests.pretend.machine import NAME, machine
 from tests.pretend.tensor import PretendTensor, behind, fresh, wrapped
+from tests.pretend.tree import tree_leaves
 
 aten = torch.ops.aten
 
@@ -44,9 +45,18 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, PretendTensor)]
     assert all(leaf.shape == leaf.behind.shape for leaf in results), f"{func} resizes a tensor"
     if not _moves_nothing(func, given, results):
-        name = func._schema.name.removeprefix("aten::")
-        log(name, cost.accesses(func, args, kwargs, results), cost.flops(func, args, kwargs, result))
+        log(_name(func), cost.accesses(func, args, kwargs, results), cost.flops(func, args, kwargs, result))
     return result
+
+
+@functools.cache
+def _name(func: Any) -> str:
+    return func._schema.name.removeprefix("aten::")  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _is_mutable(func: Any) -> bool:
+    return func._schema.is_mutable  # type: ignore[no-any-return]
 
 
 def log(name: str, accesses: list[Access], flops: int = 0) -> None:
@@ -142,7 +152,7 @@ def _value(tensor: PretendTensor) -> Any:
 
 def _moves_nothing(func: Any, given: list[PretendTensor], results: list[PretendTensor]) -> bool:
     """Whether it makes a view, or memory that nothing is written to."""
-    if func._schema.is_mutable:
+    if _is_mutable(func):
         return False
     known = {each.memory for each in given}
     return func.overloadpacket in EMPTY or all(each.memory in known for each in results)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from tests.pretend.cost import Access, whole
 from tests.pretend.memory import Memory
+from tests.pretend.tree import tree_leaves
 
 
 class Scope:

@@ -1,5 +1,6 @@
 """Every operation on the device, with its phase and the line that asked for it, and every fault."""
 
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,12 +71,22 @@ def site() -> str:
     """The innermost line of the package that is running, else of the tests, as `file:line`."""
     frame = sys._getframe(1)
     outside = "?"
-    package, here = f"{PACKAGE}/", f"{PACKAGE.parent}/tests/pretend/"
     while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(package) and not name.endswith(HIDDEN):
-            return f"{name.removeprefix(package)}:{frame.f_lineno}"
-        if outside == "?" and name.startswith(f"{PACKAGE.parent}/tests/") and not name.startswith(here):
-            outside = f"{name.removeprefix(f'{PACKAGE.parent}/')}:{frame.f_lineno}"
+        of_package, name = _place(frame.f_code.co_filename)
+        if of_package:
+            return f"{name}:{frame.f_lineno}"
+        if name and outside == "?":
+            outside = f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return outside
+
+
+@functools.cache
+def _place(file: str) -> tuple[bool, str]:
+    """Whether the file is one of the package; its name there or among the tests, if it is of either."""
+    package, tests = f"{PACKAGE}/", f"{PACKAGE.parent}/tests/"
+    if file.startswith(package) and not file.endswith(HIDDEN):
+        return True, file.removeprefix(package)
+    if file.startswith(tests) and not file.startswith(f"{tests}pretend/"):
+        return False, file.removeprefix(f"{PACKAGE.parent}/")
+    return False, ""

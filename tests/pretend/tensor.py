@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from tests.pretend.machine import machine
 from tests.pretend.memory import Memory
+from tests.pretend.tree import tree_map
 
 
 class PretendTensor(Tensor):
