@@ -63,16 +63,16 @@ def only_counted(traffic: Traffic, collective: str, tensor: torch.Tensor) -> Ite
 
 @contextmanager
 def without_metrics(trainer: Trainer) -> Iterator[None]:
-    kept = trainer.metrics, trainer.clock, Traffic.measured, dict(trainer.head._forward_hooks)
+    kept = trainer.metrics, trainer.clock, Traffic.measured, dict(trainer.objective.head._forward_hooks)
     trainer.metrics = trainer.clock = trainer.reports._metrics = Silent()
     Traffic.measured = only_counted
-    trainer.head._forward_hooks.clear()
+    trainer.objective.head._forward_hooks.clear()
     try:
         yield
     finally:
         trainer.metrics, trainer.clock, Traffic.measured = kept[:3]
         trainer.reports._metrics = trainer.metrics
-        trainer.head._forward_hooks.update(kept[3])
+        trainer.objective.head._forward_hooks.update(kept[3])
 
 
 def seconds_of(step: Callable[[], object]) -> tuple[float, float]:
@@ -111,7 +111,7 @@ def calls_of_a_step(trainer: Trainer, rows: torch.Tensor) -> None:
         for _ in range(8):
             with trainer.world.traffic.measured("all_gather", rows):
                 pass
-        metrics._head._forward_done(trainer.head, (rows, rows), {}, rows)
+        metrics._watch._forward_done(trainer.objective.head, (rows, rows), {}, rows)
         own = np.array([metrics.own_microseconds] * trainer.world.size)
         metrics.stepped(
             trainer.state.step, finite=True, overflowed=False, own_microseconds=own, queued=0, bad_records=0

@@ -10,6 +10,9 @@ from ours import Ours
 from torch import Tensor, nn
 
 from partialfc.checkpoint import CheckpointFolder, find_checkpoint
+from partialfc.losses.weighted import WeightedLosses
+from partialfc.training.loss_scale import LossScale
+from partialfc.training.objectives.classification import Classification
 from partialfc.training.run_state import RunState
 
 EVERY = 997  # one row of so many is compared after the resume
@@ -49,7 +52,7 @@ class Saved(Ours):
         checkpoint = find_checkpoint(folder)
         checked = time.perf_counter()
         values, loaded = checkpoints.load(checkpoint, tensors, num_classes=self.work.classes)
-        state.restore(values, loaded)
+        state.restore(values, loaded, backbone="linear", embedding_size=1)
         ended = time.perf_counter()
         result = {"verify_s": checked - started, "load_s": ended - checked, "load_peak": peak()}
         _check_equal(before, {name: rows[::EVERY] for name, rows in tensors.sharded.items()})
@@ -61,11 +64,14 @@ class Saved(Ours):
         return time.perf_counter() - started
 
     def _run_state(self) -> RunState:
-        backbone = nn.Linear(1, 1)
-        optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
-        return RunState(
-            backbone, optimizer, self.head, self.optimizer, torch.device("cpu"), step=self.head.step
+        backbone, device = nn.Linear(1, 1), torch.device("cpu")
+        losses = WeightedLosses({}, {})
+        objective = Classification(
+            backbone, self.head, self.optimizer, losses, lambda values: self.head.margin
         )
+        optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
+        loss_scale = LossScale(device, enabled=False)
+        return RunState(objective, optimizer, loss_scale, device, step=self.head.step)
 
     def _checkpoints(self, folder: Path) -> CheckpointFolder:
         return CheckpointFolder(folder, self.head.world)

@@ -32,6 +32,7 @@ from partialfc.config.margin import (
     SphereFaceConfig,
 )
 from partialfc.config.metrics import MetricsConfig
+from partialfc.config.objective import ClassificationConfig, ObjectiveConfig
 from partialfc.config.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
 from partialfc.config.root import Config
 from partialfc.config.run import RunConfig
@@ -50,6 +51,7 @@ __all__ = [
     "BackboneConfig",
     "CenterLossConfig",
     "CheckpointConfig",
+    "ClassificationConfig",
     "CombinedConfig",
     "Config",
     "ContrastiveLossConfig",
@@ -67,6 +69,7 @@ __all__ = [
     "MetricsConfig",
     "ModifiedSoftmaxConfig",
     "NormalizedSoftmaxConfig",
+    "ObjectiveConfig",
     "OptimizerConfig",
     "RunConfig",
     "SGDConfig",

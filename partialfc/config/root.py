@@ -10,6 +10,7 @@ from partialfc.config.data import DataConfig
 from partialfc.config.head import HeadConfig
 from partialfc.config.losses import LossConfigs
 from partialfc.config.metrics import MetricsConfig
+from partialfc.config.objective import ClassificationConfig, ObjectiveConfig
 from partialfc.config.optimizer import OptimizerConfig
 from partialfc.config.run import RunConfig
 from partialfc.config.schedule import ScheduleConfig
@@ -28,6 +29,9 @@ class Config(Section):
     run: RunConfig
     data: DataConfig
     backbone: BackboneConfig
+    objective: ObjectiveConfig = Field(
+        ClassificationConfig(), description="What the backbone is trained for."
+    )
     head: HeadConfig = HeadConfig()
     losses: LossConfigs = Field((), description="A list of losses that are added to the head's.")
     optimizer: OptimizerConfig = Field(description="How the weights move.")

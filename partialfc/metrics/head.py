@@ -12,9 +12,9 @@ from partialfc.distributed.accelerator import OnTheWay
 from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.registry import Registry
 from partialfc.metrics.touched import Touched
+from partialfc.metrics.watch import CollectiveObserver
 
 RECENT_FORWARDS = 100  # over which touched centres are counted
-CollectiveObserver = Callable[[str, int, float], None]
 
 
 class HeadMetrics:

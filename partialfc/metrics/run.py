@@ -6,7 +6,7 @@ import platform
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,11 @@ from torch.nn.parallel import DistributedDataParallel
 from partialfc import __version__
 from partialfc.distributed.world import World
 from partialfc.evaluation.verification import Verification
-from partialfc.head.partial_fc import PartialFC
 from partialfc.metrics.families import FAMILIES, STEP_PHASES
-from partialfc.metrics.head import HeadMetrics, HeadValues
 from partialfc.metrics.process_memory import follow_memory
 from partialfc.metrics.registry import Registry, Totals
 from partialfc.metrics.step_clock import StepClock
+from partialfc.metrics.watch import Values, Watch
 
 RECENT_STEPS = 20  # a rank's own step time is the median of the last so many
 TAR = "tar@far="
@@ -34,7 +33,8 @@ TAR = "tar@far="
 class RunMetrics:
     """One rank's metrics: `clock` times the loop's steps and phases, the other calls report what happened.
 
-    Only the end of `running` waits for the device, only `totals` is collective. others: worlds of the same
+    Only the end of `running` waits for the device, only `totals` is collective. watch: gives what watches the
+    trained embeddings, from the registry and the `observer` of its collectives. others: worlds of the same
     ranks whose collectives are counted too.
     """
 
@@ -43,13 +43,13 @@ class RunMetrics:
         *,
         run: str,
         world: World,
-        head: PartialFC,
+        watch: Callable[..., Watch],
         device: torch.device,
         others: Sequence[World] = (),
     ) -> None:
         self.registry = Registry(run=run, rank=world.rank)
         self.clock = StepClock(device, self)
-        self._head = HeadMetrics(self.registry, head, observer=self._collective_took)
+        self._watch = watch(self.registry, observer=self._collective_took)
         self._world = world
         self._device = device
         self._gradient_bytes = 0
@@ -123,20 +123,20 @@ class RunMetrics:
         for index, is_in in enumerate(active):
             self.registry.set("partialfc_stage", is_in, stage=str(index))
 
-    def measure(self) -> HeadValues:
-        """Ask for what a log line about the last step reports of the head."""
-        return self._head.measure()
+    def measure(self) -> Values:
+        """Ask for what a log line about the last step reports of embeddings and centres."""
+        return self._watch.measure()
 
     def logged(
         self,
         values: Mapping[str, Any],
         learning_rates: Mapping[str, float],
-        of_head: HeadValues,
+        watched: Values,
         terms: Mapping[str, float],
     ) -> None:
         """A log line: its loss, gradient_norm, epoch and loss_scale; learning_rates: by group.
 
-        of_head: what `measure` gave in the line's step; terms: of the loss, by name.
+        watched: what `measure` gave in the line's step; terms: of the loss, by name.
         """
         for name, value in terms.items():
             self.registry.set("partialfc_loss_term", value, loss=name)
@@ -144,7 +144,7 @@ class RunMetrics:
             self.registry.set(f"partialfc_{name}", values[name])
         for group, rate in learning_rates.items():
             self.registry.set("partialfc_learning_rate", rate, group=group)
-        self._head.log(of_head)
+        self._watch.log(watched)
 
     def verified(self, name: str, result: Verification) -> None:
         """A verification set's result."""

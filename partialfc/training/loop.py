@@ -18,7 +18,7 @@ from partialfc.distributed.together import together
 from partialfc.distributed.world import World
 from partialfc.files import write_whole
 from partialfc.metrics.run_log import RunLog
-from partialfc.training.angles import angle_record, is_measured, measure_angles
+from partialfc.training.angles import is_measured
 from partialfc.training.batches import Batches
 from partialfc.training.builders.backbone import autocast_dtype
 from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
@@ -27,7 +27,6 @@ from partialfc.training.builders.schedule import total_steps
 from partialfc.training.builders.state import build_state, seed_rank
 from partialfc.training.builders.verification import build_verification
 from partialfc.training.due import is_due
-from partialfc.training.kept_buffers import KeptBuffers
 from partialfc.training.later import Later
 from partialfc.training.log_lines import Measured, introduction
 from partialfc.training.nonfinite import Evidence, NonFiniteSteps
@@ -68,20 +67,20 @@ class Trainer:
             self.state = build_state(
                 config, self.source, num_classes=self.num_classes, world=self.world, device=device
             )
-        self.head = self.state.head
+        self.objective = self.state.objective
         size = config.data.image_size
         own = len(range(*split_batch(config.train.batch_size, self.world.rank, self.world.size)))
         pixels = torch.zeros(own, config.data.channels, size, size, dtype=torch.uint8)
-        self.forward_backbone = replicate(
-            self.state.backbone,
+        self.forward_network = replicate(
+            self.objective.network,
             self.world,
             self._input(pixels),
             compile=config.backbone.compile,
+            whole_in_evaluation=self.objective.whole_in_evaluation,
             amp=self.amp,
         )
         self.metrics = build_metrics(config.metrics, config.run.dir, self.state, self.world)
         self.clock = self.metrics.clock
-        self.statistics = KeptBuffers(lambda: (self.state.backbone, self.head.margin))
         self.later = Later(device)
         self.checkpoints = RunCheckpoints(
             config, self.world, self.state, self.metrics, num_classes=self.num_classes
@@ -104,8 +103,7 @@ class Trainer:
         self.run_log = RunLog(config.run.dir, tensorboard=config.train.tensorboard)
         self.progress = Progress(active=first_rank, total_steps=self.total_steps, start_step=start_step)
         nonfinite = NonFiniteSteps(
-            self.state.backbone,
-            self.head,
+            self.objective,
             self.world,
             limit=config.train.max_nonfinite_steps,
             float16=self.state.loss_scale.enabled,
@@ -121,7 +119,7 @@ class Trainer:
             total_steps=self.total_steps,
             step_samples=config.train.samples_per_step,
         )
-        self._last_batch = (torch.zeros(0, config.backbone.embedding_size), torch.zeros(0, dtype=torch.int64))
+        self._loss = StepLoss(self.objective, device, micro_batches=config.train.accumulation)
         self._stop = StopSignal()
         self.stopped_by = 0  # the number of the signal, on any rank, that stopped `run`
         on_first_rank(self.world, self._begin_files)
@@ -141,7 +139,7 @@ class Trainer:
             with (
                 self._stop.caught(),
                 publishing(self.config.metrics, self.metrics.registry, self.world),
-                self.metrics.running(self.state.step, self.total_steps, self.forward_backbone),
+                self.metrics.running(self.state.step, self.total_steps, self.forward_network),
                 self.later.finished_after_errors(),
             ):
                 yield
@@ -186,7 +184,7 @@ class Trainer:
                 )
                 return False
             if measure:
-                self._measure_angles()
+                self._record()
             if verify:
                 self._verify()
             if save:
@@ -200,37 +198,31 @@ class Trainer:
         """One optimizer step over all micro-batches, and what the host does about the one before."""
         config = self.config.train
         self.settings.enter(self.state)
-        self.statistics.keep()
-        self.state.losses.keep()
-        loss = StepLoss(self.state, micro_batches=config.accumulation)
-        embeddings = []
+        self.objective.keep()
+        self._loss = StepLoss(self.objective, self.device, micro_batches=config.accumulation)
         for micro in range(config.accumulation):
             with self.clock.phase("data_wait"):
                 images, labels = self.batches.take()
             last = micro == config.accumulation - 1  # its backward pass sums all gradients over the ranks
-            with nullcontext() if last else without_reduction(self.forward_backbone):
+            with nullcontext() if last else without_reduction(self.forward_network):
                 with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
                     with self.clock.phase("backbone"):
-                        embedded = self.forward_backbone(self._input(images))
+                        inputs = self._input(images)
+                        outputs = self.forward_network(inputs)
                     with self.clock.phase("head_forward"):
-                        part = loss.part(embedded, labels)
+                        part = self._loss.part(inputs, outputs, labels)
                 with self.clock.phase("backward"):
                     self.state.loss_scale.backward(part)
-            embeddings.append(embedded.detach())
-        self._last_batch = embeddings[-1], labels
         with self.clock.phase("optimizer"):
-            self._update(loss, embeddings)
+            self._update(self._loss)
         self.later.catch_up(self.state.step)
 
-    def _update(self, loss: StepLoss, embeddings: list[Tensor]) -> None:
-        """The end of a step: move backbone and centres, or on no rank anything where one's is not finite.
-
-        embeddings: a tensor [B, D] for each micro-batch.
-        """
+    def _update(self, loss: StepLoss) -> None:
+        """The end of a step: all is moved, or on no rank anything where one's gradient is not finite."""
         state, config = self.state, self.config.train
-        state.loss_scale.unscale(state.optimizer, state.head_optimizer)
+        state.loss_scale.unscale(*state.optimizers)
         limit = math.inf if config.clip_norm is None else config.clip_norm
-        norm = nn.utils.clip_grad_norm_(state.backbone.parameters(), limit)
+        norm = nn.utils.clip_grad_norm_(self.objective.network.parameters(), limit)
         state.step += 1
         state.samples = self.loader.position
         outcome = Outcome(
@@ -241,13 +233,14 @@ class Trainer:
             stop=self._stop.number,
             own_microseconds=self.metrics.own_microseconds,
         )
-        outcome.apply(state.optimizer)
-        outcome.apply(state.head_optimizer)
-        self.statistics.restore(outcome.skip)
-        state.losses.restore(outcome.skip)
+        for optimizer in state.optimizers:
+            outcome.apply(optimizer)
+        self.objective.restore(outcome.skip)
+        self.objective.stepped(outcome.skip)
         scale = state.loss_scale.scale
         state.loss_scale.update(bad_loss=outcome.bad_loss, skip=outcome.skip)
-        evidence = Evidence(state.step, embeddings, loss.total, self.head.last_rows, loss.by_name())
+        finite = self.objective.centres_finite()
+        evidence = Evidence(state.step, loss.embeddings, loss.total, finite, loss.by_name())
         ended = partial(
             self.reports.ended,
             outcome.sent(scale, state.loss_scale.scale, loss.terms),
@@ -258,7 +251,7 @@ class Trainer:
         self.later.add(state.step, ended)
 
     def _input(self, images: Tensor) -> Tensor:
-        """The loader's uint8 images [B, channels, H, W] -> the backbone's input in [-1, 1], on its device."""
+        """The loader's uint8 images [B, channels, H, W] -> the network's input in [-1, 1], on its device."""
         memory = torch.channels_last if self.config.backbone.channels_last else torch.contiguous_format
         return normalise(images.to(self.device, non_blocking=True), memory_format=memory)
 
@@ -268,12 +261,12 @@ class Trainer:
         self.later.add(measured.step, partial(self.reports.line, measured))
         self.later.catch_up(self.state.step)
 
-    def _measure_angles(self) -> None:
-        """Record the angles of the last batch and of the centres, for `partialfc plot angles`."""
+    def _record(self) -> None:
+        """Note in the run's log what the objective measures now and then."""
         self.later.finish()
         with self.reports.interval.paused():
-            angles = measure_angles(self.head, *self._last_batch)
-            self.run_log.record("angles", self.state.step, angle_record(angles, self.world))
+            for event, values in self.objective.records(self._loss.embeddings[-1], self._loss.labels):
+                self.run_log.record(event, self.state.step, values)
 
     def _verify(self) -> None:
         """Verify every set, on all ranks together; save a checkpoint if its score is the best so far."""
@@ -282,7 +275,7 @@ class Trainer:
             return
         step, accuracy = self.state.step, {}
         with self.reports.interval.paused(), self.clock.phase("verification"):
-            for name, result in self.verification.verify(self.state.backbone, step):
+            for name, result in self.verification.verify(self.objective.backbone, step):
                 accuracy[name] = result.accuracy
                 self.metrics.verified(name, result)
                 self.run_log.record("verification", step, {"set": name, **result.to_dict()})

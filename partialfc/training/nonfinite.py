@@ -1,18 +1,15 @@
 """Steps whose loss or gradient is not finite: explained, and an end to the run when they go on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from partialfc.distributed.world import World
 from partialfc.errors import NonFiniteError
-from partialfc.head.partial_fc import PartialFC
+from partialfc.training.objectives.objective import Objective
 
-STAGES = ("embedding norm", "centres", "logits")  # then each loss beside the head, and the gradient
 FLOAT16_ADVICE = (
     "; float16 holds nothing above 65,504: train.amp bfloat16, where the device has it, or null reach further"
 )
@@ -22,14 +19,14 @@ FLOAT16_ADVICE = (
 class Evidence:
     """What is kept of a step on this rank until it is known to have ended well.
 
-    embeddings: a tensor [B, D] for each micro-batch; loss []; rows [K]: the local centres that took part in
-    the last one, None: all; terms []: of the loss, by name, the head's first.
+    embeddings: a tensor [B, D] for each micro-batch; loss []; centres_finite: whether the centres that took
+    part in the last one are; terms []: of the loss, by name, the main one's first.
     """
 
     step: int
     embeddings: Sequence[Tensor]
     loss: Tensor
-    rows: npt.NDArray[np.int64] | None
+    centres_finite: Callable[[], bool]
     terms: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -39,11 +36,8 @@ class NonFiniteSteps:
     float16: whether the backbone runs in it, for that error's advice.
     """
 
-    def __init__(
-        self, backbone: nn.Module, head: PartialFC, world: World, *, limit: int, float16: bool = False
-    ) -> None:
-        self._backbone = backbone
-        self._head = head
+    def __init__(self, objective: Objective, world: World, *, limit: int, float16: bool = False) -> None:
+        self._objective = objective
         self._world = world
         self._limit = limit
         self._advice = FLOAT16_ADVICE if float16 else ""
@@ -75,13 +69,14 @@ class NonFiniteSteps:
 
     def _explain(self, evidence: Evidence) -> str:
         """Collective: what was not finite first, in the order in which it is computed, and on which ranks."""
-        centres = self._head.are_finite(evidence.rows)
-        of_head, *beside = evidence.terms.values() or [evidence.loss]
-        stages = (*STAGES, *(f"{name} loss" for name in [*evidence.terms][1:]), "gradient")
+        centres = evidence.centres_finite()
+        main, *beside = evidence.terms.values() or [evidence.loss]
+        named = (f"{name} loss" for name in [*evidence.terms][1:])
+        stages = ("embedding norm", "centres", self._objective.computes, *named, "gradient")
         finite = (
             _finite(evidence.embeddings),
             centres,
-            _finite([of_head]),
+            _finite([main]),
             *(_finite([term]) for term in beside),
         )
         table = self._world.gather_integers([(*finite, False).index(False)])[:, 0]
@@ -91,12 +86,12 @@ class NonFiniteSteps:
         cause = f"step {evidence.step}: non-finite {stages[stage]} on {where}"
         if stage == 0 and (name := self._bad_parameter()):
             cause += f" (the backbone's {name} is itself non-finite)"
-        if stage == 2 and self._head.margin.reweights_negatives:
-            cause += " (so it is where the margin's negatives() exceeds its logit_bound)"
+        if stage == 2:
+            cause += self._objective.hint
         return cause
 
     def _bad_parameter(self) -> str | None:
-        named = self._backbone.named_parameters()
+        named = self._objective.network.named_parameters()
         return next((name for name, parameter in named if not _finite([parameter])), None)
 
 

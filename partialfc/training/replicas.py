@@ -1,5 +1,6 @@
-"""The backbone on every rank, which computes after a resume exactly as it would have without the stop."""
+"""The network on every rank, which computes after a resume exactly as it would have without the stop."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
@@ -15,21 +16,28 @@ NEVER = 1 << 30  # once in so many steps
 
 
 def replicate(
-    backbone: nn.Module, world: World, example: torch.Tensor, *, compile: bool, amp: torch.dtype | None
+    network: nn.Module,
+    world: World,
+    example: torch.Tensor,
+    *,
+    compile: bool,
+    amp: torch.dtype | None,
+    whole_in_evaluation: bool = True,
 ) -> nn.Module:
     """The module that the training loop calls: compiled where asked, in DistributedDataParallel where W > 1.
 
-    example: an input [B, channels, H, W] of the backbone just as training has them: of the same B, dtype,
-    memory format and device, so that what is compiled for it is what training runs.
+    example: an input [B, channels, H, W] of the network just as training has them: of the same B, dtype,
+    memory format and device, so that what is compiled for it is what training runs. whole_in_evaluation:
+    whether the network uses all its parameters in evaluation mode too.
     """
-    module = cast(nn.Module, torch.compile(backbone)) if compile else backbone
+    module = cast(nn.Module, torch.compile(network)) if compile else network
     if world.size == 1:
         return module
     devices = [example.device] if is_accelerator(example.device) else None
     parallel = DistributedDataParallel(module, device_ids=devices, process_group=world.group)
     # It would time a step of a hundred for its own log, and wait for the device before the next one.
     parallel._set_ddp_runtime_logging_sample_rate(NEVER)  # type: ignore[no-untyped-call]
-    _order_buckets(parallel, example, amp, training=compile)
+    _order_buckets(parallel, example, amp, training=compile or not whole_in_evaluation)
     return parallel
 
 
@@ -46,7 +54,8 @@ def _order_buckets(
     DistributedDataParallel reorders its buckets of gradients after its first backward pass, and with them the
     order of the sums over ranks. A resumed run has the same bits only if that is done before its first step.
     In evaluation mode, so that neither running statistics nor random numbers change; or as in `training`, for
-    a compiled backbone, whose code for evaluation nothing else needs, and then these are put back.
+    a network that leaves parts out in evaluation, and a compiled one, whose code for evaluation nothing else
+    needs: then these are put back.
     """
     statistics = KeptBuffers(lambda: [parallel])
     statistics.keep()
@@ -56,7 +65,21 @@ def _order_buckets(
         torch.random.fork_rng(devices, device_type=example.device.type),
         torch.autocast(example.device.type, dtype=amp, enabled=amp is not None),
     ):
-        parallel(example).sum().backward()
+        sums = [output.sum() for output in _with_gradients(parallel(example))]
+        torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
     parallel.zero_grad()
     statistics.restore()
     parallel.module.train()
+
+
+def _with_gradients(outputs: object) -> Iterator[torch.Tensor]:
+    """The tensors that need gradients in what a network returned: a tensor, or tuples and dicts of them."""
+    if isinstance(outputs, torch.Tensor):
+        if outputs.requires_grad:
+            yield outputs
+    elif isinstance(outputs, Mapping):
+        for each in outputs.values():
+            yield from _with_gradients(each)
+    elif isinstance(outputs, Sequence):
+        for each in outputs:
+            yield from _with_gradients(each)

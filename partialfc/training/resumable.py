@@ -18,7 +18,11 @@ def obstacles(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _of_head(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for key, default in (("backbone.embedding_size", None), ("head.sub_centers", 1)):
+    for key, default in (
+        ("objective.name", "classification"),
+        ("backbone.embedding_size", None),
+        ("head.sub_centers", 1),
+    ):
         yield from _changed(key, *_pair(saved, now, key, default))
     bias, own_bias = _pair(saved, now, "head.margin.bias", False)
     name, own_name = _pair(saved, now, "head.margin.name")

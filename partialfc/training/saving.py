@@ -50,7 +50,7 @@ class RunCheckpoints:
         """Write this step's checkpoint, and delete those that are no longer kept."""
         state = self._state
         state.totals = self._metrics.totals()
-        self._world.broadcast_buffers(state.backbone)
+        self._world.broadcast_buffers(state.objective.network)
         about = {
             "world_size": self._world.size,
             "config": self._config.model_dump(mode="json"),
@@ -89,7 +89,8 @@ class RunCheckpoints:
                 raise CheckpointError(f"it is of another run: {'; '.join(found)}; {REMEDY}")
         values, tensors = self._folder.load(checkpoint, self._state.tensors(), num_classes=self._num_classes)
         with _of_such_a_run(checkpoint):
-            self._state.restore(values, tensors, backbone=self._config.backbone.name)
+            about = self._config.backbone
+            self._state.restore(values, tensors, backbone=about.name, embedding_size=about.embedding_size)
             self._metrics.restore(self._state.totals, (checkpoint / STATE).stat().st_mtime)
             changed = differences(values["config"], now)
         if checkpoint.resolve().parent == self._folder.path.resolve():  # else the run has none of its own yet

@@ -45,7 +45,7 @@ class StepReports:
         self._step_samples = step_samples
         self._loss_scale = 1.0
         self.stop = 0
-        self.interval = Interval(state.samples, time.perf_counter(), names=state.losses.terms)
+        self.interval = Interval(state.samples, time.perf_counter(), names=state.objective.terms)
 
     def ended(self, sent: HeardLater, evidence: Evidence, *, queued: int, bad_records: int) -> None:
         """A step has ended. queued, bad_records: of the loader then, as `RunMetrics.stepped` takes them.
@@ -112,9 +112,9 @@ class StepReports:
             "loss_scale": self._loss_scale,
             **self._stages.values(measured.step - 1),
         }
-        self.interval = Interval(measured.samples, measured.at, names=self._state.losses.terms)
+        self.interval = Interval(measured.samples, measured.at, names=self._state.objective.terms)
         self._run_log.record("train", measured.step, values)
-        self._metrics.logged(values, measured.learning_rates, measured.of_head, terms)
+        self._metrics.logged(values, measured.learning_rates, measured.watched, terms)
         left = (self._total_steps - measured.step) * self._step_samples
         seconds_left = left / max(values["images_per_second"], 1e-9)
         self._progress.advance(measured.step, summary(values, terms), seconds_left)

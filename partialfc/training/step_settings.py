@@ -2,7 +2,8 @@
 
 from partialfc.config import Config, settings
 from partialfc.training.builders.schedule import build_schedule
-from partialfc.training.builders.stages import MARGIN, build_stages, reconfigure
+from partialfc.training.builders.stages import build_stages
+from partialfc.training.head_settings import MARGIN
 from partialfc.training.run_state import RunState
 from partialfc.training.stages import Value
 
@@ -18,7 +19,7 @@ class StepSettings:
         self._config = config
         self._schedule = build_schedule(config.schedule, total_steps=total_steps, epoch_steps=epoch_steps)
         self.stages = build_stages(config, total_steps=total_steps, epoch_steps=epoch_steps)
-        self._set: dict[str, Value] = settings(config)  # by key, what head and losses have
+        self._set: dict[str, Value] = settings(config)  # by key, what the objective has
 
     def enter(self, state: RunState) -> None:
         """Before a step, whose number is that of the steps done."""
@@ -27,8 +28,5 @@ class StepSettings:
         values = self.stages.values(state.step)
         changed = {key for key, value in values.items() if self._set[key] != value}
         settled = not any(key.startswith(MARGIN) for key in self.stages.moving(state.step))
-        reconfigure(state.head, self._config, values, changed=changed, settled=settled)
-        for name in state.losses.weights:
-            if (weight := values.get(f"losses.{name}.weight")) is not None:
-                state.losses.weights[name] = weight
+        state.objective.reconfigure(values, changed=changed, settled=settled)
         self._set |= values

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,9 +12,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 import partialfc
 from partialfc.distributed import World
-from partialfc.metrics import Registry
+from partialfc.metrics import HeadMetrics, Registry
 from partialfc.metrics.run import RunMetrics
 from tests.metrics.cases import RANK, samples, sum_of, text_of
+
+
+def metrics_of(world: World) -> tuple[RunMetrics, partialfc.PartialFC]:
+    """A run's metrics, and the head that they watch."""
+    head = partialfc.PartialFC(4, 8, margin=partialfc.ArcFace())
+    watch = partial(HeadMetrics, head=head)
+    return RunMetrics(run="mine", world=world, watch=watch, device=torch.device("cpu")), head
 
 
 def totals_of(rank: int, images: float, steps: float) -> dict[str, dict[str, float]]:
@@ -30,9 +38,7 @@ def test_totals_go_on_at_any_world_size(world_size):
     saved = [totals_of(rank, images, 7) for rank, images in enumerate((100.0, 20.0, 3.0))]
     found = {}
     for rank in range(world_size):
-        head = partialfc.PartialFC(4, 8, margin=partialfc.ArcFace())
-        world = World(None, rank, world_size)
-        metrics = RunMetrics(run="mine", world=world, head=head, device=torch.device("cpu"))
+        metrics, _ = metrics_of(World(None, rank, world_size))
         metrics.restore(saved, checkpoint_time=1.5)
         found |= samples(text_of(metrics.registry))
     assert sum_of(found, "partialfc_images_total") == 123
@@ -76,8 +82,7 @@ def slow_input() -> torch.Tensor:
 def own_times(slow: str) -> tuple[dict[tuple[str, ...], float], float]:
     """A loop in DistributedDataParallel, rank 1 slow in its "model" or "input": metrics, own step time."""
     world = World.of()
-    head = partialfc.PartialFC(4, 8, margin=partialfc.ArcFace())
-    metrics = RunMetrics(run="mine", world=world, head=head, device=torch.device("cpu"))
+    metrics, head = metrics_of(world)
     backbone = DistributedDataParallel(Slow(in_model=slow == "model"))
     optimizer = partialfc.RowSGD(head, lr=0.1)
     with metrics.running(0, STEPS, backbone):
@@ -102,8 +107,7 @@ def own_times(slow: str) -> tuple[dict[tuple[str, ...], float], float]:
     [([100], 1.0), ([300, 100], 3.0), ([100, 100, 300], 3.0), ([100, 150, 200, 300], 2.0)],
 )
 def test_stragglers_are_measured_by_the_median_rank_of_an_even_number_the_faster(own, ratio):
-    head = partialfc.PartialFC(4, 8, margin=partialfc.ArcFace())
-    metrics = RunMetrics(run="mine", world=World(None, 0, 1), head=head, device=torch.device("cpu"))
+    metrics, _ = metrics_of(World(None, 0, 1))
     metrics.stepped(1, finite=True, overflowed=False, own_microseconds=np.array(own), queued=0, bad_records=0)
     assert samples(text_of(metrics.registry))["partialfc_straggler_ratio", *RANK] == ratio
 

@@ -15,14 +15,14 @@ def run(config: Any) -> dict[str, Any]:
     trainer = Trainer(config, local_device(config.train.device))
     with trainer.running():
         finished = trainer.run()
-    trainer.state.head_optimizer.flush()
+    trainer.objective.head_optimizer.flush()
     return {
         "finished": finished,
         "step": trainer.state.step,
         "samples": trainer.state.samples,
-        "rows": trainer.head.weight.detach().clone(),
-        "bias": None if trainer.head.bias is None else trainer.head.bias.detach().clone(),
-        "backbone": {name: t.clone() for name, t in trainer.state.backbone.state_dict().items()},
+        "rows": trainer.objective.head.weight.detach().clone(),
+        "bias": None if trainer.objective.head.bias is None else trainer.objective.head.bias.detach().clone(),
+        "backbone": {name: t.clone() for name, t in trainer.objective.backbone.state_dict().items()},
     }
 
 

@@ -21,7 +21,7 @@ def test_a_file_gives_each_class_its_margin(folder, name):
     np.save(path, MARGINS) if name.endswith("npy") else np.savetxt(path, MARGINS)
     trainer = Trainer(small_config(folder, f"head.class_margins={path}"), torch.device("cpu"))
     trainer.loader.close()
-    np.testing.assert_allclose(trainer.head.class_margins, MARGINS, atol=1e-7)
+    np.testing.assert_allclose(trainer.objective.head.class_margins, MARGINS, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_margins_follow_from_the_sizes_of_the_data(folder):
     trainer = Trainer(small_config(folder, *overrides), torch.device("cpu"))
     trainer.loader.close()
     expected = 0.4 * PER_CLASS**-0.25 + 0.1
-    assert trainer.head.class_margins.tolist() == pytest.approx([expected] * 23)
+    assert trainer.objective.head.class_margins.tolist() == pytest.approx([expected] * 23)
 
 
 def test_any_number_of_ranks_trains_alike_and_resumes(run_ranks, folder):

@@ -44,7 +44,7 @@ def run_on(device: torch.device, folder: Path, **sections: Any) -> Trainer:
     trainer = Trainer(small_config(folder, **sections), device)
     with trainer.running():
         trainer.run()
-    trainer.state.head_optimizer.flush()
+    trainer.objective.head_optimizer.flush()
     return trainer
 
 
@@ -76,8 +76,10 @@ def test_a_step_that_is_not_finite_is_skipped_and_leaves_no_trace(data, tmp_path
     folder = place(data, tmp_path, "run")
     backbone = {"name": "tests.train_cases:Poisoned", "options": {"steps": [3, 4]}}
     trainer = run_on(the_device(), folder, backbone=backbone)
-    assert torch.isfinite(trainer.head.weight).all().item()
-    assert all(torch.isfinite(tensor).all().item() for tensor in trainer.state.backbone.state_dict().values())
+    assert torch.isfinite(trainer.objective.head.weight).all().item()
+    assert all(
+        torch.isfinite(tensor).all().item() for tensor in trainer.objective.backbone.state_dict().values()
+    )
     skipped = [record for record in read_metrics(folder / "run") if record["event"] == "nonfinite"]
     assert [record["step"] for record in skipped] == [3, 4]
     assert "step 3: non-finite embedding norm" in skipped[0]["cause"]

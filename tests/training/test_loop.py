@@ -76,7 +76,7 @@ def test_initial_weights_are_taken_over(folder):
     for number, path in enumerate(("weights.pt", "run", "run/checkpoints/step-00000012")):
         start = {"run": {"dir": str(folder / f"b{number}")}, "backbone": {"weights": str(folder / path)}}
         trainer = Trainer(small_config(folder, **start), torch.device("cpu"))
-        for name, tensor in trainer.state.backbone.state_dict().items():
+        for name, tensor in trainer.objective.backbone.state_dict().items():
             assert torch.equal(tensor, result["backbone"][name])
     torch.save({"nothing": torch.zeros(1)}, folder / "other.pt")
     (folder / "empty").mkdir()

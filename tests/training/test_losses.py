@@ -35,12 +35,12 @@ def run_with_centres(config: Any) -> dict[str, Any]:
     trainer = Trainer(config, local_device(config.train.device))
     with trainer.running():
         finished = trainer.run()
-    trainer.state.head_optimizer.flush()
+    trainer.objective.head_optimizer.flush()
     return {
         "finished": finished,
-        "rows": trainer.head.weight.detach().clone(),
-        "centres": trainer.state.losses.sharded()["center/centres"].clone(),
-        "backbone": [tensor.clone() for tensor in trainer.state.backbone.state_dict().values()],
+        "rows": trainer.objective.head.weight.detach().clone(),
+        "centres": trainer.objective.losses.sharded()["center/centres"].clone(),
+        "backbone": [tensor.clone() for tensor in trainer.objective.backbone.state_dict().values()],
     }
 
 
@@ -143,7 +143,7 @@ def centres_of_steps(config: Any) -> list[torch.Tensor]:
     with trainer.running():
         for _ in range(4):
             trainer._train_step()
-            found.append(trainer.state.losses.sharded()["center/centres"].clone())
+            found.append(trainer.objective.losses.sharded()["center/centres"].clone())
     return found
 
 
@@ -166,7 +166,7 @@ def test_a_bad_step_moves_no_centre_on_any_rank(run_ranks, folder):
 
 def spoil_centres(config: Any) -> None:
     trainer = Trainer(config, torch.device("cpu"))
-    trainer.state.losses.sharded()["center/centres"].fill_(torch.inf)
+    trainer.objective.losses.sharded()["center/centres"].fill_(torch.inf)
     with trainer.running():
         trainer.run()
 
@@ -183,7 +183,7 @@ def test_a_weight_may_be_changed_between_steps(folder):
     trainer = Trainer(small_config(folder, losses=[ALONE["triplet_all"]]), torch.device("cpu"))
     with trainer.running():
         for weight in (2.0, 0.5, 0.0):
-            trainer.state.losses.weights["triplet"] = weight
+            trainer.objective.losses.weights["triplet"] = weight
             trainer._train_step()
             trainer._log()
     for line, weight in zip(lines(folder), (2.0, 0.5, 0.0), strict=True):
@@ -200,7 +200,7 @@ def test_each_loss_is_a_metric(folder):
         for sample in metric.samples
         if sample.name == "partialfc_loss_term"
     }
-    assert found == {name: lines(folder)[-1][f"loss_{name}"] for name in trainer.state.losses.terms}
+    assert found == {name: lines(folder)[-1][f"loss_{name}"] for name in trainer.objective.losses.terms}
 
 
 def exchanged(config: Any) -> dict[str, float]:

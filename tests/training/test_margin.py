@@ -66,11 +66,11 @@ def run(config: Config) -> dict[str, Any]:
     trainer = Trainer(config, local_device(config.train.device))
     with trainer.running():
         trainer.run()
-    trainer.state.head_optimizer.flush()
-    modules = {"backbone": trainer.state.backbone, "margin": trainer.head.margin}
+    trainer.objective.head_optimizer.flush()
+    modules = {"backbone": trainer.objective.backbone, "margin": trainer.objective.head.margin}
     state = {name: module.state_dict() for name, module in modules.items()}
     return {
-        "rows": trainer.head.weight.detach().clone(),
+        "rows": trainer.objective.head.weight.detach().clone(),
         "backbone": {name: tensor.clone() for name, tensor in state["backbone"].items()},
         "margin": {name: tensor.item() for name, tensor in state["margin"].items()},
     }

@@ -9,9 +9,11 @@ import torch
 import partialfc
 from partialfc.distributed import World
 from partialfc.head.centres import ROWS_TO_LOOK_AT
+from partialfc.losses.weighted import WeightedLosses
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
 from partialfc.training.nonfinite import Evidence, NonFiniteSteps
+from partialfc.training.objectives.classification import Classification
 from tests.torch_calls import TorchCalls
 from tests.train_cases import small_config
 from tests.training.cases import run
@@ -58,7 +60,7 @@ def spoil_centres(config: Any) -> None:
     trainer = Trainer(config, torch.device("cpu"))
     if trainer.world.rank == 1:
         with torch.no_grad():
-            trainer.head.weight[0] = torch.nan
+            trainer.objective.head.weight[0] = torch.nan
     with trainer.running():
         trainer.run()
 
@@ -83,15 +85,20 @@ class Growing(partialfc.ArcFace):
         return self.scale * self.factor * cos
 
 
+def objective_of(backbone: torch.nn.Module, head: partialfc.PartialFC) -> Classification:
+    optimizer = partialfc.RowSGD(head, lr=0.1, momentum=0.9)
+    return Classification(backbone, head, optimizer, WeightedLosses({}, {}), lambda values: head.margin)
+
+
 def test_logits_above_a_margins_bound_are_named():
     world = World.of()
     backbone, head = torch.nn.Linear(8, 8), partialfc.PartialFC(8, 40, margin=Growing())
-    partialfc.RowSGD(head, lr=0.1)
-    steps = NonFiniteSteps(backbone, head, world, limit=9)
+    objective = objective_of(backbone, head)
+    steps = NonFiniteSteps(objective, world, limit=9)
     embeddings = backbone(torch.randn(16, 8, generator=torch.Generator().manual_seed(0)))
     loss = head(embeddings, torch.arange(16))
     assert not loss.isfinite()
-    cause = steps.bad(Evidence(1, [embeddings.detach()], loss.detach(), head.last_rows))
+    cause = steps.bad(Evidence(1, [embeddings.detach()], loss.detach(), objective.centres_finite()))
     assert cause.endswith(
         "non-finite logits on every rank (so it is where the margin's negatives() exceeds its logit_bound)"
     )
@@ -104,16 +111,16 @@ def test_a_bad_step_is_explained_in_little_memory(sample_rate, spoilt):
     head = partialfc.PartialFC(
         128, 50_000, margin=partialfc.ArcFace(), sample_rate=sample_rate, compile=False
     )
-    optimizer = partialfc.RowSGD(head, lr=0.1, momentum=0.9)
+    objective = objective_of(torch.nn.Linear(2, 2), head)
     for _ in range(2):
         head(torch.randn(4, 128), torch.arange(4)).backward()
-        optimizer.step()
+        objective.head_optimizer.step()
     if spoilt:
         with torch.no_grad():
             head.weight[head.last_sample[-1]] = torch.nan
-    steps = NonFiniteSteps(torch.nn.Linear(2, 2), head, World.of(), limit=2)
+    steps = NonFiniteSteps(objective, World.of(), limit=2)
     with TorchCalls() as calls:
-        cause = steps.bad(Evidence(1, [torch.zeros(4, 128)], torch.tensor(1.0), head.last_rows))
+        cause = steps.bad(Evidence(1, [torch.zeros(4, 128)], torch.tensor(1.0), objective.centres_finite()))
     assert cause.startswith(f"step 1: non-finite {'centres on rank 0' if spoilt else 'gradient'}")
     chunk, owed = ROWS_TO_LOOK_AT * 128 * 4, len(head.last_sample) * 4 * 4
     assert calls.peak < 7 * chunk + 2 * owed < len(head.last_sample) * 128 * 4 * 2

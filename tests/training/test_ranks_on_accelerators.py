@@ -29,7 +29,7 @@ def train(folder: Path, device: str, sections: dict[str, Any]) -> tuple[list[flo
             trainer.run()
     records = read_metrics(folder / "run")
     losses = [record["loss"] for record in records if record["event"] == "train"]
-    return losses, {name: value.cpu() for name, value in trainer.state.backbone.state_dict().items()}
+    return losses, {name: value.cpu() for name, value in trainer.objective.backbone.state_dict().items()}
 
 
 @pytest.mark.parametrize(

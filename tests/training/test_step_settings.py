@@ -38,7 +38,7 @@ def steps_of(config: Any) -> list[tuple[float, float, float | None]]:
     with trainer.running():
         while trainer.state.step < trainer.total_steps:
             trainer._train_step()
-            head = trainer.head
+            head = trainer.objective.head
             found.append((round(head.margin.m2, 6), head.sample_rate, head.interclass_filter))
     return found
 
@@ -58,7 +58,7 @@ def test_a_loss_beside_the_heads_has_the_weight_of_the_stage(folder):
     with trainer.running():
         for _ in range(8):
             trainer._train_step()
-            weights.append(trainer.state.losses.weights["triplet"])
+            weights.append(trainer.objective.losses.weights["triplet"])
     assert weights == [0.5, 0.5, 0.5, 1.0, 1.5, 2.0, 0.5, 0.5]
     never, without = moved(folder, "never"), moved(folder, "without")
     ends = [
@@ -121,7 +121,7 @@ def test_a_margin_keeps_its_average_where_a_stage_changes_it(folder):
     with trainer.running():
         for _ in range(9):
             trainer._train_step()
-            averages.append(trainer.head.margin.t.item())
+            averages.append(trainer.objective.head.margin.t.item())
     assert len({round(average, 6) for average in averages[:3]}) == 3
     assert averages[3:] == pytest.approx([averages[2]] * 6, abs=1e-6)
 

@@ -14,7 +14,10 @@ from partialfc.training.run_state import RunState
 def build_metrics(section: MetricsConfig, run_dir: Path, state: RunState, world: World) -> RunMetrics:
     """This rank's metrics, under the name `metrics.run` or that of the run's folder."""
     name = section.run or run_dir.resolve().name
-    return RunMetrics(run=name, world=world, head=state.head, device=state.device, others=state.losses.worlds)
+    objective = state.objective
+    return RunMetrics(
+        run=name, world=world, watch=objective.watch, device=state.device, others=objective.worlds
+    )
 
 
 def publishing(section: MetricsConfig, registry: Registry, world: World) -> AbstractContextManager[None]:

@@ -2,19 +2,17 @@
 
 import logging
 import math
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 
 from partialfc.config import Config, settings, with_settings
 from partialfc.errors import ConfigError
-from partialfc.head.partial_fc import PartialFC
+from partialfc.head.margins.base import Margin
 from partialfc.training.builders.head import build_head, build_head_margin
+from partialfc.training.head_settings import reconfigure
 from partialfc.training.stages import Stage, Stages, Value
-
-MARGIN = "head.margin."
-HEAD = ("sample_rate", "interclass_filter")  # further keys of the section head
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +48,11 @@ def _try(config: Config, stages: Stages) -> None:
     for step in stages.borders():
         values = stages.values(step)
         try:
-            reconfigure(head, config, values, changed=values.keys(), settled=True)
+            reconfigure(head, partial(margin_with, config), values, changed=values.keys(), settled=True)
         except ValueError as error:
             raise ConfigError(f"stages, in step {step}: {error}") from error
 
 
-def reconfigure(
-    head: PartialFC, config: Config, values: Mapping[str, Value], *, changed: Collection[str], settled: bool
-) -> None:
-    """Give the head those of the values, by key, that are among the changed. settled: as for the head."""
-    arguments: dict[str, Any] = {name: values[f"head.{name}"] for name in HEAD if f"head.{name}" in changed}
-    if any(key.startswith(MARGIN) for key in changed):
-        arguments["margin"] = build_head_margin(with_settings(config, values).head)
-    if arguments:
-        head.reconfigure(**arguments, settled=settled)
+def margin_with(config: Config, values: Mapping[str, Value]) -> Margin:
+    """The config's margin with some settings, by key, in place of its own."""
+    return build_head_margin(with_settings(config, values).head)

@@ -1,4 +1,4 @@
-"""What training changes, as it is before the first step: the network, the centres and their optimizers."""
+"""What training changes, as it is before the first step: the objective, its network and the optimizer."""
 
 import numpy as np
 import torch
@@ -7,10 +7,8 @@ from partialfc.config import Config
 from partialfc.data.sources.source import Labelled
 from partialfc.distributed.world import World
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
-from partialfc.training.builders.class_margins import build_class_margins
-from partialfc.training.builders.head import build_head, warn_of_low_lambda_g
-from partialfc.training.builders.losses import build_losses, warn_of_few_pairs
-from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
+from partialfc.training.builders.objectives import Parts, build_objective
+from partialfc.training.builders.optimizers import build_backbone_optimizer
 from partialfc.training.loss_scale import LossScale
 from partialfc.training.requirements import require_samples_to_normalise
 from partialfc.training.run_state import RunState
@@ -22,7 +20,7 @@ def build_state(
 ) -> RunState:
     """The same initial backbone on every rank, at any world size; sets torch's random seed for it.
 
-    source: the training data, for margins that follow from the sizes of its classes.
+    source: the training data, for what follows from its classes.
     """
     torch.manual_seed(config.run.seed)
     data = config.data
@@ -38,22 +36,11 @@ def build_state(
     )
     if together:
         backbone = synchronised(backbone, world, device)
-    head = build_head(
-        config.head,
-        embedding_size=config.backbone.embedding_size,
-        num_classes=num_classes,
-        seed=config.run.seed,
-        device=device,
-        class_margins=build_class_margins(config.head, source, num_classes),
-    )
-    optimizer = build_backbone_optimizer(config.optimizer, backbone)
+    parts = Parts(config, source, num_classes=num_classes, world=world, device=device)
+    objective = build_objective(backbone, parts)
+    optimizer = build_backbone_optimizer(config.optimizer, objective.network)
     float16 = autocast_dtype(config.train.amp, device) == torch.float16
-    loss_scale = LossScale(device, enabled=float16)
-    if world.rank == 0:
-        warn_of_low_lambda_g(config.head)
-        warn_of_few_pairs(config, num_classes)
-    losses = build_losses(config.losses, head)
-    return RunState(backbone, optimizer, head, build_head_optimizer(config, head), losses, loss_scale, device)
+    return RunState(objective, optimizer, LossScale(device, enabled=float16), device)
 
 
 def seed_rank(seed: int, rank: int) -> None:

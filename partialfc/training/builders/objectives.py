@@ -1,0 +1,59 @@
+"""The objective that the config's `objective` names, from the parts that objectives are made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from partialfc.config import Config
+from partialfc.data.sources.source import Labelled
+from partialfc.distributed.world import World
+from partialfc.training.builders.class_margins import build_class_margins
+from partialfc.training.builders.head import build_head, warn_of_low_lambda_g
+from partialfc.training.builders.losses import build_losses, warn_of_few_pairs
+from partialfc.training.builders.optimizers import build_head_optimizer
+from partialfc.training.builders.stages import margin_with
+from partialfc.training.objectives.classification import Classification
+from partialfc.training.objectives.objective import Objective
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an objective may be made of. source: the training data; num_classes: C."""
+
+    config: Config
+    source: Labelled
+    num_classes: int
+    world: World
+    device: torch.device
+
+
+def build_classification(backbone: nn.Module, parts: Parts) -> Classification:
+    """The head, its optimizer and the losses beside it."""
+    config = parts.config
+    head = build_head(
+        config.head,
+        embedding_size=config.backbone.embedding_size,
+        num_classes=parts.num_classes,
+        seed=config.run.seed,
+        device=parts.device,
+        class_margins=build_class_margins(config.head, parts.source, parts.num_classes),
+    )
+    optimizer = build_head_optimizer(config, head)
+    if parts.world.rank == 0:
+        warn_of_low_lambda_g(config.head)
+        warn_of_few_pairs(config, parts.num_classes)
+    losses = build_losses(config.losses, head)
+    return Classification(backbone, head, optimizer, losses, partial(margin_with, config))
+
+
+OBJECTIVES: dict[str, Callable[[nn.Module, Parts], Objective]] = {
+    "classification": build_classification,
+}
+
+
+def build_objective(backbone: nn.Module, parts: Parts) -> Objective:
+    """By `objective.name`. Collective; draws first values from torch's generator, which is seeded."""
+    return OBJECTIVES[parts.config.objective.name](backbone, parts)
