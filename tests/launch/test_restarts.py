@@ -41,7 +41,7 @@ def test_a_job_of_one_to_two_nodes_grows_and_shrinks(tmp_path):
         outputs.append(log.open("a"))
         options = (
             "--nnodes 1:2 --nproc-per-node 1 --max-restarts 1 --local-addr 127.0.0.1 --rdzv-backend c10d "
-            f"--rdzv-id grows --rdzv-endpoint {endpoint} --rdzv-conf last_call_timeout=10,is_host={is_host}"
+            f"--rdzv-id grows --rdzv-endpoint {endpoint} --rdzv-conf last_call_timeout=4,is_host={is_host}"
         )
         return start(
             "train",

@@ -37,14 +37,17 @@ def with_sub_centers(case: Case) -> dict[str, Any]:
     return measured(case, "sub-centres")
 
 
-def angle(a: torch.Tensor, b: torch.Tensor) -> float:
+Vectors = list[list[float]]
+
+
+def angle(a: list[float], b: list[float]) -> float:
     """Of two vectors, in degrees, number by number."""
-    product = sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True))
-    lengths = math.hypot(*a.tolist()) * math.hypot(*b.tolist())
+    product = sum(x * y for x, y in zip(a, b, strict=True))
+    lengths = math.hypot(*a) * math.hypot(*b)
     return math.degrees(math.acos(max(-1.0, min(1.0, product / lengths))))
 
 
-def nearest(some: torch.Tensor, others: torch.Tensor) -> float:
+def nearest(some: Vectors, others: Vectors) -> float:
     return min(angle(a, b) for a in some for b in others)
 
 
@@ -56,12 +59,12 @@ def test_they_are_those_of_a_loop(run_ranks, world_size, of_ranks):
     case.labels = [-1, *case.batch()[1][1:].tolist()]  # the first sample is ignored
     results = run_ranks(of_ranks, world_size, case)
     rows = torch.cat([result["rows"] for result in results])
-    centres = rows.view(len(rows), -1, D)
-    samples = [(x, y) for x, y in zip(*case.batch(), strict=True) if y >= 0]
+    centres = rows.view(len(rows), -1, D).tolist()
+    samples = [(x, y) for x, y in zip(*(each.tolist() for each in case.batch()), strict=True) if y >= 0]
     expected = {
-        "target": [nearest(x[None], centres[y]) for x, y in samples],
+        "target": [nearest([x], centres[y]) for x, y in samples],
         "nearest_negative": [
-            min(nearest(x[None], each) for c, each in enumerate(centres) if c != y) for x, y in samples
+            min(nearest([x], each) for c, each in enumerate(centres) if c != y) for x, y in samples
         ],
         "nearest_centre": [
             min(nearest(each, other) for o, other in enumerate(centres) if o != c)
