@@ -25,6 +25,7 @@ ROOMS = {
     "deploy": {"backbones", "checkpoint", "data", "head", "uncertainty"},
     "distillation": {"backbones", "deploy", "distributed", "head", "losses"},
     "uncertainty": {"backbones", "data", "distributed", "evaluation", "head", "losses"},
+    "occlusion": {"backbones", "distributed", "head", "losses"},
     "finetune": {"checkpoint", "deploy", "distributed", "head"},
     "config": {"plan"},
 }
@@ -68,6 +69,8 @@ PURE = {
     "head/sampling",
     "head/shard",
     "losses/geometry",
+    "occlusion/covers",
+    "occlusion/masks",
     "training/schedule",
 }
 DOORS = {"__init__", "__main__", "trained"}  # what a user imports: they may reach anywhere

@@ -1,0 +1,219 @@
+"""A backbone that is trained with parts hidden, with the generator of masks and the branch beside it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partialfc.backbones import FeatureMapBackbone, with_feature_map
+from partialfc.distributed.accelerator import on_device
+from partialfc.head.arguments import above, at_least, one_of, whole
+from partialfc.head.kernels.compiled import outside_graphs
+from partialfc.occlusion.masks import (
+    RANDOM_HALVES,
+    WAYS,
+    Candidates,
+    Point,
+    check_grid,
+    draws,
+    halves,
+    random_halves,
+    regions,
+)
+
+COVERS = ("map", "image")
+
+
+class Occluded(NamedTuple):
+    """What the network returns for B images: n = 2B rows where each is there unmasked too, else B.
+
+    An image's two rows are neighbours, the unmasked one first. embeddings [n, D]; masks [n, H, W], 1 where a
+    cell was hidden; predicted [n, H, W], what the branch says of it, as a logit.
+    """
+
+    embeddings: Tensor
+    masks: Tensor
+    predicted: Tensor
+
+
+class CellScores(nn.Module):
+    """A feature map [B, C, H, W] -> a number for each cell [B, H, W], in the dtype of its weights."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, hidden, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, hidden, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, 1, 1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            dtype = next(self.parameters()).dtype
+            scores: Tensor = self.layers(features.to(dtype))[:, 0]
+        return scores
+
+
+class OcclusionNetwork(nn.Module):
+    """images [B, channels, image_size, image_size] in -1..1 -> :class:`Occluded`: embeddings of hidden parts.
+
+    After Chen, Song, Hu and He 2018, "Adversarial Occlusion-aware Face Detection" (arXiv:1709.05188): a
+    generator looks at the feature map and hides the part that raises the loss most, the backbone learns to
+    do without it, and a branch predicts what is hidden. Here the loss is of embeddings, not of a detector.
+
+    For each image one of `ways` is drawn, and the generator gives each mask of it a probability: softmax of
+    the mean score of the mask's cells. One is drawn by these. Backward passes the masked features' gradient
+    straight through to the probabilities, with its sign turned and times `adversary`: what lowers the loss
+    for the backbone raises it for the generator, in one backward pass. The generator's own input and what
+    the branch sees give it no gradient.
+
+    All draws are a function of (seed, `step`, place in the global batch), so they are the same at any number
+    of ranks. `step` counts the forward passes in training mode; a resume sets it. In evaluation mode the same
+    is computed, but `step` stays. Whoever wants embeddings alone uses the `backbone`.
+
+    Args:
+        backbone (nn.Module): With its last feature map, see `partialfc.backbones.with_feature_map`.
+        seed (int): Of the draws; at least 0.
+        ways (Sequence[str]): Of "region", "half" and "random_half", one or more; each is drawn equally often.
+        size (float): Sides of a region as a share of the map's, in (0, 1]; one line of cells always
+            stays. Default 0.5.
+        landmarks (Sequence | None): Points (x, y) in 0..1 that regions lie around; None (default): any cell.
+        cover (str): "map": masked cells of the feature map are 0. "image": the pixels under them get one
+            random level, and the backbone computes the map of that image. Default "map".
+        share (float): How many images are masked, in (0, 1]. Default 1.
+        unmasked (bool): Whether each image is there unmasked too. Default True.
+        adversary (float): The factor of the generator's gradient, at least 0; 0: it learns nothing, so masks
+            stay almost random. Default 1.
+        hidden (int): Channels inside the generator and the branch. Default 32.
+        first (int): The place of this rank's first image in the global batch. Default 0.
+
+    Attributes:
+        step (int): How many forward passes in training mode there were.
+
+    Raises:
+        ConfigError: for a backbone that does not show its feature map, or one that is too small.
+        ValueError: for an argument of another type or out of its range.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        seed: int,
+        ways: Sequence[str] = WAYS,
+        size: float = 0.5,
+        landmarks: Sequence[Point] | None = None,
+        cover: str = "map",
+        share: float = 1.0,
+        unmasked: bool = True,
+        adversary: float = 1.0,
+        hidden: int = 32,
+        first: int = 0,
+    ) -> None:
+        super().__init__()
+        channels, height, width = self._in_two_parts(backbone).map_shape
+        check_grid(height, width)
+        hidden = whole("hidden", hidden, least=1)
+        self.backbone = backbone
+        self.generator = CellScores(channels, hidden)
+        self.branch = CellScores(channels, hidden)
+        self.seed = whole("seed", seed, least=0)
+        self.ways = _checked_ways(ways)
+        self.cover = one_of("cover", cover, COVERS)
+        self.share = above("share", share, 0.0, at_most=1.0)
+        self.unmasked = one_of("unmasked", unmasked, (False, True))
+        self.adversary = at_least("adversary", adversary, 0.0)
+        self.first = whole("first", first, least=0)
+        self.step = 0
+        size = above("size", size, 0.0, at_most=1.0)
+        around = regions(height, width, size=size, landmarks=_checked_points(landmarks))
+        fixed = torch.cat([around, halves(height, width)]).flatten(1)
+        self.register_buffer("fixed", fixed, persistent=False)
+        kinds = torch.tensor([0] * len(around) + [1] * 4 + [2] * RANDOM_HALVES)
+        self.register_buffer("kinds", kinds, persistent=False)  # the way of each mask, its number in WAYS
+        self.fixed: Tensor
+        self.kinds: Tensor
+
+    def forward(self, images: Tensor) -> Occluded:
+        parts = self._in_two_parts(self.backbone)
+        clear = parts.feature_map(images)
+        count, (_, height, width) = len(images), parts.map_shape
+        numbers = self._numbers(count).to(self.fixed.dtype)
+        ends = 1, 2, 3, 3 + len(self.kinds)
+        chance, way, level, gumbel, order = torch.tensor_split(numbers, ends, 1)
+        candidates = self._candidates(way, order.view(count, RANDOM_HALVES, -1))
+        hidden, likely = self._choose(candidates, self.generator(clear.detach()).flatten(1), gumbel)
+        masked = (chance < self.share).to(hidden.dtype)
+        hidden, likely = ((masked * each).view(count, height, width) for each in (hidden, likely))
+        against = hidden - self.adversary * (likely - likely.detach())  # equal to hidden
+        if self.cover == "image":
+            covered = parts.feature_map(_covered(images, against, 2 * level - 1))
+            seen = covered
+        else:
+            covered, seen = ((clear * (1 - each[:, None])).to(clear.dtype) for each in (against, hidden))
+        if not self.unmasked:
+            return Occluded(parts.embed_map(covered), hidden, self.branch(seen))
+        both = parts.embed_map(_neighbours(clear, covered))
+        target = _neighbours(torch.zeros_like(hidden), hidden)
+        return Occluded(both, target, self.branch(_neighbours(clear, seen)))
+
+    @outside_graphs
+    def _numbers(self, count: int) -> Tensor:
+        """This step's draws [count, numbers of an image] on the device; then `step` goes on."""
+        height, width = self._in_two_parts(self.backbone).map_shape[1:]
+        each = 3 + len(self.kinds) + RANDOM_HALVES * height * width
+        drawn = draws(self.seed, self.step, first=self.first, count=count, numbers=each)
+        self.step += self.training
+        return on_device(torch.from_numpy(drawn), self.fixed.device)
+
+    def _candidates(self, way: Tensor, order: Tensor) -> Candidates:
+        """way [B, 1] and order [B, R, cells], both uniform draws."""
+        numbers = torch.tensor([WAYS.index(name) for name in self.ways])
+        chosen = on_device(numbers, way.device)[(way * len(self.ways)).long()]
+        return Candidates(self.fixed, random_halves(order), chosen == self.kinds)
+
+    def _choose(self, candidates: Candidates, scores: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """The mask that is drawn [B, cells], and the mean of all by their probabilities [B, cells]."""
+        logits = candidates.logits(scores.to(self.fixed.dtype))
+        gumbel = -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-7)))
+        chosen = (logits.detach() + gumbel).argmax(1)
+        hidden = candidates.mixed(F.one_hot(chosen, logits.shape[1]).to(logits.dtype))
+        return hidden, candidates.mixed(logits.softmax(1))
+
+    @staticmethod
+    def _in_two_parts(backbone: nn.Module) -> FeatureMapBackbone:
+        return with_feature_map(backbone, use="occlusion")
+
+
+def _covered(images: Tensor, masks: Tensor, level: Tensor) -> Tensor:
+    """images [B, C, h, w] with the pixels under masks [B, H, W] at one level [B, 1] for each image."""
+    pixels = F.interpolate(masks[:, None], size=images.shape[-2:], mode="nearest")
+    covered = images * (1 - pixels) + level[:, :, None, None] * pixels
+    return covered.to(images.dtype)
+
+
+def _neighbours(first: Tensor, second: Tensor) -> Tensor:
+    """[B, ...] and [B, ...] -> [2B, ...], one of each in turn: so the order of a batch is that of any W."""
+    return torch.stack([first, second], 1).flatten(0, 1)
+
+
+def _checked_ways(ways: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(ways, str) or not ways or len({*ways}) < len(ways) or not {*ways} <= {*WAYS}:
+        raise ValueError(f"ways is {ways!r}: it must list one or more of {', '.join(WAYS)}, each once")
+    return tuple(ways)
+
+
+def _checked_points(points: Sequence[Point] | None) -> Sequence[Point] | None:
+    if points is None:
+        return None
+    inside = [len(point) == 2 and all(0 <= each <= 1 for each in point) for point in points]
+    if not inside or not all(inside):
+        raise ValueError(
+            f"landmarks is {points!r}: it must list points (x, y), each number in 0..1 from the left and the "
+            "top; leave it out for regions around every cell"
+        )
+    return points

@@ -1,0 +1,191 @@
+import pytest
+import torch
+from torch import nn
+
+from partialfc.distributed import World
+from partialfc.errors import ConfigError
+from partialfc.occlusion import OcclusionNetwork, SegmentationLoss
+from tests.occlusion.cases import SIDE, SIZE, D, N, Plain, images, network
+
+covers = pytest.mark.parametrize("cover", ["map", "image"])
+
+
+def test_each_image_is_there_as_it_is_and_then_masked():
+    net, x = network(), images()
+    found = net(x)
+    assert found.embeddings.shape == (2 * N, D)
+    assert found.masks.shape == found.predicted.shape == (2 * N, SIDE, SIDE)
+    torch.testing.assert_close(found.embeddings[::2], net.backbone(x))
+    assert not found.masks[::2].any()
+    hidden = found.masks[1::2]
+    assert ((hidden == 0) | (hidden == 1)).all()
+    assert hidden.flatten(1).any(1).all()
+
+
+def test_masked_cells_of_the_map_are_zero():
+    net, x = network(unmasked=False), images()
+    found = net(x)
+    features = net.backbone.feature_map(x) * (1 - found.masks[:, None])
+    torch.testing.assert_close(found.embeddings, net.backbone.embed_map(features))
+    torch.testing.assert_close(found.predicted, net.branch(features))
+
+
+def test_pixels_under_masked_cells_have_one_level():
+    """The backbone's weights are such that an embedding is an image's pixels."""
+    net, x = network(unmasked=False, cover="image", ways=["half"]), images()
+    seen = []
+    net.backbone.conv.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    found = net(x)
+    clear, covered = seen
+    pixels = found.masks.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None].bool()
+    assert torch.equal(clear, x)
+    torch.testing.assert_close(covered[~pixels], x[~pixels])
+    levels = [image[mask] for image, mask in zip(covered, pixels, strict=True)]
+    assert all(each.std() < 1e-12 and -1 <= each[0] <= 1 for each in levels)
+    assert len({round(float(each[0]), 6) for each in levels}) == N
+
+
+@pytest.mark.parametrize(
+    ("way", "sizes"), [("region", {1, 2, 4}), ("half", {8}), ("random_half", {8})], ids=lambda each: str(each)
+)
+def test_each_way_has_its_masks(way, sizes):
+    found = network(ways=[way], unmasked=False)(images(200)).masks.flatten(1)
+    assert {int(each) for each in found.sum(1)} == sizes
+    kinds = len({tuple(mask.tolist()) for mask in found})
+    assert kinds == {"region": 16, "half": 4}.get(way, kinds)
+    assert kinds > 3
+
+
+def test_the_ways_are_drawn_equally_often_and_the_share_is_masked():
+    found = network(unmasked=False, share=0.6)(images(2000)).masks.flatten(1)
+    assert found.any(1).double().mean() == pytest.approx(0.6, abs=0.04)
+    assert (found.sum(1) == SIDE * SIDE // 2).double().mean() == pytest.approx(0.4, abs=0.04)
+
+
+def test_masks_follow_the_seed_the_step_and_the_place():
+    x = images()
+    first, second = network(), network()
+    assert torch.equal(first(x).masks, second(x).masks)
+    again = first(x).masks
+    assert not torch.equal(again, network()(x).masks)  # the second step
+    second.step = 1
+    assert torch.equal(second(x).masks, again)
+    later = network(first=4, ways=["half"])
+    assert torch.equal(later(x[4:]).masks, network(ways=["half"])(x).masks[8:])
+    assert not torch.equal(network(seed=4)(x).masks, network()(x).masks)
+
+
+def test_evaluation_mode_does_not_move_the_step():
+    net = network().eval()
+    net(images())
+    assert net.step == 0
+
+
+@covers
+def test_the_generator_climbs_the_loss_that_the_backbone_descends(cover):
+    """Of a loss that only the features of the left half bear, the generator learns to hide that half."""
+    net = network(cover=cover, ways=["half"], unmasked=False)
+    with torch.no_grad():
+        net.backbone.fc.weight.view(D, 3, SIDE, SIDE)[..., SIDE // 2 :] = 0
+    optimizer = torch.optim.Adam(net.generator.parameters(), lr=0.03)
+    x = images(64)
+    clear = net.backbone(x).detach()
+    for _ in range(80):
+        optimizer.zero_grad()
+        distance = (net(x).embeddings - clear).square().sum(1).mean()  # 0 where nothing is hidden
+        distance.backward()
+        optimizer.step()
+    left = net(x).masks[:, :, 0].all(1)
+    assert left.double().mean() > 0.8  # one of four at the start
+
+
+@covers
+@pytest.mark.parametrize("adversary", [0.0, 0.5, 2.0])
+def test_the_generators_gradient_has_the_factor_and_the_backbone_none_of_it(cover, adversary):
+    def gradients(factor):
+        net = network(cover=cover, adversary=factor)
+        net(images()).embeddings.square().sum().backward()
+        both = net.generator, net.backbone
+        return [torch.cat([p.grad.flatten() for p in each.parameters()]) for each in both]
+
+    (one, backbone), (found, same) = gradients(1.0), gradients(adversary)
+    torch.testing.assert_close(found, adversary * one)
+    torch.testing.assert_close(same, backbone)
+    assert one.abs().max() > 0
+
+
+def test_the_branch_teaches_the_backbone_and_not_the_generator():
+    net = network()
+    found = net(images())
+    SegmentationLoss()(found.predicted, found.masks).backward()
+    assert all(p.grad is None or not p.grad.any() for p in net.generator.parameters())
+    assert net.backbone.conv.weight.grad.any()
+    assert all(p.grad.any() for p in net.branch.parameters())
+
+
+def gradients_of(cover, sizes):
+    """All gradients of a step on this rank's part of the batch, of a loss that is a mean over all ranks."""
+    world = World.of()
+    begin = sum(sizes[: world.rank])
+    net = network(cover=cover, first=begin)
+    whole = nn.parallel.DistributedDataParallel(net) if world.size > 1 else net
+    for _ in range(2):
+        found = whole(images()[begin : begin + sizes[world.rank]])
+        mean = found.embeddings.square().sum() / (2 * N) * world.size
+        (mean + SegmentationLoss()(found.predicted, found.masks)).backward()
+    return {name: p.grad for name, p in net.named_parameters()}
+
+
+@covers
+@pytest.mark.parametrize("sizes", [[6, 6], [7, 1, 4]], ids=["two", "three_uneven"])
+def test_ranks_have_the_masks_and_gradients_of_one_process(run_ranks, cover, sizes):
+    (expected,) = run_ranks(gradients_of, 1, cover, [N])
+    for found in run_ranks(gradients_of, len(sizes), cover, sizes):
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-10)
+
+
+def test_autocast_and_channels_last_give_finite_gradients():
+    net = network().float()
+    x = images().float().to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = net(x)
+    (found.embeddings.float().square().mean() + SegmentationLoss()(found.predicted, found.masks)).backward()
+    assert found.predicted.dtype == torch.float32
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"ways": []}, "ways is .*one or more of region, half, random_half"),
+        ({"ways": ["third"]}, "ways is .*'third'"),
+        ({"ways": "half"}, "ways is 'half'"),
+        ({"ways": ["half", "half"]}, "each once"),
+        ({"size": 0.0}, "size is 0.0"),
+        ({"size": 1.5}, "size is 1.5"),
+        ({"share": 0}, "share is 0"),
+        ({"share": float("nan")}, "share is nan"),
+        ({"cover": "pixels"}, "cover is 'pixels'; it must be one of map, image"),
+        ({"adversary": -1}, "adversary is -1"),
+        ({"landmarks": []}, "landmarks is .*leave it out"),
+        ({"landmarks": [(0.5, 1.2)]}, "landmarks is .*0..1"),
+        ({"landmarks": [(0.5,)]}, "landmarks is .*x, y"),
+        ({"hidden": 0}, "hidden is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"first": -1}, "first is -1"),
+        ({"unmasked": 1}, "unmasked is 1"),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_named(options, says):
+    with pytest.raises(ValueError, match=says):
+        network(**options)
+
+
+def test_a_backbone_needs_a_feature_map_of_some_cells():
+    with pytest.raises(ConfigError, match=r"Linear.*occlusion needs its last feature map"):
+        OcclusionNetwork(nn.Linear(SIZE, D), seed=0)
+    small = Plain()
+    small.map_shape = (3, 1, 1)
+    with pytest.raises(ConfigError, match=r"1 x 1.*2 x 2"):
+        OcclusionNetwork(small, seed=0)
