@@ -13,6 +13,7 @@ from partialfc.backbones.imported import import_callable
 from partialfc.backbones.iresnet import IResNet
 from partialfc.backbones.mobilefacenet import MobileFaceNet
 from partialfc.backbones.vargfacenet import VarGFaceNet
+from partialfc.backbones.vit import VisionTransformer
 from partialfc.errors import ConfigError
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
@@ -23,6 +24,9 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "iresnet200": partial(IResNet, (6, 26, 60, 6)),
     "mobilefacenet": MobileFaceNet,
     "vargfacenet": VarGFaceNet,
+    "vit_tiny": partial(VisionTransformer, width=192, heads=3),
+    "vit_small": partial(VisionTransformer, width=384, heads=6),
+    "vit_base": partial(VisionTransformer, width=768, heads=12),
     "convnet": ConvNet,
 }
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from partialfc.backbones.sizes import check_images, check_positive, halved
-from partialfc.errors import ConfigError
+from partialfc.backbones.sizes import check_images, check_positive, check_share, halved
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 INIT_STD = 0.1
@@ -57,8 +56,7 @@ class IResNet(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(embedding_size=embedding_size, image_size=image_size, channels=channels)
-        if not isinstance(dropout, (int, float)) or not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"dropout={dropout!r}: must lie in [0, 1)")
+        check_share(dropout=dropout)
         assert len(blocks) == len(STAGE_CHANNELS)
         self.channels = channels
         self.image_size = image_size

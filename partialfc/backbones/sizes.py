@@ -25,6 +25,13 @@ def check_counts(name: str, values: object, *, least: int, length: int | None = 
         )
 
 
+def check_share(**values: object) -> None:
+    """Each value is a number in [0, 1), or a ConfigError that names it."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
+            raise ConfigError(f"{name}={value!r}: must lie in [0, 1)")
+
+
 def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from partialfc.backbones import build_backbone
 
 # One of each family: the others differ in their counts.
-ALL = ["iresnet18", "mobilefacenet", "vargfacenet", "convnet"]
+ALL = ["iresnet18", "mobilefacenet", "vargfacenet", "vit_tiny", "convnet"]
 Shapes = dict[str, tuple[int, ...]]
 
 

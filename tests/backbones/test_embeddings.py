@@ -50,7 +50,13 @@ def test_channels_last_gives_the_same_embeddings(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "layer"),
-    [("iresnet18", "fc"), ("mobilefacenet", "conv_sep"), ("vargfacenet", "features"), ("convnet", "fc")],
+    [
+        ("iresnet18", "fc"),
+        ("mobilefacenet", "conv_sep"),
+        ("vargfacenet", "features"),
+        ("vit_tiny", "fc"),
+        ("convnet", "fc"),
+    ],
 )
 def test_the_embedding_layer_keeps_float32_under_autocast(name: str, layer: str) -> None:
     backbone = small(name).train()
@@ -114,6 +120,7 @@ def test_weights_survive_saving(name: str) -> None:
         ("iresnet18", {}),
         ("mobilefacenet", {"blocks": [1, 1, 2, 1]}),
         ("vargfacenet", {"blocks": [1, 2, 1]}),
+        ("vit_tiny", {"depth": 2, "patch_mask": 0.5}),
         ("convnet", {}),
     ],
 )

@@ -74,7 +74,7 @@ class Layouts(TorchDispatchMode):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("amp", [None, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if name != "vit_tiny"])  # which has tokens
 def test_feature_maps_stay_channels_last_from_layer_to_layer(
     name: str, amp: torch.dtype | None, channels: int
 ) -> None:

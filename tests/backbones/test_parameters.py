@@ -80,6 +80,7 @@ def test_the_rule_agrees_with_the_committed_list() -> None:
         ("iresnet200", {}, 118_833_920),
         ("mobilefacenet", {}, 2_059_520),
         ("vargfacenet", {}, 5_197_780),
+        ("vit_tiny", {}, 24_682_048),
         ("mobilefacenet", {"scale": 4, "blocks": [2, 8, 12, 4]}, 6_314_880),
     ],
 )
