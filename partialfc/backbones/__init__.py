@@ -4,6 +4,7 @@ May import `errors` alone.
 """
 
 from partialfc.backbones.build import BACKBONES, build_backbone
+from partialfc.backbones.checkpointing import checkpointed
 from partialfc.backbones.feature_map import FeatureMapBackbone, with_feature_map
 
-__all__ = ["BACKBONES", "FeatureMapBackbone", "build_backbone", "with_feature_map"]
+__all__ = ["BACKBONES", "FeatureMapBackbone", "build_backbone", "checkpointed", "with_feature_map"]

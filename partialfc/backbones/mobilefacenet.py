@@ -157,3 +157,7 @@ class MobileFaceNet(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             embeddings: Tensor = self.features(features.to(next(self.features.parameters()).dtype))
         return embeddings
+
+    def checkpointed_blocks(self) -> list[nn.Module]:
+        """The parts whose activations `backbone.checkpointing` drops: each unit with its shortcut."""
+        return [module for module in self.layers.modules() if isinstance(module, Bottleneck)]

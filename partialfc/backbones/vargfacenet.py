@@ -92,6 +92,10 @@ class VarGFaceNet(nn.Module):
             embeddings: Tensor = self.features(features.to(next(self.features.parameters()).dtype))
         return embeddings
 
+    def checkpointed_blocks(self) -> list[nn.Module]:
+        """The parts whose activations `backbone.checkpointing` drops: each block with its shortcut."""
+        return [module for module in self.modules() if isinstance(module, (NormalBlock, DownBlock))]
+
 
 def _stage(in_channels: int, out_channels: int, count: int) -> nn.Sequential:
     rest = (NormalBlock(out_channels, out_channels) for _ in range(count - 1))

@@ -160,7 +160,8 @@ class VisionTransformer(nn.Module):
         else:
             # Plus nothing, so that a pass back reaches the token: DistributedDataParallel waits for each.
             tokens = self.norm(self.blocks(x)) + 0 * self.mask_token
-        return tokens.transpose(1, 2).reshape(len(images), *self.map_shape)
+        features: Tensor = tokens.transpose(1, 2).unflatten(2, self.map_shape[1:])
+        return features
 
     def embed_map(self, features: Tensor) -> Tensor:
         """A feature map [B, *map_shape] -> embeddings [B, D]."""

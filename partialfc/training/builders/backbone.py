@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from partialfc.backbones import build_backbone
+from partialfc.backbones import build_backbone, checkpointed
 from partialfc.backbones.weights.files import read_weights
 from partialfc.backbones.weights.load import load_weights
 from partialfc.checkpoint import find_checkpoint, load_replicated
@@ -41,6 +41,8 @@ def build_backbone_from(
     )
     if section.weights is not None:
         _start_from(backbone, section, section.weights)
+    if section.checkpointing:
+        checkpointed(backbone, name=section.name)
     backbone.to(device)
     if section.channels_last:
         backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

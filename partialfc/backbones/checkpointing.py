@@ -1,0 +1,100 @@
+"""Activation checkpointing: a block's activations are dropped, and computed again in the pass back.
+
+Chen et al. 2016 (arXiv:1604.06174), section 4.1. The result is the same to the bit. What torch's own function
+leaves to the caller is done here: buffers that a pass forward moves, such as running statistics, are moved by
+the first pass alone, and the second one sees them as the first one did.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from partialfc.errors import ConfigError
+
+METHOD = "checkpointed_blocks"
+
+
+def checkpointed(backbone: nn.Module, *, name: str) -> nn.Module:
+    """The same backbone, whose blocks keep only their inputs for the pass back; changed in place.
+
+    Names in its state dict stay. Memory is then one feature map for each block, and what the largest block
+    needs; each block's pass forward runs twice. Blocks are what the backbone's method `checkpointed_blocks`
+    gives; without one, the smallest modules with several layers that stand in an nn.Sequential or
+    nn.ModuleList. Without gradients, as in evaluation, nothing changes.
+
+    name: what the config calls it, for messages. Raises ConfigError where there are no such blocks.
+    """
+    blocks = checkpointed_blocks(backbone)
+    if not blocks:
+        raise ConfigError(
+            f"backbone.checkpointing is true, but no blocks are found in {name}: give it a method "
+            f"{METHOD}(), which returns a list of its modules, or put its blocks into an nn.Sequential; or "
+            "leave it false"
+        )
+    for block in blocks:
+        block.__class__ = _checkpointed_class(type(block))  # type: ignore[arg-type]  # a class can be hashed
+    return backbone
+
+
+def checkpointed_blocks(backbone: nn.Module) -> list[nn.Module]:
+    """The modules whose activations `checkpointed` drops."""
+    chosen = getattr(backbone, METHOD, None)
+    return list(chosen()) if callable(chosen) else _smallest_blocks(backbone)
+
+
+def _smallest_blocks(module: nn.Module) -> list[nn.Module]:
+    """Items of containers that have several layers with parameters, and no such item within."""
+    found = []
+    for child in module.children():
+        below = _smallest_blocks(child)
+        is_item = isinstance(module, (nn.Sequential, nn.ModuleList))
+        is_container = isinstance(child, (nn.Sequential, nn.ModuleList))
+        found += [child] if is_item and not is_container and not below and _layers(child) > 1 else below
+    return found
+
+
+def _layers(module: nn.Module) -> int:
+    return sum(1 for each in module.modules() if next(each.parameters(recurse=False), None) is not None)
+
+
+@cache
+def _checkpointed_class(kind: type[nn.Module]) -> type[nn.Module]:
+    """The class whose modules compute again what they need for the pass back; deep copies of them do too."""
+
+    def forward(self: nn.Module, *arguments: Any, **options: Any) -> Any:
+        compute = partial(kind.forward, self)
+        if not torch.is_grad_enabled():
+            return compute(*arguments, **options)
+        around = partial(_around_passes, self)
+        return checkpoint(compute, *arguments, use_reentrant=False, context_fn=around, **options)
+
+    return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+
+
+def _around_passes(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Around the first pass nothing; around the second the buffers as they were before both."""
+    copies = [
+        (module._buffers, name, buffer.clone())
+        for module in block.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    return nullcontext(), _in_place_of(copies)
+
+
+@contextmanager
+def _in_place_of(copies: Sequence[tuple[dict[str, Tensor | None], str, Tensor]]) -> Iterator[None]:
+    """Within it, the modules have these buffers; afterwards their own again, as they were."""
+    own = [(buffers, name, buffers[name]) for buffers, name, _ in copies]
+    try:
+        for buffers, name, copy in copies:
+            buffers[name] = copy
+        yield
+    finally:
+        for buffers, name, buffer in own:
+            buffers[name] = buffer
