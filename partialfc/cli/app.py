@@ -18,6 +18,8 @@ from partialfc.cli.plan import plan
 from partialfc.cli.plot.angles import angles
 from partialfc.cli.plot.embeddings import embeddings
 from partialfc.cli.plot.margins import margins
+from partialfc.cli.plot.reject import reject
+from partialfc.cli.quality import quality
 from partialfc.cli.report import report
 from partialfc.cli.train import train
 from partialfc.errors import PartialFCError, tell
@@ -33,7 +35,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Make and pack data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-plot_app = typer.Typer(help="Draw margins, embeddings and angles.", no_args_is_help=True)
+plot_app = typer.Typer(
+    help="Draw margins, embeddings, angles and what rejecting bad images gains.", no_args_is_help=True
+)
 app.add_typer(plot_app, name="plot")
 
 
@@ -57,6 +61,7 @@ def options(
 
 app.command()(train)
 app.command()(evaluate)
+app.command()(quality)
 app.command()(report)
 app.command()(config)
 app.command()(plan)
@@ -67,6 +72,7 @@ data_app.command()(pairs)
 plot_app.command()(margins)
 plot_app.command()(embeddings)
 plot_app.command()(angles)
+plot_app.command()(reject)
 
 
 def main() -> None:

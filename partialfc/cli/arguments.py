@@ -1,7 +1,7 @@
 """The arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,5 +27,8 @@ ClassDepth = Annotated[
 MaxPixels = Annotated[
     int, typer.Option(min=1, help="Refuse images whose header claims more pixels, as data.max_pixels.")
 ]
+Device = Annotated[str, typer.Option(help="auto, cpu, or the accelerator's name, such as cuda or xpu.")]
+Score = Literal["auto", "cosine", "mls"]
+QualityBy = Literal["auto", "norm", "pfe"]
 MAX_PIXELS = 64_000_000  # data.max_pixels where it is not set
 Picture = Annotated[Path, typer.Argument(help="PNG file to write.", show_default=False)]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, AsJson, MaxPixels, Trust
+from partialfc.cli.arguments import MAX_PIXELS, AsJson, Device, MaxPixels, Score, Trust
 from partialfc.errors import ConfigError, DataError
 from partialfc.files import json_text
 
@@ -20,15 +20,18 @@ def evaluate(
         bool, typer.Option(help="Add the embedding of the mirrored image to each embedding.")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 256,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, or the accelerator's name, such as cuda or xpu.")
+    score: Annotated[
+        Score,
+        typer.Option(help="cosine, or mls: the likelihood of Gaussians; auto: mls for a run that has them."),
     ] = "auto",
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
     trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how well a trained backbone says whether two images show the same class."""
     from partialfc.data.pairs.files import read_pairs, require_images
+    from partialfc.deploy.matching import matcher
     from partialfc.deploy.trained import load_trained
     from partialfc.distributed.device import local_device
     from partialfc.distributed.world import World
@@ -36,14 +39,19 @@ def evaluate(
 
     pair_set = read_pairs(pairs)
     trained = load_trained(checkpoint, trust=trust or ())
+    by = matcher(trained, score)
+    if flip and by.score == "mls":
+        raise ConfigError(
+            "--flip adds two embeddings, and Gaussians cannot be added: leave it out, or take --score cosine"
+        )
     target = local_device(device, name="--device")
     try:
         require_images(pair_set, max_pixels=max_pixels)
         result, _ = evaluate_pairs(
-            trained.backbone.to(target),
+            by.network.to(target),
             pair_set,
             World.of(),
-            embedding_size=trained.embedding_size,
+            embedding_size=by.size,
             image_size=trained.image_size,
             channels=trained.channels,
             batch_size=batch_size,
@@ -51,6 +59,7 @@ def evaluate(
             folds=folds,
             flip=flip,
             max_pixels=max_pixels,
+            scores_of=by.scores,
         )
     except DataError as error:
         raise DataError(f"{pairs}: {error}") from error

@@ -1,4 +1,5 @@
-"""The use of a trained network after its run: its backbone and its centres, loaded from a checkpoint.
+"""The use of a trained network after its run: loaded from a checkpoint, to compare images and to rate them.
 
-May import `backbones`, `checkpoint`, `data`, `head` and `errors`; it knows no config.
+May import `backbones`, `checkpoint`, `data`, `evaluation`, `head`, `uncertainty` and `errors`; it knows no
+config.
 """

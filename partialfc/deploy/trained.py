@@ -17,7 +17,9 @@ from partialfc.deploy.arguments import check_classes, check_embeddings, check_im
 from partialfc.deploy.centres import SavedCentres
 from partialfc.deploy.class_names import names_of_checkpoint
 from partialfc.deploy.saved_network import SavedNetwork
+from partialfc.deploy.saved_uncertainty import load_probabilistic
 from partialfc.errors import CheckpointError, ConfigError
+from partialfc.uncertainty import ProbabilisticEmbedding
 
 CHUNK = 65_536  # classes whose centres are in memory at a time
 
@@ -35,6 +37,8 @@ class Trained:
         image_size (int): The side of an image.
         channels (int): 3, red, green and blue; or 1, grey.
         num_classes (int): C, how many classes it was trained on.
+        probabilistic (ProbabilisticEmbedding | None): The backbone with what says how sure it is, from a run
+            with `objective: {name: pfe}`; None for other runs. Takes what the backbone takes.
     """
 
     checkpoint: Path
@@ -44,6 +48,7 @@ class Trained:
     image_size: int
     channels: int
     num_classes: int
+    probabilistic: ProbabilisticEmbedding | None = None
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -70,6 +75,29 @@ class Trained:
         images = check_images(images, (self.channels, self.image_size, self.image_size), device, dtype)
         embeddings: Tensor = self.backbone(images)
         return embeddings
+
+    @torch.no_grad()
+    def gaussians(self, images: Tensor) -> Tensor:
+        """images [B, channels, image_size, image_size] -> Gaussians [B, 2D]: means of norm 1, log variances.
+
+        images: as for a call. `partialfc.uncertainty` compares them, fuses and rates them, and `split`s them.
+
+        Raises ConfigError for a run without uncertainty, ValueError as a call does.
+        """
+        network = self.require_probabilistic()
+        device, dtype = self._device_and_dtype()
+        images = check_images(images, (self.channels, self.image_size, self.image_size), device, dtype)
+        gaussians: Tensor = network(images)
+        return gaussians
+
+    def require_probabilistic(self) -> ProbabilisticEmbedding:
+        """`probabilistic`, or ConfigError where the run has none."""
+        if self.probabilistic is None:
+            raise ConfigError(
+                f"{self.checkpoint} gives embeddings without uncertainty: train the rest with objective: "
+                "{name: pfe, backbone_from: this run}"
+            )
+        return self.probabilistic
 
     def centres(self, start: int = 0, stop: int | None = None) -> Tensor:
         """The centres of classes start..stop (None: C), from the checkpoint -> float32 [stop - start, D].
@@ -144,6 +172,7 @@ def load_trained(path: str | Path, *, trust: Collection[str] = ()) -> Trained:
     saved = SavedNetwork.of(checkpoint, state)
     backbone = _build(checkpoint, saved, frozenset(trust))
     _load(backbone, checkpoint, saved)
+    probabilistic = load_probabilistic(checkpoint, backbone, saved.embedding_size)
     return Trained(
         checkpoint=checkpoint,
         step=saved.step,
@@ -152,6 +181,7 @@ def load_trained(path: str | Path, *, trust: Collection[str] = ()) -> Trained:
         image_size=saved.image_size,
         channels=saved.channels,
         num_classes=state["num_classes"],
+        probabilistic=None if probabilistic is None else probabilistic.eval(),
     )
 
 

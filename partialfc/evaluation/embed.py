@@ -1,6 +1,6 @@
 """Encoded images to embeddings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -26,6 +26,7 @@ def embed(
     flip: bool = False,
     max_pixels: int = MAX_PIXELS,
     amp: torch.dtype | None = None,
+    name: Callable[[int], str] | None = None,
 ) -> torch.Tensor:
     """n encoded images, or only the `part` of them -> embeddings [n, D], float32 on the CPU, not normalised.
 
@@ -34,8 +35,8 @@ def embed(
     gradients, under autocast to `amp` if given. `flip` adds the embedding of the mirrored image: the sum of
     the two as the backbone gives them, as InsightFace does. For a cosine, normalise the sum.
 
-    Raises ImageError, which names the index of an image that cannot be decoded or is larger than
-    `max_pixels`, and ValueError for no images.
+    Raises ImageError, which names an image that cannot be decoded or is larger than `max_pixels`, by `name`
+    or else by its index, and ValueError for no images.
     """
     part = range(len(images)) if part is None else part
     if not part:
@@ -47,7 +48,8 @@ def embed(
         try:
             return resize(decode(images[index], channels=channels, max_pixels=max_pixels), image_size)
         except ImageError as error:
-            raise ImageError(f"image {index} of {len(images)}: {error}") from error
+            called = f"image {index} of {len(images)}" if name is None else name(index)
+            raise ImageError(f"{called}: {error}") from error
 
     outputs = []
     with ThreadPoolExecutor() as pool, _evaluating(backbone), torch.inference_mode():

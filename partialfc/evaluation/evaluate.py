@@ -1,5 +1,7 @@
 """Pair verification of a backbone, its images spread over the ranks."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -26,8 +28,11 @@ def evaluate_pairs(
     flip: bool = False,
     max_pixels: int = MAX_PIXELS,
     amp: torch.dtype | None = None,
+    scores_of: Callable[[np.ndarray], np.ndarray] = pair_scores,
 ) -> tuple[Verification, np.ndarray]:
     """The verification of P pairs and their scores [P], the same on every rank; collective.
+
+    scores_of: what the backbone gives, [2P, embedding_size], to the score of each pair; by default cosines.
 
     Raises ImageError, on every rank, where one of them has an image that cannot be decoded.
     """
@@ -49,5 +54,5 @@ def evaluate_pairs(
                 amp=amp,
             )
     gathered = world.all_gather_rows(local.to(device), np.diff(cuts).tolist())
-    scores = pair_scores(gathered.cpu().numpy())
+    scores = scores_of(gathered.cpu().numpy())
     return verify(scores, pairs.same, folds=folds), scores

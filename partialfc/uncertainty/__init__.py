@@ -1,9 +1,9 @@
 """How sure an embedding is of its image: Gaussians in place of points, and quality scores of single images.
 
 `gaussian.py` is the arithmetic of probabilistic embeddings, `module.py` the network that gives them,
-`loss.py` what it is trained by, `quality.py` one number for each image. Each works without a config.
+`loss.py` what it is trained by.
 
-May import `backbones`, `data`, `distributed`, `evaluation`, `head`, `losses` and `errors`.
+May import `backbones`, `distributed`, `head`, `losses` and `errors`.
 """
 
 from partialfc.uncertainty.gaussian import confidence, fuse, mutual_likelihood, split

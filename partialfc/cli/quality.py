@@ -1,0 +1,49 @@
+"""The `partialfc quality` command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partialfc.cli.arguments import MAX_PIXELS, AsJson, ClassDepth, Device, MaxPixels, QualityBy, Trust
+
+
+def quality(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Folder of a run, or of one checkpoint.", show_default=False)
+    ],
+    images: Annotated[
+        Path,
+        typer.Argument(help="Folder of class folders, or a .rec file, as data.train.", show_default=False),
+    ],
+    by: Annotated[
+        QualityBy,
+        typer.Option(help="norm: the embedding's length; pfe: one over its sigma; auto: what the run is."),
+    ] = "auto",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write, instead of the output."),
+    ] = None,
+    class_depth: ClassDepth = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    trust: Trust = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write how good each image is by a trained network, as CSV: image, class, quality; higher is better."""
+    from partialfc.data.sources.source import open_source
+    from partialfc.deploy.quality import image_qualities, rater
+    from partialfc.deploy.quality_table import write_qualities
+    from partialfc.deploy.trained import load_trained
+    from partialfc.distributed.device import local_device
+
+    trained = load_trained(checkpoint, trust=trust or ())
+    source = open_source(images, class_depth=class_depth)
+    target = local_device(device, name="--device")
+    rated = rater(trained, by)
+    rated.network.to(target)
+    found = image_qualities(
+        trained, rated, source, batch_size=batch_size, device=target, max_pixels=max_pixels
+    )
+    write_qualities(source, found, by=rated.by, output=output, as_json=as_json)

@@ -1,0 +1,56 @@
+"""How a trained network compares two images: by the cosine of embeddings, or by the likelihood of
+Gaussians.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from partialfc.deploy.trained import Trained
+from partialfc.evaluation.verification import pair_scores
+from partialfc.uncertainty import mutual_likelihood
+
+Score = Literal["auto", "cosine", "mls"]
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """network: images to rows [B, size]. scores: rows [2P, size] -> a score [P] for rows 2i and 2i + 1."""
+
+    score: Literal["cosine", "mls"]
+    network: nn.Module
+    size: int
+    scores: Callable[[np.ndarray], np.ndarray]
+
+
+def matcher(trained: Trained, score: Score = "auto") -> Matcher:
+    """auto: mls, the mutual likelihood score, for a run with uncertainty; cosine for any other.
+
+    Raises ConfigError for mls of a run without uncertainty.
+    """
+    if score == "auto":
+        score = "cosine" if trained.probabilistic is None else "mls"
+    if score == "cosine":
+        return Matcher("cosine", trained.backbone, trained.embedding_size, pair_scores)
+    return Matcher("mls", trained.require_probabilistic(), 2 * trained.embedding_size, likelihood_scores)
+
+
+def likelihood_scores(gaussians: np.ndarray) -> np.ndarray:
+    """Gaussians [2P, 2D] -> mutual likelihood scores [P] of rows 2i and 2i + 1, float64.
+
+    Raises ValueError for an odd number of rows, and for the first row that is not finite.
+    """
+    rows = torch.as_tensor(np.asarray(gaussians, dtype=np.float64))
+    if rows.ndim != 2 or len(rows) % 2:
+        raise ValueError(f"gaussians have shape {tuple(rows.shape)}: they must be [2P, 2D], two rows a pair")
+    bad = (~rows.isfinite()).any(1).nonzero().flatten()
+    if len(bad):
+        first = int(bad[0])
+        raise ValueError(
+            f"embedding {first} (pair {first // 2}) is not finite, {len(bad)} of {len(rows)} are"
+        )
+    return mutual_likelihood(rows[0::2], rows[1::2]).numpy()

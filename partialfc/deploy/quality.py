@@ -1,0 +1,108 @@
+"""How good images are by a trained network: MagFace's norm, or how sure a probabilistic embedding is."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from partialfc.checkpoint.state import read_state
+from partialfc.data.sources.source import Source
+from partialfc.deploy.trained import Trained
+from partialfc.evaluation.embed import embed
+from partialfc.uncertainty import confidence
+
+log = logging.getLogger(__name__)
+
+By = Literal["auto", "norm", "pfe"]
+BATCHES = 16  # that are embedded at a time
+MARGINS = ("magface", "adaface")  # that give the norm a meaning
+
+
+@dataclass(frozen=True)
+class Rater:
+    """network: images to rows. quality: rows [n, ...] -> [n], higher is better."""
+
+    by: Literal["norm", "pfe"]
+    network: nn.Module
+    quality: Callable[[Tensor], Tensor]
+
+
+def rater(trained: Trained, by: By = "auto") -> Rater:
+    """auto: pfe for a run with uncertainty, norm for any other.
+
+    norm: the length of the embedding. Meng et al. 2021, "MagFace" (arXiv:2103.06627). A run with another
+    margin than MagFace or AdaFace has norms, too, but nothing made them follow quality: a warning says so.
+    pfe: one over the harmonic mean of sigma. Shi and Jain 2019 (arXiv:1904.09658).
+
+    Raises ConfigError for pfe of a run without uncertainty.
+    """
+    if by == "auto":
+        by = "norm" if trained.probabilistic is None else "pfe"
+    if by == "pfe":
+        return Rater("pfe", trained.require_probabilistic(), confidence)
+    _warn_of_margin(trained)
+    return Rater("norm", trained.backbone, _norm)
+
+
+def image_qualities(trained: Trained, by: Rater, source: Source, **how: Any) -> Iterator[float]:
+    """The quality of each image of a source, one after the other; `how`: further arguments of `embed`.
+
+    Raises ImageError, which names the image that cannot be decoded.
+    """
+    step = BATCHES * how.get("batch_size", 256)
+    images = _Encoded(source)
+    for start in range(0, len(images), step):
+        part = range(start, min(start + step, len(images)))
+        rows = embed(
+            by.network,
+            images,
+            part=part,
+            image_size=trained.image_size,
+            channels=trained.channels,
+            name=source.name,
+            **how,
+        )
+        yield from by.quality(rows).tolist()
+
+
+class _Encoded(Sequence[bytes]):
+    """The images of a source, read when they are asked for."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._source.read(index)[0]
+
+
+def random_quality(count: int, seed: int = 0) -> np.ndarray:
+    """[count], to compare with: it says nothing about any image."""
+    return np.random.default_rng(seed).random(count)
+
+
+def _norm(embeddings: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(embeddings, dim=1)
+    return norm
+
+
+def _warn_of_margin(trained: Trained) -> None:
+    config = read_state(trained.checkpoint).get("config")
+    head = config.get("head") if isinstance(config, dict) else None
+    margin = head.get("margin") if isinstance(head, dict) else None
+    name = margin.get("name") if isinstance(margin, dict) else None
+    if name not in MARGINS:
+        log.warning(
+            "quality by norm: %s was trained with the margin %s, and nothing made its norms follow quality; "
+            "train with head.margin.name: magface for norms that do",
+            trained.checkpoint,
+            name,
+        )
