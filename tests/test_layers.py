@@ -1,6 +1,7 @@
 """The dependency direction that keeps parts usable alone: read from the imports, nothing is run."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 
 import pytest
@@ -96,15 +97,22 @@ NAMES_CUDA = {
 }
 
 
+@cache
 def modules(below: str = "") -> list[str]:
     paths = (PACKAGE / below).rglob("*.py")
     return sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in paths)
 
 
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text())
+
+
+@cache
 def imports(module: str) -> set[str]:
     """Every module that a file imports, functions' own imports included; not what only types name."""
     found = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -125,13 +133,17 @@ def room(module: str) -> str:
     return module.split("/")[0]
 
 
-@pytest.mark.parametrize("module", sorted(set(modules()) - DOORS))
-def test_no_arrow_points_upwards(module):
+def upwards(module: str) -> set[str]:
+    """The rooms that a file imports from and may not."""
+    wanted = {room(name) for name in ours(module)}
     if room(module) in LEAVES:
-        assert {room(name) for name in ours(module)} <= {"errors"}
-        return
-    wanted = {room(name) for name in ours(module)} - {room(module), "__init__"}
-    assert wanted <= ROOMS[room(module)] | LEAVES
+        return wanted - {"errors"}
+    return wanted - {room(module), "__init__"} - ROOMS[room(module)] - LEAVES
+
+
+def test_no_arrow_points_upwards():
+    wrong = {module: upwards(module) for module in sorted(set(modules()) - DOORS)}
+    assert not {module: rooms for module, rooms in wrong.items() if rooms}
 
 
 @pytest.mark.parametrize("inner", sorted(INNER))
@@ -171,9 +183,9 @@ def test_a_room_says_what_lives_there_and_what_it_may_import(folder):
     assert "ay import" in text
 
 
-@pytest.mark.parametrize("module", modules())
-def test_no_file_is_long(module):
-    assert len((PACKAGE / f"{module}.py").read_text().splitlines()) <= LARGEST_FILE
+def test_no_file_is_long():
+    lines = {module: len((PACKAGE / f"{module}.py").read_text().splitlines()) for module in modules()}
+    assert not {module: count for module, count in lines.items() if count > LARGEST_FILE}
 
 
 @pytest.mark.parametrize("module", sorted(PURE))
@@ -181,13 +193,16 @@ def test_pure_modules_neither_communicate_nor_configure(module):
     assert not {name for name in imports(module) if "distributed" in name or "config" in name}
 
 
-@pytest.mark.parametrize("module", [m for m in modules() if room(m) != "distributed"])
-def test_collectives_live_in_one_file(module):
-    """torch.distributed may be named for a type or a group; no collective of it is called."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
-    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+def collectives(module: str) -> set[str]:
+    """Those that a file calls: torch.distributed may be named for a type or a group."""
+    calls = {ast.unparse(node.func) for node in ast.walk(tree_of(module)) if isinstance(node, ast.Call)}
     harmless = {"dist.is_initialized", "dist.get_world_size"}
-    assert not {name for name in calls if name.startswith("dist.")} - harmless
+    return {name for name in calls if name.startswith("dist.")} - harmless
+
+
+def test_collectives_live_in_one_file():
+    found = {module: collectives(module) for module in modules() if room(module) != "distributed"}
+    assert not {module: calls for module, calls in found.items() if calls}
 
 
 def names_cuda(module: str) -> bool:
@@ -195,7 +210,7 @@ def names_cuda(module: str) -> bool:
     return any(
         (isinstance(node, ast.Attribute) and node.attr in ("cuda", "is_cuda"))
         or (isinstance(node, ast.Constant) and node.value == "cuda")
-        for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text()))
+        for node in ast.walk(tree_of(module))
     )
 
 

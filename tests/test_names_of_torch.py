@@ -10,8 +10,6 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 from tests.paths import PACKAGE, ROOT
 
 ASKS_FIRST = {PACKAGE / "distributed" / "torch_names.py", ROOT / "benchmarks" / "fused.py"}
@@ -50,9 +48,18 @@ def find(name: str) -> None:
             found = importlib.import_module(whole)
 
 
-@pytest.mark.parametrize("path", sorted(FILES), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_name_is_there_and_is_not_deprecated(path):
+def test_every_name_is_there_and_is_not_deprecated():
+    users: dict[str, set[Path]] = {}
+    for path in FILES:
+        for name in used(path):
+            users.setdefault(name, set()).add(path)
+    wrong = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for name in sorted(used(path)):
-            find(name)
+        for name in sorted(users):
+            try:
+                find(name)
+            except (AttributeError, ImportError, Warning) as error:
+                files = sorted(str(path.relative_to(ROOT)) for path in users[name])
+                wrong.append(f"{name}, in {', '.join(files)}: {error}")
+    assert not wrong, "\n".join(wrong)
