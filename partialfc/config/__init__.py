@@ -33,6 +33,7 @@ from partialfc.config.margin import (
 )
 from partialfc.config.metrics import MetricsConfig
 from partialfc.config.objective import ClassificationConfig, ObjectiveConfig
+from partialfc.config.occlusion import OcclusionConfig
 from partialfc.config.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
 from partialfc.config.root import Config
 from partialfc.config.run import RunConfig
@@ -70,6 +71,7 @@ __all__ = [
     "ModifiedSoftmaxConfig",
     "NormalizedSoftmaxConfig",
     "ObjectiveConfig",
+    "OcclusionConfig",
     "OptimizerConfig",
     "RunConfig",
     "SGDConfig",

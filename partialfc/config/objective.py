@@ -1,7 +1,10 @@
 """The section objective: what a run trains the backbone for."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Discriminator
+
+from partialfc.config.occlusion import OcclusionConfig
 from partialfc.config.section import Section
 
 
@@ -14,4 +17,4 @@ class ClassificationConfig(Section):
     name: Literal["classification"] = "classification"
 
 
-ObjectiveConfig = ClassificationConfig
+ObjectiveConfig = Annotated[ClassificationConfig | OcclusionConfig, Discriminator("name")]

@@ -1,6 +1,6 @@
 """A backbone that is trained with parts hidden, with the generator of masks and the branch beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from partialfc.backbones import FeatureMapBackbone, with_feature_map
 from partialfc.distributed.accelerator import on_device
+from partialfc.errors import CheckpointError
 from partialfc.head.arguments import above, at_least, one_of, whole
 from partialfc.head.kernels.compiled import outside_graphs
 from partialfc.occlusion.masks import (
@@ -88,7 +89,8 @@ class OcclusionNetwork(nn.Module):
         unmasked (bool): Whether each image is there unmasked too. Default True.
         adversary (float): The factor of the generator's gradient, at least 0; 0: it learns nothing, so masks
             stay almost random. Default 1.
-        hidden (int): Channels inside the generator and the branch. Default 32.
+        hidden (int): Channels inside the generator and the branch, which are on the device of the backbone's
+            parameters, in float32, or float64 where they are. Default 32.
         first (int): The place of this rank's first image in the global batch. Default 0.
 
     Attributes:
@@ -137,6 +139,10 @@ class OcclusionNetwork(nn.Module):
         self.register_buffer("kinds", kinds, persistent=False)  # the way of each mask, its number in WAYS
         self.fixed: Tensor
         self.kinds: Tensor
+        device, dtype = _device_and_dtype(backbone)
+        for part in (self.generator, self.branch):
+            part.to(device, dtype)
+        self.fixed, self.kinds = self.fixed.to(device, dtype), self.kinds.to(device)
 
     def forward(self, images: Tensor) -> Occluded:
         parts = self._in_two_parts(self.backbone)
@@ -160,6 +166,19 @@ class OcclusionNetwork(nn.Module):
         both = parts.embed_map(_neighbours(clear, covered))
         target = _neighbours(torch.zeros_like(hidden), hidden)
         return Occluded(both, target, self.branch(_neighbours(clear, seen)))
+
+    def beside_backbone(self, prefix: str = "") -> dict[str, Tensor]:
+        """The tensors of the generator and the branch by name, for a checkpoint beside the backbone's."""
+        return {f"{prefix}{name}": tensor for name, tensor in _beside(self).state_dict().items()}
+
+    def load_beside_backbone(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `beside_backbone` gave. Raises CheckpointError where it is of another network."""
+        try:
+            _beside(self).load_state_dict(tensors)
+        except (RuntimeError, AttributeError) as error:
+            raise CheckpointError(
+                f"its generator and branch of occlusion do not fit this network's: {error}"
+            ) from error
 
     @outside_graphs
     def _numbers(self, count: int) -> Tensor:
@@ -187,6 +206,16 @@ class OcclusionNetwork(nn.Module):
     @staticmethod
     def _in_two_parts(backbone: nn.Module) -> FeatureMapBackbone:
         return with_feature_map(backbone, use="occlusion")
+
+
+def _beside(network: OcclusionNetwork) -> nn.ModuleDict:
+    return nn.ModuleDict({"generator": network.generator, "branch": network.branch})
+
+
+def _device_and_dtype(module: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where a module computes, and float64 where it does, else float32."""
+    first = next((each for each in module.parameters() if each.is_floating_point()), torch.empty(0))
+    return first.device, torch.float64 if first.dtype == torch.float64 else torch.float32
 
 
 def _covered(images: Tensor, masks: Tensor, level: Tensor) -> Tensor:

@@ -7,16 +7,18 @@ from functools import partial
 import torch
 from torch import nn
 
-from partialfc.config import Config
+from partialfc.config import Config, OcclusionConfig
 from partialfc.data.sources.source import Labelled
 from partialfc.distributed.world import World
 from partialfc.training.builders.class_margins import build_class_margins
 from partialfc.training.builders.head import build_head, warn_of_low_lambda_g
 from partialfc.training.builders.losses import build_losses, warn_of_few_pairs
+from partialfc.training.builders.occlusion import build_network
 from partialfc.training.builders.optimizers import build_head_optimizer
 from partialfc.training.builders.stages import margin_with
 from partialfc.training.objectives.classification import Classification
 from partialfc.training.objectives.objective import Objective
+from partialfc.training.objectives.occlusion import Occlusion
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,18 @@ def build_classification(backbone: nn.Module, parts: Parts) -> Classification:
     return Classification(backbone, head, optimizer, losses, partial(margin_with, config))
 
 
+def build_occlusion(backbone: nn.Module, parts: Parts) -> Occlusion:
+    """The margin softmax, with parts of the images hidden from the backbone."""
+    section = parts.config.objective
+    assert isinstance(section, OcclusionConfig)
+    inner = build_classification(backbone, parts)
+    network = build_network(section, backbone, parts.config, parts.world)
+    return Occlusion(inner, network, segmentation=section.segmentation)
+
+
 OBJECTIVES: dict[str, Callable[[nn.Module, Parts], Objective]] = {
     "classification": build_classification,
+    "occlusion": build_occlusion,
 }
 
 
