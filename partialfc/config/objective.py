@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator
+from pydantic import Discriminator, Field
 
 from partialfc.config.occlusion import OcclusionConfig
 from partialfc.config.section import Section
@@ -14,7 +14,12 @@ class ClassificationConfig(Section):
     Built by training/builders/objectives.py, `build_classification`.
     """
 
-    name: Literal["classification"] = "classification"
+    name: Literal["classification"] = Field("classification", description="Which objective.")
 
 
 ObjectiveConfig = Annotated[ClassificationConfig | OcclusionConfig, Discriminator("name")]
+
+
+def rows_of_image(objective: ObjectiveConfig) -> int:
+    """How many embeddings of an image of the batch the head is given."""
+    return 2 if isinstance(objective, OcclusionConfig) and objective.unmasked else 1

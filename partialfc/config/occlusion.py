@@ -45,10 +45,10 @@ def _is_point(value: object) -> bool:
 class OcclusionConfig(Section):
     """The margin softmax and the losses beside it, with parts of the feature map or the image hidden.
 
-    Built by training/builders/occlusion.py, `build_occlusion`.
+    Built by training/builders/objectives.py, `build_occlusion`.
     """
 
-    name: Literal["occlusion"] = Field(description="What the backbone is trained for.")
+    name: Literal["occlusion"] = Field(description="Which objective.")
     cover: Literal["map", "image"] = Field(
         "image",
         description="Where a mask hides. image: the pixels under its cells get one random level, and the "

@@ -8,6 +8,7 @@ from partialfc.config.head import HeadConfig
 from partialfc.config.load import load_config
 from partialfc.config.losses import LossConfig
 from partialfc.config.margin import has_bias, has_bound, keeps_centre_norms, reweights_negatives
+from partialfc.config.objective import rows_of_image
 from partialfc.config.root import Config
 from partialfc.config.staged import taken
 from partialfc.errors import ConfigError
@@ -108,16 +109,18 @@ def _target_numbers(head: HeadConfig) -> int:
 def _of_config(config: Config, gpus: int, optimizer: str) -> dict[str, Any]:
     """The fields of a Setting that the config gives, for `gpus` ranks and the optimizer of the plan.
 
-    `train.batch_size` is shared by all ranks, and the largest share is what must fit. What the config says
+    `train.batch_size` is shared by all ranks, and the largest share is what must fit; the head sees an image
+    twice where the objective learns it masked too. What the config says
     for sgd alone is left out where the plan is for adamw.
     """
-    head = config.head
+    head, same = config.head, config.data.images_per_identity
+    rows = rows_of_image(config.objective)
     values = {
         "classes": config.data.num_classes,
         "embedding": config.backbone.embedding_size,
-        "batch": -(-config.train.batch_size // gpus),
+        "batch": rows * -(-config.train.batch_size // gpus),
         "accumulation": config.train.accumulation,
-        "images_per_identity": config.data.images_per_identity,
+        "images_per_identity": None if same is None else rows * same,
         "losses": tuple(map(_planned_loss, config.losses)),
         "sample_rate": max(rate for rate in taken(config, "head.sample_rate") if rate is not None),
         "staged": any("head.sample_rate" in stage.changes for stage in config.stages),

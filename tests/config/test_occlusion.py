@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from partialfc.config import OcclusionConfig, dump_config, parse_config
+from partialfc.config.plan import planned_setting
 from tests.config.cases import failure, small
 
 
@@ -40,3 +41,12 @@ def test_its_defaults_and_what_is_saved_is_read_again():
 )
 def test_a_wrong_value_is_named(given, message):
     assert message in failure(f"objective={{name: occlusion, {given}}}")
+
+
+@pytest.mark.parametrize(("unmasked", "rows"), [("true", 2), ("false", 1)])
+def test_a_plan_counts_the_rows_that_the_head_is_given(unmasked, rows):
+    more = "data.sampler=identities", "data.images_per_identity=4", "data.num_classes=1000"
+    plain = planned_setting(small(*more), gpus=2)
+    masked = planned_setting(small(*more, f"objective={{name: occlusion, unmasked: {unmasked}}}"), gpus=2)
+    assert masked.batch == rows * plain.batch
+    assert masked.images_per_identity == rows * plain.images_per_identity
