@@ -35,6 +35,7 @@ from partialfc.config.metrics import MetricsConfig
 from partialfc.config.objective import ClassificationConfig, ObjectiveConfig
 from partialfc.config.occlusion import OcclusionConfig
 from partialfc.config.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
+from partialfc.config.pfe import PFEConfig
 from partialfc.config.root import Config
 from partialfc.config.run import RunConfig
 from partialfc.config.schedule import ScheduleConfig
@@ -73,6 +74,7 @@ __all__ = [
     "ObjectiveConfig",
     "OcclusionConfig",
     "OptimizerConfig",
+    "PFEConfig",
     "RunConfig",
     "SGDConfig",
     "ScheduleConfig",

@@ -1,10 +1,11 @@
-"""The section objective: what a run trains the backbone for."""
+"""The section objective: what a run trains the backbone for, one variant for each objective."""
 
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field
 
 from partialfc.config.occlusion import OcclusionConfig
+from partialfc.config.pfe import PFEConfig
 from partialfc.config.section import Section
 
 
@@ -17,7 +18,7 @@ class ClassificationConfig(Section):
     name: Literal["classification"] = Field("classification", description="Which objective.")
 
 
-ObjectiveConfig = Annotated[ClassificationConfig | OcclusionConfig, Discriminator("name")]
+ObjectiveConfig = Annotated[ClassificationConfig | OcclusionConfig | PFEConfig, Discriminator("name")]
 
 
 def rows_of_image(objective: ObjectiveConfig) -> int:

@@ -16,6 +16,7 @@ from partialfc.plan import Plan, Setting, Speed, plan
 from partialfc.plan.options import read_quantities
 
 REQUIRED = {"classes": "--classes 10_000_000", "embedding": "--embedding 512", "batch": "--batch 128"}
+WITHOUT_HEAD = ("pfe",)  # objectives
 RATES = ("gemm_rate", "memory_bandwidth", "bandwidth")
 
 
@@ -37,8 +38,14 @@ def plan_from_options(
     if number["memory"] is None:
         problems.append("--memory is missing; give that of one GPU, such as --memory 80GB")
     try:
+        config = None if file is None else load_config(file, overrides)
+        if config is not None and config.objective.name in WITHOUT_HEAD:
+            raise ConfigError(
+                f"a plan is of the head, and objective.name: {config.objective.name} has none; "
+                "partialfc doctor measures the backbone"
+            )
         setting = planned_setting(
-            None if file is None else load_config(file, overrides),
+            config,
             **{name: number[name] for name in ("classes", "embedding", "gpus", "batch")},
             **choices,
         )

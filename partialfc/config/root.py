@@ -56,6 +56,8 @@ class Config(Section):
                 f"head.momentum_dtype: must be null with optimizer.name: adamw, got "
                 f"{self.head.momentum_dtype!r}; leave it out, or take optimizer.name: sgd"
             )
+        if self.objective.name == "pfe":
+            self._check_pfe()
         batch, each = self.train.batch_size, self.data.images_per_identity
         if each is not None and batch % each:
             raise ValueError(
@@ -70,6 +72,25 @@ class Config(Section):
                     f"for so short a run set it lower, such as schedule.warmup_{unit}={_tenth(length)}"
                 )
         return self
+
+    def _check_pfe(self) -> None:
+        """It has no head, and learns from pairs of one class."""
+        if self.head != HeadConfig() or self.losses or self.stages:
+            named = "head" if self.head != HeadConfig() else "losses" if self.losses else "stages"
+            raise ValueError(
+                f"{named}: must be left out with objective.name: pfe, which has no head; it learns from "
+                "genuine pairs alone"
+            )
+        if (self.data.images_per_identity or 1) < 2:
+            raise ValueError(
+                "data.sampler: must be identities, with data.images_per_identity of at least 2, with "
+                "objective.name: pfe, which learns from pairs of one class; set data.sampler=identities"
+            )
+        if self.backbone.weights is not None:
+            raise ValueError(
+                "backbone.weights: must be null with objective.name: pfe, whose backbone is that of "
+                "objective.backbone_from; leave it out"
+            )
 
     @property
     def unsampled(self) -> Literal["dense", "frozen"]:

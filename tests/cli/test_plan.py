@@ -168,6 +168,10 @@ def test_more_gpus_than_the_configs_batch_has_samples_cannot_be(call):
             "cannot write the picture /proc/x.png: No such",
         ),
         ((FACES_10M, "--memory", "8GB"), "--classes is missing (the config leaves"),
+        (
+            (ROOT / "configs" / "pfe.yaml", "--memory", "8GB"),
+            "a plan is of the head, and objective.name: pfe has none",
+        ),
         (("nowhere.yaml", "--memory", "8GB"), "nowhere.yaml: cannot read the config"),
     ],
 )

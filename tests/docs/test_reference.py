@@ -11,6 +11,7 @@ import yaml
 import partialfc
 import partialfc.metrics
 import partialfc.trained
+import partialfc.uncertainty
 from partialfc.config import parse_config
 from tests import test_layers
 from tests.docker.promql import unknown
@@ -41,6 +42,7 @@ def page(name: str) -> str:
         (partialfc, "partialfc"),
         (partialfc.metrics, "partialfc.metrics"),
         (partialfc.trained, "partialfc.trained"),
+        (partialfc.uncertainty, "partialfc.uncertainty"),
     ],
 )
 def test_every_public_name_is_in_the_api(module, prefix):

@@ -14,7 +14,7 @@ from partialfc.data.images.codec import Pixels
 from partialfc.data.images.opencv import cv2
 
 BLUR = 0.15  # deviation of the Gaussian at strength 1, as a share of the shorter side
-NOISE = 120.0  # deviation of the noise at strength 1, in grey levels of 0..255
+NOISE = 200.0  # deviation of the noise at strength 1, in grey levels of 0..255
 SMALLEST = 0.1  # the size that low resolution shrinks to at strength 1, as a share of the full size
 COVERED = 0.8  # share of the area that occlusion covers at strength 1
 
@@ -47,7 +47,7 @@ def _noise(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
 
 def _low_resolution(pixels: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
     height, width = pixels.shape[:2]
-    factor = 1 - strength * (1 - SMALLEST)
+    factor = SMALLEST**strength
     small = max(1, round(factor * width)), max(1, round(factor * height))
     shrunk = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
     return _shaped(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), pixels)

@@ -40,7 +40,7 @@ def build_backbone_from(
         options=section.options,
     )
     if section.weights is not None:
-        _start_from(backbone, section, section.weights)
+        start_from(backbone, section, section.weights, key="backbone.weights")
     if section.checkpointing:
         checkpointed(backbone, name=section.name)
     backbone.to(device)
@@ -49,11 +49,14 @@ def build_backbone_from(
     return backbone
 
 
-def _start_from(backbone: nn.Module, section: BackboneConfig, path: Path) -> None:
-    """Load `backbone.weights`: a file, or the folder of a run or checkpoint. CheckpointError if it fails."""
+def start_from(backbone: nn.Module, section: BackboneConfig, path: Path, *, key: str) -> None:
+    """Load what `key` of the config names: a file, or the folder of a run or checkpoint.
+
+    Raises CheckpointError, which names the key, where it fails.
+    """
     try:
         found = load_replicated(find_checkpoint(path), "backbone/") if path.is_dir() else read_weights(path)
         taken = load_weights(backbone, found, name=section.name, embedding_size=section.embedding_size)
     except CheckpointError as error:
-        raise CheckpointError(f"backbone.weights {path}: {error}") from error
-    log.info("backbone.weights %s: taken from %s", path, taken)
+        raise CheckpointError(f"{key} {path}: {error}") from error
+    log.info("%s %s: taken from %s", key, path, taken)

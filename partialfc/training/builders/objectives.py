@@ -1,35 +1,22 @@
 """The objective that the config's `objective` names, from the parts that objectives are made of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import nn
 
-from partialfc.config import Config, OcclusionConfig
-from partialfc.data.sources.source import Labelled
-from partialfc.distributed.world import World
+from partialfc.config import OcclusionConfig
 from partialfc.training.builders.class_margins import build_class_margins
 from partialfc.training.builders.head import build_head, warn_of_low_lambda_g
 from partialfc.training.builders.losses import build_losses, warn_of_few_pairs
 from partialfc.training.builders.occlusion import build_network
 from partialfc.training.builders.optimizers import build_head_optimizer
+from partialfc.training.builders.parts import Parts
+from partialfc.training.builders.pfe import build_pfe
 from partialfc.training.builders.stages import margin_with
 from partialfc.training.objectives.classification import Classification
 from partialfc.training.objectives.objective import Objective
 from partialfc.training.objectives.occlusion import Occlusion
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What an objective may be made of. source: the training data; num_classes: C."""
-
-    config: Config
-    source: Labelled
-    num_classes: int
-    world: World
-    device: torch.device
 
 
 def build_classification(backbone: nn.Module, parts: Parts) -> Classification:
@@ -63,6 +50,7 @@ def build_occlusion(backbone: nn.Module, parts: Parts) -> Occlusion:
 OBJECTIVES: dict[str, Callable[[nn.Module, Parts], Objective]] = {
     "classification": build_classification,
     "occlusion": build_occlusion,
+    "pfe": build_pfe,
 }
 
 

@@ -7,8 +7,9 @@ from partialfc.config import Config
 from partialfc.data.sources.source import Labelled
 from partialfc.distributed.world import World
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
-from partialfc.training.builders.objectives import Parts, build_objective
+from partialfc.training.builders.objectives import build_objective
 from partialfc.training.builders.optimizers import build_backbone_optimizer
+from partialfc.training.builders.parts import Parts
 from partialfc.training.loss_scale import LossScale
 from partialfc.training.requirements import require_samples_to_normalise
 from partialfc.training.run_state import RunState
