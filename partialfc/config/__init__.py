@@ -6,6 +6,7 @@ May import `plan` and `errors`. Only `cli`, `training` and `doctor` import it: t
 from partialfc.config.backbone import BackboneConfig
 from partialfc.config.checkpoint import CheckpointConfig
 from partialfc.config.data import AugmentConfig, DataConfig
+from partialfc.config.distill import DistillConfig, TeacherConfig
 from partialfc.config.head import HeadConfig, MarginsBySizeConfig
 from partialfc.config.load import config_schema, dump_config, load_config, parse_config
 from partialfc.config.losses import (
@@ -60,6 +61,7 @@ __all__ = [
     "CosFaceConfig",
     "CurricularFaceConfig",
     "DataConfig",
+    "DistillConfig",
     "ElasticFaceConfig",
     "HeadConfig",
     "LargeMarginSoftmaxConfig",
@@ -81,6 +83,7 @@ __all__ = [
     "SoftmaxConfig",
     "SphereFaceConfig",
     "StageConfig",
+    "TeacherConfig",
     "TrainConfig",
     "TripletLossConfig",
     "VerificationConfig",

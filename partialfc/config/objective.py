@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field
 
+from partialfc.config.distill import DistillConfig
 from partialfc.config.occlusion import OcclusionConfig
 from partialfc.config.pfe import PFEConfig
 from partialfc.config.section import Section
@@ -18,7 +19,9 @@ class ClassificationConfig(Section):
     name: Literal["classification"] = Field("classification", description="Which objective.")
 
 
-ObjectiveConfig = Annotated[ClassificationConfig | OcclusionConfig | PFEConfig, Discriminator("name")]
+ObjectiveConfig = Annotated[
+    ClassificationConfig | DistillConfig | OcclusionConfig | PFEConfig, Discriminator("name")
+]
 
 
 def rows_of_image(objective: ObjectiveConfig) -> int:

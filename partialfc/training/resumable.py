@@ -20,6 +20,7 @@ def obstacles(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _of_head(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for key, default in (
         ("objective.name", "classification"),
+        ("objective.alone", False),
         ("objective.hidden", 32),
         ("backbone.embedding_size", None),
         ("head.sub_centers", 1),

@@ -5,8 +5,9 @@ from functools import partial
 
 from torch import nn
 
-from partialfc.config import OcclusionConfig
+from partialfc.config import DistillConfig, OcclusionConfig
 from partialfc.training.builders.class_margins import build_class_margins
+from partialfc.training.builders.distill import build_lesson, warn_of_no_head
 from partialfc.training.builders.head import build_head, warn_of_low_lambda_g
 from partialfc.training.builders.losses import build_losses, warn_of_few_pairs
 from partialfc.training.builders.occlusion import build_network
@@ -15,6 +16,7 @@ from partialfc.training.builders.parts import Parts
 from partialfc.training.builders.pfe import build_pfe
 from partialfc.training.builders.stages import margin_with
 from partialfc.training.objectives.classification import Classification
+from partialfc.training.objectives.distill import Alone, Beside
 from partialfc.training.objectives.objective import Objective
 from partialfc.training.objectives.occlusion import Occlusion
 
@@ -47,8 +49,22 @@ def build_occlusion(backbone: nn.Module, parts: Parts) -> Occlusion:
     return Occlusion(inner, network, segmentation=section.segmentation)
 
 
+def build_distillation(backbone: nn.Module, parts: Parts) -> Objective:
+    """The teacher's lesson, beside the margin softmax or alone."""
+    section = parts.config.objective
+    assert isinstance(section, DistillConfig)
+    inner = None if section.alone else build_classification(backbone, parts)
+    lesson = build_lesson(section, parts.config, parts.device)
+    if inner is not None:
+        return Beside(inner, lesson)
+    if parts.world.rank == 0:
+        warn_of_no_head(parts.config)
+    return Alone(backbone, lesson)
+
+
 OBJECTIVES: dict[str, Callable[[nn.Module, Parts], Objective]] = {
     "classification": build_classification,
+    "distill": build_distillation,
     "occlusion": build_occlusion,
     "pfe": build_pfe,
 }
