@@ -1,6 +1,7 @@
 """One training of benchmarks/margins.py: some classes of the glyphs are learned, others verified."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -58,7 +59,7 @@ def run(task: Task, variant: Variant, seed: int) -> dict[str, Any]:
     backbone = train(seen, variant, steps=task.steps, seed=seed)
     seconds = time.monotonic() - started
     with torch.inference_mode():
-        figures = scores(backbone.eval()(_tensor(unseen.pixels)), unseen.labels)
+        figures = scores(backbone.eval()(as_input(unseen.pixels)), unseen.labels)
     return {**figures, "seconds": round(seconds, 1)}
 
 
@@ -96,14 +97,9 @@ def train(images: Images, variant: Variant, *, steps: int, seed: int) -> ConvNet
     optimizer = partialfc.JointOptimizer(
         torch.optim.SGD(backbone.parameters(), **settings), partialfc.RowSGD(head, **settings)
     )
-    order = Identities(images.labels, global_batch=BATCH, images_per_identity=IMAGES_PER_IDENTITY, seed=seed)
-    for step in range(steps):
+    for factor, inputs, labels in batches(images, steps=steps, seed=seed):
         for group in optimizer.param_groups:
-            group["lr"] = LR * _schedule(step, steps)
-        chosen = order.samples(step * BATCH, 0, BATCH)
-        generator = keyed(seed, AUGMENTATION, step)
-        inputs = _tensor([augment(images.pixels[index], generator, AUGMENT) for index in chosen])
-        labels = torch.from_numpy(images.labels[chosen])
+            group["lr"] = LR * factor
         embeddings = backbone(inputs)
         loss = head(embeddings, labels)
         for beside, weight in losses:
@@ -112,6 +108,16 @@ def train(images: Images, variant: Variant, *, steps: int, seed: int) -> ConvNet
         loss.backward()
         optimizer.step()
     return backbone
+
+
+def batches(images: Images, *, steps: int, seed: int) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """Of each step: what the learning rate is multiplied by, images [B, 1, SIZE, SIZE] and labels [B]."""
+    order = Identities(images.labels, global_batch=BATCH, images_per_identity=IMAGES_PER_IDENTITY, seed=seed)
+    for step in range(steps):
+        chosen = order.samples(step * BATCH, 0, BATCH)
+        generator = keyed(seed, AUGMENTATION, step)
+        inputs = as_input([augment(images.pixels[index], generator, AUGMENT) for index in chosen])
+        yield _schedule(step, steps), inputs, torch.from_numpy(images.labels[chosen])
 
 
 def scores(embeddings: Tensor, labels: np.ndarray) -> dict[str, Any]:
@@ -140,7 +146,8 @@ def scores(embeddings: Tensor, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _tensor(pixels: list[Pixels]) -> Tensor:
+def as_input(pixels: list[Pixels]) -> Tensor:
+    """Pixels -> a backbone's input [n, 1, SIZE, SIZE]."""
     return normalise(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))
 
 
