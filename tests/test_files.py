@@ -1,15 +1,12 @@
 """Files and folders appear whole or not at all."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from partialfc.files import replacing, show_size, write_whole
-from tests.paths import ROOT
+from tests.processes import ENVIRONMENT, warm_python
 
 
 def make_folder(path: Path, **files: str) -> None:
@@ -101,8 +98,7 @@ with replacing(Path("a.txt")) as beside:
 
 def test_a_killed_writer_leaves_the_old_content(tmp_path: Path) -> None:
     write_whole(tmp_path / "a.txt", "old")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment, check=False)
+    done = warm_python().run("-c", KILLED, env=ENVIRONMENT, cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / "a.txt").read_text() == "old"
     write_whole(tmp_path / "a.txt", "new")

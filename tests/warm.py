@@ -1,9 +1,9 @@
 """Fresh processes without the two seconds of imports: forked from one that has imported torch and partialfc.
 
 A process started here is a process like any other, with its own pid, signals, standard streams and exit
-status; it runs a module or a script as `python -m MODULE` or `python SCRIPT` do, from the first line on. Only
-the imports are already done. A test that is about the start itself, or about a parent that dies, starts a
-new interpreter.
+status; it runs a module, a script or a program as `python -m MODULE`, `python SCRIPT` or `python -c PROGRAM`
+do, from the first line on. Only the imports are already done. A test that is about the start itself, or about
+a parent that dies, starts a new interpreter.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from tests.paths import ROOT
@@ -33,6 +34,8 @@ PRELOADED = (
     "partialfc.training.run",
     "torch._inductor",  # as choosing deterministic algorithms or not does
     "torch.distributed.run",
+    "numpy.ma",  # as statistics of angles do
+    "tests.train_cases",  # the backbones of most runs
     "tests.frozen",
 )
 LARGEST_REQUEST = 1 << 20
@@ -201,13 +204,17 @@ def become(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     words = request["words"]
-    is_module = words[0] == "-m"
-    sys.path[0] = request["cwd"] if is_module else str(Path(words[0]).parent.absolute())
-    sys.argv = words[is_module:]
+    is_script = words[0] not in ("-m", "-c")
+    sys.path[0] = str(Path(words[0]).parent.absolute()) if is_script else request["cwd"]
+    sys.argv = words if is_script else words[1:]
     code = 1
     try:
-        if is_module:
+        if words[0] == "-m":
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        elif words[0] == "-c":
+            sys.argv[0] = "-c"
+            sys.modules["__main__"] = ModuleType("__main__")
+            exec(words[1], vars(sys.modules["__main__"]))
         else:
             runpy.run_path(words[0], run_name="__main__")
         code = 0

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from tests.benchmarks.measured import run
 from tests.paths import ROOT
-from tests.processes import ENVIRONMENT
+from tests.processes import ENVIRONMENT, warm_python
 from tests.waiting import wait_for
 
 
@@ -174,8 +174,8 @@ def test_a_commit_is_dirty_where_more_than_results_changed(tmp_path):
     ask = "import table; print(table.surroundings()['commit']); open('table.py', 'a').write('#'); "
     ask += "print(table.surroundings()['commit'])"
     result.write_text("changed")
-    command = [sys.executable, "-c", ask]
-    done = subprocess.run(command, cwd=result.parent, capture_output=True, text=True, check=True)
+    done = warm_python().run("-c", ask, env=ENVIRONMENT, cwd=result.parent)
+    assert done.returncode == 0, done.stderr
     clean, dirty = done.stdout.split()
     assert re.fullmatch("[0-9a-f]+", clean)
     assert dirty == f"{clean}-dirty"

@@ -1,8 +1,6 @@
 """The checkpoints of a run: the newest undamaged one is found, and a crash loses none."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,6 +10,7 @@ from partialfc.checkpoint import CheckpointFolder, find_checkpoint, newest
 from partialfc.distributed import World
 from tests.checkpoint.cases import full_matrix, load, save
 from tests.paths import ROOT
+from tests.processes import ENVIRONMENT, warm_python
 
 
 def test_latest_moves_last_and_pruning_keeps_the_best(tmp_path):
@@ -68,9 +67,8 @@ def test_no_checkpoint_is_none(tmp_path):
 
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
-sys.path.insert(0, {root!r})
 from tests.checkpoint.cases import save
 from partialfc.checkpoint import folder, store
 save({path!r}, 1)
@@ -95,9 +93,9 @@ save({path!r}, 2)
 
 @pytest.mark.parametrize("when", ["tensors", "state", "rename", "replace", "latest"])
 def test_a_kill_during_a_save_leaves_the_one_before(tmp_path, when):
-    program = KILLED.format(root=str(ROOT), path=str(tmp_path), when=when)
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-    assert result.returncode == -signal.SIGKILL, result.stderr.decode()
+    program = KILLED.format(path=str(tmp_path), when=when)
+    result = warm_python().run("-c", program, env=ENVIRONMENT, cwd=ROOT)
+    assert result.returncode == -signal.SIGKILL, result.stderr
     loaded = load(str(tmp_path))
     assert loaded["state"]["step"] == (2 if when == "replace" else 1)  # the old one, moved away, is whole
     assert torch.equal(loaded["weight"], full_matrix())

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from partialfc.data.images.codec import encode_png
+from tests.data.glyphs.fontmaker import pattern, save_font
 from tests.disks import as_plain_user, fill, protect, small_disk
-from tests.processes import ENVIRONMENT, call
+from tests.processes import ENVIRONMENT, call, warm_python
 from tests.train_cases import saved_config
+from tests.warm import FINALIZES
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,8 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     config = saved_config(folder, "train.steps=3", "schedule.warmup_steps=1")
     assert call("train", config).returncode == 0
+    for weight in range(2):
+        save_font(folder / "fonts" / f"{weight}.ttf", {c: pattern(ord(c), weight=weight) for c in "abcdefgh"})
     (folder / "images" / "a").mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 255, (40, 96, 96, 3)).astype(np.uint8)
     for index, picture in enumerate(pixels):
@@ -37,7 +41,7 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
 
 
 PLANNED = ["--classes", "1M", "--embedding", "512", "--batch", "64", "--memory", "80GB"]
-SMALLEST = ["--min-faces", "2", "--holdout", "2", "--pairs", "10", "--size", "8"]
+SMALLEST = ["--fonts", "{done}/fonts", "--min-faces", "2", "--holdout", "2", "--pairs", "4", "--size", "8"]
 WRITING = [
     ["train", "{done}/config.yaml", "run.dir={disk}/run"],
     ["train", "{done}/config.yaml", "run.dir={disk}/done", "train.steps=5"],
@@ -145,6 +149,17 @@ def test_a_report_of_steps_without_a_finite_loss(finished, tmp_path):
     assert "3 s" in drawn.stdout
 
 
+PROGRAM = '"$PYTHON" -m partialfc'
+
+
+def in_a_shell(command: str) -> subprocess.CompletedProcess[str]:
+    """bash's, where PROGRAM is partialfc and ends as an interpreter does."""
+    environment = ENVIRONMENT | {"PYTHON": str(warm_python().executable), FINALIZES: "1"}
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env=environment, check=False
+    )
+
+
 @pytest.mark.parametrize(
     ("shell", "status", "says"),
     [
@@ -153,21 +168,14 @@ def test_a_report_of_steps_without_a_finite_loss(finished, tmp_path):
     ],
 )
 def test_an_output_that_takes_nothing(finished, shell, status, says):
-    program = f"{sys.executable} -m partialfc"
-    command = shell.format(program=program, config=finished / "config.yaml")
-    done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, check=False
-    )
+    done = in_a_shell(shell.format(program=PROGRAM, config=finished / "config.yaml"))
     assert (done.returncode, done.stderr) == (status, says)
 
 
 def test_a_run_whose_output_nobody_takes_trains_on(finished, tmp_path):
     """Its log's disk is full, or the pager that showed it has ended."""
     words = f"train {finished / 'config.yaml'} run.dir={tmp_path / 'run'}"
-    command = f"{sys.executable} -m partialfc {words} > /dev/full"
-    done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, check=False
-    )
+    done = in_a_shell(f"{PROGRAM} {words} > /dev/full")
     assert done.returncode == 0, done.stderr
     assert "what the run prints cannot be shown any more (No space left on device)" in done.stderr
     assert Path(tmp_path / "run" / "checkpoints" / "latest").read_text() == "step-00000003"

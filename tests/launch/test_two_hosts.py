@@ -174,11 +174,16 @@ def test_a_missing_config_is_named():
     assert "no config: launch/torchrun.sh CONFIG" in result.stderr
 
 
+def warm() -> dict[str, str]:
+    """Variables with which torchrun and its ranks start at once."""
+    return dict.fromkeys(("PYTHON", "PYTHON_EXEC"), str(warm_python().executable))
+
+
 @pytest.mark.slow
 def test_the_doctor_really_runs(tmp_path):
     config = write_config(tmp_path / "config.yaml", write_glyphs(tmp_path), tmp_path / "run")
-    variables = {"COMMAND": "doctor", "NPROC_PER_NODE": "2", "PYTHON_EXEC": str(warm_python().executable)}
-    result = launch(str(config), "--quick", "train.batch_size=1", **variables)
+    variables = {"COMMAND": "doctor", "NPROC_PER_NODE": "2"}
+    result = launch(str(config), "--quick", "train.batch_size=1", **variables, **warm())
     assert "2 answered" in result.stdout
     assert "train.batch_size is 1" in result.stdout
     assert result.returncode == 1
@@ -224,7 +229,7 @@ def test_a_second_job_at_the_same_endpoint_is_refused():
 @pytest.mark.slow
 def test_a_bad_config_is_the_trainers_message(tmp_path):
     """The trainer's own error comes through torchrun, which adds which rank failed."""
-    result = launch(str(tmp_path / "missing.yaml"))
+    result = launch(str(tmp_path / "missing.yaml"), **warm())
     assert result.returncode == 1
     assert "[rank 0] partialfc: ConfigError" in result.stderr
     assert "missing.yaml" in result.stderr
