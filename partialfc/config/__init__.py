@@ -7,6 +7,7 @@ from partialfc.config.backbone import BackboneConfig
 from partialfc.config.checkpoint import CheckpointConfig
 from partialfc.config.data import AugmentConfig, DataConfig
 from partialfc.config.distill import DistillConfig, TeacherConfig
+from partialfc.config.finetune import FinetuneConfig, LoraConfig
 from partialfc.config.head import HeadConfig, MarginsBySizeConfig
 from partialfc.config.load import config_schema, dump_config, load_config, parse_config
 from partialfc.config.losses import (
@@ -63,8 +64,10 @@ __all__ = [
     "DataConfig",
     "DistillConfig",
     "ElasticFaceConfig",
+    "FinetuneConfig",
     "HeadConfig",
     "LargeMarginSoftmaxConfig",
+    "LoraConfig",
     "LossConfig",
     "MVSoftmaxConfig",
     "MagFaceConfig",

@@ -40,7 +40,7 @@ class _OptimizerConfig(Section):
 class SGDConfig(_OptimizerConfig):
     """SGD with momentum; weight decay is added to the gradient.
 
-    Built by training/builders/optimizers.py, `build_backbone_optimizer` and `build_head_optimizer`.
+    Built by training/builders/optimizers.py, `build_network_optimizer` and `build_head_optimizer`.
     """
 
     name: Literal["sgd"] = Field("sgd", description="Which optimizer.")
@@ -50,7 +50,7 @@ class SGDConfig(_OptimizerConfig):
 class AdamWConfig(_OptimizerConfig):
     """AdamW; weight decay is decoupled from the gradient.
 
-    Built by training/builders/optimizers.py, `build_backbone_optimizer` and `build_head_optimizer`.
+    Built by training/builders/optimizers.py, `build_network_optimizer` and `build_head_optimizer`.
     """
 
     name: Literal["adamw"] = Field(description="Which optimizer.")

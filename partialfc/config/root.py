@@ -1,5 +1,6 @@
 """The whole config: its sections, and the rules between keys of different sections."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 from partialfc.config.backbone import BackboneConfig
 from partialfc.config.checkpoint import CheckpointConfig
 from partialfc.config.data import DataConfig
+from partialfc.config.finetune import FinetuneConfig
 from partialfc.config.head import HeadConfig
 from partialfc.config.losses import LossConfigs
 from partialfc.config.metrics import MetricsConfig
@@ -33,6 +35,10 @@ class Config(Section):
         ClassificationConfig(), description="What the backbone is trained for."
     )
     head: HeadConfig = HeadConfig()
+    finetune: FinetuneConfig | None = Field(
+        None,
+        description="What a run takes over from another one, and which parts train; null: no fine-tuning.",
+    )
     losses: LossConfigs = Field((), description="A list of losses that are added to the head's.")
     optimizer: OptimizerConfig = Field(description="How the weights move.")
     schedule: ScheduleConfig = ScheduleConfig()
@@ -56,6 +62,8 @@ class Config(Section):
                 f"head.momentum_dtype: must be null with optimizer.name: adamw, got "
                 f"{self.head.momentum_dtype!r}; leave it out, or take optimizer.name: sgd"
             )
+        if self.finetune is not None:
+            self._check_finetune(self.finetune)
         if self.objective.name == "pfe":
             self._check_pfe()
         batch, each = self.train.batch_size, self.data.images_per_identity
@@ -72,6 +80,22 @@ class Config(Section):
                     f"for so short a run set it lower, such as schedule.warmup_{unit}={_tenth(length)}"
                 )
         return self
+
+    def _check_finetune(self, finetune: FinetuneConfig) -> None:
+        """The backbone has one beginning, and is not frozen by the objective."""
+        if self.objective.name == "pfe":
+            raise ValueError("finetune: must be left out with objective.name: pfe, which trains no backbone")
+        given = (self.backbone.weights, finetune.backbone_from)
+        if None not in given:
+            raise ValueError(
+                f"finetune.backbone_from is {given[1]}, and backbone.weights is {given[0]}: the backbone has "
+                "one beginning, so leave one of them out"
+            )
+        if given == (None, None):
+            raise ValueError(
+                "finetune: a network to be fine-tuned must come from somewhere: give finetune.backbone_from, "
+                "a run or a file of weights, or backbone.weights"
+            )
 
     def _check_pfe(self) -> None:
         """It has no head, and learns from pairs of one class."""
@@ -91,6 +115,13 @@ class Config(Section):
                 "backbone.weights: must be null with objective.name: pfe, whose backbone is that of "
                 "objective.backbone_from; leave it out"
             )
+
+    @property
+    def initial_weights(self) -> tuple[str, Path] | None:
+        """The key that says what the backbone starts from, and its value; None where it starts at random."""
+        if self.finetune is not None and self.finetune.backbone_from is not None:
+            return "finetune.backbone_from", self.finetune.backbone_from
+        return None if self.backbone.weights is None else ("backbone.weights", self.backbone.weights)
 
     @property
     def unsampled(self) -> Literal["dense", "frozen"]:

@@ -11,14 +11,16 @@ from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
 from partialfc.doctor.memory_fit import available, judge_memory
 from partialfc.doctor.step_time import BackboneTime, time_backbone, time_head
+from partialfc.finetune.lora import lora_state
 from partialfc.head.partial_fc import PartialFC
 from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
 from partialfc.training.builders.class_values import read_class_margins, read_class_weights
+from partialfc.training.builders.finetune import prepare_backbone
 from partialfc.training.builders.head import build_head
-from partialfc.training.builders.optimizers import build_backbone_optimizer, build_head_optimizer
+from partialfc.training.builders.optimizers import build_head_optimizer, build_network_optimizer
 
 SECONDS = 6.0  # for the backbone, half of it for the head
 # A head is measured that has at most so many elements in the centres that take part, and in all its centres;
@@ -49,12 +51,18 @@ def examine_training(
     try:
         room = available(device, ranks=1 if is_accelerator(device) else local_ranks())
         backbone = build_backbone_from(
-            config.backbone, image_size=config.data.image_size, channels=config.data.channels, device=device
+            config.backbone,
+            image_size=config.data.image_size,
+            channels=config.data.channels,
+            device=device,
+            start=config.initial_weights,
         )
+        prepare_backbone(config.finetune, backbone, seed=config.run.seed)
     except Exception as error:
         return [failed("backbone", error)], None
     try:
-        optimizer = build_backbone_optimizer(config.optimizer, backbone)
+        lr_scale = {} if config.finetune is None else config.finetune.lr_scale
+        optimizer = build_network_optimizer(config.optimizer, backbone, backbone, lr_scale)
         if config.head.class_weights is not None:
             read_class_weights(config.head.class_weights, setting.classes)
         if config.head.class_margins is not None:
@@ -63,9 +71,13 @@ def examine_training(
     except Exception as error:
         return [failed("head", error)], None
     parameters = sum(p.nbytes for p in backbone.parameters())
-    kept = parameters * {"sgd": 2, "adamw": 3}[config.optimizer.name]  # with the optimizer's moments
-    training = Training(gradients=parameters, checkpoint=stored_bytes(setting, setting.classes) + kept)
-    fits = judge_memory(setting, backbone=kept + parameters, available=room, with_activations=False)
+    gradients = sum(p.nbytes for p in backbone.parameters() if p.requires_grad)
+    kept = parameters + gradients * {"sgd": 1, "adamw": 2}[config.optimizer.name]  # the optimizer's moments
+    merged = sum(tensor.nbytes for tensor in lora_state(backbone).values())  # a checkpoint has them beside it
+    training = Training(
+        gradients=gradients, checkpoint=stored_bytes(setting, setting.classes) + kept + merged
+    )
+    fits = judge_memory(setting, backbone=kept + gradients, available=room, with_activations=False)
     if quick or fits.level == Level.RED:
         return [fits], training
     try:

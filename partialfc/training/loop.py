@@ -22,6 +22,7 @@ from partialfc.training.angles import is_measured
 from partialfc.training.batches import Batches
 from partialfc.training.builders.backbone import autocast_dtype
 from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
+from partialfc.training.builders.finetune import begin_centres
 from partialfc.training.builders.metrics import build_metrics, publishing
 from partialfc.training.builders.schedule import total_steps
 from partialfc.training.builders.state import build_state, seed_rank
@@ -86,7 +87,8 @@ class Trainer:
             config, self.world, self.state, self.metrics, num_classes=self.num_classes
         )
         seed_rank(config.run.seed, self.world.rank)
-        self.checkpoints.resume()
+        if not self.checkpoints.resume():
+            begin_centres(config, self.objective, self.source, self.world, device, self.amp)
         self.loader = build_loader_from(
             config.data,
             self.source,

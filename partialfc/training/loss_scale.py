@@ -43,7 +43,8 @@ class LossScale:
         inverse = self.scale.reciprocal()
         for optimizer in optimizers:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], inverse)
+            if gradients := [p.grad for p in parameters if p.grad is not None]:  # frozen ones have none
+                torch._foreach_mul_(gradients, inverse)
 
     @torch.no_grad()
     def update(self, *, bad_loss: Tensor, skip: Tensor) -> None:

@@ -31,8 +31,8 @@ def replicate(
     whether the network uses all its parameters in evaluation mode too.
     """
     module = cast(nn.Module, torch.compile(network)) if compile else network
-    if world.size == 1:
-        return module
+    if world.size == 1 or not any(parameter.requires_grad for parameter in network.parameters()):
+        return module  # DistributedDataParallel has nothing to do, and refuses the latter
     devices = [example.device] if is_accelerator(example.device) else None
     parallel = DistributedDataParallel(module, device_ids=devices, process_group=world.group)
     # It would time a step of a hundred for its own log, and wait for the device before the next one.

@@ -20,8 +20,9 @@ def require_sample_each(batch_size: int, ranks: int) -> None:
 
 
 def require_samples_to_normalise(backbone: nn.Module, name: str, *, batch_size: int, ranks: int) -> None:
-    """A backbone that normalises embeddings over the batch needs two samples on every rank."""
-    if batch_size // ranks == 1 and any(isinstance(module, nn.BatchNorm1d) for module in backbone.modules()):
+    """A backbone that normalises embeddings over the batch, in training mode, needs two samples on a rank."""
+    normalising = (module for module in backbone.modules() if isinstance(module, nn.BatchNorm1d))
+    if batch_size // ranks == 1 and any(module.training for module in normalising):
         raise ConfigError(
             f"train.batch_size is {batch_size} on {ranks} ranks, so one sample on some rank, "
             f"but {name} normalises over the batch: at least {2 * ranks} are needed"

@@ -14,7 +14,7 @@ def obstacles(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     of older versions lack some keys, which have their defaults then. The backbone's network and the number of
     classes are not compared.
     """
-    return [*_of_head(saved, now), *_of_optimizer(saved, now), *_of_losses(saved, now)]
+    return [*_of_head(saved, now), *_of_optimizer(saved, now), *_of_losses(saved, now), *_of_lora(saved, now)]
 
 
 def _of_head(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -56,6 +56,11 @@ def _of_optimizer(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 def _of_losses(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if _has_own_centres(now) and not _has_own_centres(saved):
         yield "it has no centres for the centre loss in losses (centres: head takes those of the head)"
+
+
+def _of_lora(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    updates, own = (_at(config, "finetune.lora", None) for config in (saved, now))
+    yield from _changed("finetune.lora", updates, own)
 
 
 def _has_own_centres(config: Mapping[str, Any]) -> bool:

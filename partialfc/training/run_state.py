@@ -10,6 +10,8 @@ from torch import Tensor
 from partialfc.backbones.weights.load import load_weights
 from partialfc.checkpoint.tensors import Tensors
 from partialfc.distributed.accelerator import is_accelerator
+from partialfc.finetune.groups import LR_SCALE
+from partialfc.finetune.lora import load_lora_state, lora_state
 from partialfc.metrics.registry import Totals
 from partialfc.training.counts import count
 from partialfc.training.loss_scale import LossScale
@@ -45,14 +47,17 @@ class RunState:
     def set_learning_rates(self, backbone: float, head: float) -> None:
         """Set the learning rates of the next step: of the network, and of all beside it."""
         for optimizer in self.optimizers:
+            rate = backbone if optimizer is self.optimizer else head
             for group in optimizer.param_groups:
-                group["lr"] = backbone if optimizer is self.optimizer else head
+                group["lr"] = rate * group.get(LR_SCALE, 1.0)
 
     def tensors(self) -> Tensors:
         """What a checkpoint holds in tensors: parameters, optimizer states, random generators."""
         own = self.objective.tensors()
         replicated = {f"backbone/{name}": t for name, t in self.objective.backbone.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
+        replicated |= {f"lora/{name}": t for name, t in lora_state(self.objective.backbone).items()}
+        for index, parameter in enumerate(self.objective.network.parameters()):
+            state = self.optimizer.state.get(parameter, {})
             replicated |= {f"optimizer/{index}/{k}": v for k, v in state.items() if isinstance(v, Tensor)}
         replicated |= own.replicated
         private = {"rng_cpu": torch.get_rng_state()}
@@ -86,6 +91,7 @@ class RunState:
         load_weights(
             self.objective.backbone, replicated["backbone"], name=backbone, embedding_size=embedding_size
         )
+        load_lora_state(self.objective.backbone, replicated.get("lora", {}))
         self._restore_optimizer(replicated.get("optimizer", {}))
         self.objective.restore_state(values, replicated)
         if "rng_cpu" in tensors.private:
@@ -101,11 +107,15 @@ class RunState:
         self.totals = values.get("metrics", [])
 
     def _restore_optimizer(self, flat: Mapping[str, Tensor]) -> None:
+        """A checkpoint numbers parameters as the network does, so that the optimizer's groups may differ."""
         state: dict[int, dict[str, Tensor]] = {}
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        parameters = [*self.objective.network.parameters()]
+        grouped = (p for group in self.optimizer.param_groups for p in group["params"])
+        place = {parameter: index for index, parameter in enumerate(grouped)}
         for key, tensor in flat.items():
             index, _, name = key.partition("/")
-            state.setdefault(int(index), {})[name] = _in_order_of(parameters[int(index)], tensor)
+            parameter = parameters[int(index)]
+            state.setdefault(place[parameter], {})[name] = _in_order_of(parameter, tensor)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 

@@ -71,8 +71,8 @@ class RunCheckpoints:
         """Mark this step's checkpoint, which must have been saved, as the best."""
         self._folder.mark_best(self.path)
 
-    def resume(self) -> None:
-        """Restore the checkpoint that `checkpoint.resume` asks for, if there is one.
+    def resume(self) -> bool:
+        """Restore the checkpoint that `checkpoint.resume` asks for; False if there is none.
 
         Raises ConfigError where it says never but the run has checkpoints, CheckpointError where the one that
         it names is missing or damaged, or does not fit this run.
@@ -80,7 +80,7 @@ class RunCheckpoints:
         start = find_start(self._folder, self._config.checkpoint.resume)
         if start is None:
             self._folder.go_on_from(Lineage())
-            return
+            return False
         self._folder.go_on_from(start.lineage)
         checkpoint = start.checkpoint
         with _of_such_a_run(checkpoint):
@@ -100,6 +100,7 @@ class RunCheckpoints:
             log.info("resumed from %s, written with a world size of %d", checkpoint, values["world_size"])
             if changed:
                 log.warning("resumed with other settings than it was saved with: %s", "; ".join(changed))
+        return True
 
     def _tell(self, start: Start) -> None:
         """Log why it is this checkpoint, where a user may have expected another."""

@@ -18,6 +18,7 @@ from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
+from tests.paths import FIXTURES
 from tests.pretend.machine import machine
 from tests.train_cases import SIZE, small_config, write_class_records
 from tests.training.cases import EXACT, INTERRUPTED, losses, moved, run
@@ -32,6 +33,13 @@ STAGES = [
     {"from_step": 1, "until_step": 6, "head.margin.margin": {"from": 0.0, "to": 0.5}},
     {"from_step": 4, "head.sample_rate": 0.5, "head.interclass_filter": 0.4},
 ]
+FINETUNE = {
+    "backbone_from": str(FIXTURES / "run_0.1.0"),
+    "freeze": ["layers.1"],
+    "lr_scale": {"layers.3": 0.5},
+    "lora": {"rank": 2, "patterns": ["layers.3"]},
+}
+TINY = {"name": "tests.train_cases:Tiny"}
 FIRST, LAST = 4, 7  # the steps of a run, and of its resume
 CASES: dict[str, dict[str, Any]] = {
     "float64": EXACT,
@@ -42,6 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
     "narrow": {"head": {"weight_dtype": "bfloat16", "momentum_dtype": "int8", "sample_rate": 0.5}},
     "adamw": {"optimizer": {"name": "adamw", "lr": 0.01}},
     "bfloat16": {"train": {"amp": "bfloat16"}, "head": {"compute_dtype": "bfloat16"}},
+    "finetune": {**EXACT, "finetune": FINETUNE},
 }
 
 
@@ -75,7 +84,7 @@ def run_both(
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_and_its_resume_are_those_of_the_cpu(on_pretend, folder, case):
     there, here = run_both(on_pretend, folder, CASES[case])
-    exact = case in ("float64", "accumulation", "losses", "stages")
+    exact = case in ("float64", "accumulation", "losses", "stages", "finetune")
     assert len(here["losses"]) == LAST
     assert there["losses"] == pytest.approx(here["losses"], rel=1e-9 if exact else 0.05)
     assert len(there["accuracies"]) == len(here["accuracies"]) >= 2
@@ -91,6 +100,12 @@ STEPS: dict[str, dict[str, Any]] = {
     "float16": {"train": {"amp": "float16"}},
     "frozen": {"optimizer": {"momentum": 0.0}},
     "losses": {"losses": BESIDE},
+    "finetune": {"backbone": TINY, "finetune": FINETUNE},
+    "all frozen": {
+        "backbone": TINY,
+        "finetune": {**FINETUNE, "freeze": ["*"], "lora": None},
+        "train": {"amp": "float16"},
+    },
 }
 
 

@@ -26,11 +26,17 @@ def autocast_dtype(amp: str | None, device: torch.device) -> torch.dtype | None:
 
 
 def build_backbone_from(
-    section: BackboneConfig, *, image_size: int, channels: int, device: torch.device
+    section: BackboneConfig,
+    *,
+    image_size: int,
+    channels: int,
+    device: torch.device,
+    start: tuple[str, Path] | None = None,
 ) -> nn.Module:
-    """The network on `device`, with the weights of `backbone.weights` or random ones.
+    """The network on `device`, with the weights that it starts from or random ones.
 
-    It takes images [B, channels, image_size, image_size].
+    start: the key that says what it starts from, and its value; None: `backbone.weights` does. It takes
+    images [B, channels, image_size, image_size].
     """
     backbone = build_backbone(
         section.name,
@@ -39,8 +45,10 @@ def build_backbone_from(
         channels=channels,
         options=section.options,
     )
-    if section.weights is not None:
-        start_from(backbone, section, section.weights, key="backbone.weights")
+    if start is None and section.weights is not None:
+        start = "backbone.weights", section.weights
+    if start is not None:
+        start_from(backbone, section, start[1], key=start[0])
     if section.checkpointing:
         checkpointed(backbone, name=section.name)
     backbone.to(device)

@@ -1,10 +1,13 @@
-"""The optimizers of the backbone and of the centres; the loop sets their learning rates at each step."""
+"""The optimizers of the network and of the centres; the loop sets their learning rates at each step."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from partialfc.config import Config, OptimizerConfig
 from partialfc.distributed.accelerator import has_operator, is_accelerator
+from partialfc.finetune.groups import parameter_groups
 from partialfc.head.optim.adamw import RowAdamW
 from partialfc.head.optim.base import RowOptimizer
 from partialfc.head.optim.fused import begin_momentum
@@ -12,10 +15,17 @@ from partialfc.head.optim.sgd import RowSGD
 from partialfc.head.partial_fc import PartialFC
 
 
-def build_backbone_optimizer(section: OptimizerConfig, backbone: nn.Module) -> torch.optim.Optimizer:
-    """torch's own SGD or AdamW; fused on an accelerator that has such kernels: they can skip a step."""
-    parameters, lr, decay = list(backbone.parameters()), section.lr, section.weight_decay
-    fused = _has_fused(section.name, parameters)
+def build_network_optimizer(
+    section: OptimizerConfig, network: nn.Module, backbone: nn.Module, lr_scale: Mapping[str, float]
+) -> torch.optim.Optimizer:
+    """torch's own SGD or AdamW; fused on an accelerator that has such kernels: they can skip a step.
+
+    lr_scale: `finetune.lr_scale`, for the parameters of the backbone, which lies in the network. Raises
+    ConfigError where a pattern matches none.
+    """
+    lr, decay = section.lr, section.weight_decay
+    parameters = parameter_groups(backbone, lr_scale, within=network, key="finetune.lr_scale")
+    fused = _has_fused(section.name, list(network.parameters()))
     if section.name == "adamw":
         return torch.optim.AdamW(
             parameters, lr=lr, betas=section.betas, eps=section.eps, weight_decay=decay, fused=fused

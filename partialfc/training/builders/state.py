@@ -7,8 +7,9 @@ from partialfc.config import Config
 from partialfc.data.sources.source import Labelled
 from partialfc.distributed.world import World
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
+from partialfc.training.builders.finetune import prepare_backbone
 from partialfc.training.builders.objectives import build_objective
-from partialfc.training.builders.optimizers import build_backbone_optimizer
+from partialfc.training.builders.optimizers import build_network_optimizer
 from partialfc.training.builders.parts import Parts
 from partialfc.training.loss_scale import LossScale
 from partialfc.training.requirements import require_samples_to_normalise
@@ -26,20 +27,26 @@ def build_state(
     torch.manual_seed(config.run.seed)
     data = config.data
     backbone = build_backbone_from(
-        config.backbone, image_size=data.image_size, channels=data.channels, device=device
+        config.backbone,
+        image_size=data.image_size,
+        channels=data.channels,
+        device=device,
+        start=config.initial_weights,
     )
     together = config.train.sync_batchnorm
+    if together:
+        backbone = synchronised(backbone, world, device)
+    prepare_backbone(config.finetune, backbone, seed=config.run.seed)
     require_samples_to_normalise(
         backbone,
         config.backbone.name,
         batch_size=config.train.batch_size,
         ranks=1 if together else world.size,
     )
-    if together:
-        backbone = synchronised(backbone, world, device)
     parts = Parts(config, source, num_classes=num_classes, world=world, device=device)
     objective = build_objective(backbone, parts)
-    optimizer = build_backbone_optimizer(config.optimizer, objective.network)
+    lr_scale = {} if config.finetune is None else config.finetune.lr_scale
+    optimizer = build_network_optimizer(config.optimizer, objective.network, backbone, lr_scale)
     float16 = autocast_dtype(config.train.amp, device) == torch.float16
     return RunState(objective, optimizer, LossScale(device, enabled=float16), device)
 

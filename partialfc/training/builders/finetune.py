@@ -1,0 +1,132 @@
+"""Fine-tuning: which parts of the backbone train, and the centres that a run begins with."""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from partialfc.config import Config, FinetuneConfig
+from partialfc.config.finetune import MEANS, RANDOM
+from partialfc.data.sources.class_names import class_names
+from partialfc.data.sources.labels import out_of_range
+from partialfc.data.sources.source import Labelled
+from partialfc.distributed.together import together
+from partialfc.distributed.world import World
+from partialfc.errors import CheckpointError, ConfigError, LabelError
+from partialfc.finetune.centres import begin_at_means, take_over_centres
+from partialfc.finetune.class_means import Means, class_means
+from partialfc.finetune.freezing import freeze
+from partialfc.finetune.lora import add_lora
+from partialfc.head.partial_fc import PartialFC
+from partialfc.training.builders.source_embeddings import SourceEmbeddings
+from partialfc.training.objectives.objective import Objective
+
+BATCHES = 8  # of images that each rank embeds between two exchanges of what it found
+
+log = logging.getLogger(__name__)
+
+
+def prepare_backbone(section: FinetuneConfig | None, backbone: nn.Module, *, seed: int) -> None:
+    """Freeze what the section names, and add low-rank updates; nothing without the section.
+
+    After whatever replaces modules, and before the optimizer. Raises ConfigError for patterns that match
+    nothing, and a rank that a layer is too small for.
+    """
+    if section is None:
+        return
+    freeze(backbone, section.freeze, key="finetune.freeze")
+    if section.lora is not None:
+        lora, key = section.lora, "finetune.lora.patterns"
+        add_lora(backbone, lora.patterns, rank=lora.rank, alpha=lora.alpha, seed=seed, key=key)
+    trained = [p for p in backbone.parameters() if p.requires_grad]
+    log.info(
+        "finetune: %d of the backbone's %d parameters train, with %s of %s numbers",
+        *(len(trained), len([*backbone.parameters()])),
+        *(f"{sum(p.numel() for p in each):,}" for each in (trained, backbone.parameters())),
+    )
+
+
+def begin_centres(
+    config: Config,
+    objective: Objective,
+    source: Labelled,
+    world: World,
+    device: torch.device,
+    amp: torch.dtype | None,
+) -> None:
+    """Collective, before the first step: let centres begin where `finetune.head_from` says.
+
+    amp: what the backbone's products run in; None: float32. Raises ConfigError or CheckpointError for a run
+    whose centres cannot be taken over, and what reading the images raises.
+    """
+    section, head = config.finetune, objective.head
+    if section is None or section.head_from == RANDOM:
+        return
+    if head is None:
+        raise ConfigError(
+            f"finetune.head_from is {section.head_from}, but objective.name: {config.objective.name} has no "
+            f"centre for each class: let it be {RANDOM}"
+        )
+    started = time.monotonic()
+    if section.head_from == MEANS:
+        count = begin_at_means(head, _means(config, head, objective.backbone, source, world, device, amp))
+        where = "the means of their images"
+    else:
+        count = _take_over(section.head_from, head, source, world)
+        where = f"the centres of {section.head_from}"
+    if world.rank == 0:
+        seconds, classes = time.monotonic() - started, head.shard.num_classes
+        log.info("%d of %d classes begin at %s, after %.1f s", count, classes, where, seconds)
+
+
+def _take_over(path: str, head: PartialFC, source: Labelled, world: World) -> int:
+    with together(world):
+        names = class_names(source)
+        if names is None:
+            raise ConfigError(
+                f"finetune.head_from is {path}, but the classes of {source.path} have no names to find them "
+                f"by: let it be {MEANS}, or put a classes.txt beside it, with a name on each line"
+            )
+    try:
+        return take_over_centres(head, names, Path(path), world)
+    except (CheckpointError, ConfigError) as error:
+        raise type(error)(f"finetune.head_from: {error}") from error
+
+
+def _means(
+    config: Config,
+    head: PartialFC,
+    backbone: nn.Module,
+    source: Labelled,
+    world: World,
+    device: torch.device,
+    amp: torch.dtype | None,
+) -> Iterator[Means]:
+    with together(world):
+        labels = source.class_ids()
+        if (beyond := np.flatnonzero(labels >= head.shard.num_classes)).size:
+            index = int(beyond[0])
+            raise LabelError(out_of_range(int(labels[index]), source.name(index), head.shard.num_classes))
+    batch_size = config.verification.batch_size
+    if world.rank == 0:
+        log.info("finetune.head_from is %s: embedding %s images", MEANS, f"{len(labels):,}")
+    size = head.embedding_size
+    return class_means(
+        SourceEmbeddings(
+            *(config.data, source, backbone),
+            embedding_size=size,
+            batch_size=batch_size,
+            device=device,
+            amp=amp,
+        ),
+        labels,
+        num_classes=head.shard.num_classes,
+        embedding_size=size,
+        world=world,
+        device=device,
+        images_at_once=BATCHES * batch_size * world.size,
+    )
