@@ -42,7 +42,7 @@ class MutualLikelihoodLoss(BatchLoss):
         first, second = genuine_pairs(batch.classes, batch.own)
         gaussians = batch.embeddings
         pairs = [gaussians[on_device(torch.from_numpy(each), gaussians.device)] for each in (first, second)]
-        return -mutual_likelihood(*pairs).sum()[None], gaussians.new_tensor([len(first)])
+        return -mutual_likelihood(*pairs).sum()[None], gaussians.new_full((1,), len(first))
 
 
 def genuine_pairs(classes: np.ndarray, own: slice) -> tuple[np.ndarray, np.ndarray]:

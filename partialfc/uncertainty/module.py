@@ -52,7 +52,7 @@ class UncertaintyModule(nn.Module):
             x = features.flatten(1).to(self.fc1.weight.dtype)
             x = self.bn2(self.fc2(torch.relu(self.bn1(self.fc1(x)))))
             log_variance = self.scale * x + (self.shift + self.first)
-            return torch.logaddexp(log_variance, log_variance.new_tensor(math.log(SMALLEST_VARIANCE)))
+            return torch.logaddexp(log_variance, log_variance.new_full((), math.log(SMALLEST_VARIANCE)))
 
 
 class ProbabilisticEmbedding(nn.Module):
