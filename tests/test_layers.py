@@ -23,7 +23,7 @@ ROOMS = {
     "metrics": {"distributed", "evaluation", "head"},
     "report": {"evaluation", "metrics", "plan"},
     "plot": {"backbones", "data", "evaluation", "head", "metrics", "report"},
-    "deploy": {"backbones", "checkpoint", "data", "evaluation", "head", "uncertainty"},
+    "deploy": {"backbones", "checkpoint", "data", "evaluation", "head", "occlusion", "uncertainty"},
     "distillation": {"backbones", "deploy", "distributed", "head", "losses"},
     "uncertainty": {"backbones", "distributed", "head", "losses"},
     "occlusion": {"backbones", "distributed", "head", "losses"},

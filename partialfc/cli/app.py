@@ -18,6 +18,7 @@ from partialfc.cli.plan import plan
 from partialfc.cli.plot.angles import angles
 from partialfc.cli.plot.embeddings import embeddings
 from partialfc.cli.plot.margins import margins
+from partialfc.cli.plot.occlusion import occlusion
 from partialfc.cli.plot.reject import reject
 from partialfc.cli.quality import quality
 from partialfc.cli.report import report
@@ -73,6 +74,7 @@ plot_app.command()(margins)
 plot_app.command()(embeddings)
 plot_app.command()(angles)
 plot_app.command()(reject)
+plot_app.command()(occlusion)
 
 
 def main() -> None:

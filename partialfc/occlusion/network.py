@@ -23,6 +23,7 @@ from partialfc.occlusion.masks import (
     random_halves,
     regions,
 )
+from partialfc.occlusion.statistics import untracked
 
 COVERS = ("map", "image")
 
@@ -69,8 +70,11 @@ class OcclusionNetwork(nn.Module):
     For each image one of `ways` is drawn, and the generator gives each mask of it a probability: softmax of
     the mean score of the mask's cells. One is drawn by these. Backward passes the masked features' gradient
     straight through to the probabilities, with its sign turned and times `adversary`: what lowers the loss
-    for the backbone raises it for the generator, in one backward pass. The generator's own input and what
-    the branch sees give it no gradient.
+    for the backbone raises it for the generator, in one backward pass. The generator's own input gives no
+    gradient to the backbone. The branch gives none to the generator with cover "map"; with "image" they share
+    a pass, and the generator climbs the branch's loss too.
+
+    Where each image is there unmasked too, running statistics of BatchNorm follow unmasked images alone.
 
     All draws are a function of (seed, `step`, place in the global batch), so they are the same at any number
     of ranks. `step` counts the forward passes in training mode; a resume sets it. In evaluation mode the same
@@ -156,16 +160,29 @@ class OcclusionNetwork(nn.Module):
         masked = (chance < self.share).to(hidden.dtype)
         hidden, likely = ((masked * each).view(count, height, width) for each in (hidden, likely))
         against = hidden - self.adversary * (likely - likely.detach())  # equal to hidden
-        if self.cover == "image":
-            covered = parts.feature_map(_covered(images, against, 2 * level - 1))
-            seen = covered
-        else:
-            covered, seen = ((clear * (1 - each[:, None])).to(clear.dtype) for each in (against, hidden))
         if not self.unmasked:
-            return Occluded(parts.embed_map(covered), hidden, self.branch(seen))
-        both = parts.embed_map(_neighbours(clear, covered))
+            seen, masked_ones = self._masked(images, clear, against, hidden, 2 * level - 1)
+            return Occluded(masked_ones, hidden, self.branch(seen))
+        plain = parts.embed_map(clear)
+        with untracked(self.backbone):
+            seen, masked_ones = self._masked(images, clear, against, hidden, 2 * level - 1)
         target = _neighbours(torch.zeros_like(hidden), hidden)
-        return Occluded(both, target, self.branch(_neighbours(clear, seen)))
+        return Occluded(_neighbours(plain, masked_ones), target, self.branch(_neighbours(clear, seen)))
+
+    def _masked(
+        self, images: Tensor, clear: Tensor, against: Tensor, hidden: Tensor, level: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the branch sees of masked images [B, C, H, W], and their embeddings [B, D].
+
+        clear: the map of the images; against, hidden [B, H, W]: the masks with and without the generator's
+        gradient; level [B, 1]: of covered pixels.
+        """
+        parts = self._in_two_parts(self.backbone)
+        if self.cover == "image":
+            covered = parts.feature_map(_covered(images, against, level))
+            return covered, parts.embed_map(covered)
+        covered, seen = ((clear * (1 - each[:, None])).to(clear.dtype) for each in (against, hidden))
+        return seen, parts.embed_map(covered)
 
     def beside_backbone(self, prefix: str = "") -> dict[str, Tensor]:
         """The tensors of the generator and the branch by name, for a checkpoint beside the backbone's."""

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -121,6 +123,28 @@ def test_the_branch_teaches_the_backbone_and_not_the_generator():
     assert all(p.grad is None or not p.grad.any() for p in net.generator.parameters())
     assert net.backbone.conv.weight.grad.any()
     assert all(p.grad.any() for p in net.branch.parameters())
+
+
+@covers
+@pytest.mark.parametrize("momentum", [0.1, None], ids=str)
+def test_running_statistics_are_those_of_unmasked_images(cover, momentum):
+    net = network(cover=cover)
+    norms = nn.BatchNorm2d(3, momentum=momentum), nn.BatchNorm1d(D, momentum=momentum)
+    net.backbone.conv, net.backbone.fc = (
+        nn.Sequential(each, norm).double()
+        for each, norm in zip((net.backbone.conv, net.backbone.fc), norms, strict=True)
+    )
+    alone = copy.deepcopy(net.backbone)
+    for _ in range(2):
+        found = net(images())
+        torch.testing.assert_close(found.embeddings[::2], alone(images()))
+    assert found.embeddings[1::2].mean(0).abs().max() < 1e-6  # normalised among themselves
+    torch.testing.assert_close(dict(net.backbone.named_buffers()), dict(alone.named_buffers()))
+    assert all(norm.track_running_stats for norm in norms)
+    frozen = net.backbone.conv[1].eval()
+    before = frozen.running_mean.clone()
+    net(images())
+    assert torch.equal(frozen.running_mean, before)
 
 
 def gradients_of(cover, sizes):
