@@ -41,17 +41,14 @@ class Sight:
 
 def read_pixels(trained: Trained, source: Source, *, count: int, seed: int, max_pixels: int) -> list[Pixels]:
     """Some of a source's images, drawn at random, as the network gets them; ImageError for a bad one."""
-    chosen = np.random.default_rng(seed).permutation(len(source))[:count].tolist()
-    try:
-        return [
-            resize(
-                decode(source.read(index)[0], channels=trained.channels, max_pixels=max_pixels),
-                trained.image_size,
-            )
-            for index in chosen
-        ]
-    except ImageError as error:
-        raise ImageError(f"{source.name}: {error}") from error
+    found = []
+    for index in np.random.default_rng(seed).permutation(len(source))[:count].tolist():
+        try:
+            pixels = decode(source.read(index)[0], channels=trained.channels, max_pixels=max_pixels)
+        except ImageError as error:
+            raise ImageError(f"{source.name(index)}: {error}") from error
+        found.append(resize(pixels, trained.image_size))
+    return found
 
 
 @torch.inference_mode()

@@ -247,19 +247,25 @@ def _neighbours(first: Tensor, second: Tensor) -> Tensor:
     return torch.stack([first, second], 1).flatten(0, 1)
 
 
-def _checked_ways(ways: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(ways, str) or not ways or len({*ways}) < len(ways) or not {*ways} <= {*WAYS}:
-        raise ValueError(f"ways is {ways!r}: it must list one or more of {', '.join(WAYS)}, each once")
-    return tuple(ways)
+def _checked_ways(ways: object) -> tuple[str, ...]:
+    names = ways if isinstance(ways, (list, tuple)) else ()
+    if not names or not all(name in WAYS for name in names) or len({*names}) < len(names):
+        raise ValueError(f"ways is {ways!r}; it must list one or more of {', '.join(WAYS)}, each once")
+    return tuple(names)
 
 
-def _checked_points(points: Sequence[Point] | None) -> Sequence[Point] | None:
+def _checked_points(points: object) -> list[Point] | None:
     if points is None:
         return None
-    inside = [len(point) == 2 and all(0 <= each <= 1 for each in point) for point in points]
-    if not inside or not all(inside):
+    listed = points if isinstance(points, (list, tuple)) else ()
+    if not listed or not all(_is_point(point) for point in listed):
         raise ValueError(
-            f"landmarks is {points!r}: it must list points (x, y), each number in 0..1 from the left and the "
+            f"landmarks is {points!r}; it must list points (x, y), each number in 0..1 from the left and the "
             "top; leave it out for regions around every cell"
         )
-    return points
+    return [(float(x), float(y)) for x, y in listed]
+
+
+def _is_point(value: object) -> bool:
+    numbers = value if isinstance(value, (list, tuple)) and len(value) == 2 else ("",)
+    return all(isinstance(x, (int, float)) and not isinstance(x, bool) and 0 <= x <= 1 for x in numbers)
