@@ -24,6 +24,12 @@ ObjectiveConfig = Annotated[
 ]
 
 
+def has_head(objective: ObjectiveConfig) -> bool:
+    """Whether it trains the centres of a head."""
+    alone = isinstance(objective, DistillConfig) and objective.alone
+    return not alone and not isinstance(objective, PFEConfig)
+
+
 def rows_of_image(objective: ObjectiveConfig) -> int:
     """How many embeddings of an image of the batch the head is given."""
     return 2 if isinstance(objective, OcclusionConfig) and objective.unmasked else 1

@@ -8,7 +8,7 @@ from partialfc.config.head import HeadConfig
 from partialfc.config.load import load_config
 from partialfc.config.losses import LossConfig
 from partialfc.config.margin import has_bias, has_bound, keeps_centre_norms, reweights_negatives
-from partialfc.config.objective import rows_of_image
+from partialfc.config.objective import has_head, rows_of_image
 from partialfc.config.root import Config
 from partialfc.config.staged import taken
 from partialfc.errors import ConfigError
@@ -16,7 +16,6 @@ from partialfc.plan import Plan, Setting, Speed, plan
 from partialfc.plan.options import read_quantities
 
 REQUIRED = {"classes": "--classes 10_000_000", "embedding": "--embedding 512", "batch": "--batch 128"}
-WITHOUT_HEAD = ("pfe",)  # objectives
 RATES = ("gemm_rate", "memory_bandwidth", "bandwidth")
 
 
@@ -39,9 +38,10 @@ def plan_from_options(
         problems.append("--memory is missing; give that of one GPU, such as --memory 80GB")
     try:
         config = None if file is None else load_config(file, overrides)
-        if config is not None and config.objective.name in WITHOUT_HEAD:
+        if config is not None and not has_head(config.objective):
+            alone = " with objective.alone: true" if config.objective.name == "distill" else ""
             raise ConfigError(
-                f"a plan is of the head, and objective.name: {config.objective.name} has none; "
+                f"a plan is of the head, and objective.name: {config.objective.name}{alone} has none; "
                 "partialfc doctor measures the backbone"
             )
         setting = planned_setting(

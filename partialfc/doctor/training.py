@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from partialfc.config import Config
+from partialfc.config import Config, DistillConfig
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
@@ -18,6 +18,7 @@ from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
 from partialfc.training.builders.class_values import read_class_margins, read_class_weights
+from partialfc.training.builders.distill import build_teacher
 from partialfc.training.builders.finetune import prepare_backbone
 from partialfc.training.builders.head import build_head
 from partialfc.training.builders.optimizers import build_head_optimizer, build_network_optimizer
@@ -60,6 +61,11 @@ def examine_training(
         prepare_backbone(config.finetune, backbone, seed=config.run.seed)
     except Exception as error:
         return [failed("backbone", error)], None
+    try:
+        if isinstance(config.objective, DistillConfig):
+            build_teacher(config.objective, config)
+    except Exception as error:
+        return [failed("teacher", error)], None
     try:
         lr_scale = {} if config.finetune is None else config.finetune.lr_scale
         optimizer = build_network_optimizer(config.optimizer, backbone, backbone, lr_scale)

@@ -172,6 +172,10 @@ def test_more_gpus_than_the_configs_batch_has_samples_cannot_be(call):
             (ROOT / "configs" / "pfe.yaml", "--memory", "8GB"),
             "a plan is of the head, and objective.name: pfe has none",
         ),
+        (
+            (ROOT / "configs" / "distill.yaml", "objective.alone=true", "--memory", "8GB"),
+            "a plan is of the head, and objective.name: distill with objective.alone: true has none",
+        ),
         (("nowhere.yaml", "--memory", "8GB"), "nowhere.yaml: cannot read the config"),
     ],
 )

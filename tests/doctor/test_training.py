@@ -42,6 +42,13 @@ def test_a_backbone_that_does_not_exist_or_does_not_run_is_red(folder):
     assert "train.batch_size" in memory.remedy
 
 
+def test_a_teacher_that_cannot_teach_is_red(folder):
+    objective = "{name: distill, teacher_from: nowhere, weight: 7}"
+    check = found(quick(folder, f"objective={objective}"), "teacher")
+    assert check.level == Level.RED
+    assert "objective.teacher_from: nowhere: neither a checkpoint nor a run" in check.says
+
+
 @pytest.mark.parametrize("key", ["class_weights", "class_margins"])
 def test_numbers_of_classes_are_read_for_all_classes(folder, key):
     path = folder / "numbers.txt"
