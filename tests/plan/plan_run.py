@@ -8,6 +8,7 @@ from one that has loaded what all of them need, which saves time and has no part
 
 import ctypes
 import gc
+import importlib
 import json
 import multiprocessing
 import sys
@@ -85,8 +86,12 @@ def print_peak(asked: Setting) -> None:
 
 def main() -> None:
     train(Setting(classes=100, embedding=8, gpus=1, batch=4, device="cpu"))
-    for asked in json.loads(sys.argv[1]):
-        process = multiprocessing.get_context("fork").Process(target=print_peak, args=(Setting(**asked),))
+    settings = [Setting(**asked) for asked in json.loads(sys.argv[1])]
+    if any(setting.compiled for setting in settings):
+        importlib.import_module("torch._inductor.compile_fx")
+    gc.freeze()  # else each child's first collection would copy every page of what is imported
+    for setting in settings:
+        process = multiprocessing.get_context("fork").Process(target=print_peak, args=(setting,))
         process.start()
         process.join()
         if process.exitcode:
