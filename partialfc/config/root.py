@@ -110,6 +110,11 @@ class Config(Section):
                 "data.sampler: must be identities, with data.images_per_identity of at least 2, with "
                 "objective.name: pfe, which learns from pairs of one class; set data.sampler=identities"
             )
+        if self.verification.flip:
+            raise ValueError(
+                "verification.flip: must be false with objective.name: pfe, as Gaussians cannot be added; "
+                "leave it out"
+            )
         if self.backbone.weights is not None:
             raise ValueError(
                 "backbone.weights: must be null with objective.name: pfe, whose backbone is that of "

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from partialfc.deploy.trained import Trained
 from partialfc.evaluation.verification import pair_scores
-from partialfc.uncertainty import mutual_likelihood
+from partialfc.uncertainty import likelihood_scores
 
 Score = Literal["auto", "cosine", "mls"]
 
@@ -37,20 +36,3 @@ def matcher(trained: Trained, score: Score = "auto") -> Matcher:
     if score == "cosine":
         return Matcher("cosine", trained.backbone, trained.embedding_size, pair_scores)
     return Matcher("mls", trained.require_probabilistic(), 2 * trained.embedding_size, likelihood_scores)
-
-
-def likelihood_scores(gaussians: np.ndarray) -> np.ndarray:
-    """Gaussians [2P, 2D] -> mutual likelihood scores [P] of rows 2i and 2i + 1, float64.
-
-    Raises ValueError for an odd number of rows, and for the first row that is not finite.
-    """
-    rows = torch.as_tensor(np.asarray(gaussians, dtype=np.float64))
-    if rows.ndim != 2 or len(rows) % 2:
-        raise ValueError(f"gaussians have shape {tuple(rows.shape)}: they must be [2P, 2D], two rows a pair")
-    bad = (~rows.isfinite()).any(1).nonzero().flatten()
-    if len(bad):
-        first = int(bad[0])
-        raise ValueError(
-            f"embedding {first} (pair {first // 2}) is not finite, {len(bad)} of {len(rows)} are"
-        )
-    return mutual_likelihood(rows[0::2], rows[1::2]).numpy()

@@ -33,15 +33,17 @@ class VerificationSets:
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def verify(self, backbone: nn.Module, step: int) -> Iterator[tuple[str, Verification]]:
+    def verify(self, backbone: nn.Module, step: int, **how: Any) -> Iterator[tuple[str, Verification]]:
         """Each set's name and result, one after another, the same on every rank; collective.
+
+        how: in place of those given before.
 
         Raises a DataError that names the set, on every rank, where an image of it cannot be used.
         """
         self._world.broadcast_buffers(backbone)
         for name, pairs in self._pairs.items():
             try:
-                result, scores = evaluate_pairs(backbone, pairs, self._world, **self._how)
+                result, scores = evaluate_pairs(backbone, pairs, self._world, **(self._how | how))
             except DataError as error:
                 raise type(error)(f"verification set {name}: {error}") from error
             if self._world.rank == 0:

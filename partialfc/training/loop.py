@@ -277,7 +277,9 @@ class Trainer:
             return
         step, accuracy = self.state.step, {}
         with self.reports.interval.paused(), self.clock.phase("verification"):
-            for name, result in self.verification.verify(self.objective.backbone, step):
+            for name, result in self.verification.verify(
+                self.objective.verified, step, **self.objective.matching
+            ):
                 accuracy[name] = result.accuracy
                 self.metrics.verified(name, result)
                 self.run_log.record("verification", step, {"set": name, **result.to_dict()})

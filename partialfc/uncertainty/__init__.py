@@ -6,7 +6,7 @@
 May import `backbones`, `distributed`, `head`, `losses` and `errors`.
 """
 
-from partialfc.uncertainty.gaussian import confidence, fuse, mutual_likelihood, split
+from partialfc.uncertainty.gaussian import confidence, fuse, likelihood_scores, mutual_likelihood, split
 from partialfc.uncertainty.loss import MutualLikelihoodLoss
 from partialfc.uncertainty.module import ProbabilisticEmbedding, UncertaintyModule
 
@@ -16,6 +16,7 @@ __all__ = [
     "UncertaintyModule",
     "confidence",
     "fuse",
+    "likelihood_scores",
     "mutual_likelihood",
     "split",
 ]

@@ -7,6 +7,7 @@ gives a Gaussian in one row [2D]: its mean [D], then the logarithms of its varia
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,23 @@ def mutual_likelihood(first: Tensor, second: Tensor) -> Tensor:
     log_sum = torch.logaddexp(log_variance, other_log_variance)
     terms = (mean - other_mean).square() * torch.exp(-log_sum) + log_sum
     return -0.5 * (terms.sum(-1) + LOG_2PI * terms.shape[-1])
+
+
+def likelihood_scores(gaussians: np.ndarray) -> np.ndarray:
+    """Gaussians [2P, 2D] -> mutual likelihood scores [P] of rows 2i and 2i + 1, float64.
+
+    Raises ValueError for an odd number of rows, and for the first row that is not finite.
+    """
+    rows = torch.as_tensor(np.asarray(gaussians, dtype=np.float64))
+    if rows.ndim != 2 or len(rows) % 2:
+        raise ValueError(f"gaussians have shape {tuple(rows.shape)}: they must be [2P, 2D], two rows a pair")
+    bad = (~rows.isfinite()).any(1).nonzero().flatten()
+    if len(bad):
+        first = int(bad[0])
+        raise ValueError(
+            f"embedding {first} (pair {first // 2}) is not finite, {len(bad)} of {len(rows)} are"
+        )
+    return mutual_likelihood(rows[0::2], rows[1::2]).numpy()
 
 
 def fuse(gaussians: Tensor, *, variance: Literal["posterior", "smallest"] = "posterior") -> Tensor:

@@ -13,6 +13,7 @@ from partialfc.data.sources.source import open_source
 from partialfc.deploy.quality import image_qualities, rater
 from partialfc.deploy.trained import load_trained
 from partialfc.errors import CheckpointError, ConfigError
+from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
 from partialfc.uncertainty import confidence, split
 from tests.processes import call
@@ -111,6 +112,15 @@ def test_the_commands_take_such_a_run_for_what_it_is(folder):
     assert list(json.loads(drawn.stdout)["areas"]) == ["pfe: pfe", "pfe: random"]
 
 
+def test_pairs_are_verified_by_likelihood(folder):
+    sets = {"sets": {"own": str(folder / "pairs.bin")}, "every_steps": 100, "folds": 2}
+    end(of(folder, "verified", verification=sets))
+    (found,) = (each for each in read_metrics(folder / "verified") if each["event"] == "verification")
+    how = ("--pairs", folder / "pairs.bin", "--folds", 2, "--json")
+    printed = json.loads(call("evaluate", folder / "verified", *how, "--score", "mls").stdout)
+    assert found["threshold"] == pytest.approx(printed["threshold"], rel=1e-5)
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_a_resume_is_bit_for_bit_what_it_would_have_been(run_ranks, folder, world_size):
     name, even = f"halves{world_size}", {"schedule": {"name": "constant"}}
@@ -138,6 +148,7 @@ MISTAKES = {
     "no pairs": ("data={}", "data.sampler: must be identities, with data.images_per_identity of at least 2"),
     "single images": ("data.images_per_identity=1", "data.sampler: must be identities, with data.images_per"),
     "weights": ("backbone.weights=a.pt", "backbone.weights: must be null with objective.name: pfe"),
+    "flip": ("verification.flip=true", "verification.flip: must be false with objective.name: pfe"),
     "no run": ("objective={name: pfe}", "objective.backbone_from: "),
 }
 

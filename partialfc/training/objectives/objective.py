@@ -25,7 +25,7 @@ class Objective:
 
     network: what the loop calls with images [B, C, H, W], in DistributedDataParallel where W > 1. Its
     parameters that need gradients are moved by the run's optimizer. backbone: the part of it that embeds, or
-    the network itself: what is verified, and what checkpoints and exports call the backbone.
+    the network itself: what checkpoints and exports call the backbone.
     """
 
     head: PartialFC | None = None
@@ -52,6 +52,16 @@ class Objective:
         """The embeddings [B, D] among what the network returned, for reports."""
         found: Tensor = outputs
         return found
+
+    @property
+    def verified(self) -> nn.Module:
+        """What images to verify go through."""
+        return self.backbone
+
+    @property
+    def matching(self) -> Mapping[str, Any]:
+        """How `verified` is evaluated otherwise than by cosines: arguments of `evaluate_pairs`."""
+        return {}
 
     # What a step moves
 

@@ -3,11 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from partialfc.checkpoint.tensors import Tensors
 from partialfc.training.objectives.objective import Objective, Outputs
-from partialfc.uncertainty import MutualLikelihoodLoss, ProbabilisticEmbedding, split
+from partialfc.uncertainty import (
+    MutualLikelihoodLoss,
+    ProbabilisticEmbedding,
+    likelihood_scores,
+    split,
+)
 
 PART = "uncertainty"  # of the names of its tensors in a checkpoint; deploy reads them
 
@@ -28,6 +33,14 @@ class ProbabilisticObjective(Objective):
     def embeddings(self, outputs: Outputs) -> Tensor:
         mean, _ = split(outputs)
         return mean
+
+    @property
+    def verified(self) -> nn.Module:
+        return self.network
+
+    @property
+    def matching(self) -> Mapping[str, Any]:
+        return {"embedding_size": self._loss.embedding_size, "scores_of": likelihood_scores}
 
     def tensors(self) -> Tensors:
         state = self.network.uncertainty.state_dict()
