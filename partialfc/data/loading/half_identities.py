@@ -30,7 +30,7 @@ class HalfIdentities:
         if global_batch < GROUP or global_batch % GROUP:
             raise ConfigError(
                 f"the batch size (train.batch_size) is {global_batch}: with a class pool it must be a multiple "
-                "of 4, for two images of an identity go with two of any identity"
+                f"of {GROUP}, for two images of an identity go with two of any identity"
             )
         self._global_batch = global_batch
         half = global_batch // 2
@@ -58,4 +58,5 @@ class HalfIdentities:
 
 def become_features(start: int, stop: int) -> NDArray[np.bool_]:
     """Of places start..stop-1 of a batch: whether each is the image that becomes its identity's feature."""
-    return np.arange(start, stop) % GROUP == 0
+    places: NDArray[np.int64] = np.arange(start, stop, dtype=np.int64)
+    return np.equal(places % GROUP, 0)
