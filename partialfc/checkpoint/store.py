@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def read_checkpoint(
         )
     with checkpoint_error(f"{checkpoint} cannot be read"):
         saved = SafeReader(checkpoint).read_metadata().state_dict_metadata
-    wanted = named_views(Tensors(tensors.sharded, {}, {}), num_classes, world)
+    wanted = named_views(replace(tensors, replicated={}, private={}), num_classes, world)
     for name, tensor in wanted.items():
         check_kind(checkpoint, name, tensor, saved.get(name))
     same_world = state["world_size"] == world.size

@@ -5,7 +5,7 @@ size without anyone gathering the whole.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -22,7 +22,8 @@ from partialfc.errors import CheckpointError
 class Tensors:
     """The tensors of a checkpoint on one rank, by name.
 
-    sharded: this rank's rows [C_l, ...] of matrices with a row for each class.
+    sharded: this rank's rows [C_l, ...] of matrices with a row for each class; other_rows: of those that have
+    none for each class, how many rows all ranks have together.
     replicated: equal on every rank.
     private: this rank's own, such as the state of random generators; read only at the same world size.
     """
@@ -30,6 +31,11 @@ class Tensors:
     sharded: Mapping[str, Tensor]
     replicated: Mapping[str, Tensor]
     private: Mapping[str, Tensor]
+    other_rows: Mapping[str, int] = field(default_factory=dict)
+
+    def whole(self, name: str, num_classes: int) -> torch.Size:
+        """The shape of a sharded tensor over all ranks."""
+        return torch.Size((self.other_rows.get(name, num_classes), *self.sharded[name].shape[1:]))
 
 
 def named_views(tensors: Tensors, num_classes: int, world: World) -> dict[str, Tensor]:
@@ -42,7 +48,7 @@ def named_views(tensors: Tensors, num_classes: int, world: World) -> dict[str, T
             flat[f"sharded/{name}"] = rows
             continue
         mesh = mesh or DeviceMesh.from_group(world.group, rows.device.type)
-        shape = torch.Size((num_classes, *rows.shape[1:]))
+        shape = tensors.whole(name, num_classes)
         stride = torch.empty(shape, device="meta").stride()
         flat[f"sharded/{name}"] = DTensor.from_local(rows, mesh, [Shard(0)], shape=shape, stride=stride)
     return flat
@@ -50,10 +56,10 @@ def named_views(tensors: Tensors, num_classes: int, world: World) -> dict[str, T
 
 def total_bytes(tensors: Tensors, num_classes: int, world: World) -> int:
     """The bytes of all ranks' numbers, which a checkpoint's files take, but for some thousand."""
-    row_bytes = sum(rows.shape[1:].numel() * rows.itemsize for rows in tensors.sharded.values())
+    sharded = tensors.sharded.items()
     replicated = sum(tensor.nbytes for tensor in tensors.replicated.values())
     return (
-        num_classes * row_bytes
+        sum(tensors.whole(name, num_classes).numel() * rows.itemsize for name, rows in sharded)
         + replicated
         + world.size * sum(tensor.nbytes for tensor in tensors.private.values())
     )

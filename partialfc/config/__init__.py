@@ -38,6 +38,7 @@ from partialfc.config.objective import ClassificationConfig, ObjectiveConfig
 from partialfc.config.occlusion import OcclusionConfig
 from partialfc.config.optimizer import AdamWConfig, OptimizerConfig, SGDConfig
 from partialfc.config.pfe import PFEConfig
+from partialfc.config.pool import PoolConfig
 from partialfc.config.root import Config
 from partialfc.config.run import RunConfig
 from partialfc.config.schedule import ScheduleConfig
@@ -80,6 +81,7 @@ __all__ = [
     "OcclusionConfig",
     "OptimizerConfig",
     "PFEConfig",
+    "PoolConfig",
     "RunConfig",
     "SGDConfig",
     "ScheduleConfig",

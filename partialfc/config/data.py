@@ -87,11 +87,12 @@ class DataConfig(Section):
     channels: Annotated[Literal[1, 3], BeforeValidator(_check_channels)] = Field(
         3, description="3 for RGB, 1 for grey."
     )
-    sampler: Literal["shuffle", "identities"] = Field(
+    sampler: Literal["shuffle", "identities", "half_identities"] = Field(
         "shuffle",
         description="What a batch holds. shuffle: every image once an epoch, in random order; identities: "
         "images_per_identity images of each of as many identities as train.batch_size has room for, as "
-        "losses on pairs and triplets need.",
+        "losses on pairs and triplets need; half_identities: two images of each of train.batch_size / 4 "
+        "identities, and as many images in random order, as head.name: pool needs.",
     )
     images_per_identity: int | None = Field(
         None,

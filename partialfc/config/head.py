@@ -8,10 +8,12 @@ from pydantic import Field, model_validator
 from partialfc.config.margin import (
     ArcFaceConfig,
     MarginConfig,
+    has_bias,
     keeps_centre_norms,
     largest_class_margin,
     why_no_class_margins,
 )
+from partialfc.config.pool import ONLY_PARTIAL_FC, PoolConfig
 from partialfc.config.section import ConfigPath, Section
 
 Dtype = Literal["float32", "float64", "bfloat16"]
@@ -51,12 +53,19 @@ class MarginsBySizeConfig(Section):
 
 
 class HeadConfig(Section):
-    """The sharded classifier: one centre per class, or `sub_centers` of them.
+    """The sharded classifier: one centre per class, or `sub_centers` of them; or a pool in its place.
 
     Built by training/builders/head.py, `build_head`; momentum_dtype and unsampled are for the optimizer of
     the centres, training/builders/optimizers.py, `build_head_optimizer`.
     """
 
+    name: Literal["partial_fc", "pool"] = Field(
+        "partial_fc",
+        description="What stands for the classes. partial_fc: a centre for each; pool: for the classes seen "
+        "last the feature of an image of theirs, or of sub_centers images; it needs the section head.pool "
+        "and data.sampler: half_identities.",
+    )
+    pool: PoolConfig | None = Field(None, description="With name: pool, its settings.")
     margin: MarginConfig = Field(ArcFaceConfig(), description="The margin of the target's logit.")
     sub_centers: int = Field(
         1,
@@ -124,6 +133,21 @@ class HeadConfig(Section):
         "decay move them, as in plain SGD; frozen: they stay as they are; null: dense with sgd, "
         "frozen with adamw, for which there is only frozen.",
     )
+
+    @model_validator(mode="after")
+    def _check_pool(self) -> Self:
+        if self.name == "partial_fc":
+            if self.pool is not None:
+                raise ValueError("pool is only for name: pool; leave it out, or set name: pool")
+            return self
+        if self.pool is None:
+            raise ValueError("name: pool needs the section pool, with its size, such as pool: {size: 0.01}")
+        if has_bias(self.margin):
+            raise ValueError("margin.bias: a class in a pool has no bias; leave it out")
+        for key in ONLY_PARTIAL_FC:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} is only for name: partial_fc; leave it out with name: pool")
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -66,6 +66,7 @@ class Config(Section):
             self._check_finetune(self.finetune)
         if self.objective.name == "pfe":
             self._check_pfe()
+        self._check_pool()
         batch, each = self.train.batch_size, self.data.images_per_identity
         if each is not None and batch % each:
             raise ValueError(
@@ -119,6 +120,29 @@ class Config(Section):
             raise ValueError(
                 "backbone.weights: must be null with objective.name: pfe, whose backbone is that of "
                 "objective.backbone_from; leave it out"
+            )
+
+    def _check_pool(self) -> None:
+        """The rules of head.name: pool."""
+        pool, sampler, batch = self.head.pool, self.data.sampler, self.train.batch_size
+        if (pool is not None) != (sampler == "half_identities"):
+            raise ValueError(
+                "data.sampler: must be half_identities with head.name: pool, and with no other, got "
+                f"{sampler} with head.name: {self.head.name}"
+            )
+        if pool is None:
+            return
+        if batch % 4:
+            raise ValueError(f"train.batch_size: must be a multiple of 4 with head.name: pool, got {batch}")
+        if 1 < pool.size < batch // 4:
+            raise ValueError(
+                f"head.pool.size: must be at least {batch // 4}, the identities of a batch, got {pool.size:g}"
+            )
+        if self.losses:
+            raise ValueError("losses: must be empty with head.name: pool, whose loss stands alone")
+        if self.objective.name != "classification":
+            raise ValueError(
+                f"objective.name: must be classification with head.name: pool, got {self.objective.name}"
             )
 
     @property

@@ -13,7 +13,7 @@ from partialfc.data.loading import dali_package
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.source import Labelled
 from partialfc.distributed.torchrun import local_rank
-from partialfc.doctor.check import Check, attempt, failed
+from partialfc.doctor.check import Check, attempt, failed, green
 from partialfc.doctor.data import check_records, check_source
 from partialfc.doctor.devices import check_amp, check_backend, check_device, cores, local_ranks
 from partialfc.doctor.disk import check_room, check_writing, count_checkpoints
@@ -118,6 +118,9 @@ def _measure(
     classes = config.data.num_classes or (source.num_classes if source else None)
     if classes is None:
         return found
+    if config.head.name == "pool":
+        says = "head.name is pool: what it needs of memory, and how long a step takes, is not examined"
+        return replace(_with(found, green("head", says)), classes=classes)
     try:
         require_sample_each(config.train.batch_size, meeting.size)
         setting = planned_setting(

@@ -43,21 +43,31 @@ class GalleryNetwork(nn.Module):
         return self.network(*inputs)
 
     @torch.no_grad()
-    def follow(self, probe: nn.Module, skip: Tensor | None = None) -> None:
+    def follow(self, probe: nn.Module, skip: Tensor | None = None, *, statistics: bool = True) -> None:
         """Move towards the probe, once after each step of its optimizer.
 
         Args:
             probe (torch.nn.Module): The network that it was built from, as it is now.
             skip (Tensor | None): [], 1 to stay as it is, 0 to move; None (default) moves. It may lie on an
                 accelerator, which nothing waits for.
+            statistics (bool): Take over the running statistics too (default). In DistributedDataParallel
+                these are each rank's own after a step, and rank 0's in the next forward pass of the network:
+                where the ranks' galleries shall be equal, leave them out here, and call `take_statistics`
+                there.
         """
         part = 1.0 - self.momentum
         amount = torch.tensor(part) if skip is None else part * (1.0 - skip)
-        own, others = dict(self.network.named_parameters()), dict(probe.named_parameters())
-        for name, parameter in own.items():
+        others = dict(probe.named_parameters())
+        for name, parameter in self.network.named_parameters():
             to = others[name]
             parameter.lerp_(to, amount.to(to.dtype))
-        for (_, mine), (_, its) in zip(self.network.named_buffers(), probe.named_buffers(), strict=True):
+        if statistics:
+            self.take_statistics(probe, skip)
+
+    @torch.no_grad()
+    def take_statistics(self, probe: nn.Module, skip: Tensor | None = None) -> None:
+        """Make the probe's buffers, such as running statistics, its own; arguments as of `follow`."""
+        for mine, its in zip(self.network.buffers(), probe.buffers(), strict=True):
             mine.copy_(its if skip is None else torch.where(skip != 0, mine, its))
 
     def extra_repr(self) -> str:

@@ -23,6 +23,7 @@ def _of_head(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         ("objective.alone", False),
         ("objective.hidden", 32),
         ("backbone.embedding_size", None),
+        ("head.name", "partial_fc"),
         ("head.sub_centers", 1),
     ):
         yield from _changed(key, *_pair(saved, now, key, default))

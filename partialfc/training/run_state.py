@@ -64,7 +64,7 @@ class RunState:
         if is_accelerator(self.device):
             of_device = torch.get_device_module(self.device)
             private[f"rng_{self.device.type}"] = of_device.get_rng_state(self.device)
-        return Tensors(own.sharded, replicated, {**own.private, **private})
+        return Tensors(own.sharded, replicated, {**own.private, **private}, own.other_rows)
 
     def values(self) -> dict[str, Any]:
         """What a checkpoint's state.json holds of it."""

@@ -29,8 +29,8 @@ class HalfIdentities:
     def __init__(self, labels: NDArray[np.signedinteger], *, global_batch: int, seed: int) -> None:
         if global_batch < GROUP or global_batch % GROUP:
             raise ConfigError(
-                f"the batch size (train.batch_size) is {global_batch}: with a class pool it must be a multiple "
-                f"of {GROUP}, for two images of an identity go with two of any identity"
+                f"the batch size (train.batch_size) is {global_batch}: with a class pool it must be a "
+                f"multiple of {GROUP}, for two images of an identity go with two of any identity"
             )
         self._global_batch = global_batch
         half = global_batch // 2

@@ -7,6 +7,7 @@ from torch import nn
 
 from partialfc.config import DistillConfig, OcclusionConfig
 from partialfc.training.builders.class_margins import build_class_margins
+from partialfc.training.builders.class_pool import build_class_pool
 from partialfc.training.builders.distill import build_lesson, warn_of_no_head
 from partialfc.training.builders.head import build_head, warn_of_low_lambda_g
 from partialfc.training.builders.losses import build_losses, warn_of_few_pairs
@@ -21,9 +22,13 @@ from partialfc.training.objectives.objective import Objective
 from partialfc.training.objectives.occlusion import Occlusion
 
 
-def build_classification(backbone: nn.Module, parts: Parts) -> Classification:
-    """The head, its optimizer and the losses beside it."""
+def build_classification(backbone: nn.Module, parts: Parts) -> Objective:
+    """The head, its optimizer and the losses beside it; or the class pool in its place."""
     config = parts.config
+    if config.head.name == "pool":
+        return build_class_pool(
+            backbone, config, num_classes=parts.num_classes, world=parts.world, device=parts.device
+        )
     head = build_head(
         config.head,
         embedding_size=config.backbone.embedding_size,

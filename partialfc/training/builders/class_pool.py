@@ -1,0 +1,70 @@
+"""The class pool that stands for the head, and the gallery network that gives its features."""
+
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from partialfc.config import Config
+from partialfc.data.loading.half_identities import become_features
+from partialfc.data.loading.sampler import split_batch
+from partialfc.distributed.world import World
+from partialfc.errors import ConfigError
+from partialfc.pool.class_pool import DynamicClassPool
+from partialfc.pool.gallery import GalleryNetwork
+from partialfc.training.builders.head import build_head_margin
+from partialfc.training.builders.stages import margin_with
+from partialfc.training.objectives.pool import ClassPool, Halves
+
+
+def build_class_pool(
+    backbone: nn.Module, config: Config, *, num_classes: int, world: World, device: torch.device
+) -> ClassPool:
+    """`head.name: pool`. Raises ConfigError where it does not fit the classes, the batch or the ranks."""
+    section, batch = config.head, config.train.batch_size
+    assert section.pool is not None
+    size = pool_size(section.pool.size, num_classes)
+    if size < batch // 4:
+        raise ConfigError(
+            f"head.pool.size is {section.pool.size:g}, of {num_classes:,} classes {size:,}, but a batch of "
+            f"{batch} has {batch // 4} identities whose features need room: raise it, or lower "
+            "train.batch_size"
+        )
+    is_feature = become_features(*split_batch(batch, world.rank, world.size))
+    if batch // world.size < 2:
+        raise ConfigError(
+            f"train.batch_size is {batch} on {world.size} ranks: with head.name: pool every rank needs two "
+            f"images at least, for one may become a feature; raise it to {4 * math.ceil(world.size / 2)}"
+        )
+    margin, compute_dtype = build_head_margin(section), getattr(torch, section.compute_dtype)
+    try:
+        pool = DynamicClassPool(
+            config.backbone.embedding_size,
+            size,
+            margin=margin,
+            hard_negatives=section.pool.hard_negatives,
+            weight=section.pool.weight,
+            shard=section.pool.shard,
+            feature_dtype=getattr(torch, section.weight_dtype),
+            compute_dtype=compute_dtype,
+            seed=config.run.seed,
+            compile=section.compile,
+            device=device,
+        )
+    except ValueError as error:
+        raise ConfigError(f"head: {error}") from error
+    gallery = GalleryNetwork(backbone, momentum=section.pool.momentum)
+    halves = Halves(np.flatnonzero(is_feature), np.flatnonzero(~is_feature), device)
+    return ClassPool(backbone, pool, gallery, halves, partial(margin_with, config))
+
+
+def pool_size(size: float, num_classes: int) -> int:
+    """`head.pool.size`, a part of all classes or a number -> their number; ConfigError for too many."""
+    if size > num_classes:
+        raise ConfigError(
+            f"head.pool.size is {size:,.0f}, more than the {num_classes:,} classes of the data: lower it, or "
+            "take a centre for each class, head.name=partial_fc"
+        )
+    return max(1, round(size * num_classes)) if size <= 1 else int(size)
