@@ -67,7 +67,9 @@ def test_batches_of_identities_need_to_know_how_many_images_each_has() -> None:
     assert "data.images_per_identity: must be greater than or equal to 1, got 0" in failure(
         "data.sampler=identities", "data.images_per_identity=0"
     )
-    assert "data.sampler: must be 'shuffle' or 'identities', got 'pk'" in failure("data.sampler=pk")
+    assert "data.sampler: must be 'shuffle', 'identities' or 'half_identities', got 'pk'" in failure(
+        "data.sampler=pk"
+    )
 
 
 def test_a_batch_is_divided_by_its_images_of_an_identity() -> None:

@@ -70,3 +70,10 @@ def test_a_head_that_cannot_be_built_is_red(folder):
     check = found(quick(folder, "head.margin.scale=200"), "head")
     assert check.level == Level.RED
     assert "scale" in check.says
+
+
+def test_of_a_class_pool_it_says_what_is_not_examined(folder):
+    pool = {"head": {"name": "pool", "pool": {"size": 0.5}, "sample_rate": 1.0}}
+    report = quick(folder, **pool, data={"sampler": "half_identities"})
+    assert "what it needs of memory, and how long a step takes, is not examined" in found(report, "head").says
+    assert report.level != Level.RED

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from partialfc.checkpoint.store import load_replicated
+from partialfc.config import load_config
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
+from tests.paths import ROOT
 from tests.train_cases import small_config
 from tests.training.cases import EXACT, losses, moved, stop_after_seven
 from tests.training.test_accelerator import faults_of_steps
@@ -137,3 +139,20 @@ def test_its_steps_wait_for_nothing(on_pretend, folder):
     expected = on_pretend(faults_of_steps, moved(folder, "head"), {})
     found = on_pretend(faults_of_steps, moved(folder, "pool"), sections())
     assert {fault.partition(" (")[0] for fault in found} <= {fault.partition(" (")[0] for fault in expected}
+
+
+def test_the_config_that_comes_along_trains(run_ranks, folder):
+    """configs/pool.yaml, as partialfc train CONFIG runs it, in small: its three ranks cut groups apart."""
+    config = load_config(
+        ROOT / "configs" / "pool.yaml",
+        [
+            f"run.dir={folder / 'run'}",
+            f"data.train={folder / 'train.rec'}",
+            "train.batch_size=20",
+            "head.pool.size=0.5",
+            *("train.steps=3", "schedule.warmup_steps=1", "train.log_every=1", "train.threads=1"),
+            *("verification.sets={}", "metrics.port=null", "checkpoint.every_steps=100"),
+        ],
+    )
+    run_ranks(run, 3, config)
+    assert len(losses(folder)) == 3

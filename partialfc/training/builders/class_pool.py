@@ -7,22 +7,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from partialfc.config import Config
 from partialfc.data.loading.half_identities import become_features
 from partialfc.data.loading.sampler import split_batch
-from partialfc.distributed.world import World
 from partialfc.errors import ConfigError
 from partialfc.pool.class_pool import DynamicClassPool
 from partialfc.pool.gallery import GalleryNetwork
 from partialfc.training.builders.head import build_head_margin
+from partialfc.training.builders.parts import Parts
 from partialfc.training.builders.stages import margin_with
 from partialfc.training.objectives.pool import ClassPool, Halves
 
 
-def build_class_pool(
-    backbone: nn.Module, config: Config, *, num_classes: int, world: World, device: torch.device
-) -> ClassPool:
+def build_class_pool(backbone: nn.Module, parts: Parts) -> ClassPool:
     """`head.name: pool`. Raises ConfigError where it does not fit the classes, the batch or the ranks."""
+    config, num_classes, world = parts.config, parts.num_classes, parts.world
     section, batch = config.head, config.train.batch_size
     assert section.pool is not None
     size = pool_size(section.pool.size, num_classes)
@@ -51,12 +49,12 @@ def build_class_pool(
             compute_dtype=compute_dtype,
             seed=config.run.seed,
             compile=section.compile,
-            device=device,
+            device=parts.device,
         )
     except ValueError as error:
         raise ConfigError(f"head: {error}") from error
     gallery = GalleryNetwork(backbone, momentum=section.pool.momentum)
-    halves = Halves(np.flatnonzero(is_feature), np.flatnonzero(~is_feature), device)
+    halves = Halves(np.flatnonzero(is_feature), np.flatnonzero(~is_feature), parts.device)
     return ClassPool(backbone, pool, gallery, halves, partial(margin_with, config))
 
 

@@ -22,13 +22,15 @@ from partialfc.training.objectives.objective import Objective
 from partialfc.training.objectives.occlusion import Occlusion
 
 
-def build_classification(backbone: nn.Module, parts: Parts) -> Objective:
-    """The head, its optimizer and the losses beside it; or the class pool in its place."""
+def build_head_or_pool(backbone: nn.Module, parts: Parts) -> Objective:
+    """What `head.name` says: a head with what goes with it, or a class pool in its place."""
+    build = build_class_pool if parts.config.head.name == "pool" else build_classification
+    return build(backbone, parts)
+
+
+def build_classification(backbone: nn.Module, parts: Parts) -> Classification:
+    """The head, its optimizer and the losses beside it."""
     config = parts.config
-    if config.head.name == "pool":
-        return build_class_pool(
-            backbone, config, num_classes=parts.num_classes, world=parts.world, device=parts.device
-        )
     head = build_head(
         config.head,
         embedding_size=config.backbone.embedding_size,
@@ -68,7 +70,7 @@ def build_distillation(backbone: nn.Module, parts: Parts) -> Objective:
 
 
 OBJECTIVES: dict[str, Callable[[nn.Module, Parts], Objective]] = {
-    "classification": build_classification,
+    "classification": build_head_or_pool,
     "distill": build_distillation,
     "occlusion": build_occlusion,
     "pfe": build_pfe,
