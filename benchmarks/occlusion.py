@@ -41,12 +41,13 @@ from partialfc.occlusion import OcclusionNetwork, SegmentationLoss, intersection
 from partialfc.occlusion.covers import FILLS, cells, cover
 
 PLAIN = "plain"
+REGIONS = {"ways": ["region"]}
 WAYS: dict[str, dict[str, Any] | None] = {
     PLAIN: None,
-    "occlusion": {"cover": "image"},
-    "regions alone": {"cover": "image", "ways": ["region"]},
-    "random masks": {"cover": "image", "adversary": 0.0},
-    "on the map": {"cover": "map"},
+    "three ways": {"cover": "image"},
+    "regions": {"cover": "image", **REGIONS},
+    "random regions": {"cover": "image", "adversary": 0.0, **REGIONS},
+    "regions of the map": {"cover": "map", **REGIONS},
 }
 SEGMENTATION = 0.1  # the weight of the branch's loss
 CLASSES, UNSEEN = 400, 300
@@ -166,7 +167,7 @@ def branch_of(network: OcclusionNetwork, inputs: Tensor) -> Tensor:
 
 def summary(rows: list[Row]) -> list[str]:
     """A line for each way: means and standard deviations, and what is significant beside plain training."""
-    lines = [f"{'':>14}  {'clean pairs':>16}  {'one covered':>16}   IoU  TAR at FAR {FAR:g}"]
+    lines = [f"{'':>18}  {'clean pairs':>16}  {'one covered':>16}   IoU  TAR at FAR {FAR:g}"]
     by_way = {way: [row for row in rows if row["way"] == way] for way in WAYS}
     for way, own in by_way.items():
         if not own:
@@ -177,14 +178,14 @@ def summary(rows: list[Row]) -> list[str]:
             for name in SCORES
         ]
         iou = f"{np.mean(values['iou']):.2f}" if "iou" in values else "-"
-        lines.append(f"{way:>14}  {shown[0]:>16}  {shown[1]:>16}  {iou:>4}")
+        lines.append(f"{way:>18}  {shown[0]:>16}  {shown[1]:>16}  {iou:>4}")
         if way == PLAIN or len(own) < 2 or len(own) != len(by_way[PLAIN]):
             continue
         for name in SCORES:
             plain = [float(row[name]) for row in by_way[PLAIN]]
             found = compared([mine - other for mine, other in zip(values[name], plain, strict=True)])
             verdict = "significant" if found.significant else "not significant"
-            lines.append(f"{'':>16}{name}: {found.mean:+.2f} ± {found.error:.2f} points to plain, {verdict}")
+            lines.append(f"{'':>20}{name}: {found.mean:+.2f} ± {found.error:.2f} points to plain, {verdict}")
     return lines
 
 

@@ -71,7 +71,13 @@ class OcclusionConfig(Section):
         description="Points [x, y] that regions lie around, each number a share of the image from the left "
         "and from the top; null: around any cell.",
     )
-    share: float = Field(1.0, gt=0, le=1, description="How many of the masked copies do have a mask.")
+    share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="How many of the masked copies have a mask, drawn anew in each step; the more, the more "
+        "unmasked images lose.",
+    )
     unmasked: bool = Field(
         True,
         description="Learn each image without a mask too, beside its masked copy: the head sees twice the "

@@ -89,7 +89,7 @@ class OcclusionNetwork(nn.Module):
         landmarks (Sequence | None): Points (x, y) in 0..1 that regions lie around; None (default): any cell.
         cover (str): "map": masked cells of the feature map are 0. "image": the pixels under them get one
             random level, and the backbone computes the map of that image. Default "map".
-        share (float): How many images are masked, in (0, 1]. Default 1.
+        share (float): How many images are masked, in (0, 1]. Default 0.5.
         unmasked (bool): Whether each image is there unmasked too. Default True.
         adversary (float): The factor of the generator's gradient, at least 0; 0: it learns nothing, so masks
             stay almost random. Default 1.
@@ -114,7 +114,7 @@ class OcclusionNetwork(nn.Module):
         size: float = 0.5,
         landmarks: Sequence[Point] | None = None,
         cover: str = "map",
-        share: float = 1.0,
+        share: float = 0.5,
         unmasked: bool = True,
         adversary: float = 1.0,
         hidden: int = 32,

@@ -31,7 +31,7 @@ class Plain(nn.Module):
 
 def network(**options):
     torch.manual_seed(0)
-    return OcclusionNetwork(Plain(), **{"seed": 3, "hidden": 4, **options}).double()
+    return OcclusionNetwork(Plain(), **{"seed": 3, "hidden": 4, "share": 1.0, **options}).double()
 
 
 def images(count=N):
