@@ -1,0 +1,143 @@
+"""Ways to fine-tune on few images of new classes in another look, against training from scratch.
+
+    partialfc data glyphs data/glyphs
+    partialfc data glyphs data/glyphs_jittered --jitter 0.3
+    python benchmarks/finetune.py --output benchmarks/finetune.csv
+
+For each seed the quickstart's network learns 1,202 characters, drawn alike. Then it is trained further on the
+400 others with 3 images each, a twelfth as many images, where size, place, angle, ink and paper vary
+(--jitter 0.3), by configs/finetune.yaml with another `finetune` section for each way. Pairs of the other
+images of these 400 characters verify it. Each run is one of `partialfc train`, on one thread; a row is
+written when its run is done, and a run that has a row is not made again. About 6 minutes of one core. It
+prints mean and spread (standard deviation) over the seeds.
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune_data import Split, split
+from table import Row, read, surroundings, write
+
+from partialfc.config import load_config
+from partialfc.training.run import train
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SCORES = {"accuracy": "accuracy", "tar_at_far_1e-3": "tar@far=1e-3"}
+STEM = ["layers.0", "layers.1"]  # of ConvNet: the first convolution, and its BatchNorm
+HALF = [*STEM, "layers.3"]  # and the first stage's block
+LORA = {"rank": 8, "patterns": ["*"]}
+BEFORE = "not fine-tuned"
+WAYS: Mapping[str, dict[str, Any]] = {  # the keys of `finetune`, but for the network that it begins with
+    "centres at random": {"head_from": "random"},
+    "centres from means": {"head_from": "means"},
+    "first stage frozen": {"head_from": "means", "freeze": HALF},
+    "layers at a tenth of the rate": {"head_from": "means", "lr_scale": {"layers": 0.1}},
+    "LoRA, rank 8": {"head_from": "means", "lora": LORA},
+    "LoRA, rank 8, all else frozen": {"head_from": "means", "freeze": ["*"], "lora": LORA},
+}
+SCRATCH = "from scratch"
+
+
+def main() -> None:
+    options = _arguments()
+    rows: list[Row] = [*read(options.output)] if options.output and options.output.exists() else []
+    done = {(row["way"], int(row["seed"])) for row in rows}
+    with tempfile.TemporaryDirectory() as folder:
+        data = split(
+            *(options.data, options.jittered, Path(folder)), new=options.new, shots=options.shots, pairs=6000
+        )
+        for seed in options.seeds:
+            wanted = [way for way in (BEFORE, SCRATCH, *WAYS) if (way, seed) not in done]
+            for found in _seed(wanted, seed, data, Path(folder) / f"{seed}", options) if wanted else ():
+                rows.append(found | {"base_images": data.images, "new_images": data.few} | surroundings())
+                print(*(rows[-1][name] for name in ("way", "seed", *SCORES)), sep=", ", flush=True)
+                if options.output:
+                    write(options.output, rows)
+    _print(rows)
+
+
+def _seed(
+    ways: Sequence[str], seed: int, data: Split, folder: Path, options: argparse.Namespace
+) -> list[Row]:
+    """A row for each way, in their order; BEFORE is the network that the ways begin with."""
+    base = folder / "base"
+    _train("quickstart", base, data.base, seed, options.base_steps, batch=256, pairs=data.pairs)
+    rows = []
+    for way in ways:
+        steps, run = options.steps, folder / way.replace(" ", "-")
+        if way == BEFORE:
+            found = _verifications(base)[-1]
+        elif way == SCRATCH:
+            small = ["head.sample_rate=1.0"]
+            found = _train("quickstart", run, data.new, seed, steps, batch=64, pairs=data.pairs, more=small)
+        else:
+            section = json.dumps({"backbone_from": str(base), **WAYS[way]})
+            more = [f"finetune={section}"]
+            found = _train("finetune", run, data.new, seed, steps, batch=64, pairs=data.pairs, more=more)
+        row: Row = {"way": way, "seed": seed, "steps": 0 if way == BEFORE else steps}
+        rows.append(row | {score: round(100 * found[key], 3) for score, key in SCORES.items()})
+    return rows
+
+
+def _train(
+    config: str,
+    run: Path,
+    data: Path,
+    seed: int,
+    steps: int,
+    *,
+    batch: int,
+    pairs: Path,
+    more: Sequence[str] = (),
+) -> dict[str, Any]:
+    """A run of `partialfc train`; its last verification."""
+    overrides = [
+        f"run={{dir: {run}, seed: {seed}}}",
+        f"data.train={data}",
+        f"train={{batch_size: {batch}, steps: {steps}, amp: auto, log_every: {steps}, threads: 1}}",
+        f"schedule.warmup_steps={steps // 10}",
+        f"verification={{sets: {{new: {pairs}}}}}",
+        "checkpoint={}",
+        "metrics.port=null",
+        *more,
+    ]
+    with contextlib.redirect_stdout(None):
+        train(load_config(CONFIGS / f"{config}.yaml", overrides))
+    return _verifications(run)[-1]
+
+
+def _verifications(run: Path) -> list[dict[str, Any]]:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["event"] == "verification"]
+
+
+def _print(rows: Sequence[Row]) -> None:
+    print(f"\n{'way':>32}  {'seeds':>5}  {'pair accuracy':>18}  {'TAR at FAR 1e-3':>18}")
+    for way in (BEFORE, SCRATCH, *WAYS):
+        own = [row for row in rows if row["way"] == way]
+        scores = [[float(row[score]) for row in own] for score in SCORES]
+        shown = (f"{statistics.mean(s):>8.2f} % ± {statistics.stdev(s):>4.2f}" for s in scores if len(s) > 1)
+        print(f"{way:>32}  {len(own):>5}  {'  '.join(shown)}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/glyphs"))
+    parser.add_argument("--jittered", type=Path, default=Path("data/glyphs_jittered"))
+    parser.add_argument("--new", type=int, default=400, help="classes to fine-tune on")
+    parser.add_argument("--shots", type=int, default=3, help="images of each")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--base-steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--output", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
