@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from partialfc.config import Config, DataConfig
+from partialfc.config.objective import has_head
 from partialfc.config.plan import planned_device, planned_setting
 from partialfc.data.loading import dali_package
 from partialfc.data.sources.insightface import RecordSource
@@ -123,8 +124,9 @@ def _measure(
         return replace(_with(found, green("head", says)), classes=classes)
     try:
         require_sample_each(config.train.batch_size, meeting.size)
+        centres = classes if has_head(config.objective) else 1  # without a head: next to nothing
         setting = planned_setting(
-            config, classes=classes, gpus=meeting.size, device=planned_device(device.type)
+            config, classes=centres, gpus=meeting.size, device=planned_device(device.type)
         )
     except ConfigError as error:
         return _with(found, failed("config", error))

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from partialfc.config import Config, DistillConfig
+from partialfc.backbones import with_feature_map
+from partialfc.config import Config, DistillConfig, PFEConfig
+from partialfc.config.objective import has_head
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
@@ -16,7 +18,7 @@ from partialfc.head.partial_fc import PartialFC
 from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
-from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
+from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from, start_from
 from partialfc.training.builders.class_values import read_class_margins, read_class_weights
 from partialfc.training.builders.distill import build_teacher
 from partialfc.training.builders.finetune import prepare_backbone
@@ -67,6 +69,14 @@ def examine_training(
     except Exception as error:
         return [failed("teacher", error)], None
     try:
+        if isinstance(config.objective, PFEConfig):
+            start_from(
+                backbone, config.backbone, config.objective.backbone_from, key="objective.backbone_from"
+            )
+            with_feature_map(backbone, use="a probabilistic embedding")
+    except Exception as error:
+        return [failed("backbone_from", error)], None
+    try:
         lr_scale = {} if config.finetune is None else config.finetune.lr_scale
         optimizer = build_network_optimizer(config.optimizer, backbone, backbone, lr_scale)
         if config.head.class_weights is not None:
@@ -91,7 +101,7 @@ def examine_training(
         fits = judge_memory(setting, backbone=timed.bytes, available=room, with_activations=True)
         if fits.level == Level.RED:
             return [fits], training
-        head = _head(config, setting, device)
+        head = _head(config, setting, device) if has_head(config.objective) else 0.0
     except torch.OutOfMemoryError as error:
         remedy = "lower train.batch_size, and raise train.accumulation as much"
         return [red("memory", f"a step runs out of memory: {first_line(error)}", remedy)], training

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from partialfc.backbones import build_backbone
 from partialfc.doctor import Level
 from tests import train_cases
 from tests.doctor.cases import examined, found, quick
@@ -47,6 +48,23 @@ def test_a_teacher_that_cannot_teach_is_red(folder):
     check = found(quick(folder, f"objective={objective}"), "teacher")
     assert check.level == Level.RED
     assert "objective.teacher_from: nowhere: neither a checkpoint nor a run" in check.says
+
+
+def test_an_objective_without_a_head_is_measured_without_one(folder):
+    weights = build_backbone("convnet", embedding_size=16, image_size=8, channels=1).state_dict()
+    torch.save(weights, folder / "backbone.pt")
+    given = {
+        "data": {"sampler": "identities", "images_per_identity": 4},
+        "backbone": {"name": "convnet"},
+        "head": {"margin": {"name": "arcface", "scale": 64, "margin": 0.5}, "sample_rate": 1.0},
+        "objective": {"name": "pfe", "backbone_from": str(folder / "backbone.pt")},
+    }
+    report = examined(train_cases.small_config(folder, "data.num_classes=1_000_000_000", **given))
+    assert found(report, "memory").level == Level.GREEN
+    assert "head 0" in found(report, "step").says
+    check = found(quick(folder, "objective.backbone_from=nowhere.pt", **given), "backbone_from")
+    assert check.level == Level.RED
+    assert "objective.backbone_from nowhere.pt: " in check.says
 
 
 @pytest.mark.parametrize("key", ["class_weights", "class_margins"])
