@@ -17,6 +17,7 @@ from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
 from tests.train_cases import SIZE, small_config
 from tests.training.cases import EXACT, INTERRUPTED, losses, moved
+from tests.training.test_accelerator import faults_of_steps, run_both
 
 CONVNET = {"name": "convnet", "options": {"widths": [8], "blocks": [1]}}
 
@@ -212,3 +213,13 @@ def test_the_next_generation_begins_with_the_previous_student(folder, teacher):
     second = moved(folder, "second")
     train(taught(second, teacher, f"backbone.weights={folder / 'run'}", train={"steps": 3}))
     assert lines(second)[0]["loss_distillation"] < 0.6 * lines(folder)[0]["loss_distillation"]
+
+
+@ways
+def test_on_an_accelerator_it_trains_and_resumes_as_on_the_cpu_and_waits_for_nothing(
+    on_pretend, folder, teacher, alone
+):
+    objective = {"name": "distill", "teacher_from": str(teacher), "weight": 7.0, "alone": alone}
+    there, here = run_both(on_pretend, folder, {**EXACT, "objective": objective})
+    assert there["losses"] == pytest.approx(here["losses"], rel=1e-5)
+    assert on_pretend(faults_of_steps, moved(folder, "steps"), {"objective": objective}) == []
