@@ -44,10 +44,10 @@ PLAIN = "plain"
 REGIONS = {"ways": ["region"]}
 WAYS: dict[str, dict[str, Any] | None] = {
     PLAIN: None,
-    "three ways": {"cover": "image"},
-    "regions": {"cover": "image", **REGIONS},
-    "random regions": {"cover": "image", "adversary": 0.0, **REGIONS},
-    "regions of the map": {"cover": "map", **REGIONS},
+    "three ways": {"at": "image"},
+    "regions": {"at": "image", **REGIONS},
+    "random regions": {"at": "image", "adversary": 0.0, **REGIONS},
+    "regions of the map": {"at": "map", **REGIONS},
 }
 SEGMENTATION = 0.1  # the weight of the branch's loss
 CLASSES, UNSEEN = 400, 300

@@ -49,7 +49,7 @@ class OcclusionConfig(Section):
     """
 
     name: Literal["occlusion"] = Field(description="Which objective.")
-    cover: Literal["map", "image"] = Field(
+    at: Literal["map", "image"] = Field(
         "image",
         description="Where a mask hides. image: the pixels under its cells get one random level, and the "
         "backbone runs a second time; map: the cells of the last feature map become 0.",

@@ -10,7 +10,7 @@ from partialfc.occlusion import OcclusionNetwork
 
 PREFIX = "occlusion/"  # of its tensors in a checkpoint
 FIRST = "generator.layers.0.weight"  # [hidden, channels, 3, 3]
-KEYS = ("ways", "size", "landmarks", "cover")  # of the objective, that decide which masks there are
+KEYS = ("ways", "size", "landmarks", "at")  # of the objective, that decide which masks there are
 
 
 def load_occlusion(trained: Trained) -> OcclusionNetwork:

@@ -25,7 +25,7 @@ from partialfc.occlusion.masks import (
 )
 from partialfc.occlusion.statistics import untracked
 
-COVERS = ("map", "image")
+PLACES = ("map", "image")
 
 
 class Occluded(NamedTuple):
@@ -71,7 +71,7 @@ class OcclusionNetwork(nn.Module):
     the mean score of the mask's cells. One is drawn by these. Backward passes the masked features' gradient
     straight through to the probabilities, with its sign turned and times `adversary`: what lowers the loss
     for the backbone raises it for the generator, in one backward pass. The generator's own input gives no
-    gradient to the backbone. The branch gives none to the generator with cover "map"; with "image" they share
+    gradient to the backbone. The branch gives none to the generator with at "map"; with "image" they share
     a pass, and the generator climbs the branch's loss too.
 
     Where each image is there unmasked too, running statistics of BatchNorm follow unmasked images alone.
@@ -87,8 +87,8 @@ class OcclusionNetwork(nn.Module):
         size (float): Sides of a region as a share of the map's, in (0, 1]; one line of cells always
             stays. Default 0.5.
         landmarks (Sequence | None): Points (x, y) in 0..1 that regions lie around; None (default): any cell.
-        cover (str): "map": masked cells of the feature map are 0. "image": the pixels under them get one
-            random level, and the backbone computes the map of that image. Default "map".
+        at (str): Where masks hide. "image" (default): the pixels under masked cells get one random level, and
+            the backbone computes the map of that image. "map": masked cells of the feature map are 0.
         share (float): How many images are masked, in (0, 1]. Default 0.5.
         unmasked (bool): Whether each image is there unmasked too. Default True.
         adversary (float): The factor of the generator's gradient, at least 0; 0: it learns nothing, so masks
@@ -113,7 +113,7 @@ class OcclusionNetwork(nn.Module):
         ways: Sequence[str] = WAYS,
         size: float = 0.5,
         landmarks: Sequence[Point] | None = None,
-        cover: str = "map",
+        at: str = "image",
         share: float = 0.5,
         unmasked: bool = True,
         adversary: float = 1.0,
@@ -129,7 +129,7 @@ class OcclusionNetwork(nn.Module):
         self.branch = CellScores(channels, hidden)
         self.seed = whole("seed", seed, least=0)
         self.ways = _checked_ways(ways)
-        self.cover = one_of("cover", cover, COVERS)
+        self.at = one_of("at", at, PLACES)
         self.share = above("share", share, 0.0, at_most=1.0)
         self.unmasked = one_of("unmasked", unmasked, (False, True))
         self.adversary = at_least("adversary", adversary, 0.0)
@@ -178,7 +178,7 @@ class OcclusionNetwork(nn.Module):
         gradient; level [B, 1]: of covered pixels.
         """
         parts = self._in_two_parts(self.backbone)
-        if self.cover == "image":
+        if self.at == "image":
             covered = parts.feature_map(_covered(images, against, level))
             return covered, parts.embed_map(covered)
         covered, seen = ((clear * (1 - each[:, None])).to(clear.dtype) for each in (against, hidden))

@@ -78,7 +78,7 @@ def test_a_mistake_is_one_line(folder, mistake):
         ("landmarks", [[9, 9]]),
         ("landmarks", [["a", "b"]]),
         ("landmarks", 3),
-        ("cover", None),
+        ("at", None),
     ],
     ids=str,
 )

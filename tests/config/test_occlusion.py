@@ -35,7 +35,7 @@ def test_its_defaults_and_what_is_saved_is_read_again():
         ("adversary: -1", "objective.adversary: must be greater than or equal to 0"),
         ("segmentation: -1", "objective.segmentation: must be greater than or equal to 0"),
         ("hidden: 0", "objective.hidden: must be greater than or equal to 1"),
-        ("cover: pixels", "objective.cover: must be 'map' or 'image'"),
+        ("at: pixels", "objective.at: must be 'map' or 'image'"),
         ("sized: 1", "objective.sized"),
     ],
 )

@@ -9,7 +9,7 @@ from partialfc.errors import ConfigError
 from partialfc.occlusion import OcclusionNetwork, SegmentationLoss
 from tests.occlusion.cases import SIDE, SIZE, D, N, Plain, images, network
 
-covers = pytest.mark.parametrize("cover", ["map", "image"])
+places = pytest.mark.parametrize("place", ["map", "image"])
 
 
 def test_each_image_is_there_as_it_is_and_then_masked():
@@ -25,7 +25,7 @@ def test_each_image_is_there_as_it_is_and_then_masked():
 
 
 def test_masked_cells_of_the_map_are_zero():
-    net, x = network(unmasked=False), images()
+    net, x = network(unmasked=False, at="map"), images()
     found = net(x)
     features = net.backbone.feature_map(x) * (1 - found.masks[:, None])
     torch.testing.assert_close(found.embeddings, net.backbone.embed_map(features))
@@ -34,7 +34,7 @@ def test_masked_cells_of_the_map_are_zero():
 
 def test_pixels_under_masked_cells_have_one_level():
     """The backbone's weights are such that an embedding is an image's pixels."""
-    net, x = network(unmasked=False, cover="image", ways=["half"]), images()
+    net, x = network(unmasked=False, at="image", ways=["half"]), images()
     seen = []
     net.backbone.conv.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
     found = net(x)
@@ -83,10 +83,10 @@ def test_evaluation_mode_does_not_move_the_step():
     assert net.step == 0
 
 
-@covers
-def test_the_generator_climbs_the_loss_that_the_backbone_descends(cover):
+@places
+def test_the_generator_climbs_the_loss_that_the_backbone_descends(place):
     """Of a loss that only the features of the left half bear, the generator learns to hide that half."""
-    net = network(cover=cover, ways=["half"], unmasked=False)
+    net = network(at=place, ways=["half"], unmasked=False)
     with torch.no_grad():
         net.backbone.fc.weight.view(D, 3, SIDE, SIDE)[..., SIDE // 2 :] = 0
     optimizer = torch.optim.Adam(net.generator.parameters(), lr=0.03)
@@ -101,11 +101,11 @@ def test_the_generator_climbs_the_loss_that_the_backbone_descends(cover):
     assert left.double().mean() > 0.8  # one of four at the start
 
 
-@covers
+@places
 @pytest.mark.parametrize("adversary", [0.0, 0.5, 2.0])
-def test_the_generators_gradient_has_the_factor_and_the_backbone_none_of_it(cover, adversary):
+def test_the_generators_gradient_has_the_factor_and_the_backbone_none_of_it(place, adversary):
     def gradients(factor):
-        net = network(cover=cover, adversary=factor)
+        net = network(at=place, adversary=factor)
         net(images()).embeddings.square().sum().backward()
         both = net.generator, net.backbone
         return [torch.cat([p.grad.flatten() for p in each.parameters()]) for each in both]
@@ -117,7 +117,7 @@ def test_the_generators_gradient_has_the_factor_and_the_backbone_none_of_it(cove
 
 
 def test_the_branch_teaches_the_backbone_and_not_the_generator():
-    net = network()
+    net = network(at="map")
     found = net(images())
     SegmentationLoss()(found.predicted, found.masks).backward()
     assert all(p.grad is None or not p.grad.any() for p in net.generator.parameters())
@@ -125,10 +125,10 @@ def test_the_branch_teaches_the_backbone_and_not_the_generator():
     assert all(p.grad.any() for p in net.branch.parameters())
 
 
-@covers
+@places
 @pytest.mark.parametrize("momentum", [0.1, None], ids=str)
-def test_running_statistics_are_those_of_unmasked_images(cover, momentum):
-    net = network(cover=cover)
+def test_running_statistics_are_those_of_unmasked_images(place, momentum):
+    net = network(at=place)
     norms = nn.BatchNorm2d(3, momentum=momentum), nn.BatchNorm1d(D, momentum=momentum)
     net.backbone.conv, net.backbone.fc = (
         nn.Sequential(each, norm).double()
@@ -147,11 +147,11 @@ def test_running_statistics_are_those_of_unmasked_images(cover, momentum):
     assert torch.equal(frozen.running_mean, before)
 
 
-def gradients_of(cover, sizes):
+def gradients_of(place, sizes):
     """All gradients of a step on this rank's part of the batch, of a loss that is a mean over all ranks."""
     world = World.of()
     begin = sum(sizes[: world.rank])
-    net = network(cover=cover, first=begin)
+    net = network(at=place, first=begin)
     whole = nn.parallel.DistributedDataParallel(net) if world.size > 1 else net
     for _ in range(2):
         found = whole(images()[begin : begin + sizes[world.rank]])
@@ -160,11 +160,11 @@ def gradients_of(cover, sizes):
     return {name: p.grad for name, p in net.named_parameters()}
 
 
-@covers
+@places
 @pytest.mark.parametrize("sizes", [[6, 6], [7, 1, 4]], ids=["two", "three_uneven"])
-def test_ranks_have_the_masks_and_gradients_of_one_process(run_ranks, cover, sizes):
-    (expected,) = run_ranks(gradients_of, 1, cover, [N])
-    for found in run_ranks(gradients_of, len(sizes), cover, sizes):
+def test_ranks_have_the_masks_and_gradients_of_one_process(run_ranks, place, sizes):
+    (expected,) = run_ranks(gradients_of, 1, place, [N])
+    for found in run_ranks(gradients_of, len(sizes), place, sizes):
         torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-10)
 
 
@@ -189,7 +189,7 @@ def test_autocast_and_channels_last_give_finite_gradients():
         ({"size": 1.5}, "size is 1.5"),
         ({"share": 0}, "share is 0"),
         ({"share": float("nan")}, "share is nan"),
-        ({"cover": "pixels"}, "cover is 'pixels'; it must be one of map, image"),
+        ({"at": "pixels"}, "at is 'pixels'; it must be one of map, image"),
         ({"adversary": -1}, "adversary is -1"),
         ({"landmarks": []}, "landmarks is .*leave it out"),
         ({"landmarks": [(0.5, 1.2)]}, "landmarks is .*0..1"),

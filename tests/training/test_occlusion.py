@@ -16,7 +16,7 @@ from tests.training.cases import losses, moved
 MAPPED = {"name": "tests.occlusion.cases:Mapped"}
 EXACT = {"backbone": MAPPED | {"options": {"exact": True}}}
 HEAD = {"weight_dtype": "float64", "compute_dtype": "float64"}
-covers = pytest.mark.parametrize("cover", ["map", "image"])
+places = pytest.mark.parametrize("place", ["map", "image"])
 
 
 def objective(**options: Any) -> dict[str, Any]:
@@ -48,9 +48,9 @@ def assert_same(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> No
         } == set()
 
 
-@covers
-def test_head_and_branch_learn_and_are_terms_of_the_loss(folder, cover):
-    given = objective(cover=cover, segmentation=0.5)
+@places
+def test_head_and_branch_learn_and_are_terms_of_the_loss(folder, place):
+    given = objective(at=place, segmentation=0.5)
     run(small_config(folder, backbone=MAPPED, **given, head={"sample_rate": 1.0}, train={"steps": 60}))
     told = lines(folder)
     for key in ("loss_head", "loss_segmentation"):
@@ -59,27 +59,27 @@ def test_head_and_branch_learn_and_are_terms_of_the_loss(folder, cover):
         assert line["loss"] == pytest.approx(line["loss_head"] + 0.5 * line["loss_segmentation"], rel=1e-5)
 
 
-@covers
-def test_any_number_of_ranks_trains_alike(run_ranks, folder, cover):
+@places
+def test_any_number_of_ranks_trains_alike(run_ranks, folder, place):
     """24 samples over 2 ranks, 25 over 3, in two micro-batches, in float64, with a margin that draws."""
     margin = {"name": "elasticface", "scale": 16, "mean": 0.2}
     for batch, world_sizes in ((24, (1, 2)), (25, (1, 3))):
         curves = []
         for world_size in world_sizes:
-            place = moved(folder, f"{batch}-{world_size}")
+            own = moved(folder, f"{batch}-{world_size}")
             train = {"batch_size": batch, "steps": 4, "accumulation": 2}
             head = HEAD | {"margin": margin}
-            given = {**EXACT, **objective(cover=cover), "head": head, "train": train}
-            run_ranks(run, world_size, small_config(place, **given))
-            curves.append([(line["loss"], line["loss_segmentation"]) for line in lines(place)])
+            given = {**EXACT, **objective(at=place), "head": head, "train": train}
+            run_ranks(run, world_size, small_config(own, **given))
+            curves.append([(line["loss"], line["loss_segmentation"]) for line in lines(own)])
         assert torch.tensor(curves[1]) == pytest.approx(torch.tensor(curves[0]), abs=1e-9)
 
 
 @pytest.mark.parametrize(
     ("world_size", "options", "train"),
     [
-        (1, {"cover": "map"}, {}),
-        (2, {"cover": "image", "unmasked": False, "share": 0.5}, {"accumulation": 2, "amp": "bfloat16"}),
+        (1, {"at": "map"}, {}),
+        (2, {"at": "image", "unmasked": False, "share": 0.5}, {"accumulation": 2, "amp": "bfloat16"}),
     ],
     ids=["alone_map", "two_ranks_image"],
 )
@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_as_one_that_was_not(
 ):
     whole, parts = moved(folder, "whole"), moved(folder, "parts")
     given = {**objective(**options), "train": train}
-    passes = train.get("accumulation", 1) * (2 if options["cover"] == "image" else 1)
+    passes = train.get("accumulation", 1) * (2 if options["at"] == "image" else 1)
     stops = MAPPED | {"options": {"at": 7 * passes}}
     expected = run_ranks(run, world_size, small_config(whole, **given, backbone=MAPPED))
     stopped = run_ranks(run, world_size, small_config(parts, **given, backbone=stops))
