@@ -51,7 +51,7 @@ def regions(height: int, width: int, *, size: float, landmarks: Sequence[Point] 
         cells = [(row, column) for row in range(height) for column in range(width)]
     else:
         cells = [(min(int(y * height), height - 1), min(int(x * width), width - 1)) for x, y in landmarks]
-    masks = torch.zeros(len(cells), height, width)
+    masks = torch.zeros(len(cells), height, width, device="cpu")
     for mask, (row, column) in zip(masks, cells, strict=True):
         top, left = row - (tall - 1) // 2, column - (wide - 1) // 2
         mask[max(0, top) : top + tall, max(0, left) : left + wide] = 1
@@ -60,7 +60,7 @@ def regions(height: int, width: int, *, size: float, landmarks: Sequence[Point] 
 
 def halves(height: int, width: int) -> Tensor:
     """Left, right, top, bottom -> [4, height, width]; the middle line of an odd number is in none."""
-    masks = torch.zeros(4, height, width)
+    masks = torch.zeros(4, height, width, device="cpu")
     masks[0, :, : width // 2] = 1
     masks[1, :, -(width // 2) :] = 1
     masks[2, : height // 2] = 1

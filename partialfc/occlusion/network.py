@@ -139,21 +139,22 @@ class OcclusionNetwork(nn.Module):
         around = regions(height, width, size=size, landmarks=_checked_points(landmarks))
         fixed = torch.cat([around, halves(height, width)]).flatten(1)
         self.register_buffer("fixed", fixed, persistent=False)
-        kinds = torch.tensor([0] * len(around) + [1] * 4 + [2] * RANDOM_HALVES)
-        self.register_buffer("kinds", kinds, persistent=False)  # the way of each mask, its number in WAYS
+        kinds = ["region"] * len(around) + ["half"] * 4 + ["random_half"] * RANDOM_HALVES
+        of_way = torch.tensor([[kind == name for kind in kinds] for name in self.ways], device="cpu")
+        self.register_buffer("of_way", of_way, persistent=False)  # [ways, masks]
         self.fixed: Tensor
-        self.kinds: Tensor
+        self.of_way: Tensor
         device, dtype = _device_and_dtype(backbone)
         for part in (self.generator, self.branch):
             part.to(device, dtype)
-        self.fixed, self.kinds = self.fixed.to(device, dtype), self.kinds.to(device)
+        self.fixed, self.of_way = self.fixed.to(device, dtype), self.of_way.to(device)
 
     def forward(self, images: Tensor) -> Occluded:
         parts = self._in_two_parts(self.backbone)
         clear = parts.feature_map(images)
         count, (_, height, width) = len(images), parts.map_shape
         numbers = self._numbers(count).to(self.fixed.dtype)
-        ends = 1, 2, 3, 3 + len(self.kinds)
+        ends = 1, 2, 3, 3 + self.of_way.shape[1]
         chance, way, level, gumbel, order = torch.tensor_split(numbers, ends, 1)
         candidates = self._candidates(way, order.view(count, RANDOM_HALVES, -1))
         hidden, likely = self._choose(candidates, self.generator(clear.detach()).flatten(1), gumbel)
@@ -201,16 +202,16 @@ class OcclusionNetwork(nn.Module):
     def _numbers(self, count: int) -> Tensor:
         """This step's draws [count, numbers of an image] on the device; then `step` goes on."""
         height, width = self._in_two_parts(self.backbone).map_shape[1:]
-        each = 3 + len(self.kinds) + RANDOM_HALVES * height * width
+        each = 3 + self.of_way.shape[1] + RANDOM_HALVES * height * width
         drawn = draws(self.seed, self.step, first=self.first, count=count, numbers=each)
         self.step += self.training
         return on_device(torch.from_numpy(drawn), self.fixed.device)
 
     def _candidates(self, way: Tensor, order: Tensor) -> Candidates:
         """way [B, 1] and order [B, R, cells], both uniform draws."""
-        numbers = torch.tensor([WAYS.index(name) for name in self.ways])
-        chosen = on_device(numbers, way.device)[(way * len(self.ways)).long()]
-        return Candidates(self.fixed, random_halves(order), chosen == self.kinds)
+        last = len(self.ways) - 1
+        chosen = (way[:, 0] * len(self.ways)).long().clamp_max(last)  # a draw may have been rounded to 1
+        return Candidates(self.fixed, random_halves(order), self.of_way[chosen])
 
     def _choose(self, candidates: Candidates, scores: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """The mask that is drawn [B, cells], and the mean of all by their probabilities [B, cells]."""

@@ -64,6 +64,16 @@ def test_the_ways_are_drawn_equally_often_and_the_share_is_masked():
     assert (found.sum(1) == SIDE * SIDE // 2).double().mean() == pytest.approx(0.4, abs=0.04)
 
 
+def test_draws_that_are_rounded_to_0_and_1_are_drawn_too():
+    net = network().float()
+    for value in (0.0, 1.0):
+        count = net.of_way.shape[1]
+        numbers = torch.full((2, 3 + count + 4 * SIDE * SIDE), value, dtype=torch.float64)
+        net._numbers = lambda number, numbers=numbers: numbers[:number]
+        found = net(images(2).float())
+        assert all(part.isfinite().all() for part in found)
+
+
 def test_masks_follow_the_seed_the_step_and_the_place():
     x = images()
     first, second = network(), network()
