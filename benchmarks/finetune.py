@@ -15,9 +15,10 @@ prints mean and spread (standard deviation) over the seeds.
 import argparse
 import contextlib
 import json
+import math
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,10 @@ def main() -> None:
     done = {(row["way"], int(row["seed"])) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
         data = split(
-            *(options.data, options.jittered, Path(folder)), new=options.new, shots=options.shots, pairs=6000
+            *(options.data, options.jittered, Path(folder)),
+            new=options.new,
+            shots=options.shots,
+            pairs=options.pairs,
         )
         for seed in options.seeds:
             wanted = [way for way in (BEFORE, SCRATCH, *WAYS) if (way, seed) not in done]
@@ -64,13 +68,12 @@ def main() -> None:
 
 def _seed(
     ways: Sequence[str], seed: int, data: Split, folder: Path, options: argparse.Namespace
-) -> list[Row]:
+) -> Iterator[Row]:
     """A row for each way, in their order; BEFORE is the network that the ways begin with."""
     base = folder / "base"
     _train("quickstart", base, data.base, seed, options.base_steps, batch=256, pairs=data.pairs)
-    rows = []
-    for way in ways:
-        steps, run = options.steps, folder / way.replace(" ", "-")
+    for number, way in enumerate(ways):
+        steps, run = options.steps, folder / f"{number}"
         if way == BEFORE:
             found = _verifications(base)[-1]
         elif way == SCRATCH:
@@ -81,8 +84,7 @@ def _seed(
             more = [f"finetune={section}"]
             found = _train("finetune", run, data.new, seed, steps, batch=64, pairs=data.pairs, more=more)
         row: Row = {"way": way, "seed": seed, "steps": 0 if way == BEFORE else steps}
-        rows.append(row | {score: round(100 * found[key], 3) for score, key in SCORES.items()})
-    return rows
+        yield row | {score: _percent(found[key]) for score, key in SCORES.items()}
 
 
 def _train(
@@ -117,6 +119,11 @@ def _verifications(run: Path) -> list[dict[str, Any]]:
     return [record for record in map(json.loads, lines) if record["event"] == "verification"]
 
 
+def _percent(share: float | None) -> float:
+    """NaN where there are too few pairs to say it."""
+    return math.nan if share is None else round(100 * share, 3)
+
+
 def _print(rows: Sequence[Row]) -> None:
     print(f"\n{'way':>32}  {'seeds':>5}  {'pair accuracy':>18}  {'TAR at FAR 1e-3':>18}")
     for way in (BEFORE, SCRATCH, *WAYS):
@@ -132,6 +139,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jittered", type=Path, default=Path("data/glyphs_jittered"))
     parser.add_argument("--new", type=int, default=400, help="classes to fine-tune on")
     parser.add_argument("--shots", type=int, default=3, help="images of each")
+    parser.add_argument("--pairs", type=int, default=6000, help="of their other images")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--base-steps", type=int, default=200)
     parser.add_argument("--steps", type=int, default=150)
