@@ -128,9 +128,12 @@ def check(on_pretend: Any, case: str, **options: Any) -> None:
     assert faults == []
 
 
-@pytest.mark.parametrize("accumulation", [1, 3])
-@pytest.mark.parametrize("sample_rate", [1.0, 0.3])
-@pytest.mark.parametrize("case", CASES)
+# Each case with either rate and either accumulation, one of them with all.
+SETTINGS = [(case, *setting) for case in CASES for setting in ((1.0, 1), (0.3, 3))]
+SETTINGS += [("sgd", 1.0, 3), ("sgd", 0.3, 1)]
+
+
+@pytest.mark.parametrize(("case", "sample_rate", "accumulation"), SETTINGS)
 def test_the_run_is_one_in_which_they_were_not_taken(on_pretend, case, sample_rate, accumulation):
     check(on_pretend, case, sample_rate=sample_rate, accumulation=accumulation)
 

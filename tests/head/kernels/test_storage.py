@@ -1,6 +1,7 @@
 """Rows in bfloat16 and 8 bits: rounded without bias, to a neighbour, the same by every way."""
 
 import copy
+import functools
 from typing import Any
 
 import pytest
@@ -127,6 +128,7 @@ def test_a_class_has_its_noise_whatever_the_chunk():
     assert torch.equal(some, whole[[40, 7, 99]])
 
 
+@functools.cache
 def train(weight_dtype: torch.dtype, momentum_dtype: torch.dtype | None, **options: Any) -> Tensor:
     """200 steps at a third of the rows, many rows waiting long; the rows at the end, as unit rows."""
     head = partialfc.PartialFC(
@@ -148,7 +150,6 @@ def train(weight_dtype: torch.dtype, momentum_dtype: torch.dtype | None, **optio
     return copy.deepcopy(head.weight.detach().double())
 
 
-@pytest.mark.parametrize("unsampled", ["dense", "frozen"])
 @pytest.mark.parametrize(
     ("weight_dtype", "momentum_dtype", "tolerance"),
     [
@@ -158,6 +159,7 @@ def train(weight_dtype: torch.dtype, momentum_dtype: torch.dtype | None, **optio
         (torch.bfloat16, torch.int8, 0.03),
     ],
 )
+@pytest.mark.parametrize("unsampled", ["dense", "frozen"])
 def test_narrow_rows_follow_float32_over_hundreds_of_steps(
     weight_dtype, momentum_dtype, tolerance, unsampled
 ):

@@ -39,12 +39,18 @@ def torch_sgd(**options: Any) -> Any:
     return begin
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-@pytest.mark.parametrize(
-    ("sample_rate", "options"),
-    [(1.0, SGD), (0.1, SGD), (0.1, SGD | {"momentum": 0.0}), (0.1, SGD | {"weight_decay": 0.0})],
-)
-def test_dense_sgd_follows_torch_for_300_steps(run_ranks, world_size, sample_rate, options):
+CASES = {
+    "all rows": (1.0, SGD),
+    "sampled": (0.1, SGD),
+    "no momentum": (0.1, SGD | {"momentum": 0.0}),
+    "no decay": (0.1, SGD | {"weight_decay": 0.0}),
+}
+SPREAD = [(2, "all rows"), (2, "no momentum"), (3, "sampled")]
+
+
+@pytest.mark.parametrize(("world_size", "case"), [*((1, case) for case in CASES), *SPREAD])
+def test_dense_sgd_follows_torch_for_300_steps(run_ranks, world_size, case):
+    sample_rate, options = CASES[case]
     results = run_ranks(train, world_size, "RowSGD", options, 300, sample_rate)
     losses, weight = dense_run(results, 300, torch_sgd(**options))
     assert results[0]["losses"] == pytest.approx(losses, abs=1e-10, rel=0)
