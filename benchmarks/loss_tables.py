@@ -151,11 +151,11 @@ def _table(first: str, config: str, entries: tuple[Entry, ...]) -> str:
     for entry in entries:
         keys = ", ".join(f"`{key}`" for key in entry.config.split(", "))
         cells = [f"`{entry.name}`", keys, entry.source, f"`{entry.file}`"]
-        lines.append(f"| {' | '.join([*cells, *_cells(figures.get(entry.measured))])} |")
+        lines.append(f"| {' | '.join([*cells, *cells(figures.get(entry.measured))])} |")
     return "\n".join(lines)
 
 
-def _cells(figures: Summary | None) -> Iterator[str]:
+def cells(figures: Summary | None) -> Iterator[str]:
     """Mean, standard deviation, and the difference to the loss it is compared with: bold if significant."""
     if figures is None:
         yield from ("not measured", "not measured")

@@ -20,6 +20,7 @@ from tests.docs.pages import DOCS, ROOT, Block, blocks, load_generated, pages
 generated = load_generated()
 sys.path.append(str(ROOT / "benchmarks"))  # whose scripts import each other by name
 loss_tables = import_module("loss_tables")
+distillation_table = import_module("distillation_table")
 SECTIONS = {key.split(".")[0] for key in generated.config_keys()}
 YAML = [block for page in pages() for block in blocks(page) if block.language == "yaml"]
 PROMQL = [block for page in pages() for block in blocks(page) if block.language == "promql"]
@@ -94,6 +95,12 @@ def test_the_tables_of_the_losses_are_those_of_the_last_measurement():
     text = page("reference/losses.md")
     assert [name for _, name, _, _ in loss_tables.MARKED.findall(text)] == [*loss_tables.TABLES]
     assert loss_tables.written(text) == text, "stale: run python benchmarks/loss_tables.py"
+
+
+def test_the_table_of_distillation_is_that_of_the_last_measurement():
+    text = page("how-to/distill.md")
+    assert "<!-- table: distillation" in text
+    assert distillation_table.written(text) == text, "stale: run python benchmarks/distillation_table.py"
 
 
 def test_the_rooms_are_those_that_the_layers_allow():
