@@ -50,9 +50,8 @@ WAYS: dict[str, dict[str, Any] | None] = {
     "regions of the map": {"at": "map", **REGIONS},
 }
 SEGMENTATION = 0.1  # the weight of the branch's loss
-CLASSES, UNSEEN = 400, 300
 COVERS_SEED = 0
-KEY = ("way", "seed", "steps")
+BUDGET = ("steps", "classes", "unseen")
 SCORES = ("clean", "covered")
 
 
@@ -60,14 +59,22 @@ def main() -> None:
     options = _arguments()
     torch.set_num_threads(1)
     rows: list[Row] = [*read(options.output)] if options.output.exists() else []
-    done = {tuple(str(row[name]) for name in KEY) for row in rows}
-    seen, unseen = load(options.data, CLASSES, UNSEEN)
+    budget = {name: getattr(options, name) for name in BUDGET}
+    if any(str(row[name]) != str(value) for row in rows for name, value in budget.items()):
+        raise SystemExit(
+            f"{options.output} has rows of another budget: remove them, or name another --output"
+        )
+    done = {(row["way"], row["seed"]) for row in rows}
+    seen, unseen = load(options.data, options.classes, options.unseen)
     for seed in options.seeds:
         for way in options.ways:
-            key = {"way": way, "seed": seed, "steps": options.steps}
-            if tuple(map(str, key.values())) in done:
+            if (way, str(seed)) in done:
                 continue
-            row = key | run(seen, unseen, WAYS[way], steps=options.steps, seed=seed) | surroundings()
+            row = (
+                {"way": way, "seed": seed, **budget}
+                | run(seen, unseen, WAYS[way], steps=options.steps, seed=seed)
+                | surroundings()
+            )
             rows = sorted([*rows, row], key=lambda row: ([*WAYS].index(row["way"]), int(row["seed"])))
             write(options.output, rows)
             print(*(f"{name} {row[name]}" for name in ("way", "seed", *SCORES, "cpu_seconds")), flush=True)
@@ -80,6 +87,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--classes", type=int, default=400, help="that are trained on")
+    parser.add_argument("--unseen", type=int, default=300, help="other classes, whose images are verified")
     parser.add_argument("--output", type=Path, required=True)
     return parser.parse_args()
 
