@@ -12,6 +12,7 @@ from partialfc.backbones.convnet import ConvNet
 from partialfc.backbones.imported import import_callable
 from partialfc.backbones.iresnet import IResNet
 from partialfc.backbones.mobilefacenet import MobileFaceNet
+from partialfc.backbones.timm_model import PREFIX, TimmBackbone
 from partialfc.backbones.vargfacenet import VarGFaceNet
 from partialfc.backbones.vit import VisionTransformer
 from partialfc.errors import ConfigError
@@ -40,7 +41,7 @@ def build_backbone(
     options: Mapping[str, Any] | None = None,
     trust: Collection[str] | None = None,
 ) -> nn.Module:
-    """The backbone of that name, or what the callable of `"module:callable"` returns for these arguments.
+    """The backbone of that name; `"timm:NAME"`, a model of timm; or what `"module:callable"` returns.
 
     options: its further keyword arguments. trust: the modules that may be imported where the name comes from
     a file; None: any, as the name is the user's own word.
@@ -50,17 +51,25 @@ def build_backbone(
     """
     options = options or {}
     arguments = {"embedding_size": embedding_size, "image_size": image_size, "channels": channels}
-    build = import_callable(name, trust) if ":" in name else BACKBONES.get(name)
-    if build is None:
-        raise ConfigError(
-            f"unknown backbone {name!r}; known: {', '.join(_nearest_first(name, BACKBONES))},"
-            ' or your own as "module:callable"'
-        )
+    build = _find(name, trust)
     _check_signature(name, build, arguments, options)
     backbone = build(**arguments, **options)
     if not isinstance(backbone, nn.Module):
         raise ConfigError(f"backbone {name!r}: returned a {type(backbone).__name__}, not an nn.Module")
     return backbone
+
+
+def _find(name: str, trust: Collection[str] | None) -> Callable[..., Any]:
+    if name.startswith(PREFIX):
+        return partial(TimmBackbone, name.removeprefix(PREFIX))
+    if ":" in name:
+        return import_callable(name, trust)
+    if name in BACKBONES:
+        return BACKBONES[name]
+    raise ConfigError(
+        f"unknown backbone {name!r}; known: {', '.join(_nearest_first(name, BACKBONES))},"
+        ' one of timm as "timm:NAME", or your own as "module:callable"'
+    )
 
 
 def _check_signature(

@@ -15,8 +15,9 @@ class BackboneConfig(Section):
 
     name: str = Field(
         pattern=r"^([\w-]+|[\w.]+:[\w.]+)$",
-        examples=["iresnet50", "module:Class"],
-        description="A backbone that partialfc knows, or 'module:callable' for your own.",
+        examples=["iresnet50", "timm:resnet18", "module:Class"],
+        description="A backbone that partialfc knows, 'timm:NAME' for one of timm, or 'module:callable' for "
+        "your own.",
     )
     embedding_size: int = Field(512, ge=1, description="Size D of the embedding.")
     options: dict[str, JsonValue] = Field(
@@ -33,7 +34,8 @@ class BackboneConfig(Section):
     weights: ConfigPath | None = Field(
         None,
         description="What the backbone starts from: a file of torch.save or safetensors with a state dict, "
-        "alone or in a training checkpoint; or the folder of a run. Nothing in it is run.",
+        "alone or in a training checkpoint; or the folder of a run. For 'timm:NAME' also timm's own weights, "
+        "without the embedding layer. Nothing in it is run.",
     )
 
     @model_validator(mode="after")

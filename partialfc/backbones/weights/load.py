@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from partialfc.backbones.build import BACKBONES, build_backbone
+from partialfc.backbones.timm_model import TimmBackbone
 from partialfc.backbones.weights.files import RESAVE, StandIn
 from partialfc.backbones.weights.fit import DEPTH, Candidate, candidates, plain_name, same_tensors
 from partialfc.errors import CheckpointError, ConfigError
@@ -32,6 +33,38 @@ def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size
     fitting = [each for each in found if each.fits]
     if not fitting:
         raise CheckpointError(_no_fit(content, found, expected, name, embedding_size))
+    best = _the_only(fitting, name)
+    taken = {own[plain]: tensor for plain, tensor in best.state_dict().items()}
+    for name_there, tensor in taken.items():
+        if problem := _not_weights(tensor, state[name_there].dtype):
+            raise CheckpointError(f"its tensor {plain_name(name_there)} {problem}")
+    backbone.load_state_dict(taken, strict=False)  # counters of batches may be missing
+    left = len(best.tensors) - len(best.state_dict())
+    return f"{best}{f'; {left} of a head left out' if left else ''}"
+
+
+def load_start(backbone: nn.Module, content: Any, *, name: str, embedding_size: int) -> str:
+    """As `load_weights`; a model of timm also takes its own weights alone, and has a new embedding layer."""
+    try:
+        return load_weights(backbone, content, name=name, embedding_size=embedding_size)
+    except CheckpointError:
+        if not isinstance(backbone, TimmBackbone):
+            raise
+        own = backbone.model.state_dict()
+        expected = {key: tensor.shape for key, tensor in own.items()}
+        found = candidates(content, expected, embedding_size)
+        if not found or not found[0].matched:
+            raise
+    best = _the_only([each for each in found if each.matched == found[0].matched], name)
+    for key, tensor in best.tensors.items():
+        if problem := _not_weights(tensor, own[key].dtype if key in own else tensor.dtype):
+            raise CheckpointError(f"its tensor {key} {problem}")
+    backbone.load_pretrained(best.tensors)
+    return f"{best}; they are timm's, and the embedding layer is new"
+
+
+def _the_only(fitting: list[Candidate], name: str) -> Candidate:
+    """The first of them. Raises CheckpointError where another one has other numbers."""
     best, *others = fitting
     differing = [each for each in others if not same_tensors(best, each)]
     if differing:
@@ -40,13 +73,7 @@ def load_weights(backbone: nn.Module, content: Any, *, name: str, embedding_size
             f"several different networks in it fit {name} ({listed}): save the one that you want alone, with "
             "torch.save"
         )
-    taken = {own[plain]: tensor for plain, tensor in best.state_dict().items()}
-    for name_there, tensor in taken.items():
-        if problem := _not_weights(tensor, state[name_there].dtype):
-            raise CheckpointError(f"its tensor {plain_name(name_there)} {problem}")
-    backbone.load_state_dict(taken, strict=False)  # counters of batches may be missing
-    left = len(best.tensors) - len(best.state_dict())
-    return f"{best}{f'; {left} of a head left out' if left else ''}"
+    return best
 
 
 def _not_weights(tensor: torch.Tensor, dtype: torch.dtype) -> str:

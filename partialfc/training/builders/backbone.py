@@ -8,7 +8,7 @@ from torch import nn
 
 from partialfc.backbones import build_backbone, checkpointed
 from partialfc.backbones.weights.files import read_weights
-from partialfc.backbones.weights.load import load_weights
+from partialfc.backbones.weights.load import load_start
 from partialfc.checkpoint import find_checkpoint, load_replicated
 from partialfc.config import BackboneConfig
 from partialfc.distributed.device import has_bfloat16
@@ -64,7 +64,7 @@ def start_from(backbone: nn.Module, section: BackboneConfig, path: Path, *, key:
     """
     try:
         found = load_replicated(find_checkpoint(path), "backbone/") if path.is_dir() else read_weights(path)
-        taken = load_weights(backbone, found, name=section.name, embedding_size=section.embedding_size)
+        taken = load_start(backbone, found, name=section.name, embedding_size=section.embedding_size)
     except CheckpointError as error:
         raise CheckpointError(f"{key} {path}: {error}") from error
     log.info("%s %s: taken from %s", key, path, taken)
