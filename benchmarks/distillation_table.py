@@ -5,8 +5,9 @@
 
 from pathlib import Path
 
-from loss_tables import MARKED, cells
+from loss_tables import cells
 from margin_table import summaries
+from marked import filled
 from table import read
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +39,7 @@ def figures() -> str:
 
 def written(text: str) -> str:
     """The page's text with the table of now."""
-    return MARKED.sub(lambda match: f"{match[1]}\n{figures()}\n\n{match[4]}", text)
+    return filled(text, {"distillation": figures})
 
 
 if __name__ == "__main__":

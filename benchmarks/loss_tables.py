@@ -4,12 +4,12 @@
 """
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from margin_table import Summary, summaries
+from marked import filled
 from table import read
 
 import partialfc
@@ -17,7 +17,6 @@ import partialfc
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "benchmarks" / "margins.csv"
 PAGE = ROOT / "docs" / "reference" / "losses.md"
-MARKED = re.compile(r"(?ms)^(<!-- table: (\w+),[^\n]*-->\n)(.*?)^(<!-- end of the table -->)$")
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ TABLES = {
 
 def written(text: str) -> str:
     """The text of a page with the table between each two markers as it is now."""
-    return MARKED.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[4]}", text)
+    return filled(text, TABLES)
 
 
 if __name__ == "__main__":

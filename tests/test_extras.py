@@ -56,9 +56,20 @@ def test_a_command_names_the_extra_that_it_needs(
     assert [path.name for path in (run / "run").iterdir()] == ["metrics.jsonl"]
 
 
+@pytest.mark.parametrize("missing", ["timm", "torchvision"])
+def test_a_backbone_of_timm_names_the_extra(tmp_path: Path, missing: str) -> None:
+    config = train_cases.saved_config(tmp_path, "backbone.name=timm:test_resnet")
+    done = call(tmp_path, [missing], "backbones", str(config))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "partialfc: MissingExtraError: backbones timm:NAME need timm and torchvision"
+    )
+    assert done.stderr.rstrip().endswith("pip install 'partialfc[timm]'")
+
+
 def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
     """Trained, verified, packed and planned in a plain installation."""
-    missing = ["matplotlib", "fontTools", "tensorboard", "nvidia"]
+    missing = ["matplotlib", "fontTools", "tensorboard", "nvidia", "timm", "torchvision"]
     train_cases.write_data(tmp_path)
     config = train_cases.small_config(
         tmp_path,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from partialfc.cli.backbones import backbones
 from partialfc.cli.config import config
 from partialfc.cli.data.glyphs import glyphs
 from partialfc.cli.data.pack import pack
@@ -66,6 +67,7 @@ app.command()(quality)
 app.command()(report)
 app.command()(config)
 app.command()(plan)
+app.command()(backbones)
 app.command()(doctor)
 data_app.command()(glyphs)
 data_app.command()(pack)

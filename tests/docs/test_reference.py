@@ -12,6 +12,7 @@ import partialfc
 import partialfc.metrics
 import partialfc.trained
 import partialfc.uncertainty
+from partialfc.backbones import BACKBONES
 from partialfc.config import parse_config
 from tests import test_layers
 from tests.docker.promql import unknown
@@ -19,8 +20,9 @@ from tests.docs.pages import DOCS, ROOT, Block, blocks, load_generated, pages
 
 generated = load_generated()
 sys.path.append(str(ROOT / "benchmarks"))  # whose scripts import each other by name
-loss_tables = import_module("loss_tables")
+loss_tables, backbone_tables = import_module("loss_tables"), import_module("backbone_tables")
 distillation_table = import_module("distillation_table")
+MARKED = import_module("marked").MARKED
 SECTIONS = {key.split(".")[0] for key in generated.config_keys()}
 YAML = [block for page in pages() for block in blocks(page) if block.language == "yaml"]
 PROMQL = [block for page in pages() for block in blocks(page) if block.language == "promql"]
@@ -93,7 +95,7 @@ def test_every_loss_has_its_line_with_its_paper_file_and_figures():
 
 def test_the_tables_of_the_losses_are_those_of_the_last_measurement():
     text = page("reference/losses.md")
-    assert [name for _, name, _, _ in loss_tables.MARKED.findall(text)] == [*loss_tables.TABLES]
+    assert [name for _, name, _, _ in MARKED.findall(text)] == [*loss_tables.TABLES]
     assert loss_tables.written(text) == text, "stale: run python benchmarks/loss_tables.py"
 
 
@@ -101,6 +103,20 @@ def test_the_table_of_distillation_is_that_of_the_last_measurement():
     text = page("how-to/distill.md")
     assert "<!-- table: distillation" in text
     assert distillation_table.written(text) == text, "stale: run python benchmarks/distillation_table.py"
+
+
+def test_the_tables_of_the_backbones_are_those_of_the_last_measurement():
+    text = page("reference/backbones.md")
+    assert [name for _, name, _, _ in MARKED.findall(text)] == [*backbone_tables.TABLES]
+    assert backbone_tables.written(text) == text, "stale: run python benchmarks/backbone_tables.py"
+
+
+def test_every_backbone_has_its_line_with_its_paper_and_its_file():
+    text = page("reference/backbones.md")
+    for name in BACKBONES:
+        assert re.search(
+            rf"(?m)^\| `{name}` \| [^|]+ \| `partialfc/backbones/\w+\.py` \| [\d.]+ M \|", text
+        ), name
 
 
 def test_the_rooms_are_those_that_the_layers_allow():
