@@ -16,7 +16,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 FOLDERS = "benchmarks|configs|docker|docs|launch|partialfc|tests"
 NO_KEYS = ("head.weight", "head.top_k", "metrics.jsonl", "train.idx", "train.rec")  # which look like keys
-SECTIONS = "run|data|backbone|head|losses|optimizer|schedule|train|checkpoint|verification|metrics"
+SECTIONS = "run|data|backbone|head|finetune|losses|optimizer|schedule|train|checkpoint|verification|metrics"
 
 
 @cache

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import partialfc
+import partialfc.finetune
 import partialfc.metrics
 import partialfc.trained
 import partialfc.uncertainty
@@ -46,6 +47,7 @@ def page(name: str) -> str:
         (partialfc.metrics, "partialfc.metrics"),
         (partialfc.trained, "partialfc.trained"),
         (partialfc.uncertainty, "partialfc.uncertainty"),
+        (partialfc.finetune, "partialfc.finetune"),
     ],
 )
 def test_every_public_name_is_in_the_api(module, prefix):
