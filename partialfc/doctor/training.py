@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from partialfc.backbones import with_feature_map
-from partialfc.config import Config, DistillConfig, PFEConfig
+from partialfc.config import Config, DistillConfig, OcclusionConfig, PFEConfig
 from partialfc.config.objective import has_head
 from partialfc.distributed.accelerator import is_accelerator
+from partialfc.distributed.world import World
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
 from partialfc.doctor.memory_fit import available, judge_memory
@@ -23,6 +24,7 @@ from partialfc.training.builders.class_values import read_class_margins, read_cl
 from partialfc.training.builders.distill import build_teacher
 from partialfc.training.builders.finetune import prepare_backbone
 from partialfc.training.builders.head import build_head
+from partialfc.training.builders.occlusion import build_network
 from partialfc.training.builders.optimizers import build_head_optimizer, build_network_optimizer
 
 SECONDS = 6.0  # for the backbone, half of it for the head
@@ -76,6 +78,11 @@ def examine_training(
             with_feature_map(backbone, use="a probabilistic embedding")
     except Exception as error:
         return [failed("backbone_from", error)], None
+    try:
+        if isinstance(config.objective, OcclusionConfig):
+            build_network(config.objective, backbone, config, World(None, 0, 1))
+    except Exception as error:
+        return [failed("objective", error)], None
     try:
         lr_scale = {} if config.finetune is None else config.finetune.lr_scale
         optimizer = build_network_optimizer(config.optimizer, backbone, backbone, lr_scale)

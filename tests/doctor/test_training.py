@@ -50,6 +50,14 @@ def test_a_teacher_that_cannot_teach_is_red(folder):
     assert "objective.teacher_from: nowhere: neither a checkpoint nor a run" in check.says
 
 
+def test_a_backbone_without_a_feature_map_cannot_learn_with_parts_hidden(folder):
+    check = found(quick(folder, "objective={name: occlusion}"), "objective")
+    assert check.level == Level.RED
+    assert "objective.name is occlusion, but backbone Normed: occlusion needs its last feature" in check.says
+    ready = train_cases.small_config(folder, "objective={name: occlusion}", "backbone.name=convnet")
+    assert found(examined(ready), "step").level == Level.GREEN
+
+
 def test_an_objective_without_a_head_is_measured_without_one(folder):
     weights = build_backbone("convnet", embedding_size=16, image_size=8, channels=1).state_dict()
     torch.save(weights, folder / "backbone.pt")
