@@ -149,8 +149,8 @@ def _table(first: str, config: str, entries: tuple[Entry, ...]) -> str:
     ]
     for entry in entries:
         keys = ", ".join(f"`{key}`" for key in entry.config.split(", "))
-        cells = [f"`{entry.name}`", keys, entry.source, f"`{entry.file}`"]
-        lines.append(f"| {' | '.join([*cells, *cells(figures.get(entry.measured))])} |")
+        about = [f"`{entry.name}`", keys, entry.source, f"`{entry.file}`"]
+        lines.append(f"| {' | '.join([*about, *cells(figures.get(entry.measured))])} |")
     return "\n".join(lines)
 
 

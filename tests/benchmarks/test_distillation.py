@@ -1,4 +1,4 @@
-"""benchmarks/distillation.py and distillation_table.py: a row for the teacher and each student, made once, and their comparison."""
+"""benchmarks/distillation.py, distillation_table.py: a row for the teacher and each student, compared."""
 
 import pytest
 
