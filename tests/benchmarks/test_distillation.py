@@ -1,4 +1,4 @@
-"""benchmarks/distillation.py, distillation_table.py: a row for the teacher and each student, compared."""
+"""benchmarks/distillation.py, distillation_table.py: rows of distillation.csv, made once, and compared."""
 
 import pytest
 
