@@ -27,7 +27,7 @@ def trained(
     torch.manual_seed(3)
     backbone.train(not frozen)
     losses = []
-    for micro_batch in images(6).chunk(2):
+    for micro_batch in images(6, image_size=16).chunk(2):
         with torch.autocast("cpu", torch.bfloat16, enabled=amp):
             embeddings = backbone(micro_batch)
         losses.append((embeddings * torch.arange(24)).cos().sum())
@@ -51,7 +51,7 @@ def assert_same(first: Passed, second: Passed) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_results_are_the_same_to_the_bit(name: str, amp: bool, frozen: bool) -> None:
     """Losses, gradients, running statistics, counters of batches and random numbers."""
-    options = RANDOM.get(name, {})
+    options = {"image_size": 16, **RANDOM.get(name, {})}
     plain = trained(small(name, **options), amp=amp, frozen=frozen)
     assert_same(trained(checkpointed(small(name, **options), name=name), amp=amp, frozen=frozen), plain)
 
@@ -129,8 +129,8 @@ def own(*layers: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: own(nn.Linear(1024, 24), Counting(24), Counting(24)),
-        lambda: own(nn.Linear(1024, 24), nn.ModuleList([nn.Sequential(Counting(24))])[0]),
+        lambda: own(nn.Linear(256, 24), Counting(24), Counting(24)),
+        lambda: own(nn.Linear(256, 24), nn.ModuleList([nn.Sequential(Counting(24))])[0]),
     ],
     ids=["items", "nested"],
 )

@@ -25,8 +25,7 @@ def model(name: str, **options: Any) -> TimmBackbone:
     return built
 
 
-@pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("image_size", [112, 32])
+@pytest.mark.parametrize(("image_size", "channels"), [(112, 3), (32, 1)])
 @pytest.mark.parametrize("name", [RESNET, VIT, "timm:test_efficientnet", "timm:test_convnext"])
 def test_images_of_any_size_and_channels_give_embeddings_that_train(
     name: str, image_size: int, channels: int
@@ -68,8 +67,9 @@ def test_the_embedding_layer_keeps_float32_under_autocast() -> None:
 
 @pytest.mark.parametrize("name", [RESNET, VIT])
 def test_checkpointing_is_exact(name: str) -> None:
-    assert checkpointed_blocks(model(name))
-    assert_same(trained(checkpointed(model(name), name=name)), trained(model(name)))
+    first, second = model(name, image_size=16), model(name, image_size=16)
+    assert checkpointed_blocks(first)
+    assert_same(trained(checkpointed(first, name=name)), trained(second))
 
 
 def test_its_cost_is_counted() -> None:
