@@ -64,16 +64,16 @@ def planned_setting(config: Config | None, **given: Any) -> Setting:
     Raises ConfigError, which names everything that a plan needs and that neither of them says.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
+    if config is not None and config.head.name == "pool":
+        raise ConfigError(
+            "head.name is pool, and a plan is of a head with a centre for each class: a pool takes "
+            "head.pool.size times backbone.embedding_size numbers of head.weight_dtype on each rank (with "
+            "head.pool.shard on all ranks together), and 48 bytes a class on the host"
+        )
     if missing := list(_missing_options(config, chosen)):
         raise ConfigError("\n".join(missing))
     if config is None:
         return Setting(**{"gpus": 1, **chosen})
-    if config.head.name == "pool":
-        raise ConfigError(
-            "head.name is pool, and a plan is of a head with a centre for each class: a pool takes "
-            "head.pool.size times backbone.embedding_size numbers of head.weight_dtype on each rank (with "
-            "head.pool.shard on all ranks together), and 24 bytes a class on the host"
-        )
     gpus = chosen.get("gpus", 1)
     if gpus > config.train.batch_size and "batch" not in chosen:
         raise ConfigError(

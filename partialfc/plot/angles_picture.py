@@ -41,8 +41,8 @@ def _records(run: Path) -> list[Record]:
     found = records_of(run, "angles", needed=False)
     if not found:
         raise DataError(
-            f"{run / METRICS} has no angles: a run of this version records them after its first step, and "
-            "wherever it verifies; train it again, or go on with it for more steps"
+            f"{run / METRICS} has no angles: a run of this version that has a head records them after its "
+            "first step, and wherever it verifies; train it again, or go on with it for more steps"
         )
     return found
 

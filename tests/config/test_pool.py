@@ -59,7 +59,7 @@ def test_what_does_not_go_together_is_refused(overrides, message):
 
 
 def test_a_plan_says_what_a_pool_takes():
-    config = small(*POOL, "head.pool.size=0.1", "data.num_classes=1000")
+    config = small(*POOL, "head.pool.size=0.1")
     with pytest.raises(
         ConfigError, match=r"head\.name is pool, and a plan is of a head with a centre for each"
     ):
