@@ -25,7 +25,8 @@ devices.install()  # before other files of tests import the package
 
 MAX_WORLD = 4
 TIMEOUT_SECONDS = 120
-PRELOADED = ["tests.train_cases", "partialfc.training.run", "tests.frozen"]  # what most functions import
+# What most functions on ranks import, or have torch import with the first step of a head.
+PRELOADED = ["tests.train_cases", "partialfc.training.run", "torch._dynamo", "tests.frozen"]
 
 
 def _serve(connection: Connection, pretend: bool) -> None:
