@@ -42,15 +42,14 @@ from partialfc.plot.reject_picture import draw_reject
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DEGRADED = 0.5  # share of the images
-FMR, UP_TO = 1e-3, 0.95
+UP_TO = 0.95
 SHARES = (0.0, 0.1, 0.3)
 TRAINING, PAIRS, RATED = 0, 1, 2  # keys of what is degraded
 MAGFACE = (
     "data.augment={shift: 0.06, scale: 0.1, rotate: 8}",
     "backbone={name: convnet, embedding_size: 64, options: {widths: [24, 48], blocks: [1, 1]}}",
-    "head.margin={name: magface, scale: 24, l_a: 4, u_a: 24, l_m: 0.1, u_m: 0.6, lambda_g: 15}",
-    "optimizer.lr=0.1",
-    "train.batch_size=128",
+    "head.margin={name: magface, scale: 16, l_a: 4, u_a: 24, l_m: 0.05, u_m: 0.5, lambda_g: 10}",
+    "optimizer.lr=0.15",
 )
 
 
@@ -59,28 +58,32 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = options.work or Path(name)
+        folder.mkdir(exist_ok=True)
         source = open_source(options.data / "train.rec")
         write_source(
             folder / "train.rec", _degraded(source), num_classes=source.num_classes, image_size=(32, 32)
         )
         pairs = read_pairs(options.data / "pairs.bin")
         for seed in options.seeds:
-            found, curves = _measure(*_trained(folder, seed, options), pairs, seed, most=options.images)
+            found, curves = _measure(*_trained(folder, seed, options), pairs, seed, options)
             rows += [{"seed": seed, "steps": options.steps, **row, **surroundings()} for row in found]
             write(options.output, rows)
             if options.picture and seed == options.seeds[0]:
-                draw_reject(curves, options.picture, fmr=FMR, up_to=UP_TO)
+                draw_reject(curves, options.picture, fmr=options.fmr, up_to=UP_TO)
     _print(rows)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/glyphs"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=800, help="of the backbone")
-    parser.add_argument("--pfe-steps", type=int, default=400, help="of the uncertainty")
-    parser.add_argument("--images", type=int, default=2000, help="that each degradation is rated on")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--steps", type=int, default=1000, help="of the backbone")
+    parser.add_argument("--pfe-steps", type=int, default=300, help="of the uncertainty")
+    parser.add_argument("--images", type=int, default=1000, help="that each degradation is rated on")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--fmr", type=float, default=1e-3, help="false match rate that sets the threshold")
+    parser.add_argument("--work", type=Path, help="folder for the runs, which go on where they stopped")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--picture", type=Path)
     return parser.parse_args()
@@ -108,6 +111,8 @@ def _trained(folder: Path, seed: int, options: argparse.Namespace) -> tuple[Trai
         f"run.seed={seed}",
         "train.threads=1",
         "verification.sets={}",
+        "metrics.port=null",
+        f"train.batch_size={options.batch}",
     )
     runs = [folder / f"{name}-{seed}" for name in ("magface", "pfe")]
     _train("quickstart", runs[0], options.steps, *MAGFACE, *common)
@@ -131,11 +136,11 @@ def _train(config: str, run: Path, steps: int, *overrides: str) -> None:
 
 
 def _measure(
-    magface: Trained, pfe: Trained, pairs: PairSet, seed: int, *, most: int
+    magface: Trained, pfe: Trained, pairs: PairSet, seed: int, options: argparse.Namespace
 ) -> tuple[list[Row], dict[str, RejectCurve]]:
     """A row for each figure, and the curves that areas are of."""
     rows: list[Row] = []
-    distinct = list(dict.fromkeys(pairs.images))[:most]
+    distinct = list(dict.fromkeys(pairs.images))[: options.images]
     for kind in DEGRADATIONS:
         strengths = np.array([keyed(RATED, seed, index).random() for index in range(len(distinct))])
         worse = [
@@ -160,7 +165,7 @@ def _measure(
         result = verify(scores, pairs.same)
         rows.append({"quality": score, "measure": "accuracy", "value": round(result.accuracy, 4)})
         for name, quality in qualities.items():
-            curve = error_versus_reject(scores, pairs.same, quality, fmr=FMR)
+            curve = error_versus_reject(scores, pairs.same, quality, fmr=options.fmr)
             if score == "cosine":
                 curves[name] = curve
             figures = {"area": curve.area(UP_TO)} | {f"FNMR at {each:.0%}": curve.at(each) for each in SHARES}

@@ -14,7 +14,7 @@ from partialfc.data.images.codec import Pixels
 from partialfc.data.images.opencv import cv2
 
 BLUR = 0.15  # deviation of the Gaussian at strength 1, as a share of the shorter side
-NOISE = 200.0  # deviation of the noise at strength 1, in grey levels of 0..255
+NOISE = 400.0  # deviation of the noise at strength 1, in grey levels of 0..255
 SMALLEST = 0.1  # the size that low resolution shrinks to at strength 1, as a share of the full size
 COVERED = 0.8  # share of the area that occlusion covers at strength 1
 
