@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 from partialfc.config.backbone import BackboneConfig
 from partialfc.config.checkpoint import CheckpointConfig
 from partialfc.config.data import DataConfig
-from partialfc.config.finetune import FinetuneConfig
+from partialfc.config.finetune import RANDOM, FinetuneConfig
 from partialfc.config.head import HeadConfig
 from partialfc.config.losses import LossConfigs
 from partialfc.config.metrics import MetricsConfig
-from partialfc.config.objective import ClassificationConfig, ObjectiveConfig
+from partialfc.config.objective import ClassificationConfig, ObjectiveConfig, has_head
 from partialfc.config.optimizer import OptimizerConfig
 from partialfc.config.run import RunConfig
 from partialfc.config.schedule import ScheduleConfig
@@ -83,9 +83,20 @@ class Config(Section):
         return self
 
     def _check_finetune(self, finetune: FinetuneConfig) -> None:
-        """The backbone has one beginning, and is not frozen by the objective."""
+        """The backbone has one beginning, and centres begin somewhere only where classes have some."""
         if self.objective.name == "pfe":
             raise ValueError("finetune: must be left out with objective.name: pfe, which trains no backbone")
+        pool = self.head.name == "pool"
+        if finetune.head_from != RANDOM and (pool or not has_head(self.objective)):
+            without = "head.name: pool" if pool else f"objective.name: {self.objective.name}, alone"
+            raise ValueError(
+                f"finetune.head_from: must be {RANDOM} with {without}, where classes have no centres, got "
+                f"{finetune.head_from!r}"
+            )
+        if finetune.lora is not None and pool:
+            raise ValueError(
+                "finetune.lora: must be null with head.name: pool, whose gallery network follows the weights"
+            )
         given = (self.backbone.weights, finetune.backbone_from)
         if None not in given:
             raise ValueError(

@@ -52,7 +52,8 @@ def time_backbone(
         with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
             embedded = backbone(images)
         middle = _now(device)
-        embedded.backward(torch.full_like(embedded, 1e-6))
+        if embedded.requires_grad:  # else all of it is frozen
+            embedded.backward(torch.full_like(embedded, 1e-6))
         backward = _now(device) - middle
         optimizer.step()
         optimizer.zero_grad()
@@ -67,6 +68,7 @@ def time_backbone(
     times = _repeat(lambda: (step(count), backward), seconds)
     scale = batch / count
     parameters = sum(p.nbytes for p in backbone.parameters())
+    gradients = sum(p.nbytes for p in backbone.parameters() if p.requires_grad)
     moments = sum(
         tensor.nbytes
         for state in optimizer.state.values()
@@ -77,7 +79,7 @@ def time_backbone(
     return BackboneTime(
         seconds=scale * statistics.median(total for total, _ in times),
         backward=scale * statistics.median(part for _, part in times),
-        bytes=2 * parameters + moments + int(scale * activations),
+        bytes=parameters + gradients + moments + int(scale * activations),
         measured=count,
     )
 

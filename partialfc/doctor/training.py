@@ -22,7 +22,7 @@ from partialfc.plan.units import show_seconds
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from, start_from
 from partialfc.training.builders.class_values import read_class_margins, read_class_weights
 from partialfc.training.builders.distill import build_teacher
-from partialfc.training.builders.finetune import prepare_backbone
+from partialfc.training.builders.finetune import check_centres, prepare_backbone
 from partialfc.training.builders.head import build_head
 from partialfc.training.builders.occlusion import build_network
 from partialfc.training.builders.optimizers import build_head_optimizer, build_network_optimizer
@@ -84,6 +84,7 @@ def examine_training(
     except Exception as error:
         return [failed("objective", error)], None
     try:
+        check_centres(config)
         lr_scale = {} if config.finetune is None else config.finetune.lr_scale
         optimizer = build_network_optimizer(config.optimizer, backbone, backbone, lr_scale)
         if config.head.class_weights is not None:

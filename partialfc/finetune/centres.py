@@ -61,27 +61,36 @@ def take_over_centres(head: PartialFC, names: Sequence[str], run: Path, world: W
     """
     checkpoint = find_checkpoint(run, world)
     with together(world):
-        state = read_state(checkpoint)
-        size = SavedNetwork.of(checkpoint, state).embedding_size
-        if size != head.embedding_size:
-            raise CheckpointError(
-                f"{checkpoint} has embeddings of size {size}, and this run of {head.embedding_size}: "
-                f"set backbone.embedding_size to {size}"
-            )
-        known = names_of_checkpoint(checkpoint, num_classes=state["num_classes"])
-        if known is None:
-            raise CheckpointError(
-                f"{run} does not know its classes by name (it has no classes.json), so none of its centres "
-                "can be taken over; let the centres begin at means"
-            )
+        saved, known = open_centres(checkpoint, embedding_size=head.embedding_size)
         ids = _ids_there(names, known)
         if not (ids >= 0).any():
             raise ConfigError(
                 f"no class has the name of one of {run}: {names[0]!r} and others here, {known[0]!r} and "
                 "others there; let the centres begin at means"
             )
-        _copy(head, ids, SavedCentres(checkpoint, state, embedding_size=size))
+        _copy(head, ids, saved)
     return int((ids >= 0).sum())
+
+
+def open_centres(checkpoint: Path, *, embedding_size: int) -> tuple[SavedCentres, Sequence[str]]:
+    """The centres of a checked checkpoint, and the names of its classes.
+
+    Raises CheckpointError where it has embeddings of another size, or its run does not know those names.
+    """
+    state = read_state(checkpoint)
+    size = SavedNetwork.of(checkpoint, state).embedding_size
+    if size != embedding_size:
+        raise CheckpointError(
+            f"{checkpoint} has embeddings of size {size}, and this run of {embedding_size}: "
+            f"set backbone.embedding_size to {size}"
+        )
+    known = names_of_checkpoint(checkpoint, num_classes=state["num_classes"])
+    if known is None:
+        raise CheckpointError(
+            f"the run of {checkpoint} does not know its classes by name (it has no classes.json), so none of "
+            "its centres can be taken over; let the centres begin at means"
+        )
+    return SavedCentres(checkpoint, state, embedding_size=size), known
 
 
 def _ids_there(names: Sequence[str], known: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -7,6 +7,7 @@ import pytest
 from tests.config.cases import failure, small
 
 FROM = "finetune.backbone_from=runs/a"
+POOL = ("head.name=pool", "head.pool.size=0.5", "data.sampler=half_identities")
 
 
 def test_it_is_off_unless_asked_for():
@@ -48,6 +49,18 @@ def test_the_weights_come_from_one_place(override, key):
         (
             [FROM, "objective={name: pfe, backbone_from: runs/b}"],
             "finetune: must be left out with objective.name: pfe, which trains no backbone",
+        ),
+        (
+            [FROM, "objective={name: distill, teacher_from: runs/b, weight: 7.0, alone: true}"],
+            "finetune.head_from: must be random with objective.name: distill, alone, .* got 'means'",
+        ),
+        (
+            [FROM, *POOL],
+            "finetune.head_from: must be random with head.name: pool, where classes have no .* got 'means'",
+        ),
+        (
+            [FROM, *POOL, "finetune.head_from=random", "finetune.lora.rank=2"],
+            "finetune.lora: must be null with head.name: pool, whose gallery network follows the weights",
         ),
         (["finetune.freeze=[fc]"], "finetune: a network to be fine-tuned must come from somewhere: give"),
         ([FROM, "finetune.freeze=fc"], "finetune.freeze: must be a list of names or patterns .* got 'fc'"),

@@ -8,6 +8,7 @@ from partialfc.backbones import build_backbone
 from partialfc.doctor import Level
 from tests import train_cases
 from tests.doctor.cases import examined, found, quick
+from tests.paths import FIXTURES
 
 
 class Broken(nn.Module):
@@ -48,6 +49,29 @@ def test_a_teacher_that_cannot_teach_is_red(folder):
     check = found(quick(folder, f"objective={objective}"), "teacher")
     assert check.level == Level.RED
     assert "objective.teacher_from: nowhere: neither a checkpoint nor a run" in check.says
+
+
+FROM = f"finetune.backbone_from={FIXTURES / 'run_0.1.0'}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "message"),
+    [
+        (("finetune.freeze=[layer.1]",), "backbone", "finetune.freeze: 'layer.1' matches no module"),
+        (("finetune.lr_scale={layers.9: 0.1}",), "head", "finetune.lr_scale: 'layers.9' matches no"),
+        (("finetune.head_from=nowhere",), "head", "finetune.head_from: nowhere: neither a checkpoint nor"),
+    ],
+    ids=["freeze", "lr_scale", "head_from"],
+)
+def test_what_cannot_be_fine_tuned_is_red(folder, overrides, name, message):
+    check = found(quick(folder, "backbone.name=tests.train_cases:Tiny", FROM, *overrides), name)
+    assert check.level == Level.RED
+    assert message in check.says
+
+
+def test_a_step_of_a_frozen_backbone_is_measured(folder):
+    overrides = ("backbone.name=tests.train_cases:Tiny", FROM, "finetune.freeze=['*']")
+    assert found(examined(train_cases.small_config(folder, *overrides)), "step").level == Level.GREEN
 
 
 def test_a_backbone_without_a_feature_map_cannot_learn_with_parts_hidden(folder):

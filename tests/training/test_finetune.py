@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from partialfc.config import Config
 from partialfc.data.images.codec import decode
 from partialfc.data.sources.source import open_source
 from partialfc.deploy.trained import load_trained
@@ -122,6 +123,36 @@ def test_a_network_that_normalises_over_the_batch_may_be_frozen_with_one_sample(
     frozen = {"backbone_from": str(first / "run"), "head_from": "random", "freeze": ["*"]}
     one = {"batch_size": 1, "steps": 3}
     assert run(small_config(folder, finetune=frozen, backbone=backbone, train=one))["finished"]
+
+
+def backbone_after(config: Config) -> dict[str, torch.Tensor]:
+    trainer = Trainer(config, CPU)
+    with trainer.running():
+        assert trainer.run()
+    return trainer.objective.backbone.state_dict()
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+@pytest.mark.parametrize("objective", ["distill", "pool"])
+def test_it_goes_with_what_else_trains_a_backbone(run_ranks, folder, base, objective, world_size):
+    teacher = {"name": "distill", "teacher_from": str(base / "run"), "weight": 1.0, "trust": TRUST}
+    sections = {
+        "distill": {"objective": teacher, "finetune": PARTS},
+        "pool": {
+            "head": {"name": "pool", "pool": {"size": 12.0}, "sample_rate": 1.0},
+            "data": {"sampler": "half_identities"},
+            "finetune": {"freeze": ["features"], "lr_scale": {"head.1": 0.5}},
+        },
+    }[objective]
+    whole = run_ranks(backbone_after, world_size, tuned(folder, base, **sections))
+    before = load_trained(base / "run", trust=TRUST).backbone.state_dict()
+    for state in whole:
+        assert all(torch.equal(tensor, before[name]) for name, tensor in frozen_of(state).items())
+        assert not torch.equal(state["head.1.weight"], before["head.1.weight"])
+    parts = moved(folder, "parts")
+    run_ranks(stop_after_seven, world_size, tuned(parts, base, **sections))
+    resumed = run_ranks(backbone_after, world_size, tuned(parts, base, **sections))
+    assert all(torch.equal(tensor, resumed[0][name]) for name, tensor in whole[0].items())
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from partialfc.checkpoint import find_checkpoint
 from partialfc.config import Config, FinetuneConfig
 from partialfc.config.finetune import MEANS, RANDOM
 from partialfc.data.sources.class_names import class_names
@@ -17,7 +18,7 @@ from partialfc.data.sources.source import Labelled
 from partialfc.distributed.together import together
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError, ConfigError, LabelError
-from partialfc.finetune.centres import begin_at_means, take_over_centres
+from partialfc.finetune.centres import begin_at_means, open_centres, take_over_centres
 from partialfc.finetune.class_means import Means, class_means
 from partialfc.finetune.freezing import freeze
 from partialfc.finetune.lora import add_lora
@@ -50,6 +51,17 @@ def prepare_backbone(section: FinetuneConfig | None, backbone: nn.Module, *, see
     )
 
 
+def check_centres(config: Config) -> None:
+    """On one process alone: raise what `begin_centres` would, as far as the other run shows it."""
+    if config.finetune is None or config.finetune.head_from in (MEANS, RANDOM):
+        return
+    try:
+        checkpoint = find_checkpoint(Path(config.finetune.head_from))
+        open_centres(checkpoint, embedding_size=config.backbone.embedding_size)
+    except CheckpointError as error:
+        raise CheckpointError(f"finetune.head_from: {error}") from error
+
+
 def begin_centres(
     config: Config,
     objective: Objective,
@@ -66,11 +78,7 @@ def begin_centres(
     section, head = config.finetune, objective.head
     if section is None or section.head_from == RANDOM:
         return
-    if head is None:
-        raise ConfigError(
-            f"finetune.head_from is {section.head_from}, but objective.name: {config.objective.name} has no "
-            f"centre for each class: let it be {RANDOM}"
-        )
+    assert head is not None, "the config asks for centres only where there are some"
     started = time.monotonic()
     if section.head_from == MEANS:
         count = begin_at_means(head, _means(config, head, objective.backbone, source, world, device, amp))
