@@ -4,12 +4,14 @@
     partialfc data glyphs data/glyphs_jittered --jitter 0.3
     python benchmarks/finetune.py --output benchmarks/finetune.csv
 
-For each seed the quickstart's network learns 1,202 characters, drawn alike. Then it is trained further on the
-400 others with 3 images each, a twelfth as many images, where size, place, angle, ink and paper vary
-(--jitter 0.3), by configs/finetune.yaml with another `finetune` section for each way. Pairs of the other
-images of these 400 characters verify it. Each run is one of `partialfc train`, on one thread; a row is
-written when its run is done, and a run that has a row is not made again. About 6 minutes of one core. It
-prints mean and spread (standard deviation) over the seeds.
+The quickstart's network learns 1,202 characters, drawn alike; its run stays in --base. Then it is trained
+further on the 400 others with 3 images each, a twelfth as many images, where size, place, angle, ink and
+paper vary (--jitter 0.3), by configs/finetune.yaml with another `finetune` section for each way. Pairs of the
+other images of these 400 characters verify it. The seed is that of the training further, or from scratch.
+
+Each run is one of `partialfc train`, on one thread; a row is written when its run is done, and a run that has
+a row is not made again. About 6 minutes of one core. It prints mean and spread (standard deviation) over the
+seeds.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import json
 import math
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,35 +58,31 @@ def main() -> None:
             shots=options.shots,
             pairs=options.pairs,
         )
-        for seed in options.seeds:
-            wanted = [way for way in (BEFORE, SCRATCH, *WAYS) if (way, seed) not in done]
-            for found in _seed(wanted, seed, data, Path(folder) / f"{seed}", options) if wanted else ():
-                rows.append(found | {"base_images": data.images, "new_images": data.few} | surroundings())
-                print(*(rows[-1][name] for name in ("way", "seed", *SCORES)), sep=", ", flush=True)
-                if options.output:
-                    write(options.output, rows)
+        if not (options.base / "metrics.jsonl").exists():
+            budget = {"steps": options.base_steps, "batch": 256}
+            _train("quickstart", options.base, data.base, 0, pairs=data.pairs, **budget)
+        wanted = [(BEFORE, 0), *((way, seed) for seed in options.seeds for way in (SCRATCH, *WAYS))]
+        for number, (way, seed) in enumerate(each for each in wanted if each not in done):
+            steps = 0 if way == BEFORE else options.steps
+            found = _run(way, Path(folder) / f"{number}", data, seed, options)
+            row: Row = {"way": way, "seed": seed, "steps": steps}
+            row |= {score: _percent(found[key]) for score, key in SCORES.items()}
+            rows.append(row | {"base_images": data.images, "new_images": data.few} | surroundings())
+            print(*(row[name] for name in ("way", "seed", *SCORES)), sep=", ", flush=True)
+            if options.output:
+                write(options.output, rows)
     _print(rows)
 
 
-def _seed(
-    ways: Sequence[str], seed: int, data: Split, folder: Path, options: argparse.Namespace
-) -> Iterator[Row]:
-    """A row for each way, in their order; BEFORE is the network that the ways begin with."""
-    base = folder / "base"
-    _train("quickstart", base, data.base, seed, options.base_steps, batch=256, pairs=data.pairs)
-    for number, way in enumerate(ways):
-        steps, run = options.steps, folder / f"{number}"
-        if way == BEFORE:
-            found = _verifications(base)[-1]
-        elif way == SCRATCH:
-            small = ["head.sample_rate=1.0"]
-            found = _train("quickstart", run, data.new, seed, steps, batch=64, pairs=data.pairs, more=small)
-        else:
-            section = json.dumps({"backbone_from": str(base), **WAYS[way]})
-            more = [f"finetune={section}"]
-            found = _train("finetune", run, data.new, seed, steps, batch=64, pairs=data.pairs, more=more)
-        row: Row = {"way": way, "seed": seed, "steps": 0 if way == BEFORE else steps}
-        yield row | {score: _percent(found[key]) for score, key in SCORES.items()}
+def _run(way: str, run: Path, data: Split, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Go one way; the last verification."""
+    if way == BEFORE:
+        return _verifications(options.base)[-1]
+    config, more = "quickstart", ["head.sample_rate=1.0"]
+    if way != SCRATCH:
+        section = json.dumps({"backbone_from": str(options.base), **WAYS[way]})
+        config, more = "finetune", [f"finetune={section}"]
+    return _train(config, run, data.new, seed, options.steps, batch=64, pairs=data.pairs, more=more)
 
 
 def _train(
@@ -129,8 +127,12 @@ def _print(rows: Sequence[Row]) -> None:
     for way in (BEFORE, SCRATCH, *WAYS):
         own = [row for row in rows if row["way"] == way]
         scores = [[float(row[score]) for row in own] for score in SCORES]
-        shown = (f"{statistics.mean(s):>8.2f} % ± {statistics.stdev(s):>4.2f}" for s in scores if len(s) > 1)
+        shown = (f"{statistics.mean(s):>8.2f} % {_spread(s):>6}" for s in scores if s)
         print(f"{way:>32}  {len(own):>5}  {'  '.join(shown)}")
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
 
 
 def _arguments() -> argparse.Namespace:
@@ -141,6 +143,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shots", type=int, default=3, help="images of each")
     parser.add_argument("--pairs", type=int, default=6000, help="of their other images")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--base", type=Path, default=Path("runs/finetune_base"))
     parser.add_argument("--base-steps", type=int, default=200)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--output", type=Path)

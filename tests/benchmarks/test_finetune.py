@@ -10,7 +10,7 @@ from tests.glyph_run import write_glyphs
 def test_every_way_has_a_row_and_is_not_gone_twice(tmp_path):
     glyphs = str(write_glyphs(tmp_path))
     budget = ("--data", glyphs, "--jittered", glyphs, "--new", "8", "--shots", "2", "--pairs", "12")
-    budget += ("--base-steps", "2", "--steps", "2")
+    budget += ("--base-steps", "2", "--steps", "2", "--base", str(tmp_path / "base"))
     rows, _ = measured("finetune.py", *budget, "--seeds", "0", folder=tmp_path)
     assert [row["way"] for row in rows[:2]] == ["not fine-tuned", "from scratch"]
     assert len({row["way"] for row in rows}) == len(rows) == 8
