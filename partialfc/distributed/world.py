@@ -8,6 +8,7 @@ call does ("Forward"), and which call its user makes in the backward pass to car
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,10 @@ class World:
             return World(None, 0, 1)
         group = group or dist.group.WORLD
         return World(group, dist.get_rank(group), dist.get_world_size(group))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "World":
+        """The same ranks: a copy of what knows them, such as a module, is in the same group."""
+        return self
 
     def backend(self, device: torch.device) -> str:
         """What carries a device's tensors between ranks, such as gloo or nccl; "none" for one rank alone."""
