@@ -96,6 +96,24 @@ def test_a_step_that_is_not_finite_moves_neither_network(run_ranks, folder):
     ] == [3]
 
 
+def test_statistics_of_all_ranks_together_reach_the_gallery(run_ranks, folder):
+    """Another number of ranks then computes the same, but for rounding."""
+    how = sections(train={"sync_batchnorm": True, "steps": 4}, backbone={"name": "tests.train_cases:Tiny"})
+    how["backbone"]["options"] = {"batchnorm": True}
+    one, two = moved(folder, "one"), moved(folder, "two")
+    run_ranks(run, 1, small_config(one, **how))
+    run_ranks(run, 2, small_config(two, **how))
+    assert losses(two) == pytest.approx(losses(one), rel=1e-3)
+
+
+def test_too_few_images_on_a_rank_are_refused(run_ranks, folder):
+    how = sections(train={"batch_size": 8})
+    with pytest.raises(
+        ConfigError, match=r"train\.batch_size is 8 on 3 ranks: .* 3 images .* raise it to 12"
+    ):
+        run_ranks(run, 3, small_config(folder, **how))
+
+
 def test_stages_move_the_margin(run_ranks, folder):
     stages = [{"until_step": 8, "head.margin.margin": {"from": 0.0, "to": 0.5}}]
     run_ranks(run, 1, small_config(folder, **sections(stages=stages)))

@@ -33,6 +33,13 @@ class HalfIdentities:
                 f"multiple of {GROUP}, for two images of an identity go with two of any identity"
             )
         self._global_batch = global_batch
+        found = len(np.unique(labels[labels >= 0]))
+        if found < global_batch // GROUP:
+            raise ConfigError(
+                f"the batch size (train.batch_size) is {global_batch}, which with a class pool needs "
+                f"{global_batch // GROUP} identities, but the data has images of {found}: lower it to "
+                f"{GROUP * found} or less"
+            )
         half = global_batch // 2
         self._identities = Identities(labels, global_batch=half, images_per_identity=PAIR, seed=seed)
         self._readable: Indices | None = None if (labels >= 0).all() else np.flatnonzero(labels >= 0)

@@ -17,6 +17,8 @@ from partialfc.training.builders.parts import Parts
 from partialfc.training.builders.stages import margin_with
 from partialfc.training.objectives.pool import ClassPool, Halves
 
+FEWEST = 3  # images on a rank: two that are classified, for what is normalised over the batch
+
 
 def build_class_pool(backbone: nn.Module, parts: Parts) -> ClassPool:
     """`head.name: pool`. Raises ConfigError where it does not fit the classes, the batch or the ranks."""
@@ -31,10 +33,11 @@ def build_class_pool(backbone: nn.Module, parts: Parts) -> ClassPool:
             "train.batch_size"
         )
     is_feature = become_features(*split_batch(batch, world.rank, world.size))
-    if batch // world.size < 2:
+    if batch // world.size < FEWEST:
         raise ConfigError(
-            f"train.batch_size is {batch} on {world.size} ranks: with head.name: pool every rank needs two "
-            f"images at least, for one may become a feature; raise it to {4 * math.ceil(world.size / 2)}"
+            f"train.batch_size is {batch} on {world.size} ranks: with head.name: pool every rank needs "
+            f"{FEWEST} images at least, of which one may become a feature; raise it to "
+            f"{4 * math.ceil(FEWEST * world.size / 4)}"
         )
     margin, compute_dtype = build_head_margin(section), getattr(torch, section.compute_dtype)
     try:
