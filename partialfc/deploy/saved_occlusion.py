@@ -14,7 +14,7 @@ KEYS = ("ways", "size", "landmarks", "at")  # of the objective, that decide whic
 
 
 def load_occlusion(trained: Trained) -> OcclusionNetwork:
-    """The trained backbone with its generator and branch, in evaluation mode; each image is there once.
+    """The trained backbone with its generator and branch, in evaluation mode; each image is there once, masked.
 
     Raises ConfigError for a run of another objective, CheckpointError where they do not fit.
     """
@@ -26,7 +26,12 @@ def load_occlusion(trained: Trained) -> OcclusionNetwork:
         )
     try:
         network = OcclusionNetwork(
-            trained.backbone, seed=0, unmasked=False, hidden=len(tensors[FIRST]), **_options(trained)
+            trained.backbone,
+            seed=0,
+            unmasked=False,
+            share=1.0,
+            hidden=len(tensors[FIRST]),
+            **_options(trained),
         )
         network.load_beside_backbone(tensors)
     except (ConfigError, CheckpointError, ValueError, TypeError) as error:
