@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from partialfc.backbones.checkpointing import checkpointed, checkpointed_blocks
 from partialfc.errors import ConfigError
 from tests.backbones.cases import ALL, images, small
+from tests.pretend.machine import machine
 
 RANDOM = {
     "iresnet18": {"dropout": 0.4},
@@ -54,6 +56,29 @@ def test_results_are_the_same_to_the_bit(name: str, amp: bool, frozen: bool) -> 
     options = {"image_size": 16, **RANDOM.get(name, {})}
     plain = trained(small(name, **options), amp=amp, frozen=frozen)
     assert_same(trained(checkpointed(small(name, **options), name=name), amp=amp, frozen=frozen), plain)
+
+
+def on_the_device(name: str) -> tuple[list[str], bool]:
+    """Two passes there with random branches: what waited for it, and whether all is as without checkpointing."""
+    batch = images(2, image_size=16).to(machine.device)
+    results = []
+    for changed in (False, True):
+        backbone = small(name, image_size=16, **RANDOM.get(name, {})).to(machine.device).train()
+        if changed:
+            checkpointed(backbone, name=name)
+        torch.manual_seed(3)
+        machine.log.clear()
+        backbone(batch).square().sum().backward()
+        faults = [str(fault) for fault in machine.log.faults]
+        results.append([each.grad.cpu() for each in backbone.parameters() if each.grad is not None])
+    return faults, all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("name", ["convnet", "vit_tiny"])
+def test_an_accelerator_is_not_waited_for_and_draws_the_same_numbers_again(
+    on_pretend: Any, name: str
+) -> None:
+    assert on_pretend(on_the_device, name) == ([], True)
 
 
 def kept_bytes(backbone: nn.Module) -> int:
