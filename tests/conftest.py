@@ -207,14 +207,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def with_slow_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     """For pytest-xdist, which gives each worker an equal run of the items: a share of the slow ones first.
 
-    A slow test that began last would leave the other workers idle.
+    A slow test that began last would leave the other workers idle. Those of one file that share what a
+    fixture makes for the file go to one worker, so that it is made once.
     """
     slow = [item for item in items if item.get_closest_marker("slow")]
     others = [item for item in items if not item.get_closest_marker("slow")]
+    together: dict[str, list[pytest.Item]] = {}
+    for item in slow:
+        together.setdefault(item.nodeid.split("::")[0] if shares(item) else item.nodeid, []).append(item)
+    groups = list(together.values())
     ordered: list[pytest.Item] = []
     for worker in range(workers):
-        ordered += slow[worker::workers]
-        missing = len(items) * (worker + 1) // workers - len(ordered)
+        ordered += [item for group in groups[worker::workers] for item in group]
+        missing = max(0, len(items) * (worker + 1) // workers - len(ordered))
         ordered += others[:missing]
         del others[:missing]
-    return ordered
+    return ordered + others
+
+
+def shares(item: pytest.Item) -> bool:
+    """Whether a fixture of the test is made once for its file."""
+    assert isinstance(item, pytest.Function)
+    found = item._fixtureinfo.name2fixturedefs.values()
+    return any(definition.scope == "module" for definitions in found for definition in definitions)
