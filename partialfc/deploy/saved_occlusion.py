@@ -14,7 +14,7 @@ KEYS = ("ways", "size", "landmarks", "at")  # of the objective, that decide whic
 
 
 def load_occlusion(trained: Trained) -> OcclusionNetwork:
-    """The trained backbone with its generator and branch, in evaluation mode; each image is there once, masked.
+    """The trained backbone with its generator and branch, in evaluation mode; each image once, masked.
 
     Raises ConfigError for a run of another objective, CheckpointError where they do not fit.
     """

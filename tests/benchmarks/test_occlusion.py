@@ -1,4 +1,4 @@
-"""benchmarks/occlusion.py: a row for each way and seed, made once, and their comparison."""
+"""benchmarks/occlusion.py: a row of occlusion.csv for each way and seed, made once, and their comparison."""
 
 import pytest
 
