@@ -59,7 +59,7 @@ def test_results_are_the_same_to_the_bit(name: str, amp: bool, frozen: bool) -> 
 
 
 def on_the_device(name: str) -> tuple[list[str], bool]:
-    """Two passes there with random branches: what waited for it, and whether all is as without checkpointing."""
+    """Passes there with random branches: what waited for it, and whether checkpointing changes nothing."""
     batch = images(2, image_size=16).to(machine.device)
     results = []
     for changed in (False, True):
@@ -75,9 +75,7 @@ def on_the_device(name: str) -> tuple[list[str], bool]:
 
 
 @pytest.mark.parametrize("name", ["convnet", "vit_tiny"])
-def test_an_accelerator_is_not_waited_for_and_draws_the_same_numbers_again(
-    on_pretend: Any, name: str
-) -> None:
+def test_an_accelerator_is_not_waited_for_and_draws_the_same_again(on_pretend: Any, name: str) -> None:
     assert on_pretend(on_the_device, name) == ([], True)
 
 
