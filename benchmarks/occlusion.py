@@ -181,7 +181,9 @@ def summary(rows: list[Row]) -> list[str]:
     for way, own in by_way.items():
         if not own:
             continue
-        values = {name: [float(row[name]) for row in own] for name in (*SCORES, "iou") if own[0].get(name)}
+        values = {
+            name: [float(row[name]) for row in own] for name in (*SCORES, "iou") if own[0].get(name, "") != ""
+        }
         shown = [
             f"{np.mean(values[name]):6.2f} ± {np.std(values[name], ddof=min(1, len(own) - 1)):.2f} %"
             for name in SCORES

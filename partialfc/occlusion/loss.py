@@ -25,9 +25,6 @@ class SegmentationLoss(LossOfRanks):
         process_group (torch.distributed.ProcessGroup | None): The ranks of the global batch; None (default)
             for the default group, or this process alone where there is none.
 
-    Attributes:
-        world (World): The ranks of the process group.
-
     Raises:
         ValueError: for a process_group that is none.
     """
