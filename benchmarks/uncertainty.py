@@ -5,8 +5,8 @@
         --picture docs/reject.png
 
 For each seed a small backbone is trained with MagFace on glyphs of which half are degraded (blur, noise, low
-resolution or occlusion, of a strength drawn from 0..1), and then its uncertainty on the same images, by
-`partialfc train` with configs/pfe.yaml. Both rate characters that were in neither: each image once with each
+resolution or occlusion, of a strength drawn from 0..1), and then its uncertainty on the same images, with
+configs/pfe.yaml. Both rate characters that were in neither: each image once with each
 degradation, at a strength of its own, and Spearman's correlation says how well a quality falls with the
 strength. Then the images of the verification pairs are degraded as those of training were, and pairs are
 rejected by their worse image: the area under the error that is left, and three points of it. Two minutes of a
@@ -14,10 +14,7 @@ core for a seed.
 """
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +23,7 @@ import numpy as np
 import torch
 from table import Row, surroundings, write
 
+from partialfc.config import load_config
 from partialfc.data.images.codec import decode, encode_png
 from partialfc.data.images.degradations import DEGRADATIONS, degrade
 from partialfc.data.loading.sampler import keyed
@@ -39,6 +37,7 @@ from partialfc.evaluation.embed import embed
 from partialfc.evaluation.reject import RejectCurve, error_versus_reject
 from partialfc.evaluation.verification import verify
 from partialfc.plot.reject_picture import draw_reject
+from partialfc.training.run import train
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DEGRADED = 0.5  # share of the images
@@ -77,7 +76,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/glyphs"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1000, help="of the backbone")
     parser.add_argument("--pfe-steps", type=int, default=300, help="of the uncertainty")
     parser.add_argument("--images", type=int, default=1000, help="that each degradation is rated on")
@@ -126,13 +125,7 @@ def _train(config: str, run: Path, steps: int, *overrides: str) -> None:
         f"schedule.warmup_steps={steps // 10}",
         f"checkpoint.every_steps={steps}",
     )
-    words = ("train", str(CONFIGS / f"{config}.yaml"), f"run.dir={run}", *overrides, *lengths)
-    subprocess.run(
-        [sys.executable, "-m", "partialfc", *words],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    train(load_config(CONFIGS / f"{config}.yaml", [f"run.dir={run}", *overrides, *lengths]))
 
 
 def _measure(

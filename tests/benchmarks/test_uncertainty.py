@@ -20,7 +20,20 @@ def values(rows, quality: str, measure: str) -> list[float]:
 @pytest.mark.slow
 def test_every_quality_has_its_rows(tmp_path):
     data = ("--data", str(write_glyphs(tmp_path)), "--picture", str(tmp_path / "a.png"))
-    budget = ("--seeds", "0", "--steps", "4", "--pfe-steps", "4", "--batch", "16", "--fmr", "0.1")
+    budget = (
+        "--seeds",
+        "0",
+        "--steps",
+        "4",
+        "--pfe-steps",
+        "4",
+        "--batch",
+        "16",
+        "--fmr",
+        "0.1",
+        "--images",
+        "40",
+    )
     rows, printed = measured("uncertainty.py", *data, *budget, folder=tmp_path)
     for quality in (NORM, SIGMA, RANDOM):
         for kind in DEGRADATIONS:
