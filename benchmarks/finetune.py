@@ -61,7 +61,7 @@ def main() -> None:
         if not (options.base / "metrics.jsonl").exists():
             budget = {"steps": options.base_steps, "batch": 256}
             _train("quickstart", options.base, data.base, 0, pairs=data.pairs, **budget)
-        wanted = [(BEFORE, 0), *((way, seed) for seed in options.seeds for way in (SCRATCH, *WAYS))]
+        wanted = [(BEFORE, 0), *((way, seed) for way in (SCRATCH, *WAYS) for seed in options.seeds)]
         for number, (way, seed) in enumerate(each for each in wanted if each not in done):
             steps = 0 if way == BEFORE else options.steps
             found = _run(way, Path(folder) / f"{number}", data, seed, options)
