@@ -1,4 +1,7 @@
-"""benchmarks/pool.py and pool_cost.py: a row for each variant, made once, and what does not fit."""
+"""benchmarks/pool.py and pool_cost.py: a row for each variant, made once, and what does not fit.
+
+As in benchmarks/pool.csv and pool_cost.csv.
+"""
 
 import pytest
 
