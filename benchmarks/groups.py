@@ -33,7 +33,7 @@ class Group:
 
     def __init__(self, build: Build, work: Work) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["ours"])  # so that torch is imported once, not by each
+        context.set_forkserver_preload(["partialfc"])  # and so torch, once for all of them
         self._folder = tempfile.TemporaryDirectory()
         self._children: list[tuple[Any, Connection]] = []
         for rank in range(work.processes):
