@@ -194,8 +194,9 @@ class OcclusionNetwork(nn.Module):
         try:
             _beside(self).load_state_dict(tensors)
         except (RuntimeError, AttributeError) as error:
+            problem = str(error).strip().replace("\n\t", " ")
             raise CheckpointError(
-                f"its generator and branch of occlusion do not fit this network's: {error}"
+                f"its generator and branch of occlusion do not fit this network's: {problem}"
             ) from error
 
     @outside_graphs

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from partialfc.distributed import World
-from partialfc.errors import ConfigError
+from partialfc.errors import CheckpointError, ConfigError
 from partialfc.occlusion import OcclusionNetwork, SegmentationLoss
 from tests.occlusion.cases import SIDE, SIZE, D, N, Plain, images, network
 
@@ -214,6 +214,23 @@ def test_autocast_and_channels_last_give_finite_gradients():
 def test_a_wrong_argument_is_named(options, says):
     with pytest.raises(ValueError, match=says):
         network(**options)
+
+
+def test_what_is_beside_the_backbone_is_taken_over_or_refused():
+    first, second = network(), network(seed=4)
+    with torch.no_grad():
+        first.branch.layers[0].weight.add_(1)
+    second.load_beside_backbone(first.beside_backbone())
+    assert torch.equal(second.branch.layers[0].weight, first.branch.layers[0].weight)
+    for tensors in (
+        {},
+        network(hidden=5).beside_backbone(),
+        first.beside_backbone() | {"more": torch.ones(1)},
+    ):
+        with pytest.raises(
+            CheckpointError, match=r"^its generator and branch of occlusion do not fit[^\n]*$"
+        ):
+            second.load_beside_backbone(tensors)
 
 
 def test_a_backbone_needs_a_feature_map_of_some_cells():
