@@ -1,4 +1,4 @@
-"""benchmarks/finetune.py: a row for each way and seed, made once."""
+"""benchmarks/finetune.py, which wrote finetune.csv: a row for each way and seed, made once."""
 
 import pytest
 
