@@ -80,7 +80,7 @@ class Trained:
     def gaussians(self, images: Tensor) -> Tensor:
         """images [B, channels, image_size, image_size] -> Gaussians [B, 2D]: means of norm 1, log variances.
 
-        images: as for a call. `partialfc.uncertainty` compares them, fuses and rates them, and `split`s them.
+        images: as for a call. `partialfc.uncertainty` compares, fuses, rates and splits them.
 
         Raises ConfigError for a run without uncertainty, ValueError as a call does.
         """

@@ -17,7 +17,6 @@ from partialfc.deploy.centres import SavedCentres
 from partialfc.deploy.class_names import names_of_checkpoint
 from partialfc.deploy.saved_network import SavedNetwork
 from partialfc.distributed.together import together
-from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.finetune.class_means import Means
 from partialfc.head.partial_fc import PartialFC
@@ -49,7 +48,7 @@ def begin_at_means(head: PartialFC, means: Iterable[Means]) -> int:
 
 
 @torch.no_grad()
-def take_over_centres(head: PartialFC, names: Sequence[str], run: Path, world: World) -> int:
+def take_over_centres(head: PartialFC, names: Sequence[str], run: Path) -> int:
     """Let each class begin at the centre that it has in another run; returns how many classes do; collective.
 
     names: of this head's classes by their ids, from which further ones may be missing; they are the same
@@ -59,8 +58,8 @@ def take_over_centres(head: PartialFC, names: Sequence[str], run: Path, world: W
     Raises CheckpointError where there is no undamaged checkpoint, it has embeddings of another size, or the
     run does not know the names of its classes; ConfigError where no class has the same name.
     """
-    checkpoint = find_checkpoint(run, world)
-    with together(world):
+    checkpoint = find_checkpoint(run, head.world)
+    with together(head.world):
         saved, known = open_centres(checkpoint, embedding_size=head.embedding_size)
         ids = _ids_there(names, known)
         if not (ids >= 0).any():

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from partialfc.distributed.together import together
-from partialfc.distributed.world import World
+from partialfc.head.surroundings import world_of
 
 Integers = npt.NDArray[np.signedinteger[Any]]
 
@@ -31,9 +32,9 @@ def class_means(
     *,
     num_classes: int,
     embedding_size: int,
-    world: World,
     device: torch.device,
     images_at_once: int,
+    process_group: dist.ProcessGroup | None = None,
 ) -> Iterator[Means]:
     """The mean of the unit embeddings of each class's images; collective, and the same on every rank.
 
@@ -43,8 +44,10 @@ def class_means(
 
     embed: the indices of images [n], n may be 0 -> embeddings [m, D] of any norm and the indices that they
     belong to [m]; what cannot be read is left out. Its own errors are raised on every rank. labels: the class
-    of each image [n]; negative ones count for nothing.
+    of each image [n]; negative ones count for nothing. process_group: the ranks that share the work, None for
+    the default group, or this process alone where there is none.
     """
+    world = world_of(process_group)
     known = np.flatnonzero(labels >= 0)
     in_order = known[np.argsort(labels[known], kind="stable")]
     ends = np.searchsorted(labels[in_order], np.arange(num_classes), side="right")

@@ -8,7 +8,6 @@ import torch
 
 import partialfc
 from partialfc.deploy.trained import load_trained
-from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.finetune import centres
 from partialfc.finetune.centres import begin_at_means, take_over_centres
@@ -99,7 +98,7 @@ def taken(path: Path, sub_centers: int, at_once: int) -> tuple[torch.Tensor, tor
     centres.AT_ONCE = at_once
     head = a_head(sub_centers=sub_centers)
     before = rows_of_all(head)
-    count = take_over_centres(head, NAMES, path, World.of())
+    count = take_over_centres(head, NAMES, path)
     return before, rows_of_all(head), count
 
 
@@ -126,16 +125,16 @@ def test_as_many_sub_centres_are_taken_as_both_have(with_sub_centres, here, both
 def test_what_cannot_be_taken_over_says_why(finished, tmp_path):
     head = a_head()
     with pytest.raises(CheckpointError, match="neither a checkpoint nor a run with checkpoints"):
-        take_over_centres(head, NAMES, tmp_path, World.of())
+        take_over_centres(head, NAMES, tmp_path)
     with pytest.raises(ConfigError, match=r"no class has the name of one of .*'x' and others here, 'p0' and"):
-        take_over_centres(head, ["x", "y"], finished, World.of())
+        take_over_centres(head, ["x", "y"], finished)
     small = partialfc.PartialFC(8, C, margin=partialfc.ArcFace())
     with pytest.raises(CheckpointError, match=r"of size 16, and this run of 8: set backbone\.embedding_size"):
-        take_over_centres(small, NAMES, finished, World.of())
+        take_over_centres(small, NAMES, finished)
     names = json.loads((finished / "classes.json").read_text())
     (finished / "classes.json").unlink()
     try:
         with pytest.raises(CheckpointError, match="does not know its classes by name"):
-            take_over_centres(head, NAMES, finished, World.of())
+            take_over_centres(head, NAMES, finished)
     finally:
         (finished / "classes.json").write_text(json.dumps(names))

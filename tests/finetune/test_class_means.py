@@ -47,7 +47,6 @@ def on_this_rank(images_at_once: int) -> tuple[torch.Tensor, torch.Tensor, list[
             labels,
             num_classes=C,
             embedding_size=D,
-            world=World.of(),
             device=torch.device("cpu"),
             images_at_once=images_at_once,
         )
@@ -83,7 +82,7 @@ def failing_on_rank_1() -> None:
         return torch.zeros(len(indices), D), indices
 
     sizes = {"num_classes": C, "embedding_size": D, "images_at_once": 8}
-    list(class_means(embed, labels, world=World.of(), device=torch.device("cpu"), **sizes))
+    list(class_means(embed, labels, device=torch.device("cpu"), **sizes))
 
 
 def test_a_failure_of_one_rank_is_raised_on_all(rank_outcomes):

@@ -100,7 +100,7 @@ def _take_over(path: str, head: PartialFC, source: Labelled, world: World) -> in
                 f"by: let it be {MEANS}, or put a classes.txt beside it, with a name on each line"
             )
     try:
-        return take_over_centres(head, names, Path(path), world)
+        return take_over_centres(head, names, Path(path))
     except (CheckpointError, ConfigError) as error:
         raise type(error)(f"finetune.head_from: {error}") from error
 
@@ -134,7 +134,7 @@ def _means(
         labels,
         num_classes=head.shard.num_classes,
         embedding_size=size,
-        world=world,
         device=device,
         images_at_once=BATCHES * batch_size * world.size,
+        process_group=world.group,
     )
