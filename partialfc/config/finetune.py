@@ -31,7 +31,9 @@ class LoraConfig(Section):
 
     rank: int = Field(ge=1, description="Rank r of an update; the smaller side of the weight at most.")
     patterns: Patterns = Field(
-        ("*",), description="Names or patterns, as in freeze, of the Linear and Conv2d layers that get one."
+        ("*",),
+        min_length=1,
+        description="Names or patterns, as in freeze, of the Linear and Conv2d layers that get one.",
     )
     alpha: float | None = Field(
         None, gt=0, description="An update is multiplied by alpha / rank; null: by 1, as if alpha were rank."

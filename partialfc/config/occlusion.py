@@ -1,9 +1,9 @@
 """The objective `occlusion`: parts of the images are hidden while the backbone learns."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from partialfc.config.section import Section
 
@@ -95,3 +95,12 @@ class OcclusionConfig(Section):
         description="The weight of the loss of the branch that predicts the hidden cells.",
     )
     hidden: int = Field(32, ge=1, description="Channels within the generator and the branch.")
+
+    @model_validator(mode="after")
+    def _check_landmarks(self) -> Self:
+        if self.landmarks is not None and "region" not in self.ways:
+            raise ValueError(
+                f"landmarks must be null without region among ways, got ways {', '.join(self.ways)}; only "
+                "regions lie around landmarks"
+            )
+        return self

@@ -117,6 +117,7 @@ class Config(Section):
                 f"{named}: must be left out with objective.name: pfe, which has no head; it learns from "
                 "genuine pairs alone"
             )
+        self._check_head_rates("objective.name: pfe")
         if (self.data.images_per_identity or 1) < 2:
             raise ValueError(
                 "data.sampler: must be identities, with data.images_per_identity of at least 2, with "
@@ -133,6 +134,15 @@ class Config(Section):
                 "objective.backbone_from; leave it out"
             )
 
+    def _check_head_rates(self, without: str) -> None:
+        """What of the optimizer is for centres has no use without them."""
+        for key in ("head_lr", "head_weight_decay"):
+            if (value := getattr(self.optimizer, key)) is not None:
+                raise ValueError(
+                    f"optimizer.{key}: must be null with {without}, which has no centres to move, got "
+                    f"{value:g}"
+                )
+
     def _check_pool(self) -> None:
         """The rules of head.name: pool."""
         pool, sampler, batch = self.head.pool, self.data.sampler, self.train.batch_size
@@ -143,6 +153,7 @@ class Config(Section):
             )
         if pool is None:
             return
+        self._check_head_rates("head.name: pool")
         if batch % 4:
             raise ValueError(f"train.batch_size: must be a multiple of 4 with head.name: pool, got {batch}")
         if 1 < pool.size < batch // 4:

@@ -34,7 +34,8 @@ def _draw_loss(axes: Any, records: list[dict[str, Any]]) -> None:
     losses = [math.nan if record["loss"] is None else record["loss"] for record in records]  # nan: a gap
     axes.plot(steps, losses, color="C0")
     axes.set(title="Training loss", xlabel="step", ylabel="loss")
-    axes.set_ylim(bottom=0)
+    if not any(loss < 0 for loss in losses):  # that of probabilistic embeddings may be
+        axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
 
 
@@ -47,7 +48,10 @@ def _draw_angles(axes: Any, records: list[dict[str, Any]]) -> None:
         axes.stairs(counts / max(counts.sum(), 1), edges, fill=True, alpha=0.5, color=colour, label=label)
     axes.set(title="Angle between embedding and its own centre", xlabel="degrees", ylabel="share of samples")
     axes.set_xlim(0, 120)
-    axes.legend()
+    if any(any(records[index]["target_angle_histogram"]) for _, index in chosen):
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, "no centres", transform=axes.transAxes, ha="center")
 
 
 def _draw_roc(axes: Any, files: list[Path]) -> None:

@@ -22,8 +22,10 @@ def _of_head(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         ("objective.name", "classification"),
         ("objective.alone", False),
         ("objective.hidden", 32),
+        ("objective.backbone_from", None),
         ("backbone.embedding_size", None),
         ("head.name", "partial_fc"),
+        ("head.pool.size", None),
         ("head.sub_centers", 1),
     ):
         yield from _changed(key, *_pair(saved, now, key, default))

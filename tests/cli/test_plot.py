@@ -44,7 +44,7 @@ MISTAKES = {
     "embeddings nowhere": (("embeddings", "no/a.png"), "OUTPUT is 'no/a.png'; it must be a .png file"),
     "angles as JPEG": (("angles", "run", "--output", "a.jpg"), "--output is 'a.jpg'; it must be a .png file"),
     "angles of no folder": (("angles", "no"), "no is not a run: it has no metrics.jsonl"),
-    "angles of an old run": (("angles", "old"), "old/metrics.jsonl has no angles: a run"),
+    "angles of an old run": (("angles", "old"), "old/metrics.jsonl has no angles. A run"),
 }
 
 

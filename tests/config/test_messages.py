@@ -137,7 +137,7 @@ def test_fractions_are_strict(written: str) -> None:
         ("schedule.name", "must be 'polynomial', 'cosine', 'constant' or 'step'"),
         ("train.amp", "must be 'auto', 'bfloat16' or 'float16'"),
         ("train.device", "must be auto, cpu, or the name of a kind of accelerator"),
-        ("backbone.name", "must be a name such as iresnet50 or module:Class"),
+        ("backbone.name", "must be a name such as iresnet50 or timm:resnet18 or module:Class"),
     ],
 )
 def test_a_choice_lists_what_there_is(key: str, message: str) -> None:

@@ -9,9 +9,9 @@ from tests.config.cases import failure, small
 
 
 def test_its_defaults_and_what_is_saved_is_read_again():
-    config = small("objective={name: occlusion, landmarks: [[0.3, 0.4], [0.7, 0.4]], ways: [half]}")
+    config = small("objective={name: occlusion, landmarks: [[0.3, 0.4], [0.7, 0.4]], ways: [region]}")
     assert config.objective == OcclusionConfig(
-        name="occlusion", landmarks=((0.3, 0.4), (0.7, 0.4)), ways=("half",)
+        name="occlusion", landmarks=((0.3, 0.4), (0.7, 0.4)), ways=("region",)
     )
     assert parse_config(yaml.safe_load(dump_config(config)), [], "saved") == config
     assert small("objective={name: occlusion}", "objective.size=0.3").objective.size == 0.3
@@ -29,6 +29,7 @@ def test_its_defaults_and_what_is_saved_is_read_again():
         ("landmarks: [[0.5, no]]", "objective.landmarks: must list points [x, y]"),
         ("landmarks: [[0.5]]", "objective.landmarks: must list points [x, y]"),
         ("landmarks: [[0.5, 1.5]]", "objective.landmarks: must list points [x, y]"),
+        ("ways: [half], landmarks: [[0.5, 0.5]]", "landmarks must be null without region among ways"),
         ("size: 0", "objective.size: must be greater than 0"),
         ("size: 1.5", "objective.size: must be less than or equal to 1"),
         ("share: 0", "objective.share: must be greater than 0"),

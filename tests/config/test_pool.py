@@ -41,6 +41,10 @@ def test_a_pool_has_its_size_and_the_usual_settings():
             [*POOL, "head.pool.size=0.1", "train.batch_size=130"],
             "must be a multiple of 4 with head.name: pool",
         ),
+        (
+            [*POOL, "head.pool.size=0.1", "optimizer.head_lr=0.1"],
+            "optimizer.head_lr: must be null with head.name: pool, which has no centres to move, got 0.1",
+        ),
         ([*POOL, "head.pool.size=0.1", "head.sample_rate=0.1"], "sample_rate is only for name: partial_fc"),
         ([*POOL, "head.pool.size=0.1", "head.unsampled=frozen"], "unsampled is only for name: partial_fc"),
         ([*POOL, "head.pool.size=0.1", "head.margin={name: softmax, bias: true}"], "a pool has no bias"),

@@ -19,3 +19,14 @@ def test_keys_that_older_configs_lack_have_their_defaults(tmp_path):
     del old["losses"]
     assert obstacles(old, now) == []
     assert obstacles(old, {**now, "head": {**now["head"], "sub_centers": 2}}) == ["head.sub_centers 1 -> 2"]
+
+
+def test_the_size_of_a_pool_and_the_backbone_below_uncertainty_stay(tmp_path):
+    now = small_config(tmp_path).model_dump(mode="json")
+    pool = {**now, "head": {**now["head"], "name": "pool", "pool": {"size": 0.1}}}
+    larger = {**pool, "head": {**pool["head"], "pool": {"size": 0.2}}}
+    assert obstacles(pool, pool) == []
+    assert obstacles(pool, larger) == ["head.pool.size 0.1 -> 0.2"]
+    pfe = {**now, "objective": {"name": "pfe", "backbone_from": "runs/a"}}
+    other = {**now, "objective": {"name": "pfe", "backbone_from": "runs/b"}}
+    assert obstacles(pfe, other) == ["objective.backbone_from runs/a -> runs/b"]

@@ -147,7 +147,8 @@ def _cause(best: Candidate, fits: str | None) -> str:
         for key in best.differing
         if best.tensors[key].dim() and best.expected[key][:1] == (best.embedding_size,)
     )
-    if best.differing and len(sizes) == 1 and sizes.total() == len(best.differing):
+    other_size = len(sizes) == 1 and best.embedding_size not in sizes
+    if other_size and sizes.total() == len(best.differing) and not best.missing:
         return f"its embeddings have {next(iter(sizes))} numbers; set backbone.embedding_size to that"
     if best.differing and not best.missing:
         return (

@@ -39,6 +39,8 @@ def reject(
     check_picture("--output", output)
     if not 0 < up_to < 1:
         raise ConfigError(f"--up-to is {up_to}; it must lie between 0 and 1")
+    if not 0 < fmr < 1:
+        raise ConfigError(f"--fmr is {fmr}; it must lie between 0 and 1")
     pair_set = read_pairs(pairs)
     trained = {name: load_trained(run, trust=trust or ()) for name, run in names_of(runs).items()}
     target = local_device(device, name="--device")

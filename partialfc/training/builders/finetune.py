@@ -42,7 +42,10 @@ def prepare_backbone(section: FinetuneConfig | None, backbone: nn.Module, *, see
     freeze(backbone, section.freeze, key="finetune.freeze")
     if section.lora is not None:
         lora, key = section.lora, "finetune.lora.patterns"
-        add_lora(backbone, lora.patterns, rank=lora.rank, alpha=lora.alpha, seed=seed, key=key)
+        try:
+            add_lora(backbone, lora.patterns, rank=lora.rank, alpha=lora.alpha, seed=seed, key=key)
+        except ConfigError as error:
+            raise ConfigError(f"finetune.{str(error).removeprefix('finetune.')}") from error
     trained = [p for p in backbone.parameters() if p.requires_grad]
     log.info(
         "finetune: %d of the backbone's %d parameters train, with %s of %s numbers",
@@ -59,7 +62,7 @@ def check_centres(config: Config) -> None:
         checkpoint = find_checkpoint(Path(config.finetune.head_from))
         open_centres(checkpoint, embedding_size=config.backbone.embedding_size)
     except CheckpointError as error:
-        raise CheckpointError(f"finetune.head_from: {error}") from error
+        raise CheckpointError(f"finetune.head_from: {error}; or let it be {MEANS} or {RANDOM}") from error
 
 
 def begin_centres(
@@ -102,7 +105,7 @@ def _take_over(path: str, head: PartialFC, source: Labelled, world: World) -> in
     try:
         return take_over_centres(head, names, Path(path))
     except (CheckpointError, ConfigError) as error:
-        raise type(error)(f"finetune.head_from: {error}") from error
+        raise type(error)(f"finetune.head_from: {error}; or let it be {MEANS} or {RANDOM}") from error
 
 
 def _means(

@@ -170,6 +170,10 @@ def test_the_likely_cause_and_the_first_names_are_given(tmp_path: Path, state: d
         "convnet", embedding_size=D, image_size=32, channels=3, options={"widths": [8, 16]}
     )
     assert "another image size, number of channels or option" in message(path, colour.state_dict())
+    larger = build_backbone(
+        "convnet", embedding_size=D, image_size=64, channels=1, options={"widths": [8, 16]}
+    )
+    assert "another image size, number of channels or option" in message(path, larger.state_dict())
     text = message(path, without(state, names[0]))
     assert "smaller network, or only a part of one" in text
     assert f"1 are missing: {names[0]}" in text
