@@ -41,9 +41,9 @@ def _records(run: Path) -> list[Record]:
     found = records_of(run, "angles", needed=False)
     if not found:
         raise DataError(
-            f"{run / METRICS} has no angles. A run with centres (head.name: partial_fc, and an objective with "
-            "a head) records them after its first step, and wherever it verifies; one without has none to "
-            "show. A run of an older version records them when it goes on for more steps"
+            f"{run / METRICS} has no angles. A run with centres (head.name: partial_fc, and an objective "
+            "with a head) records them after its first step, and wherever it verifies; one without has none "
+            "to show. A run of an older version records them when it goes on for more steps"
         )
     return found
 
