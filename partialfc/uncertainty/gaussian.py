@@ -30,11 +30,17 @@ def mutual_likelihood(first: Tensor, second: Tensor) -> Tensor:
 
     s = -1/2 sum_l ((mu_i - mu_j)^2 / (sigma_i^2 + sigma_j^2) + log(sigma_i^2 + sigma_j^2)) - D/2 log(2 pi):
     the logarithm of the density that both images have the same embedding. The paper, equation 3. Higher:
-    rather of one identity. It is finite for all finite inputs, and may be above 0.
+    rather of one identity. It may be above 0. Finite inputs never give NaN: equal means have a finite score
+    however small the variances are, and a score below what the dtype can hold is -inf. A sum of variances
+    that is too near to 0 or too large for its root to be a number divides as the last one that is not: in
+    float32 those below e^-176 and above e^176.
     """
     (mean, log_variance), (other_mean, other_log_variance) = split(first), split(second)
     log_sum = torch.logaddexp(log_variance, other_log_variance)
-    terms = (mean - other_mean).square() * torch.exp(-log_sum) + log_sum
+    most = math.floor(math.log(torch.finfo(log_sum.dtype).max))
+    # Of a sum of variances the root alone: its inverse is a number where that of the sum is none.
+    in_sigmas = (mean - other_mean) * torch.exp((-0.5 * log_sum).clamp(-most, most))
+    terms = in_sigmas.square() + log_sum
     return -0.5 * (terms.sum(-1) + LOG_2PI * terms.shape[-1])
 
 
@@ -78,7 +84,8 @@ def fuse(gaussians: Tensor, *, variance: Literal["posterior", "smallest"] = "pos
 def confidence(gaussians: Tensor) -> Tensor:
     """Gaussians [..., 2D] -> how sure each is [...]: one over the harmonic mean of its sigmas, above 0.
 
-    The paper measures an image's uncertainty by that harmonic mean, where it rejects the worst images.
+    The paper measures an image's uncertainty by that harmonic mean, where it rejects the worst images. It is
+    inf where one over a sigma is above what the dtype can hold: in float32 a log variance below -177.
     """
     _, log_variance = split(gaussians)
     return torch.exp(-0.5 * log_variance).mean(-1)

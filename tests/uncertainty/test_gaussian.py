@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from partialfc.uncertainty import confidence, fuse, mutual_likelihood, split
+from partialfc.uncertainty import confidence, fuse, likelihood_scores, mutual_likelihood, split
 from tests.uncertainty import reference
 
 D = 4
@@ -61,6 +61,25 @@ def test_extreme_variances_give_finite_scores_and_gradients():
     assert rows.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("log_variance", [-100.0, -1000.0, -1e6, 1e6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_equal_means_have_a_finite_score_at_every_variance(dtype, log_variance):
+    row = torch.tensor([0.6, 0.8, log_variance, log_variance], dtype=dtype, requires_grad=True)
+    score = mutual_likelihood(row, row.detach())
+    score.backward()
+    assert score.item() == pytest.approx(-log_variance - math.log(2) - math.log(2 * math.pi), rel=1e-6)
+    assert row.grad.isfinite().all()
+    assert np.isfinite(likelihood_scores(row.detach().expand(2, 4).numpy())).all()
+
+
+def test_small_variances_count_up_to_the_largest_number_and_then_give_minus_infinity():
+    near = torch.tensor([[1e-18, -100.0], [0.0, -100.0]])
+    exact = mutual_likelihood(*near.double()).item()
+    assert mutual_likelihood(*near).item() == pytest.approx(exact, rel=1e-5)
+    assert mutual_likelihood(*torch.tensor([[1.0, -100.0], [0.0, -100.0]])).item() == -math.inf
+    assert mutual_likelihood(*torch.tensor([[3e38, 1e3], [-3e38, 1e3]])).item() == -math.inf
+
+
 def test_fusion_is_one_observation_after_the_other():
     rows = gaussians(6)
     mean, variance = reference.fused_step_by_step(*zip(*map(parts, rows), strict=True))
@@ -85,6 +104,7 @@ def test_confidence_is_one_over_the_harmonic_mean_of_sigma():
     sigmas = rows[:, D:].exp().sqrt()
     expected = [1 / (D / sum(1 / each for each in row)) for row in sigmas.tolist()]
     assert confidence(rows).tolist() == pytest.approx(expected, rel=1e-12)
+    assert confidence(torch.tensor([0.0, -1000.0])).item() == math.inf  # above float32's range
 
 
 @pytest.mark.parametrize(
