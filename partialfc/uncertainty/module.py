@@ -59,7 +59,8 @@ class ProbabilisticEmbedding(nn.Module):
     """images [B, channels, image_size, image_size] -> Gaussians [B, 2D]: unit means, then log variances.
 
     The backbone is frozen: it stays in evaluation mode, and gets no gradient. `split` divides what it gives,
-    `mutual_likelihood` compares, `fuse` unites, `confidence` is the quality of an image.
+    `mutual_likelihood` compares, `fuse` unites, `confidence` is the quality of an image. What says sigma is
+    float64 for a backbone in float64, else float32.
 
     Args:
         backbone (nn.Module): With its last feature map, see `partialfc.backbones.with_feature_map`.
@@ -73,7 +74,10 @@ class ProbabilisticEmbedding(nn.Module):
         super().__init__()
         features = math.prod(self._in_two_parts(backbone).map_shape)
         self.backbone = backbone.requires_grad_(False)
-        self.uncertainty = UncertaintyModule(features, embedding_size)
+        is_wide = any(parameter.dtype == torch.float64 for parameter in backbone.parameters())
+        self.uncertainty = UncertaintyModule(features, embedding_size).to(
+            torch.float64 if is_wide else torch.float32
+        )
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from partialfc.errors import ConfigError
+from partialfc.training.objectives.pfe import ProbabilisticObjective
 from partialfc.uncertainty import MutualLikelihoodLoss, ProbabilisticEmbedding, UncertaintyModule, split
 from tests.backbones.cases import ALL, images, small
 
@@ -67,6 +68,30 @@ def test_under_autocast_variances_are_computed_in_the_weights_dtype():
     model = network().eval()
     with torch.autocast("cpu", torch.bfloat16):
         assert model(images(2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("of_backbone", "of_uncertainty"),
+    [
+        (torch.float64, torch.float64),
+        (torch.float32, torch.float32),
+        (torch.bfloat16, torch.float32),
+    ],
+    ids=["float64", "float32", "bfloat16"],
+)
+def test_variances_are_computed_in_the_backbones_dtype_float32_at_least(of_backbone, of_uncertainty):
+    model = ProbabilisticEmbedding(small("convnet").to(of_backbone), D).train()
+    assert {p.dtype for p in model.uncertainty.parameters()} == {of_uncertainty}
+    gaussians = model(images(4).to(of_backbone))
+    assert gaussians.dtype == of_uncertainty
+    rounded = gaussians[:, D:].to(torch.float32).to(gaussians.dtype)
+    assert torch.equal(gaussians[:, D:], rounded) == (of_uncertainty == torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_losses_of_micro_batches_are_summed_in_the_dtype_of_the_variances(dtype):
+    objective = ProbabilisticObjective(ProbabilisticEmbedding(small("convnet").to(dtype), D), D)
+    assert objective.math_dtype == dtype
 
 
 def test_a_backbone_without_a_feature_map_is_refused():

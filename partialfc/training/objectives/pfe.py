@@ -25,6 +25,7 @@ class ProbabilisticObjective(Objective):
     def __init__(self, network: ProbabilisticEmbedding, embedding_size: int) -> None:
         super().__init__(network, network.backbone)
         self._loss = MutualLikelihoodLoss(embedding_size)
+        self.math_dtype = network.uncertainty.fc1.weight.dtype
 
     def loss(self, images: Tensor, outputs: Outputs, labels: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         whole: Tensor = self._loss(outputs, labels)
