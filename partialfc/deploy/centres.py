@@ -41,14 +41,17 @@ class SavedCentres:
         self._table = self._read_table(state)
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Classes start..stop -> their centres [stop - start, per_class · D] in float32, not normalised."""
+        """Classes start..stop -> their centres [stop - start, per_class · D], not normalised.
+
+        In float64 where they are saved so, else in float32.
+        """
         weight = self._rows.read(WEIGHT, start, stop)
         dtype = torch.promote_types(weight.dtype, torch.float32)  # that of the head's arithmetic
         velocity, owed = None, None
         if self._table is not None:
             velocity, owed = self._velocity(start, stop), self._owed(self._table, start, stop)
         rows, _ = now(Stored(weight), velocity, owed, None, dtype)
-        return rows.float()
+        return rows.to(dtype)
 
     def _read_table(self, state: Mapping[str, Any]) -> DecayTable | None:
         """What rows owe by the step that they were last touched in; None where they owe nothing."""

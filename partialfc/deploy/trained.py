@@ -110,7 +110,7 @@ class Trained:
         Raises ValueError for classes that there are not, CheckpointError where the checkpoint lacks them.
         """
         first, last = check_classes(start, self.num_classes if stop is None else stop, self.num_classes)
-        rows = self._centres.read(first, last)
+        rows = self._centres.read(first, last).float()
         return (
             rows if self.sub_centers == 1 else rows.view(last - first, self.sub_centers, self.embedding_size)
         )

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import partialfc
+from partialfc.checkpoint import find_checkpoint
+from partialfc.checkpoint.rows import SavedRows
 from partialfc.deploy.trained import load_trained
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.finetune import centres
@@ -120,6 +122,19 @@ def test_as_many_sub_centres_are_taken_as_both_have(with_sub_centres, here, both
     before, after, _ = taken(with_sub_centres, here, 65_536)
     assert torch.equal(after[0].view(here, D)[:both], theirs[19, :both])
     assert torch.equal(after[0].view(here, D)[both:], before[0].view(here, D)[both:])
+
+
+def test_centres_in_float64_are_taken_over_as_they_were(tmp_path):
+    path = written_run(tmp_path, "head.weight_dtype=float64", "head.compute_dtype=float64")
+    head = a_head(weight_dtype=torch.float64)
+    take_over_centres(head, NAMES, path)
+    saved = SavedRows(find_checkpoint(path)).read("weight", 0, CLASSES)
+    assert not torch.equal(saved, saved.float().double())
+    assert torch.equal(head.weight[0], saved[19])
+    loaded = load_trained(path, trust=["tests.train_cases"])
+    assert torch.equal(loaded.centres()[[19, 0, 7]], head.weight[[0, 2, 3]].float())
+    assert loaded.centres().dtype == torch.float32
+    assert loaded.top_k(saved[:3], 1)[1].flatten().tolist() == [0, 1, 2]
 
 
 def test_what_cannot_be_taken_over_says_why(finished, tmp_path):
