@@ -76,13 +76,26 @@ def add_lora(
 
 
 def merge_lora(module: nn.Module) -> None:
-    """Turn every layer with a low-rank update into the plain layer that computes the same, in place."""
+    """Turn every layer with a low-rank update into the plain layer that computes the same, in place.
+
+    Whatever else of a layer is parametrized, such as its bias, stays so.
+    """
     for _, layer in _updated(module):
         weight = nn.Parameter(layer.weight.detach())
         # Not by torch's remove_parametrizations, which would break copies of the layer: they share its class.
-        layer.__class__ = type(layer).__bases__[0]
-        del layer.parametrizations
+        del layer.parametrizations["weight"]
+        if len(layer.parametrizations):
+            layer.__class__ = _without_weight(type(layer))
+        else:
+            layer.__class__ = type(layer).__bases__[0]
+            del layer.parametrizations
         layer.weight = weight
+
+
+def _without_weight(parametrized: type[nn.Module]) -> type[nn.Module]:
+    """The class of a parametrized layer again, whose weight is a plain parameter."""
+    kept = {name: each for name, each in vars(parametrized).items() if name not in ("weight", "__dict__")}
+    return type(parametrized.__name__, parametrized.__bases__, kept)
 
 
 def lora_state(module: nn.Module) -> dict[str, Tensor]:

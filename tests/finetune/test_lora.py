@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.finetune.freezing import freeze
@@ -92,6 +93,40 @@ def test_the_merged_network_is_the_same_network():
     plain = mixed()
     plain.load_state_dict(merged.state_dict())
     assert torch.equal(embedded(plain), embedded(merged))
+
+
+class Doubled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+@pytest.mark.parametrize("first", ["bias", "update"])
+def test_merging_leaves_what_else_is_parametrized(first):
+    """And copies, which share the layer's class, stay as they are."""
+    network = mixed()
+    if first == "bias":
+        parametrize.register_parametrization(network.fc, "bias", Doubled())
+    add_lora(network, ["*"], rank=2)
+    if first == "update":
+        parametrize.register_parametrization(network.fc, "bias", Doubled())
+    train(network)
+    merged = copy.deepcopy(network)
+    merge_lora(merged)
+    assert torch.equal(embedded(merged), embedded(network))
+    assert lora_state(merged) == {}
+    assert isinstance(merged.fc.weight, nn.Parameter)
+    assert parametrize.is_parametrized(merged.fc, "bias")
+    assert type(merged.stem[0]) is nn.Conv2d
+    again = copy.deepcopy(merged)
+    before = merged.fc.bias.detach().clone()
+    train(merged)
+    assert not torch.equal(merged.fc.bias, before)
+    assert torch.equal(again.fc.bias, before)
+    merge_lora(network)
+    assert torch.equal(embedded(network), embedded(again))
+    parametrize.remove_parametrizations(merged.fc, "bias")
+    assert type(merged.fc) is nn.Linear
+    assert parametrize.is_parametrized(network.fc, "bias")
 
 
 def test_a_state_dict_is_that_of_the_plain_network():
