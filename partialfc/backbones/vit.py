@@ -94,7 +94,8 @@ class VisionTransformer(nn.Module):
     drop_path: the share of samples that skip a part of the last block in training; of the first one none do,
     and between them it rises evenly (stochastic depth, Huang et al. 2016, arXiv:1603.09382, equation 4).
     patch_mask: the share of patches that are taken away from each image in training, drawn anew each time; a
-    learned token stands for them in the embedding layer. It saves as much of the blocks' time.
+    learned token stands for them in the embedding layer. Of those that stay, a part of a patch is none, but
+    one is always seen. It saves as much of the blocks' time.
     Under autocast the embedding layer runs in the dtype of its weights.
     """
 
@@ -123,7 +124,8 @@ class VisionTransformer(nn.Module):
         self.map_shape = (width, side, side)
         margin = side * patch_size - image_size  # below 0 where pixels are left out
         self._frame = (margin // 2, margin - margin // 2)
-        self._shown = max(1, int(side**2 * (1 - patch_mask)))  # patches that are seen in training
+        # Patches that are seen in training. 100 * (1 - 0.9) is 9.999999999999998, and means 10.
+        self._shown = max(1, int(round(side**2 * (1 - patch_mask), 6)))
 
         self.patch_embed = PatchEmbed(patch_size, channels, width)
         self.pos_embed = nn.Parameter(torch.empty(1, side**2, width))

@@ -65,6 +65,18 @@ def test_a_masked_patch_is_the_learned_token_and_reaches_no_other() -> None:
     assert torch.equal(patches.any(dim=1), ~masked)
 
 
+@pytest.mark.parametrize(
+    ("patch_mask", "shown"), [(0.9, 10), (0.7, 30), (0.3, 70), (0.1, 90), (0.995, 1), (0.105, 89)]
+)
+def test_as_many_patches_are_seen_as_the_share_leaves(patch_mask: float, shown: int) -> None:
+    """Of 100, whatever 1 - patch_mask is rounded to; a part of a patch is none."""
+    network = tiny(patch_mask=patch_mask, image_size=80).train()
+    assert network.mask_token is not None
+    tokens = network.feature_map(images(2, image_size=80)).flatten(2).transpose(1, 2)
+    masked = (tokens == network.mask_token).all(dim=2)
+    assert (100 - masked.sum(dim=1)).tolist() == [shown] * 2
+
+
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 def test_a_pass_back_reaches_every_parameter_masked_or_not(training: bool) -> None:
     """DistributedDataParallel waits for the gradient of each; before its first step it evaluates."""
