@@ -5,10 +5,10 @@ leaves to the caller is done here: buffers that a pass forward moves, such as ru
 the first pass alone, and the second one sees them as the first one did.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,9 @@ def checkpointed(backbone: nn.Module, *, name: str) -> nn.Module:
     """The same backbone, whose blocks keep only their inputs for the pass back; changed in place.
 
     Names in its state dict stay. Memory is then one feature map for each block, and what the largest block
-    needs; each block's pass forward runs twice. Blocks are what the backbone's method `checkpointed_blocks`
-    gives; without one, the smallest modules with several layers that stand in an nn.Sequential or
-    nn.ModuleList. Without gradients, as in evaluation, nothing changes.
+    needs; each block's pass forward runs twice. Copies and pickles of it do the same. Blocks are what the
+    backbone's method `checkpointed_blocks` gives; without one, the smallest modules with several layers that
+    stand in an nn.Sequential or nn.ModuleList. Without gradients, as in evaluation, nothing changes.
 
     name: what the config calls it, for messages. Raises ConfigError where there are no such blocks.
     """
@@ -64,7 +64,7 @@ def _layers(module: nn.Module) -> int:
 
 @cache
 def _checkpointed_class(kind: type[nn.Module]) -> type[nn.Module]:
-    """The class whose modules compute again what they need for the pass back; deep copies of them do too."""
+    """The class whose modules compute again what they need for the pass back; copies of them do too."""
 
     def forward(self: nn.Module, *arguments: Any, **options: Any) -> Any:
         compute = partial(kind.forward, self)
@@ -73,7 +73,23 @@ def _checkpointed_class(kind: type[nn.Module]) -> type[nn.Module]:
         around = partial(_around_passes, self)
         return checkpoint(compute, *arguments, use_reentrant=False, context_fn=around, **options)
 
-    return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+    def reduce(self: nn.Module, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """As `kind` pickles, and by its name: no name leads to this class."""
+        reduced = kind.__reduce_ex__(self, protocol)
+        assert not isinstance(reduced, str)  # that would be a global object's name
+        make, arguments, *rest = reduced
+        make, *named = (kind if each is type(self) else each for each in (make, *arguments))
+        return _made_checkpointed, (kind, make, *named), *rest
+
+    parts = {"forward": forward, "__reduce_ex__": reduce, "__module__": kind.__module__}
+    return type(kind.__name__, (kind,), parts)
+
+
+def _made_checkpointed(kind: type[nn.Module], make: Callable[..., nn.Module], *arguments: Any) -> nn.Module:
+    """A module from a pickle, before it gets its state. Pickles hold this function by its name."""
+    module = make(*arguments)
+    module.__class__ = _checkpointed_class(kind)  # type: ignore[arg-type]  # a class can be hashed
+    return module
 
 
 def _around_passes(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -1,7 +1,9 @@
 """Activation checkpointing: less is kept for the pass back, and every result is the same to the bit."""
 
 import copy
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,3 +189,29 @@ def test_a_backbone_may_say_which_blocks() -> None:
 def test_a_backbone_without_blocks_is_told_what_to_add() -> None:
     with pytest.raises(ConfigError, match=r"no blocks are found in mine:M: .*method checkpointed_blocks\(\)"):
         checkpointed(nn.Sequential(nn.Flatten(), nn.Linear(4, 4)), name="mine:M")
+
+
+class Reduced(Counting):
+    """Says itself how it is pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (24,), self.__getstate__()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("name", ["convnet", "vit_tiny", "own"])
+def test_a_pickle_of_the_whole_is_checkpointed_too(name: str, protocol: int) -> None:
+    backbone = own(nn.Linear(256, 24), Reduced(24), Counting(24)) if name == "own" else small(name)
+    checkpointed(backbone, name=name)
+    loaded = pickle.loads(pickle.dumps(backbone, protocol=protocol))
+    assert [type(each) for each in loaded.modules()] == [type(each) for each in backbone.modules()]
+    if name != "own":
+        assert kept_bytes(loaded) == kept_bytes(backbone)
+        assert all(map(torch.equal, backbone.state_dict().values(), loaded.state_dict().values()))
+
+
+def test_torch_saves_the_whole(tmp_path: Path) -> None:
+    backbone = checkpointed(small("convnet"), name="convnet").eval()
+    torch.save(backbone, tmp_path / "whole.pt")
+    loaded = torch.load(tmp_path / "whole.pt", weights_only=False)
+    assert torch.equal(loaded(images()), backbone(images()))
