@@ -2,7 +2,7 @@
 
 Chen et al. 2016 (arXiv:1604.06174), section 4.1. The result is the same to the bit. What torch's own function
 leaves to the caller is done here: buffers that a pass forward moves, such as running statistics, are moved by
-the first pass alone, and the second one sees them as the first one did.
+the first pass alone, and the second one sees them, and switches such as `training`, as the first one did.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from functools import cache, partial
 from typing import Any, SupportsIndex
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from partialfc.errors import ConfigError
@@ -93,24 +93,27 @@ def _made_checkpointed(kind: type[nn.Module], make: Callable[..., nn.Module], *a
 
 
 def _around_passes(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Around the first pass nothing; around the second the buffers as they were before both."""
-    copies = [
-        (module._buffers, name, buffer.clone())
-        for module in block.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    return nullcontext(), _in_place_of(copies)
+    """Around the first pass nothing; around the second what the block's modules were before both."""
+    seen: list[_Entry] = []
+    for module in block.modules():
+        buffers = module._buffers.items()
+        seen += [(module._buffers, name, each.clone()) for name, each in buffers if each is not None]
+        own = vars(module)
+        seen += [(own, name, value) for name, value in own.items() if isinstance(value, bool)]
+    return nullcontext(), _in_place_of(seen)
+
+
+_Entry = tuple[dict[str, Any], str, Any]  # of a module's buffers or attributes, its name and its value
 
 
 @contextmanager
-def _in_place_of(copies: Sequence[tuple[dict[str, Tensor | None], str, Tensor]]) -> Iterator[None]:
-    """Within it, the modules have these buffers; afterwards their own again, as they were."""
-    own = [(buffers, name, buffers[name]) for buffers, name, _ in copies]
+def _in_place_of(seen: Sequence[_Entry]) -> Iterator[None]:
+    """Within it, the modules have these buffers and switches; afterwards their own again, as they were."""
+    own = [(entries, name, entries[name]) for entries, name, _ in seen]
     try:
-        for buffers, name, copy in copies:
-            buffers[name] = copy
+        for entries, name, value in seen:
+            entries[name] = value
         yield
     finally:
-        for buffers, name, buffer in own:
-            buffers[name] = buffer
+        for entries, name, value in own:
+            entries[name] = value

@@ -165,6 +165,24 @@ def test_a_buffer_that_the_result_depends_on_is_as_in_the_first_pass(build: Call
     assert_same(trained(changed), trained(build()))
 
 
+@pytest.mark.parametrize("switch", ["training", "track_running_stats"])
+def test_what_is_switched_before_the_pass_back_does_not_count(switch: str) -> None:
+    """And stays as it was switched."""
+    results = []
+    for changed in (False, True):
+        network = small("convnet").train()
+        network = checkpointed(network, name="convnet") if changed else network
+        norms = [each for each in network.modules() if isinstance(each, nn.BatchNorm2d)]
+        embeddings = network(images(4))
+        for each in norms:
+            setattr(each, switch, False)
+        embeddings.square().sum().backward()
+        results.append({n: p.grad for n, p in network.named_parameters() if p.grad is not None})
+        assert not any(getattr(each, switch) for each in norms)
+    plain, again = results
+    assert all(torch.equal(gradient, again[name]) for name, gradient in plain.items())
+
+
 class Chooses(nn.Module):
     """Says itself what is computed again."""
 

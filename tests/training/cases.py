@@ -15,7 +15,7 @@ def run(config: Any) -> dict[str, Any]:
     trainer = Trainer(config, local_device(config.train.device))
     with trainer.running():
         finished = trainer.run()
-    trainer.objective.head_optimizer.flush()
+    trainer.objective.optimizers["head"].flush()
     return {
         "finished": finished,
         "step": trainer.state.step,

@@ -19,12 +19,18 @@ BACKBONES = {
 }
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("world_size", [1, 2])
-def test_a_run_ends_the_same(run_ranks, folder, name, world_size):
+@pytest.mark.parametrize(
+    ("name", "world_size", "objective"),
+    [
+        *((name, world_size, "classification") for name in BACKBONES for world_size in (1, 2)),
+        ("convnet", 2, "occlusion"),
+    ],
+)
+def test_a_run_ends_the_same(run_ranks, folder, name, world_size, objective):
     """Micro-batches, BatchNorm shared over the ranks, and random branches among it."""
     sections = {
         "backbone": {"name": name, "options": BACKBONES[name]},
+        "objective": {"name": objective},
         "train": {"steps": 3, "batch_size": 24, "accumulation": 2, "sync_batchnorm": True},
     }
     other = moved(folder, "other")
