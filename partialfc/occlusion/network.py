@@ -74,7 +74,8 @@ class OcclusionNetwork(nn.Module):
     gradient to the backbone. The branch gives none to the generator with at "map"; with "image" they share
     a pass, and the generator climbs the branch's loss too.
 
-    Where each image is there unmasked too, running statistics of BatchNorm follow unmasked images alone.
+    Where each image is there unmasked too, running statistics of BatchNorm follow unmasked images alone, else
+    the images that embeddings are of, masked or not. A pass moves them once.
 
     All draws are a function of (seed, `step`, place in the global batch), so they are the same at any number
     of ranks. `step` counts the forward passes in training mode; a resume sets it. In evaluation mode the same
@@ -151,12 +152,12 @@ class OcclusionNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Occluded:
         parts = self._in_two_parts(self.backbone)
-        clear = parts.feature_map(images)
+        clear = self._clear(images)
         count, (_, height, width) = len(images), parts.map_shape
         numbers = self._numbers(count).to(self.fixed.dtype)
         ends = 1, 2, 3, 3 + self.of_way.shape[1]
         chance, way, level, gumbel, order = torch.tensor_split(numbers, ends, 1)
-        candidates = self._candidates(way, order.view(count, RANDOM_HALVES, -1))
+        candidates = self._candidates(way, order.view(count, RANDOM_HALVES, height * width))
         hidden, likely = self._choose(candidates, self.generator(clear.detach()).flatten(1), gumbel)
         masked = (chance < self.share).to(hidden.dtype)
         hidden, likely = ((masked * each).view(count, height, width) for each in (hidden, likely))
@@ -169,6 +170,16 @@ class OcclusionNetwork(nn.Module):
             seen, masked_ones = self._masked(images, clear, against, hidden, 2 * level - 1)
         target = _neighbours(torch.zeros_like(hidden), hidden)
         return Occluded(_neighbours(plain, masked_ones), target, self.branch(_neighbours(clear, seen)))
+
+    def _clear(self, images: Tensor) -> Tensor:
+        """The map of the images as they are; for the generator's eyes alone if no embedding is made of it."""
+        parts = self._in_two_parts(self.backbone)
+        if self.unmasked or self.at == "map":
+            return parts.feature_map(images)
+        kind = images.device.type  # weights that autocast keeps from here would have no gradient later
+        uncached = torch.autocast(kind, enabled=torch.is_autocast_enabled(kind), cache_enabled=False)
+        with torch.no_grad(), untracked(self.backbone), uncached:
+            return parts.feature_map(images)
 
     def _masked(
         self, images: Tensor, clear: Tensor, against: Tensor, hidden: Tensor, level: Tensor
@@ -238,10 +249,13 @@ def _device_and_dtype(module: nn.Module) -> tuple[torch.device, torch.dtype]:
 
 
 def _covered(images: Tensor, masks: Tensor, level: Tensor) -> Tensor:
-    """images [B, C, h, w] with the pixels under masks [B, H, W] at one level [B, 1] for each image."""
+    """images [B, C, h, w] with the pixels under masks [B, H, W] at one level [B, 1] for each image.
+
+    In the images' dtype, but float64 where masks are, so that their gradient is float64 all the way.
+    """
     pixels = F.interpolate(masks[:, None], size=images.shape[-2:], mode="nearest")
     covered = images * (1 - pixels) + level[:, :, None, None] * pixels
-    return covered.to(images.dtype)
+    return covered if masks.dtype == torch.float64 else covered.to(images.dtype)
 
 
 def _neighbours(first: Tensor, second: Tensor) -> Tensor:

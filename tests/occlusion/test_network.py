@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from partialfc.backbones.checkpointing import checkpointed
 from partialfc.distributed import World
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.occlusion import OcclusionNetwork, SegmentationLoss
+from tests.backbones.cases import images as small_images
+from tests.backbones.cases import small
 from tests.occlusion.cases import SIDE, SIZE, D, N, Plain, images, network
 
 places = pytest.mark.parametrize("place", ["map", "image"])
@@ -155,6 +158,83 @@ def test_running_statistics_are_those_of_unmasked_images(place, momentum):
     before = frozen.running_mean.clone()
     net(images())
     assert torch.equal(frozen.running_mean, before)
+
+
+@places
+def test_one_copy_of_each_image_moves_the_statistics_once(place):
+    """At the image they are of the images that are learned, which are computed by the second pass."""
+    net = network(at=place, unmasked=False)
+    norm = nn.BatchNorm2d(3, momentum=1.0).double()
+    net.backbone.conv = nn.Sequential(net.backbone.conv, norm)
+    seen = []
+    net.backbone.conv[0].register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    net(images())
+    assert norm.num_batches_tracked == 1
+    torch.testing.assert_close(norm.running_mean, seen[-1].mean((0, 2, 3)))
+    assert len(seen) == 1 + (place == "image")
+
+
+@pytest.mark.parametrize("amp", [False, True], ids=["float32", "autocast"])
+def test_a_pass_that_only_the_generator_looks_at_keeps_nothing(amp):
+    """And what autocast cached in it is not taken for weights without a gradient in the other one."""
+    net = network(at="image", unmasked=False).float()
+    asked = []
+    net.backbone.conv.register_forward_hook(lambda module, inputs, output: asked.append(output.requires_grad))
+    with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+        found = net(images().float())
+    found.embeddings.float().square().sum().backward()
+    assert asked == [False, True]
+    assert all(p.grad.any() for part in (net.backbone, net.generator) for p in part.parameters())
+
+
+@places
+@pytest.mark.parametrize("unmasked", [False, True], ids=["masked_alone", "both"])
+def test_a_batch_may_be_empty(place, unmasked):
+    net = network(at=place, unmasked=unmasked)
+    found = net(images(0))
+    assert found.embeddings.shape == (0, D)
+    assert found.masks.shape == found.predicted.shape == (0, SIDE, SIDE)
+    loss = found.embeddings.square().sum() + SegmentationLoss()(found.predicted, found.masks)
+    loss.backward()
+    assert not any(p.grad.any() for p in net.parameters() if p.grad is not None)
+
+
+class Doubled(Plain):
+    """In float64, of images of any dtype."""
+
+    def feature_map(self, images):
+        return super().feature_map(images.double())
+
+
+@places
+def test_the_generators_gradient_is_float64_all_the_way_in_a_network_of_float64(place):
+    """The same for images of float32 as for their values in float64."""
+    torch.manual_seed(0)
+    backbone, found = Doubled().double(), []
+    x = images().float()
+    for batch in (x, x.double()):
+        net = OcclusionNetwork(copy.deepcopy(backbone), seed=3, at=place)
+        net.generator.load_state_dict(network(hidden=32).generator.state_dict())
+        net(batch).embeddings.square().sum().backward()
+        found.append([p.grad for p in net.generator.parameters()])
+    torch.testing.assert_close(*found, atol=0, rtol=1e-14)
+
+
+@pytest.mark.parametrize("unmasked", [False, True], ids=["masked_alone", "both"])
+@pytest.mark.parametrize("name", ["convnet", "iresnet18", "mobilefacenet", "vargfacenet", "vit_tiny"])
+@places
+def test_checkpointing_changes_nothing(place, name, unmasked):
+    """Though running statistics are off only while masked images pass forward."""
+    results = []
+    for change in (lambda backbone: backbone, lambda backbone: checkpointed(backbone, name=name)):
+        net = OcclusionNetwork(change(small(name)), seed=0, at=place, unmasked=unmasked).train()
+        torch.manual_seed(1)
+        net(small_images(4)).embeddings.square().sum().backward()
+        gradients = {key: p.grad for key, p in net.named_parameters() if p.grad is not None}
+        results.append({**gradients, **dict(net.backbone.named_buffers())})
+    plain, changed = results
+    assert plain.keys() == changed.keys()
+    assert all(torch.equal(tensor, changed[key]) for key, tensor in plain.items())
 
 
 def gradients_of(place, sizes):
