@@ -44,8 +44,8 @@ MUST_BE_THE_SAME = {
         "class weights",
     },
     LOSS: {
-        CALL: "call this loss otherwise than rank 0: train or eval mode, the embeddings' size and dtype and "
-        "whether gradients are wanted",
+        CALL: "call this loss otherwise than rank 0: train or eval mode, the size and dtype of embeddings "
+        "or predictions and whether gradients are wanted",
         HEAD: "call another loss than rank 0, or built it otherwise: its kind and all that it is built with",
     },
     POOL: _SAME_POOL,

@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from partialfc.distributed import World
+from partialfc.errors import DistributedError, LabelError
 from partialfc.occlusion import SegmentationLoss, intersection_over_union
 
 
@@ -71,3 +72,52 @@ def test_iou_counts_cells_of_all_images_together():
 def test_a_wrong_shape_is_named(shapes, says):
     with pytest.raises(ValueError, match=says):
         SegmentationLoss()(*(torch.zeros(shape) for shape in shapes))
+
+
+@pytest.mark.parametrize(
+    ("predicted", "masks", "says"),
+    [
+        ([[[0.0]]], torch.zeros(1, 1, 1), "predicted is a list; it must be a torch.Tensor"),
+        (torch.zeros(1, 1, 1), [[[0.0]]], "masks is a list; it must be a torch.Tensor"),
+        (torch.zeros(1, 1, 1, dtype=torch.int64), torch.zeros(1, 1, 1), "predicted.dtype is torch.int64"),
+        (torch.zeros(1, 1, 1), torch.zeros(1, 1, 1, device="meta"), "masks.device is meta"),
+    ],
+    ids=["list", "list_of_masks", "whole_numbers", "no_values"],
+)
+def test_a_wrong_kind_is_named(predicted, masks, says):
+    with pytest.raises(ValueError, match=says):
+        SegmentationLoss()(predicted, masks)
+
+
+def differing(how):
+    """Rank 1 has something else than rank 0."""
+    other = World.of().rank == 1
+    x = torch.zeros(2, 4, 3) if other and how == "sides" else torch.zeros(2, 3, 4)
+    masks = torch.zeros(2, 9) if other and how == "masks" else torch.zeros_like(x)
+    labels = torch.tensor([0, -5]) if other and how == "label" else torch.tensor([0, -1])
+    return SegmentationLoss()(x.requires_grad_(not (other and how == "gradient")), masks, labels).item()
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("masks", ("bad input on rank 1", r"masks \(2, 9\): both must be \[B, H, W\]")),
+        ("sides", (r"ranks \[1\] call this loss otherwise than rank 0.*size",) * 2),
+        ("gradient", (r"ranks \[1\] call this loss otherwise than rank 0.*gradients",) * 2),
+        ("label", ("label -5 at sample 1 on rank 1: labels must be at least 0",) * 2),
+    ],
+    ids=["masks", "sides", "gradient", "label"],
+)
+def test_what_is_wrong_on_one_rank_is_told_on_every_rank(rank_outcomes, how, says):
+    for outcome, message in zip(rank_outcomes(differing, 2, how), says, strict=True):
+        with pytest.raises(LabelError if how == "label" else (DistributedError, ValueError), match=message):
+            raise outcome
+
+
+def test_without_gradients_none_is_computed():
+    logits, masks = case(3)
+    with torch.no_grad():
+        value = SegmentationLoss()(logits.requires_grad_(), masks)
+    assert not value.requires_grad
+    assert value == SegmentationLoss()(logits, masks).detach()
+    assert not SegmentationLoss()(logits.detach(), masks).requires_grad
