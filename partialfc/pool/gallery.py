@@ -51,16 +51,23 @@ class GalleryNetwork(nn.Module):
             skip (Tensor | None): [], 1 to stay as it is, 0 to move; None (default) moves. It may lie on an
                 accelerator, which nothing waits for.
             statistics (bool): Take over the running statistics too (default). In DistributedDataParallel
-                these are each rank's own after a step, and rank 0's in the next forward pass of the network:
-                where the ranks' galleries shall be equal, leave them out here, and call `take_statistics`
-                there.
+                these are each rank's own after a step, and rank 0's in the next forward pass of the network,
+                but not in one under `no_sync` that follows another: where the ranks' galleries shall be
+                equal, leave them out here, and call `take_statistics` in the first forward pass of a step.
+
+        Raises:
+            ValueError: for a network whose parameters have other names.
         """
-        part = 1.0 - self.momentum
-        amount = torch.tensor(part) if skip is None else part * (1.0 - skip)
-        others = dict(probe.named_parameters())
-        for name, parameter in self.network.named_parameters():
-            to = others[name]
-            parameter.lerp_(to, amount.to(to.dtype))
+        mine, others = dict(self.network.named_parameters()), dict(probe.named_parameters())
+        if mine.keys() != others.keys():
+            raise ValueError(
+                f"probe has the parameters {list(others)[:2]}..., and the network that the gallery was built "
+                f"from {list(mine)[:2]}...: pass that network itself; of DistributedDataParallel it is "
+                "its .module, of torch.compile its ._orig_mod"
+            )
+        for name, parameter in mine.items():
+            moved = parameter.lerp(others[name], 1.0 - self.momentum)
+            parameter.copy_(moved if skip is None else torch.where(skip != 0, parameter, moved))
         if statistics:
             self.take_statistics(probe, skip)
 

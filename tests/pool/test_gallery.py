@@ -37,6 +37,43 @@ def test_parameters_follow_as_a_moving_average_and_statistics_at_once(skip):
         torch.testing.assert_close(now, expected, msg=name)
 
 
+@pytest.mark.parametrize("skip", [None, torch.tensor(0.0)], ids=["-", "moves"])
+def test_a_float64_network_follows_by_a_float64_momentum(skip):
+    probe = a_probe().double()
+    gallery = partialfc.GalleryNetwork(probe, momentum=0.99)
+    before = copy.deepcopy(gallery.network[0].weight)
+    with torch.no_grad():
+        probe[0].weight += 1
+    gallery.follow(probe, skip)
+    moved = 0.99 * before + (1 - 0.99) * probe[0].weight
+    torch.testing.assert_close(gallery.network[0].weight, moved, atol=1e-14, rtol=0)
+
+
+def test_a_skipped_step_keeps_what_is_not_finite_out():
+    probe = a_probe()
+    gallery = partialfc.GalleryNetwork(probe)
+    with torch.no_grad():
+        probe[0].weight[0] = float("nan")
+    gallery.follow(probe, torch.tensor(1.0))
+    assert gallery.network[0].weight.isfinite().all()
+
+
+def test_it_follows_whatever_the_default_device():
+    probe = trained(a_probe())
+    gallery = partialfc.GalleryNetwork(a_probe(), momentum=0.0)
+    with torch.device("meta"):
+        gallery.follow(probe)
+    torch.testing.assert_close(gallery.network[0].weight, probe[0].weight)
+
+
+def test_a_network_that_it_is_no_copy_of_is_refused():
+    """Such as a wrapped one, whose names differ."""
+    probe = a_probe()
+    gallery = partialfc.GalleryNetwork(probe)
+    with pytest.raises(ValueError, match=r"probe has the parameters \['0.0.weight', .* its \.module"):
+        gallery.follow(nn.Sequential(probe))
+
+
 def test_it_has_no_gradient_and_sees_each_image_alone():
     probe = trained(a_probe())
     gallery = partialfc.GalleryNetwork(probe).train()
