@@ -106,6 +106,18 @@ def test_statistics_of_all_ranks_together_reach_the_gallery(run_ranks, folder):
     assert losses(two) == pytest.approx(losses(one), rel=1e-3)
 
 
+def test_micro_batches_leave_the_galleries_of_all_ranks_equal(run_ranks, folder):
+    """Also where the running statistics of each rank are its own between the first and the last of a step."""
+    backbone = {"name": "tests.train_cases:Tiny", "options": {"batchnorm": True}}
+    how = sections(train={"accumulation": 3, "steps": 3}, backbone=backbone)
+    first, second = run_ranks(run, 2, small_config(folder, **how))
+    galleries = [{n: t for n, t in result.items() if n.startswith("gallery")} for result in (first, second)]
+    assert_same(*([gallery] for gallery in galleries))
+    (mean,) = (name for name in galleries[0] if name.endswith("running_mean"))
+    assert galleries[0][mean].any()
+    assert torch.equal(first["features"], second["features"])
+
+
 def test_too_few_images_on_a_rank_are_refused(run_ranks, folder):
     how = sections(train={"batch_size": 8})
     with pytest.raises(

@@ -35,7 +35,10 @@ class Halves:
 class Probe(nn.Module):
     """The backbone, on the images of a batch that are classified; the gallery takes over its statistics.
 
-    It does so here, where DistributedDataParallel has made the running statistics the same on every rank.
+    It does so here, in the first micro-batch of a step: there DistributedDataParallel has made the running
+    statistics the same on every rank. In those that follow they are each rank's own.
+
+    first: whether the next batch is the first of its step.
     """
 
     def __init__(self, backbone: nn.Module, gallery: GalleryNetwork, rest: Tensor) -> None:
@@ -43,10 +46,11 @@ class Probe(nn.Module):
         self.backbone = backbone
         self.gallery = (gallery,)  # in a tuple, so that it is no part of this module
         self.rest = rest  # no buffer: DistributedDataParallel would give every rank that of rank 0
+        self.first = True
 
     def forward(self, images: Tensor) -> Any:
         """images [B, C, H, W] -> the embeddings of those that are classified."""
-        if self.training:
+        if self.training and self.first:
             self.gallery[0].take_statistics(self.backbone)
         return self.backbone(images[self.rest])
 
@@ -66,13 +70,15 @@ class ClassPool(Objective):
         margin_of: MarginOf,
     ) -> None:
         """margin_of: gives the margins of `stages`."""
-        super().__init__(Probe(backbone, gallery, halves.rest_there), backbone)
+        self._probe = Probe(backbone, gallery, halves.rest_there)
+        super().__init__(self._probe, backbone)
         self.pool, self.gallery = pool, gallery
         self.math_dtype = pool.math_dtype
         self._halves = halves
         self._margin_of = margin_of
 
     def loss(self, images: Tensor, outputs: Outputs, labels: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        self._probe.first = False
         halves = self._halves
         self.pool.write(self.gallery(images[halves.features_there]), labels[halves.features])
         loss: Tensor = self.pool(outputs, labels[halves.rest])
@@ -81,6 +87,10 @@ class ClassPool(Objective):
 
     def buffered(self) -> Sequence[nn.Module]:
         return [self.pool.margin]
+
+    def keep(self) -> None:
+        super().keep()
+        self._probe.first = True
 
     def stepped(self, skip: Tensor) -> None:
         self.gallery.follow(self.backbone, skip, statistics=False)
