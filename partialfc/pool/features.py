@@ -18,7 +18,7 @@ from partialfc.head.shard import ClassShard
 from partialfc.head.surroundings import check_surroundings, outside_modes, world_for_pickled
 from partialfc.head.whose import KEY, check_note, note
 from partialfc.pool.recent_classes import RecentClasses
-from partialfc.pool.writing import last_of_each, lines_to_write, put
+from partialfc.pool.writing import NO_FEATURE, last_of_each, put
 
 
 class PoolFeatures(nn.Module):
@@ -28,6 +28,7 @@ class PoolFeatures(nn.Module):
     """
 
     features: Tensor
+    _turns: Tensor
     _digest: int  # of all that must be the same on every rank
 
     def __init__(
@@ -50,7 +51,8 @@ class PoolFeatures(nn.Module):
         self.register_buffer("features", torch.zeros(shape, dtype=feature_dtype, device=device))
         self.step = 0
         self.recent = RecentClasses(size)
-        self._turns = np.zeros(size, np.int64)  # which of a class's k features is written next
+        turns = torch.full((size,), NO_FEATURE, device=device)  # which of a class's k features is next
+        self.register_buffer("_turns", turns, persistent=False)  # order_state has it
         self.register_load_state_dict_pre_hook(_check_whose)  # type: ignore[no-untyped-call]
 
     @property
@@ -68,7 +70,8 @@ class PoolFeatures(nn.Module):
         """Give classes their features; they are then the ones used last. Every rank calls it together.
 
         Of several features of a class the last one counts, in the order of ranks. A feature that is not
-        finite leaves the class with what it had, which is 0 for a class that comes anew. A skipped step needs
+        finite leaves the class with what it had, which is 0 for a class that comes anew. A class keeps its
+        last k finite features; while it has had fewer, its first stands for the others. A skipped step needs
         no undoing: the features of its images are good, or are not taken.
 
         Args:
@@ -91,10 +94,11 @@ class PoolFeatures(nn.Module):
                     f"a write of {len(which)} classes into a pool of size {self.size}: it must have room for "
                     "those of one batch, so raise size, or write fewer at a time"
                 )
-            rows = self._gathered(features, agreed)
+            index = on_device(torch.from_numpy(which), features.device)
+            rows = self._gathered(features, agreed)[index]
             taken = self.recent.take(agreed.labels[which])
-            lines = lines_to_write(taken, self._turns, self.shard, which, per_row=self.kind.per_row)
-            put(self.stored.values, lines, rows)
+            lines = self.features.view(-1, self.kind.per_row, self.embedding_size)
+            put(lines, self._turns, taken, self.shard, rows)
 
     def _agreed(self, embeddings: Tensor, labels: Tensor, method: int, wants_gradient: bool) -> Agreed:
         return agree_on_batch(
@@ -138,22 +142,23 @@ class PoolFeatures(nn.Module):
         """What beside the features a checkpoint holds, equal on every rank: int64, O(Q).
 
         classes [Q]: the class in each slot, -1 for none; order [count]: the slots, the one that was written
-        longest ago first; turns [Q]: which of a class's k features is written next.
+        longest ago first; turns [Q], on the pool's device: which of a class's k features is written next, -1
+        where it has had none that is finite.
         """
-        state = {**self.recent.state(), "turns": self._turns.copy()}
-        return {name: torch.from_numpy(values) for name, values in state.items()}
+        state = {name: torch.from_numpy(values) for name, values in self.recent.state().items()}
+        return {**state, "turns": self._turns.clone()}
 
     def restore_order(self, state: Mapping[str, Tensor]) -> None:
         """Become what `order_state` gave, at any world size. Raises ValueError for another pool's."""
         classes, order, turns = (
             state[name].cpu().numpy().astype(np.int64) for name in ("classes", "order", "turns")
         )
-        if len(turns) != self.size or ((turns < 0) | (turns >= self.kind.per_row)).any():
+        if len(turns) != self.size or ((turns < NO_FEATURE) | (turns >= self.kind.per_row)).any():
             raise ValueError(
                 f"the pool's turns {list(turns.shape)} are not those of a pool of {self.size} slots"
             )
         self.recent.restore(classes, order)
-        self._turns = turns
+        self._turns.copy_(torch.from_numpy(turns))
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which keep no process group."""

@@ -1,9 +1,6 @@
-"""From the features of a batch to the rows of a pool: which line each goes to, and how it is written."""
-
-from dataclasses import dataclass
+"""From the features of a batch to the rows of a pool: which class gets which, and how it is written."""
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -11,14 +8,7 @@ from partialfc.distributed.accelerator import on_device
 from partialfc.head.shard import ClassShard
 from partialfc.pool.recent_classes import Integers, Taken
 
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The m lines of a rank's features that a batch writes: each takes one of the batch's features."""
-
-    lines: Integers  # [m]
-    sources: Integers  # [m] which of the N features of the batch
-    has_one: npt.NDArray[np.bool_]  # [m] whether the line holds a feature of the same class already
+NO_FEATURE = -1  # the turn of a class that has had no finite feature yet: the first fills all its lines
 
 
 def last_of_each(labels: Integers) -> Integers:
@@ -27,30 +17,24 @@ def last_of_each(labels: Integers) -> Integers:
     return np.sort(len(labels) - 1 - from_the_end)
 
 
-def lines_to_write(
-    taken: Taken, turns: Integers, shard: ClassShard, sources: Integers, *, per_row: int
-) -> Lines:
-    """Slots taken by n classes, and the features [n] that they get -> the lines of this rank's shard.
+def put(rows_of_pool: Tensor, turns: Tensor, taken: Taken, shard: ClassShard, features: Tensor) -> None:
+    """Write the features [n, D] of n classes to the slots that they took; waits for no accelerator.
 
-    turns [Q] is changed: the one of a class's `per_row` lines that is next. A class that comes anew gets its
-    feature in all of them.
+    rows_of_pool [Q_l, k, D]: this rank's, those of its shard; turns int64 [Q], equal on every rank: which of
+    a class's k lines is next, or NO_FEATURE. The first feature of a class goes to all its lines, which are 0
+    before. One that is not finite is left out, and takes no turn.
     """
-    place = turns[taken.slots]
-    turns[taken.slots] = np.where(taken.was_there, (place + 1) % per_row, 0)
-    places = np.arange(per_row)
-    here, rows = shard.locate(taken.slots)
-    is_written = ~taken.was_there[here, None] | (place[here, None] == places)  # [n, per_row]
-    at, which = np.nonzero(is_written)
-    return Lines(rows[at] * per_row + which, sources[here[at]], taken.was_there[here[at]])
-
-
-def put(lines_of_pool: Tensor, lines: Lines, features: Tensor) -> None:
-    """Write the batch's features [N, D]; one that is not finite is left out, and is 0 in a class's first."""
-    if not len(lines.lines):
+    if not len(taken.slots):
         return
-    device = features.device
-    index = on_device(torch.from_numpy(lines.lines), device)
-    new = features[on_device(torch.from_numpy(lines.sources), device)]
-    has_one = on_device(torch.from_numpy(lines.has_one), device)[:, None]
-    before = torch.where(has_one, lines_of_pool[index], 0.0)
-    lines_of_pool[index] = torch.where(new.isfinite().all(dim=1, keepdim=True), new, before)
+    device, per_row = features.device, rows_of_pool.shape[1]
+    slots = on_device(torch.from_numpy(taken.slots), device)
+    was_there = on_device(torch.from_numpy(taken.was_there), device)
+    finite = features.isfinite().all(dim=1)
+    turn = torch.where(was_there, turns[slots], NO_FEATURE)
+    first = turn == NO_FEATURE
+    turns[slots] = torch.where(finite, torch.where(first, 0, (turn + 1) % per_row), turn)
+    here, rows = (on_device(torch.from_numpy(each), device) for each in shard.locate(taken.slots))
+    places = torch.arange(per_row, device=device)
+    written = ((first[:, None] | (turn[:, None] == places)) & finite[:, None])[here, :, None]  # [h, k, 1]
+    before = torch.where(was_there[here, None, None], rows_of_pool[rows], 0.0)
+    rows_of_pool[rows] = torch.where(written, features[here, None], before)

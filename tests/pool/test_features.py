@@ -55,6 +55,40 @@ def test_a_feature_that_is_not_finite_leaves_what_was_there(value):
     assert x.grad.isfinite().all()
 
 
+def kept(shard):
+    """What classes 5 to 7 have of values 1, 2, 3, ... and one that is not finite among them."""
+    pool = partialfc.DynamicClassPool(
+        1, 4, margin=partialfc.SubCenter(k=2, base=partialfc.CosFace(scale=4.0)), shard=shard
+    )
+    world, nan, inf = World.of(), float("nan"), float("inf")
+    writes = [[1, 1, nan], [2, nan, inf], [nan, inf, 3], [3, 2, 4], [inf, nan, 5]]
+    found = []
+    for values in writes:
+        mine = slice(world.rank, None, world.size)
+        pool.write(torch.tensor(values)[mine, None].float(), torch.tensor([5, 6, 7])[mine])
+        counts = [len(part) for part in torch.arange(4).tensor_split(world.size)] if shard else [4]
+        features = world.all_gather_rows(pool.features, counts) if shard else pool.features
+        order = pool.order_state()
+        rows = dict(zip(order["classes"].tolist(), features.tolist(), strict=True))
+        found.append([sorted(rows[number]) for number in (5, 6, 7)])
+        pool.restore_order(order)
+    return found
+
+
+@pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_class_keeps_its_last_finite_features(run_ranks, world_size, shard):
+    """One that is not finite takes no turn; the first finite one fills the class."""
+    expected = [
+        [[1, 1], [1, 1], [0, 0]],
+        [[1, 2], [1, 1], [0, 0]],
+        [[1, 2], [1, 1], [3, 3]],
+        [[2, 3], [1, 2], [3, 4]],
+        [[2, 3], [1, 2], [4, 5]],
+    ]
+    assert run_ranks(kept, world_size, shard) == [expected] * world_size
+
+
 def test_no_sample_and_no_class_cost_nothing():
     pool = partialfc.DynamicClassPool(2, 3, margin=partialfc.CosFace())
     x = torch.randn(2, 2, requires_grad=True)
