@@ -158,7 +158,9 @@ class DynamicClassPool(PoolFeatures):
 
         Args:
             embeddings (Tensor): [B, D] of float32, float64, bfloat16 or float16 on the pool's device; B may
-                differ between ranks, and be 0. Their gradient has their dtype.
+                differ between ranks, and be 0. Their gradient has their dtype. One of norm 0 has
+                cosines of 0, and the gradient that torch.nn.functional.normalize and `PartialFC` give: that
+                by the direction, divided by 1e-12.
             labels (Tensor): [B] int64, class ids from 0 on; -1 ignores a sample.
 
         Returns:

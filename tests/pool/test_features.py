@@ -89,6 +89,31 @@ def test_a_class_keeps_its_last_finite_features(run_ranks, world_size, shard):
     assert run_ranks(kept, world_size, shard) == [expected] * world_size
 
 
+@pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
+@pytest.mark.parametrize("of_head", [False, True], ids=["autograd", "head"])
+def test_an_embedding_of_norm_0_gets_the_gradient_that_it_gets_of_a_head(shard, of_head):
+    """That of torch.nn.functional.normalize: the gradient by the direction, divided by 1e-12."""
+    torch.manual_seed(0)
+    features, labels, x = torch.randn(4, 3, dtype=torch.float64), torch.arange(4), torch.randn(4, 3).double()
+    x[1] = 0
+    margin, wide = partialfc.CosFace(scale=4.0, margin=0.35), {"compute_dtype": torch.float64}
+    pool = partialfc.DynamicClassPool(3, 4, margin=margin, shard=shard, feature_dtype=torch.float64, **wide)
+    pool.write(features, labels)
+    found, expected = x.clone().requires_grad_(), x.clone().requires_grad_()
+    pool(found, labels).backward()
+    if of_head:
+        head = partialfc.PartialFC(3, 4, margin=margin, sparse_grad=True, weight_dtype=torch.float64, **wide)
+        with torch.no_grad():
+            head.weight.copy_(features)
+        head(expected, labels).backward()
+    else:
+        cos = torch.nn.functional.normalize(expected) @ torch.nn.functional.normalize(features).T
+        margins = 0.35 * torch.eye(4, dtype=torch.float64)
+        torch.nn.functional.cross_entropy(4.0 * (cos - margins), labels).backward()
+    assert expected.grad[1].norm() > 1e10
+    torch.testing.assert_close(found.grad, expected.grad, atol=1e-12, rtol=1e-9)
+
+
 def test_no_sample_and_no_class_cost_nothing():
     pool = partialfc.DynamicClassPool(2, 3, margin=partialfc.CosFace())
     x = torch.randn(2, 2, requires_grad=True)
