@@ -21,6 +21,7 @@ from partialfc.errors import CheckpointError, ConfigError
 from partialfc.finetune.class_means import Means
 from partialfc.head.partial_fc import PartialFC
 
+SHORTEST = 1e-12  # a mean's norm up to this is rounding; `normalize` too divides by no less
 AT_ONCE = 65_536  # classes of the other run whose centres are in memory at a time
 
 
@@ -29,12 +30,13 @@ def begin_at_means(head: PartialFC, means: Iterable[Means]) -> int:
     """Let each class begin at its mean embedding; returns how many classes of all ranks do.
 
     A centre gets the mean's direction and keeps the norm that it began with, by which it moves as fast as one
-    that began at random. Classes without images keep their rows; so do, with sub-centres, all but the first
-    of each class.
+    that began at random. Classes without images keep their rows, and so do those whose mean has no direction:
+    it is 0 but for rounding (a norm up to 1e-12), or not finite. With sub-centres all but the first of each
+    class stay.
     """
     count = 0
     for block in means:
-        found = block.images > 0
+        found = (block.images > 0) & _has_direction(block.means)
         count += int(found.sum())
         first, last = max(block.start, head.shard.start), min(block.start + len(found), head.shard.stop)
         if first >= last:
@@ -45,6 +47,13 @@ def begin_at_means(head: PartialFC, means: Iterable[Means]) -> int:
         moved = (normalize(block.means[mine], dim=1) * norms).to(rows)
         rows.copy_(torch.where(found[mine, None], moved, rows))
     return count
+
+
+def _has_direction(means: Tensor) -> Tensor:
+    """means [k, D] -> bool [k]."""
+    norms = torch.linalg.vector_norm(means, dim=1)
+    has_direction: Tensor = norms.isfinite() & (norms > SHORTEST)
+    return has_direction
 
 
 @torch.no_grad()

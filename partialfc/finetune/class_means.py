@@ -40,7 +40,8 @@ def class_means(
 
     Classes come in ascending order, some at a time, with about `images_at_once` images (at least those of one
     class); each rank embeds an equal share of these. So the memory is that of few rows, and the result that
-    of a single process, but for rounding in float64. The mean of a class without images is 0.
+    of a single process, but for rounding in float64. The mean of a class without images is 0, and that of a
+    class with an embedding that is not finite is not finite either.
 
     embed: the indices of images [n], n may be 0 -> embeddings [m, D] of any norm and the indices that they
     belong to [m]; what cannot be read is left out. Its own errors are raised on every rank. labels: the class

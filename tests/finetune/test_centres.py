@@ -71,6 +71,29 @@ def test_centres_begin_at_the_means(run_ranks, world_size, sub_centers, dtype):
         assert torch.equal(after[:, D:], before[:, D:])
 
 
+def begun_without_directions() -> tuple[torch.Tensor, torch.Tensor, int]:
+    head = a_head()
+    before = rows_of_all(head)
+    means, images = some_means()
+    images = images.clamp(min=1)
+    means[0], means[3], means[4, 2], means[9, 1] = 0.0, 1e-17, torch.nan, torch.inf
+    means[10] *= 1e-9
+    count = begin_at_means(head, [Means(0, means, images)])
+    return before, rows_of_all(head), count
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_a_class_whose_mean_has_no_direction_keeps_its_centre(run_ranks, world_size):
+    """Opposite embeddings leave 0 but for rounding, and one that is no number leaves none."""
+    for before, after, count in run_ranks(begun_without_directions, world_size):
+        stay = [0, 3, 4, 9]
+        assert count == C - len(stay)
+        assert torch.equal(after[stay], before[stay])
+        torch.testing.assert_close(after.norm(dim=1), before.norm(dim=1))
+        moved = [row for row in range(C) if row not in stay]
+        assert (after[moved] != before[moved]).any(dim=1).all()
+
+
 # Centres of another run
 
 

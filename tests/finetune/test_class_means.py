@@ -73,6 +73,21 @@ def test_they_are_those_of_a_loop_over_all_images(run_ranks, world_size, images_
         assert max(shares) - min(shares) <= 1
 
 
+def test_an_embedding_that_is_not_finite_spoils_the_mean_of_its_class_alone():
+    embeddings, labels = some_images()
+    spoilt = int(np.flatnonzero(labels == 2)[0])
+    embeddings[spoilt, 1] = torch.nan
+    (block,) = class_means(
+        lambda indices: (embeddings[indices], indices),
+        labels,
+        num_classes=C,
+        embedding_size=D,
+        device=torch.device("cpu"),
+        images_at_once=1000,
+    )
+    assert block.means.isfinite().all(dim=1).tolist() == [label != 2 for label in range(C)]
+
+
 def failing_on_rank_1() -> None:
     _, labels = some_images()
 
