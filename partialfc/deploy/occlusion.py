@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from partialfc.backbones import with_feature_map
 from partialfc.data.images.codec import Pixels, decode, resize
 from partialfc.data.images.normalise import normalise
 from partialfc.data.sources.source import Source
@@ -57,7 +58,8 @@ def look(network: OcclusionNetwork, pixels: Sequence[Pixels], *, device: torch.d
     network.to(device)
     clear = np.stack(pixels)
     found = [network(batch) for batch in _inputs(clear, device)]
-    scores = [network.generator(network.backbone.feature_map(batch)) for batch in _inputs(clear, device)]  # type: ignore[operator]
+    feature_map = with_feature_map(network.backbone, use="occlusion").feature_map
+    scores = [network.generator(feature_map(batch)) for batch in _inputs(clear, device)]
     masks, own = (torch.cat([getattr(each, name) for each in found]) for name in ("masks", "predicted"))
     iou = {"masks": intersection_over_union(own, masks)}
     of_fill = {fill: _covered(network, pixels, fill, device, seed) for fill in FILLS}
@@ -84,10 +86,8 @@ def _covered(
     """The images covered, where they are, and the branch's logits."""
     rng = np.random.default_rng(seed)
     images, where = (np.stack(each) for each in zip(*(cover(p, rng, fill=fill) for p in pixels), strict=True))
-    logits = [
-        network.branch(network.backbone.feature_map(batch)).float().cpu()  # type: ignore[operator]
-        for batch in _inputs(images, device)
-    ]
+    feature_map = with_feature_map(network.backbone, use="occlusion").feature_map
+    logits = [network.branch(feature_map(batch)).float().cpu() for batch in _inputs(images, device)]
     return images, where, torch.cat(logits)
 
 
