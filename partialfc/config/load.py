@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from partialfc.config.messages import explain
+from partialfc.config.messages import Problem, explain
 from partialfc.config.overrides import Override, origin_of
 from partialfc.config.root import Config
 from partialfc.config.shown import shown
@@ -45,38 +45,43 @@ def parse_config(mapping: Mapping[str, Any], overrides: Sequence[str], origin: s
     """The config of a mapping with overrides on top, in their order; errors call the mapping `origin`."""
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{origin}: must hold sections, such as 'run:', got {shown(mapping)}")
-    parsed = []
+    parsed: list[Override] = []
     merged = dict(mapping)
     for override in [Override.parse(text) for text in overrides]:
-        parsed.append(override.resolved(merged))
-        merged = parsed[-1].apply(merged, origin)
+        resolved = override.resolved(merged)
+        merged = resolved.apply(merged, parsed, origin)
+        parsed.append(resolved)
     return _validate(merged, parsed, origin)
 
 
 def _validate(merged: dict[str, Any], overrides: Sequence[Override], origin: str) -> Config:
-    """The mapping as a Config; an error names the override that gave the wrong value, or else `origin`."""
+    """The mapping as a Config; an error names the overrides that it may come from, or else `origin`."""
     try:
         config = Config.model_validate(merged)
         problems = list(problems_of_stages(config))
     except ValidationError as error:
         problems = [_explained(details, overrides) for details in error.errors()]
     if problems:
-        told = ((origin_of(path, overrides, origin), ".".join(path), problem) for path, problem in problems)
-        raise ConfigError("\n".join(": ".join(filter(None, parts)) for parts in told))
+        raise ConfigError("\n".join(_told(problem, overrides, origin) for problem in problems))
     return config
 
 
-def _explained(error: ErrorDetails, overrides: Sequence[Override]) -> tuple[tuple[str, ...], str]:
+def _told(problem: Problem, overrides: Sequence[Override], origin: str) -> str:
+    where = origin_of(problem.path, overrides, origin, problem.others)
+    return ": ".join(filter(None, (where, ".".join(problem.path), problem.text)))
+
+
+def _explained(error: ErrorDetails, overrides: Sequence[Override]) -> Problem:
     """What is wrong where; with the way out if an override gave a section of other keys another name."""
-    path, problem = explain(error)
-    section = path[:-1]
+    problem = explain(error)
+    path, section = problem.path, problem.path[:-1]
     names = [each.value for each in overrides if each.path == (*section, "name")]
     overridden = any(path[: len(each.path)] == each.path for each in overrides)
     if error["type"] == "extra_forbidden" and names and not overridden:
-        problem += (
-            f" (to leave out the keys of another name, write {'.'.join(section)}={{name: {names[-1]}}})"
-        )
-    return path, problem
+        leave_out = f"{'.'.join(section)}={{name: {names[-1]}}}"
+        text = f"{problem.text} (to leave out the keys of another name, write {leave_out})"
+        return problem._replace(text=text)
+    return problem
 
 
 def dump_config(config: Config) -> str:

@@ -4,20 +4,56 @@ import itertools
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from partialfc.config.root import Config
+from partialfc.config.section import RuleError
 from partialfc.config.shown import shown
 
+Keys = tuple[str, ...]
 
-def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
-    """The path of the key as the user writes it, empty for the whole config, and what is wrong there."""
+# Which keys there are, and how large a value may be, depends on the name of a section that has variants.
+OF_VARIANT = (
+    "missing",
+    "extra_forbidden",
+    "less_than",
+    "less_than_equal",
+    "greater_than",
+    "greater_than_equal",
+)
+
+
+class Problem(NamedTuple):
+    """What is wrong with a value of the config.
+
+    path: its key as the user writes it, empty for the whole config. text: what is wrong there. others:
+    further keys, from whose values it may come as well.
+    """
+
+    path: Keys
+    text: str
+    others: tuple[Keys, ...] = ()
+
+
+def explain(error: ErrorDetails) -> Problem:
+    """What pydantic found wrong."""
+    if isinstance(rule := error.get("ctx", {}).get("error"), RuleError):
+        return Problem(_split(rule.key), rule.rule, tuple(map(_split, rule.others)))
+    path, section, names = _place(error["loc"])
+    return Problem(*_explained(error, path, section), names if error["type"] in OF_VARIANT else ())
+
+
+def _split(key: str) -> Keys:
+    return tuple(key.split("."))
+
+
+def _explained(error: ErrorDetails, path: Keys, section: type[BaseModel]) -> tuple[Keys, str]:
+    """The path, or that of a key beside it which the message is about, and the message."""
     location, kind, value = error["loc"], error["type"], error["input"]
-    path, section = _path_and_section(location)
     match kind:
         case "missing":
             return path, _missing(section.model_fields[path[-1]])
@@ -59,7 +95,7 @@ def explain(error: ErrorDetails) -> tuple[tuple[str, ...], str]:
     return path, f"{rule}, got {shown(value)}"
 
 
-def _such_as(path: tuple[str, ...], section: type[BaseModel], value: object) -> str:
+def _such_as(path: Keys, section: type[BaseModel], value: object) -> str:
     """An example of a section that has variants: that of the value, if it is the name of one."""
     field = section.model_fields.get(path[-2] if path[-1].isdigit() else path[-1])
     if field is None or len(sections := [*_sections(field.annotation)]) < 2:
@@ -72,13 +108,16 @@ def _as_yaml(mapping: dict[str, Any]) -> str:
     return "{" + ", ".join(f"{key}: {value}" for key, value in mapping.items()) + "}"
 
 
-def _path_and_section(location: tuple[int | str, ...]) -> tuple[tuple[str, ...], type[BaseModel]]:
+def _place(location: tuple[int | str, ...]) -> tuple[Keys, type[BaseModel], tuple[Keys, ...]]:
     """pydantic's location of an error -> the keys that lead there, and the section that holds the last one.
+
+    With them, the keys `name` by which sections around it are of their variants.
 
     pydantic adds the variant's name after a section that has variants, "[key]" after a bad key, and the type
     after each level of a free mapping such as backbone.options. An element of a list has its index as a key.
     """
     path: list[str] = []
+    names: list[Keys] = []
     section: type[BaseModel] = Config
     below = section
     parts = iter(location)
@@ -95,10 +134,11 @@ def _path_and_section(location: tuple[int | str, ...]) -> tuple[tuple[str, ...],
         sections = list(_sections(field.annotation))
         if len(sections) > 1:
             variant = next(parts, None)
+            names.append((*path, "name"))
             sections = [inner for inner in sections if _variant(inner) == variant]
         if sections:
             below = sections[0]
-    return tuple(path), section
+    return tuple(path), section, tuple(names)
 
 
 def _missing(field: FieldInfo) -> str:
@@ -109,7 +149,7 @@ def _missing(field: FieldInfo) -> str:
     return f"section is required, with {', '.join(needs)}"
 
 
-def _unknown(path: tuple[str, ...], section: type[BaseModel]) -> str:
+def _unknown(path: Keys, section: type[BaseModel]) -> str:
     """Say where the key belongs, else which key is spelt most like it, else which keys there are."""
     *parents, key = path
     kind = "key" if parents else "section"
@@ -126,9 +166,7 @@ def _unknown(path: tuple[str, ...], section: type[BaseModel]) -> str:
     return f"unknown {kind}; {'.'.join(parents) or 'the config'} has {', '.join(section.model_fields)}"
 
 
-def _keys(
-    section: type[BaseModel] = Config, prefix: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], type[BaseModel]]]:
+def _keys(section: type[BaseModel] = Config, prefix: Keys = ()) -> Iterator[tuple[Keys, type[BaseModel]]]:
     """Every key path below the section, with the section that holds its last key: each variant in turn."""
     for name, field in section.model_fields.items():
         yield (*prefix, name), section

@@ -48,10 +48,11 @@ class Override(NamedTuple):
                 node = node.get(part) if isinstance(node, dict) else None
         return self._replace(path=tuple(path))
 
-    def apply(self, mapping: dict[str, Any], origin: str) -> dict[str, Any]:
+    def apply(self, mapping: dict[str, Any], before: Sequence[Self], origin: str) -> dict[str, Any]:
         """A copy of the mapping with the value at the path; what is not on the path is shared with it.
 
-        Raises ConfigError, which calls the mapping `origin`, where a part of the path is not a section.
+        before: the overrides that were applied already. Raises ConfigError where a part of the path is not a
+        section, with the one of them that gave it, or else `origin`.
         """
         copied = dict(mapping)
         node: Any = copied
@@ -59,11 +60,10 @@ class Override(NamedTuple):
             child = node.get(part, {}) if isinstance(node, dict) else node[int(part)]
             after = self.path[depth]
             if not (isinstance(child, dict) or _is_index(after, child)):
-                where = ".".join(self.path[:depth])
-                problem = f"{where} is not a section, it is {shown(child)} in {origin}"
-                if isinstance(child, list):
-                    problem = f"{where} has no element {after}, it is {shown(child)} in {origin}"
-                raise ConfigError(f"override {shown(self.text)}: {problem}")
+                path = self.path[:depth]
+                what = f"has no element {after}" if isinstance(child, list) else "is not a section"
+                given = f"it is {shown(child)} in {origin_of(path, before, origin)}"
+                raise ConfigError(f"override {shown(self.text)}: {'.'.join(path)} {what}, {given}")
             node[part if isinstance(node, dict) else int(part)] = node = copy(child)
         node[self.path[-1] if isinstance(node, dict) else int(self.path[-1])] = self.value
         return copied
@@ -74,14 +74,37 @@ def _is_index(part: str, values: object) -> bool:
     return isinstance(values, list) and part.isdecimal() and int(part) < len(values)
 
 
-def origin_of(path: tuple[str, ...], overrides: Sequence[Override], origin: str) -> str:
-    """Where the value at the path was given, for messages.
+def origin_of(
+    path: tuple[str, ...],
+    overrides: Sequence[Override],
+    origin: str,
+    others: Sequence[tuple[str, ...]] = (),
+) -> str:
+    """Where the value at the path was given, for messages, and those of `others` that were overridden.
 
-    The last override of the path or of a section around it; without one, `origin`, together with the
-    overrides of keys below the path.
+    An override of the path or of a section around it stands for itself, else `origin` comes first; then the
+    overrides of keys below the path, and those of the others.
     """
-    for override in reversed(overrides):
-        if path[: len(override.path)] == override.path:
-            return f"override {shown(override.text)}"
-    below = [shown(override.text) for override in overrides if path and override.path[: len(path)] == path]
-    return f"{origin} with override {', '.join(below)}" if below else origin
+    own = _givers(path, overrides)
+    named = [*own, *(override for other in others for override in _givers(other, overrides))]
+    texts = dict.fromkeys(shown(override.text) for override in overrides if override in named)
+    told = f"override{'s' if len(texts) > 1 else ''} {', '.join(texts)}"
+    if any(_is_around(override.path, path) for override in own):
+        return told
+    return f"{origin} with {told}" if texts else origin
+
+
+def _givers(path: tuple[str, ...], overrides: Sequence[Override]) -> list[Override]:
+    """The overrides by which the value at the path came about: none that a later one replaced."""
+    found: list[Override] = []
+    for override in overrides:
+        if _is_around(override.path, path):
+            found = [override]
+        elif _is_around(path, override.path):
+            found = [*(each for each in found if not _is_around(override.path, each.path)), override]
+    return found
+
+
+def _is_around(section: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """Whether the path leads to the section or into it."""
+    return path[: len(section)] == section

@@ -16,7 +16,7 @@ from partialfc.config.objective import ClassificationConfig, ObjectiveConfig, ha
 from partialfc.config.optimizer import OptimizerConfig
 from partialfc.config.run import RunConfig
 from partialfc.config.schedule import ScheduleConfig
-from partialfc.config.section import Section
+from partialfc.config.section import RuleError, Section
 from partialfc.config.stages import StageConfigs
 from partialfc.config.train import TrainConfig
 from partialfc.config.verification import VerificationConfig
@@ -53,14 +53,18 @@ class Config(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.optimizer.name == "adamw" and self.head.unsampled == "dense":
-            raise ValueError(
-                "head.unsampled: must be frozen with optimizer.name: adamw, got 'dense'; "
-                "leave it out, or take optimizer.name: sgd"
+            raise RuleError(
+                "head.unsampled",
+                "must be frozen with optimizer.name: adamw, got 'dense'; leave it out, or take "
+                "optimizer.name: sgd",
+                "optimizer.name",
             )
         if self.optimizer.name == "adamw" and self.head.momentum_dtype is not None:
-            raise ValueError(
-                f"head.momentum_dtype: must be null with optimizer.name: adamw, got "
-                f"{self.head.momentum_dtype!r}; leave it out, or take optimizer.name: sgd"
+            raise RuleError(
+                "head.momentum_dtype",
+                f"must be null with optimizer.name: adamw, got {self.head.momentum_dtype!r}; leave it out, "
+                "or take optimizer.name: sgd",
+                "optimizer.name",
             )
         if self.finetune is not None:
             self._check_finetune(self.finetune)
@@ -69,102 +73,136 @@ class Config(Section):
         self._check_pool()
         batch, each = self.train.batch_size, self.data.images_per_identity
         if each is not None and batch % each:
-            raise ValueError(
-                f"data.images_per_identity: must divide train.batch_size, {batch}, got {each}; "
-                f"a batch of {batch // each * each or each} would have whole identities"
+            raise RuleError(
+                "data.images_per_identity",
+                f"must divide train.batch_size, {batch}, got {each}; a batch of "
+                f"{batch // each * each or each} would have whole identities",
+                "train.batch_size",
             )
         for unit in ("steps", "epochs"):
             warmup, length = getattr(self.schedule, f"warmup_{unit}"), getattr(self.train, unit)
             if warmup is not None and length is not None and warmup >= length:
-                raise ValueError(
-                    f"schedule.warmup_{unit}: must be less than train.{unit}, {length}, got {warmup}; "
-                    f"for so short a run set it lower, such as schedule.warmup_{unit}={_tenth(length)}"
+                raise RuleError(
+                    f"schedule.warmup_{unit}",
+                    f"must be less than train.{unit}, {length}, got {warmup}; for so short a run set it "
+                    f"lower, such as schedule.warmup_{unit}={_tenth(length)}",
+                    f"train.{unit}",
                 )
         return self
 
     def _check_finetune(self, finetune: FinetuneConfig) -> None:
         """The backbone has one beginning, and centres begin somewhere only where classes have some."""
         if self.objective.name == "pfe":
-            raise ValueError("finetune: must be left out with objective.name: pfe, which trains no backbone")
+            raise RuleError(
+                "finetune",
+                "must be left out with objective.name: pfe, which trains no backbone",
+                "objective.name",
+            )
         pool = self.head.name == "pool"
         if finetune.head_from != RANDOM and (pool or not has_head(self.objective)):
             without = "head.name: pool" if pool else f"objective.name: {self.objective.name}, alone"
-            raise ValueError(
-                f"finetune.head_from: must be {RANDOM} with {without}, where classes have no centres, got "
-                f"{finetune.head_from!r}"
+            raise RuleError(
+                "finetune.head_from",
+                f"must be {RANDOM} with {without}, where classes have no centres, got {finetune.head_from!r}",
+                *(["head.name"] if pool else ["objective.name", "objective.alone"]),
             )
         if finetune.lora is not None and pool:
-            raise ValueError(
-                "finetune.lora: must be null with head.name: pool, whose gallery network follows the weights"
+            raise RuleError(
+                "finetune.lora",
+                "must be null with head.name: pool, whose gallery network follows the weights",
+                "head.name",
             )
         given = (self.backbone.weights, finetune.backbone_from)
         if None not in given:
-            raise ValueError(
-                f"finetune.backbone_from is {given[1]}, and backbone.weights is {given[0]}: the backbone has "
-                "one beginning, so leave one of them out"
+            raise RuleError(
+                "finetune.backbone_from",
+                f"is {given[1]}, and backbone.weights is {given[0]}: the backbone has one beginning, so "
+                "leave one of them out",
+                "backbone.weights",
             )
         if given == (None, None):
-            raise ValueError(
-                "finetune: a network to be fine-tuned must come from somewhere: give finetune.backbone_from, "
-                "a run or a file of weights, or backbone.weights"
+            raise RuleError(
+                "finetune",
+                "a network to be fine-tuned must come from somewhere: give finetune.backbone_from, a run or "
+                "a file of weights, or backbone.weights",
+                "backbone.weights",
             )
 
     def _check_pfe(self) -> None:
         """It has no head, and learns from pairs of one class."""
         if self.head != HeadConfig() or self.losses or self.stages:
             named = "head" if self.head != HeadConfig() else "losses" if self.losses else "stages"
-            raise ValueError(
-                f"{named}: must be left out with objective.name: pfe, which has no head; it learns from "
-                "genuine pairs alone"
+            raise RuleError(
+                named,
+                "must be left out with objective.name: pfe, which has no head; it learns from genuine pairs "
+                "alone",
+                "objective.name",
             )
-        self._check_head_rates("objective.name: pfe")
+        self._check_head_rates("objective.name", "pfe")
         if (self.data.images_per_identity or 1) < 2:
-            raise ValueError(
-                "data.sampler: must be identities, with data.images_per_identity of at least 2, with "
-                "objective.name: pfe, which learns from pairs of one class; set data.sampler=identities"
+            raise RuleError(
+                "data.sampler",
+                "must be identities, with data.images_per_identity of at least 2, with objective.name: pfe, "
+                "which learns from pairs of one class; set data.sampler=identities",
+                "data.images_per_identity",
+                "objective.name",
             )
         if self.verification.flip:
-            raise ValueError(
-                "verification.flip: must be false with objective.name: pfe, as Gaussians cannot be added; "
-                "leave it out"
+            raise RuleError(
+                "verification.flip",
+                "must be false with objective.name: pfe, as Gaussians cannot be added; leave it out",
+                "objective.name",
             )
         if self.backbone.weights is not None:
-            raise ValueError(
-                "backbone.weights: must be null with objective.name: pfe, whose backbone is that of "
-                "objective.backbone_from; leave it out"
+            raise RuleError(
+                "backbone.weights",
+                "must be null with objective.name: pfe, whose backbone is that of objective.backbone_from; "
+                "leave it out",
+                "objective.name",
             )
 
-    def _check_head_rates(self, without: str) -> None:
-        """What of the optimizer is for centres has no use without them."""
-        for key in ("head_lr", "head_weight_decay"):
-            if (value := getattr(self.optimizer, key)) is not None:
-                raise ValueError(
-                    f"optimizer.{key}: must be null with {without}, which has no centres to move, got "
-                    f"{value:g}"
+    def _check_head_rates(self, key: str, name: str) -> None:
+        """What of the optimizer is for centres has no use without them, as where `key` is `name`."""
+        for rate in ("head_lr", "head_weight_decay"):
+            if (value := getattr(self.optimizer, rate)) is not None:
+                raise RuleError(
+                    f"optimizer.{rate}",
+                    f"must be null with {key}: {name}, which has no centres to move, got {value:g}",
+                    key,
                 )
 
     def _check_pool(self) -> None:
         """The rules of head.name: pool."""
         pool, sampler, batch = self.head.pool, self.data.sampler, self.train.batch_size
         if (pool is not None) != (sampler == "half_identities"):
-            raise ValueError(
-                "data.sampler: must be half_identities with head.name: pool, and with no other, got "
-                f"{sampler} with head.name: {self.head.name}"
+            raise RuleError(
+                "data.sampler",
+                f"must be half_identities with head.name: pool, and with no other, got {sampler} with "
+                f"head.name: {self.head.name}",
+                "head.name",
             )
         if pool is None:
             return
-        self._check_head_rates("head.name: pool")
+        self._check_head_rates("head.name", "pool")
         if batch % 4:
-            raise ValueError(f"train.batch_size: must be a multiple of 4 with head.name: pool, got {batch}")
+            raise RuleError(
+                "train.batch_size", f"must be a multiple of 4 with head.name: pool, got {batch}", "head.name"
+            )
         if 1 < pool.size < batch // 4:
-            raise ValueError(
-                f"head.pool.size: must be at least {batch // 4}, the identities of a batch, got {pool.size:g}"
+            raise RuleError(
+                "head.pool.size",
+                f"must be at least {batch // 4}, the identities of a batch, got {pool.size:g}",
+                "train.batch_size",
             )
         if self.losses:
-            raise ValueError("losses: must be empty with head.name: pool, whose loss stands alone")
+            raise RuleError(
+                "losses", "must be empty with head.name: pool, whose loss stands alone", "head.name"
+            )
         if self.objective.name != "classification":
-            raise ValueError(
-                f"objective.name: must be classification with head.name: pool, got {self.objective.name}"
+            raise RuleError(
+                "objective.name",
+                f"must be classification with head.name: pool, got {self.objective.name}",
+                "head.name",
             )
 
     @property

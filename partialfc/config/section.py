@@ -12,6 +12,18 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class RuleError(ValueError):
+    """A rule between keys of different sections that is broken.
+
+    key: the one that the message is about, with dots. rule: what it must be. others: the keys with which that
+    goes, any of which may have been given wrongly instead.
+    """
+
+    def __init__(self, key: str, rule: str, *others: str) -> None:
+        super().__init__(f"{key}: {rule}")
+        self.key, self.rule, self.others = key, rule, others
+
+
 def default_variant(name: str) -> BeforeValidator:
     """In a section that has variants, a mapping without `name` is taken for the variant `name`."""
     return BeforeValidator(lambda value: {"name": name} | value if isinstance(value, dict) else value)

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from partialfc.config.messages import explain
+from partialfc.config.margin import keeps_centre_norms
+from partialfc.config.messages import Keys, Problem, explain
 from partialfc.config.root import Config
 from partialfc.config.shown import shown
 from partialfc.config.stages import StageConfig
@@ -18,11 +19,23 @@ HEAD = ("sample_rate", "interclass_filter")
 
 def settings(config: Config) -> dict[str, float | None]:
     """By key, the value of everything that a stage may change, as the config has it outside of stages."""
-    found: dict[str, float | None] = {f"head.{name}": getattr(config.head, name) for name in HEAD}
+    names = [name for name in HEAD if _why_not(config, f"head.{name}") is None]
+    found: dict[str, float | None] = {f"head.{name}": getattr(config.head, name) for name in names}
     found |= dict(_numbers("head.margin", config.head.margin.model_dump()))
     if _has_class_margins(config):
         found = {key: value for key, value in found.items() if key.rpartition(".")[2] not in OF_CLASSES}
     return found | {f"losses.{loss.name}.weight": loss.weight for loss in config.losses}
+
+
+def _why_not(config: Config, key: str) -> str | None:
+    """Why a stage of this config cannot change a key of HEAD; None: it can."""
+    if key.startswith("head.") and config.head.name == "pool":
+        return "is only for head.name: partial_fc, and this config has head.name: pool"
+    if key == "head.interclass_filter" and keeps_centre_norms(config.head.margin):
+        return (
+            f"must be null with head.margin.name: {config.head.margin.name}, where the centres' norms count"
+        )
+    return None
 
 
 def _has_class_margins(config: Config) -> bool:
@@ -65,11 +78,11 @@ def taken(config: Config, key: str) -> list[float | None]:
     return found if done is None else [*found, settings(config)[key]]
 
 
-def problems(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What is wrong with the stages, each with the path of the key that it is about."""
+def problems(config: Config) -> Iterator[Problem]:
+    """What is wrong with the stages; it may come as well from the sections that they change."""
     known = settings(config)
     unknown = [
-        (("stages", str(index), key), _unknown(key, known, config))
+        Problem(("stages", str(index), key), _unknown(key, known, config), _sections_of(key))
         for index, stage in enumerate(config.stages)
         for key in stage.changes
         if key not in known
@@ -77,7 +90,15 @@ def problems(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from unknown or _overlaps(config) or _lines_of_whole(config, known) or _bad_values(config)
 
 
+def _sections_of(key: str) -> tuple[Keys, ...]:
+    """What decides whether a stage can change a key: the section that it is in, or the list of losses."""
+    *section, _ = key.split(".")
+    return (tuple(section[:1] if section[:1] == ["losses"] else section),) if section else ()
+
+
 def _unknown(key: str, known: Mapping[str, float | None], config: Config) -> str:
+    if key.removeprefix("head.") in HEAD and (why := _why_not(config, key)):
+        return why
     if key.startswith("head.margin."):
         numbers = [name for name in known if name.startswith("head.margin.")]
         why = "; each class has its own margin" if _has_class_margins(config) else ""
@@ -89,10 +110,10 @@ def _unknown(key: str, known: Mapping[str, float | None], config: Config) -> str
     return f"no setting that a stage can change; those of this config are {', '.join(known)}"
 
 
-def _overlaps(config: Config) -> list[tuple[tuple[str, ...], str]]:
+def _overlaps(config: Config) -> list[Problem]:
     """Pairs of stages that change a setting at the same time."""
     return [
-        (
+        Problem(
             ("stages", str(second), key),
             f"stages.{first} changes this too, {_span(one)}, and this stage {_span(other)}; "
             "let one end before the other begins",
@@ -113,13 +134,14 @@ def _span(stage: StageConfig) -> str:
     return begin if stage.until is None else f"{begin} until {stage.until:g}"
 
 
-def _lines_of_whole(config: Config, known: Mapping[str, float | None]) -> list[tuple[tuple[str, ...], str]]:
+def _lines_of_whole(config: Config, known: Mapping[str, float | None]) -> list[Problem]:
     """Lines of settings that are whole numbers, and so have nothing between two values."""
     return [
-        (
+        Problem(
             ("stages", str(index), key),
             "is a whole number, which a stage can set but not move on a line; write one number for each "
             f"stage, such as {key}: {known[key]}, got {shown(change)}",
+            _sections_of(key),
         )
         for index, stage in enumerate(config.stages)
         for key, change in stage.changes.items()
@@ -127,7 +149,7 @@ def _lines_of_whole(config: Config, known: Mapping[str, float | None]) -> list[t
     ]
 
 
-def _bad_values(config: Config) -> dict[tuple[tuple[str, ...], str], None]:
+def _bad_values(config: Config) -> dict[Problem, None]:
     """Values that the config refuses, at any time of the run; the keys of the result, each once.
 
     Between two borders of stages every value moves on a line, and what the config allows is convex. So what
@@ -136,7 +158,7 @@ def _bad_values(config: Config) -> dict[tuple[tuple[str, ...], str], None]:
     """
     ends = [border for stage in config.stages for border in (stage.start, stage.until) if border is not None]
     last = max(ends, default=0.0) + 1.0  # stands for the end of the run, wherever that is
-    found: dict[tuple[tuple[str, ...], str], None] = {}
+    found: dict[Problem, None] = {}
     between = set[str]()
     for begin, after in pairwise(sorted({0.0, *ends, last})):
         for time in (begin, after):
@@ -144,21 +166,22 @@ def _bad_values(config: Config) -> dict[tuple[tuple[str, ...], str], None]:
             for key, problem in _refused(config, values):
                 if (index := indices.get(key)) is not None:
                     if time in (config.stages[index].start, config.stages[index].until or last):
-                        found[("stages", str(index), key), problem] = None
+                        found[problem._replace(path=("stages", str(index), key))] = None
                 elif key not in between:
                     between.add(key)
-                    found[("stages",), f"{_when(config, time, begin, last)}, {key}: {problem}"] = None
+                    text = f"{_when(config, time, begin, last)}, {key}: {problem.text}"
+                    found[Problem(("stages",), text, (problem.path, *problem.others))] = None
     return found
 
 
-def _refused(config: Config, values: Mapping[str, float | None]) -> Iterator[tuple[str, str]]:
+def _refused(config: Config, values: Mapping[str, float | None]) -> Iterator[tuple[str, Problem]]:
     """The keys that the config refuses with other values, as a stage names them, and why."""
     try:
         with_settings(config, values)
     except ValidationError as error:
         for details in error.errors():
-            path, problem = explain(details)
-            yield _key(path, config), problem
+            problem = explain(details)
+            yield _key(problem.path, config), problem
 
 
 def _when(config: Config, time: float, begin: float, last: float) -> str:

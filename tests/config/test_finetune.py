@@ -44,7 +44,7 @@ def test_the_weights_come_from_one_place(override, key):
     [
         (
             [FROM, "backbone.weights=w.pt"],
-            "finetune.backbone_from is runs/a, and backbone.weights is w.pt: .* leave one of them out",
+            "finetune.backbone_from: is runs/a, and backbone.weights is w.pt: .* leave one of them out",
         ),
         ([FROM, "finetune.lora={rank: 8, patterns: []}"], "finetune.lora.patterns: .*at least 1"),
         (

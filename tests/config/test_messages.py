@@ -71,7 +71,8 @@ def test_a_new_name_for_a_section_with_other_keys_says_the_way_out(tmp_path: Pat
         load(tmp_path, text, "head.margin.name=softmax")
     lines = str(error.value).splitlines()
     assert len(lines) == 2
-    assert "config.yaml: head.margin.scale: name: softmax has no such key; it belongs to" in lines[0]
+    said = "with override 'head.margin.name=softmax': head.margin.scale: name: softmax has no such key"
+    assert f"config.yaml {said}; it belongs to" in lines[0]
     way_out = " (to leave out the keys of another name, write head.margin={name: softmax})"
     assert all(line.endswith(way_out) for line in lines)
     assert load(tmp_path, text, "head.margin={name: softmax}").head.margin.name == "softmax"

@@ -86,3 +86,68 @@ def test_the_last_override_of_a_key_answers_for_it() -> None:
     assert text.startswith("override 'head.sample_rate=2': ")
     text = failure("head.sample_rate=0.5", "head={sample_rate: 3}")
     assert text.startswith("override 'head={sample_rate: 3}': ")
+
+
+WARM_UP = "schedule.warmup_epochs: must be less than train.epochs, 3.0, got 3.0"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["schedule.warmup_epochs=3"], f"override 'schedule.warmup_epochs=3': {WARM_UP}"),
+        (["schedule={warmup_epochs: 3}"], f"override 'schedule={{warmup_epochs: 3}}': {WARM_UP}"),
+        (
+            ["schedule.warmup_epochs=3", "train.epochs=3", "run.dir=x"],
+            f"overrides 'schedule.warmup_epochs=3', 'train.epochs=3': {WARM_UP}",
+        ),
+        (
+            ["head.unsampled=dense", "optimizer={name: adamw, lr: 0.1}"],
+            "overrides 'head.unsampled=dense', 'optimizer={name: adamw, lr: 0.1}': head.unsampled: must be",
+        ),
+        (
+            ["objective={name: pfe, backbone_from: x}", "run.dir=x"],
+            "small.yaml with override 'objective={name: pfe, backbone_from: x}': data.sampler: must be",
+        ),
+        (["train.epochs=null"], "small.yaml with override 'train.epochs=null': train: give exactly one of"),
+        (
+            ["head={name: pool, pool: {size: 0.1}}", "head.sample_rate=0.5"],
+            "overrides 'head={name: pool, pool: {size: 0.1}}', 'head.sample_rate=0.5': head: sample_rate is",
+        ),
+        (
+            ["optimizer.name=adamw", "optimizer.momentum=0.5"],
+            "overrides 'optimizer.name=adamw', 'optimizer.momentum=0.5': optimizer.momentum: name: adamw has",
+        ),
+        (
+            ["objective.name=distill"],
+            "small.yaml with override 'objective.name=distill': objective.teacher_from: is required",
+        ),
+        (
+            ["head.margin.name=softmax", "stages=[{from_epoch: 1, head.margin.margin: 0.1}]"],
+            "overrides 'head.margin.name=softmax', 'stages=[{from_epoch: 1, head.margin.margin: 0.1}]': "
+            "stages.0.head.margin.margin: head.margin is softmax, of which",
+        ),
+        (
+            ["head.margin=softmax", "head.margin.scale=1"],
+            "override 'head.margin.scale=1': head.margin is not a section, it is 'softmax' in override "
+            "'head.margin=softmax'",
+        ),
+    ],
+    ids=lambda value: value.rpartition("'")[2][:60].strip(": ") if isinstance(value, str) else "",
+)
+def test_every_override_that_a_message_can_come_from_is_named(overrides: list[str], message: str) -> None:
+    text = failure(*overrides)
+    assert message in text
+    assert text.startswith(message.partition(":")[0].split(" '")[0])
+
+
+def test_a_file_that_breaks_a_rule_alone_is_named_alone(tmp_path: Path) -> None:
+    text = SMALL + "schedule: {warmup_epochs: 3}\n"
+    with pytest.raises(ConfigError, match=rf"config\.yaml: {re.escape(WARM_UP)}"):
+        load(tmp_path, text, "run.dir=x", "head.sample_rate=0.5")
+    with pytest.raises(ConfigError, match=rf"config\.yaml with override 'train\.epochs=3': {WARM_UP}"):
+        load(tmp_path, text, "run.dir=x", "train.epochs=3")
+
+
+def test_an_override_that_a_later_one_replaced_is_not_named() -> None:
+    text = failure("train.epochs=2", "schedule.warmup_epochs=1", "train={batch_size: 8, epochs: 1}")
+    assert text.startswith("overrides 'schedule.warmup_epochs=1', 'train={batch_size: 8, epochs: 1}': sched")

@@ -54,7 +54,7 @@ def test_a_pool_has_its_size_and_the_usual_settings():
         ),
         (
             [*POOL, "head.pool.size=0.1", "stages=[{from_epoch: 1, head.sample_rate: 0.5}]"],
-            "sample_rate is only for name: partial_fc",
+            "stages.0.head.sample_rate: is only for head.name: partial_fc, and this config has head.name",
         ),
     ],
 )

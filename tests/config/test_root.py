@@ -85,8 +85,8 @@ def test_unsampled_centres_follow_the_optimizer_unless_told(overrides: list[str]
 def test_adamw_cannot_move_unsampled_centres() -> None:
     text = failure("optimizer.name=adamw", "head.unsampled=dense")
     assert text == (
-        "small.yaml: head.unsampled: must be frozen with optimizer.name: adamw, got 'dense'; "
-        "leave it out, or take optimizer.name: sgd"
+        "overrides 'optimizer.name=adamw', 'head.unsampled=dense': head.unsampled: must be frozen with "
+        "optimizer.name: adamw, got 'dense'; leave it out, or take optimizer.name: sgd"
     )
 
 

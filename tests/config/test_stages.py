@@ -133,10 +133,28 @@ def test_rules_between_keys_hold_all_along_two_lines() -> None:
 
 
 def test_a_filter_by_cosine_is_refused_where_there_are_none() -> None:
-    with pytest.raises(
-        ConfigError, match=r"stages: from epoch 9 on, head: interclass_filter is 0.5, a cosine, but"
-    ):
-        small("head.margin={name: softmax}", staged("from_epoch: 9, head.interclass_filter: 0.5"))
+    softmax, rule = "head.margin={name: softmax}", "must be null with head.margin.name: softmax, where the"
+    said = failure(softmax, staged("from_epoch: 9, head.interclass_filter: 0.5"))
+    assert f"stages.0.head.interclass_filter: {rule}" in said
+
+
+@pytest.mark.parametrize(
+    ("overrides", "possible"),
+    [
+        (["head={name: pool, pool: {size: 0.1}}", "data.sampler=half_identities"], []),
+        (["head.margin={name: softmax}"], ["head.sample_rate"]),
+        ([], ["head.sample_rate", "head.interclass_filter"]),
+    ],
+    ids=["pool", "softmax", "usual"],
+)
+def test_only_what_a_stage_can_change_is_proposed(overrides: list[str], possible: list[str]) -> None:
+    numbers = [key for key in settings(small(*overrides)) if key.startswith("head.margin.")]
+    said = failure(*overrides, staged("from_epoch: 1, zzz: 1"))
+    listed = said.partition("those of this config are ")[2].split(", ")
+    assert listed == possible + numbers
+    for key in listed:
+        value = settings(small(*overrides))[key]
+        assert small(*overrides, staged(f"from_epoch: 1, {key}: {0.5 if value is None else value}")).stages
 
 
 @pytest.mark.parametrize(
