@@ -11,6 +11,7 @@ are those of the training alone. The images are decoded once, into the folder --
 
 import argparse
 import statistics
+from itertools import groupby
 from pathlib import Path
 
 from pool_run import FARS, Variant, run
@@ -39,14 +40,21 @@ def main() -> None:
             cache = options.cache / f"{options.data.name}.npy"
             row |= run(options.data, cache, VARIANTS[name], seed=seed, steps=options.steps) | surroundings()
             rows.append(row)
-            rows.sort(key=lambda row: (list(VARIANTS).index(row["variant"]), int(row["seed"])))
+            rows.sort(key=_place)
             write(options.output, rows)
             print(*(row[each] for each in ("variant", "seed", *SCORES, "cpu_seconds")), sep=", ", flush=True)
-    print("\n| classes stand as | rows | pair accuracy | TAR at FAR 1e-2 | TAR at FAR 1e-3 | CPU ms a step |")
-    print("|---|---|---|---|---|---|")
-    for name in VARIANTS:
-        if own := [row for row in rows if row["variant"] == name]:
-            print(f"| {name} | {int(own[0]['rows']):,} | {' | '.join(_figures(own))} |")
+    scores = "pair accuracy | TAR at 1e-2 | TAR at 1e-3"
+    print(f"\n| steps | classes stand as | rows | seeds | {scores} | CPU ms a step |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (steps, _), alike in groupby(sorted(rows, key=_place), key=lambda row: _place(row)[:2]):
+        own = list(alike)
+        kept = f"{own[0]['variant']} | {int(own[0]['rows']):,} | {len(own)}"
+        print(f"| {steps:,} | {kept} | {' | '.join(_figures(own))} |")
+
+
+def _place(row: Row) -> tuple[int, int, int]:
+    """Of a row in the table: runs of one length together, then those of one variant."""
+    return int(row["steps"]), list(VARIANTS).index(str(row["variant"])), int(row["seed"])
 
 
 def _figures(rows: list[Row]) -> list[str]:

@@ -24,7 +24,7 @@ def test_every_variant_has_a_row_and_runs_again_only_where_it_has_none(tmp_path)
     more, printed = measured("pool.py", *options, *chosen, "--seeds", "0", "1", folder=tmp_path)
     assert [row for row in more if row["seed"] == "0"] == rows
     assert len(more) == 4
-    assert "| pool 10 % | 40 |" in printed
+    assert "| 2 | pool 10 % | 40 | 2 |" in printed
 
 
 @pytest.mark.slow
