@@ -1,68 +1,59 @@
-"""The `partialfc evaluate` command."""
+"""The `partialfc evaluate` command: what it takes for every protocol, and which protocol it runs."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, AsJson, Device, MaxPixels, Score, Trust
-from partialfc.errors import ConfigError, DataError
+from partialfc.cli.arguments import MAX_PIXELS, AsJson, Device, MaxPixels, Trust
+from partialfc.cli.protocols.pairs import VERIFICATION, Folds, Pairs, PairScore
+from partialfc.cli.protocols.protocol import choose
 from partialfc.files import json_text
+
+PROTOCOLS = (VERIFICATION,)
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of a run, or of one checkpoint.")],
-    pairs: Annotated[Path, typer.Option(help="Pair file: .bin in InsightFace's format, or a text list.")],
-    folds: Annotated[
-        int, typer.Option(help="Number of folds in which the threshold is cross-validated.")
-    ] = 10,
+    context: typer.Context,
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Folder of a run, or of one checkpoint.", show_default=False)
+    ],
+    pairs: Pairs = None,
+    folds: Folds = 10,
+    score: PairScore = "auto",
     flip: Annotated[
         bool, typer.Option(help="Add the embedding of the mirrored image to each embedding.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 256,
-    score: Annotated[
-        Score,
-        typer.Option(help="cosine, or mls: the likelihood of Gaussians; auto: mls for a run that has them."),
-    ] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how well a trained backbone says whether two images show the same class."""
-    from partialfc.data.pairs.files import read_pairs, require_images
-    from partialfc.deploy.matching import matcher
-    from partialfc.deploy.trained import load_trained
-    from partialfc.distributed.device import local_device
-    from partialfc.distributed.world import World
-    from partialfc.evaluation.evaluate import evaluate_pairs
+    """Measure on images that it has never seen how good a trained network is.
 
-    pair_set = read_pairs(pairs)
+    On N GPUs, start a process for each, and they share the images: torchrun --nproc-per-node N -m partialfc
+    evaluate CHECKPOINT --pairs FILE.
+    """
+    protocol, options = choose(PROTOCOLS, context)
+
+    from partialfc.cli.protocols.setting import Setting, ranks
+    from partialfc.deploy.trained import load_trained
+    from partialfc.evaluation.embedder import Embedder
+
     trained = load_trained(checkpoint, trust=trust or ())
-    by = matcher(trained, score)
-    if flip and by.score == "mls":
-        raise ConfigError(
-            "--flip adds two embeddings, and Gaussians cannot be added: leave it out, or take --score cosine"
-        )
-    target = local_device(device, name="--device")
-    try:
-        require_images(pair_set, max_pixels=max_pixels)
-        result, _ = evaluate_pairs(
-            by.network.to(target),
-            pair_set,
-            World.of(),
-            embedding_size=by.size,
+    with ranks(device) as (world, own):
+        embedder = Embedder(
+            network=trained.backbone.to(own),
+            size=trained.embedding_size,
+            world=world,
             image_size=trained.image_size,
             channels=trained.channels,
             batch_size=batch_size,
-            device=target,
-            folds=folds,
+            device=own,
             flip=flip,
             max_pixels=max_pixels,
-            scores_of=by.scores,
         )
-    except DataError as error:
-        raise DataError(f"{pairs}: {error}") from error
-    except ValueError as error:
-        raise ConfigError(f"{pairs}: {error}") from error
-    print(json_text(result.to_dict()) if as_json else result.describe())
+        answer = protocol.run(Setting(trained, embedder), options)
+        if world.rank == 0:
+            print(json_text(answer.values) if as_json else answer.text)

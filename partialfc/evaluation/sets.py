@@ -1,7 +1,7 @@
 """The verification sets of a run."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch import nn
 from partialfc.data.pairs.files import PairSet
 from partialfc.distributed.world import World
 from partialfc.errors import DataError
+from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.evaluate import evaluate_pairs
-from partialfc.evaluation.verification import Verification
+from partialfc.evaluation.verification import Verification, pair_scores
 from partialfc.files import replacing, told
 
 log = logging.getLogger(__name__)
@@ -21,29 +22,41 @@ log = logging.getLogger(__name__)
 class VerificationSets:
     """Sets of pairs by name; rank 0 writes the scores of the first and the latest verification to `folder`.
 
-    how: the further arguments of `evaluate_pairs`.
+    how: what an Embedder has besides its network; `size` of the backbone's embeddings.
     """
 
-    def __init__(self, pairs: Mapping[str, PairSet], world: World, folder: Path, **how: Any) -> None:
+    def __init__(
+        self, pairs: Mapping[str, PairSet], world: World, folder: Path, *, folds: int, **how: Any
+    ) -> None:
         self._pairs = pairs
         self._world = world
         self._folder = folder
+        self._folds = folds
         self._how = how
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def verify(self, backbone: nn.Module, step: int, **how: Any) -> Iterator[tuple[str, Verification]]:
+    def verify(
+        self,
+        network: nn.Module,
+        step: int,
+        *,
+        size: int | None = None,
+        scores_of: Callable[[np.ndarray], np.ndarray] = pair_scores,
+    ) -> Iterator[tuple[str, Verification]]:
         """Each set's name and result, one after another, the same on every rank; collective.
 
-        how: in place of those given before.
+        size: how many numbers the network gives; None: an embedding's. scores_of: as for `evaluate_pairs`.
 
         Raises a DataError that names the set, on every rank, where an image of it cannot be used.
         """
-        self._world.broadcast_buffers(backbone)
+        self._world.broadcast_buffers(network)
+        how = self._how if size is None else self._how | {"size": size}
+        embedder = Embedder(network=network, world=self._world, **how)
         for name, pairs in self._pairs.items():
             try:
-                result, scores = evaluate_pairs(backbone, pairs, self._world, **(self._how | how))
+                result, scores = evaluate_pairs(embedder, pairs, folds=self._folds, scores_of=scores_of)
             except DataError as error:
                 raise type(error)(f"verification set {name}: {error}") from error
             if self._world.rank == 0:

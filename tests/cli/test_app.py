@@ -65,7 +65,10 @@ def test_help_does_not_wait_for_what_only_a_command_needs():
             "ConfigError: data.train is nowhere.rec, which does not exist; it must be",
         ),
         (["train", "{config}", "backbone.name=iresnet51"], "unknown backbone 'iresnet51'; known:"),
-        (["evaluate", "{folder}", "--pairs", "{config}"], "PairsError"),
+        (
+            ["evaluate", "{folder}", "--pairs", "{config}"],
+            "CheckpointError: {folder}: neither a checkpoint nor",
+        ),
         (["report", "{folder}"], "is not a run"),
         (
             ["data", "pairs", "{data}", "{folder}/missing/pairs.bin", "--pairs", "20"],

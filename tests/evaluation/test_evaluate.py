@@ -9,6 +9,7 @@ from partialfc.data.images.codec import encode_png
 from partialfc.data.pairs.files import PairSet
 from partialfc.distributed import World
 from partialfc.errors import ImageError
+from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.evaluate import evaluate_pairs
 
 
@@ -31,18 +32,17 @@ def run(count: int, flip: bool, bad: int | None = None) -> tuple[dict, list[floa
     pairs = pair_set(count)
     if bad is not None:
         pairs.images[bad] = b"no image"
-    result, scores = evaluate_pairs(
-        backbone,
-        pairs,
-        World.of(),
-        embedding_size=5,
+    embedder = Embedder(
+        network=backbone,
+        size=5,
+        world=World.of(),
         image_size=8,
         channels=1,
         batch_size=7,
         device=torch.device("cpu"),
-        folds=2,
         flip=flip,
     )
+    result, scores = evaluate_pairs(embedder, pairs, folds=2)
     return result.to_dict(), scores.tolist()
 
 

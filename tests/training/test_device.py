@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from partialfc.cli.evaluate import evaluate
+from partialfc.cli.app import app
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
@@ -34,7 +34,9 @@ def test_a_config_names_the_accelerator(on_pretend, folder, device, there):
 def evaluated(folder: Path, device: str) -> tuple[str, bool]:
     machine.log.clear()
     with contextlib.redirect_stdout(io.StringIO()) as text:
-        evaluate(folder / "run", folder / "pairs.bin", folds=2, device=device, trust=["tests.train_cases"])
+        how = ("--folds", "2", "--device", device, "--trust", "tests.train_cases")
+        words = ("evaluate", folder / "run", "--pairs", folder / "pairs.bin", *how)
+        app([str(each) for each in words], standalone_mode=False)
     return text.getvalue(), bool(machine.log.operations)
 
 

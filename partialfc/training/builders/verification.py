@@ -28,7 +28,7 @@ def build_verification(
         sets,
         world,
         config.run.dir / "verification",
-        embedding_size=config.backbone.embedding_size,
+        size=config.backbone.embedding_size,
         image_size=config.data.image_size,
         channels=config.data.channels,
         batch_size=section.batch_size,

@@ -60,7 +60,7 @@ class Objective:
 
     @property
     def matching(self) -> Mapping[str, Any]:
-        """How `verified` is evaluated otherwise than by cosines: arguments of `evaluate_pairs`."""
+        """How `verified` is evaluated otherwise than by cosines: arguments of `VerificationSets.verify`."""
         return {}
 
     # What a step moves
