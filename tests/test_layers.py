@@ -21,7 +21,7 @@ ROOMS = {
     "checkpoint": {"distributed"},
     "evaluation": {"data", "distributed"},
     "metrics": {"distributed", "evaluation", "head"},
-    "report": {"evaluation", "metrics", "plan"},
+    "report": {"data", "evaluation", "metrics", "plan"},
     "plot": {"backbones", "data", "evaluation", "head", "metrics", "report"},
     "deploy": {"backbones", "checkpoint", "data", "evaluation", "head", "occlusion", "uncertainty"},
     "distillation": {"backbones", "deploy", "distributed", "head", "losses"},

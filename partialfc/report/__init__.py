@@ -1,4 +1,7 @@
-"""What a run or a plan came to, drawn and summed up for people. Pictures need the extra `plot`.
+"""What a run, a plan or a look at data came to, drawn and summed up for people.
 
-May import `evaluation`, `metrics`, `plan` and `errors`.
+`page.py` and `sheet.py` make HTML pages and contact sheets of whatever they are given. Curves need the extra
+`plot`.
+
+May import `data`, `evaluation`, `metrics`, `plan`, `files` and `errors`.
 """

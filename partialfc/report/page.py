@@ -1,0 +1,175 @@
+"""A report as one HTML file: it needs no script, no network and no other file.
+
+A page is a title and blocks; each function here makes a block from plain text and numbers, which it escapes.
+"""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import NewType
+
+from partialfc.errors import ConfigError
+from partialfc.files import replacing, told
+from partialfc.report.page_style import STYLE
+from partialfc.report.tiles import PIXELATED, Mark, Tile, encoded_thumbnail
+
+Html = NewType("Html", str)  # text that is escaped already
+
+THUMBNAIL = 160  # pixels of a thumbnail's larger side, twice of what it is shown at: for fine screens
+# Nothing is loaded and nothing is run, whatever a file's name holds.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_MARKS = {Mark.KEPT: "kept", Mark.SUSPECT: "suspect"}
+
+
+def check_page(option: str, output: Path | None) -> None:
+    """Before any work is done: ConfigError unless `output` is None, or a .html file in an existing folder."""
+    if output is not None and (output.suffix != ".html" or not output.parent.is_dir()):
+        raise ConfigError(f"{option} is {str(output)!r}; it must be a .html file in a folder that exists")
+
+
+def paragraph(text: str) -> Html:
+    """A paragraph of plain text."""
+    return Html(f"<p>{_text(text)}</p>")
+
+
+def command(words: str) -> Html:
+    """A command to copy, as it is typed."""
+    return Html(f"<pre><code>{_text(words)}</code></pre>")
+
+
+def facts(values: Mapping[str, str]) -> Html:
+    """Names and what they are, side by side: the figures that a page begins with."""
+    each = (f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in values.items())
+    return Html(f'<dl class="facts">{"".join(each)}</dl>')
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> Html:
+    """Rows below the names of columns; numbers stand right, an int with commas and a float to 4 digits."""
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in columns)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return Html(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+
+
+def bars(values: Mapping[str, int]) -> Html:
+    """A bar for each number, with its name before it and the number behind it; 0 has none."""
+    largest = max(values.values(), default=0)
+    rows = (
+        f'<tr><th scope="row">{_text(name)}</th><td><span class="bar" style="width:{_share(value, largest)}">'
+        f"</span></td><td>{value:,}</td></tr>"
+        for name, value in values.items()
+    )
+    return Html(f'<table class="bars"><tbody>{"".join(rows)}</tbody></table>')
+
+
+def tiles(shown: Iterable[Tile]) -> Html:
+    """Images side by side, each with its name and its second line."""
+    return Html(f'<div class="tiles">{"".join(map(_figure, shown))}</div>')
+
+
+def group(title: str, shown: Iterable[Tile], *, note: str = "") -> Html:
+    """Images that belong together, in a frame with a title; a part of `groups`."""
+    below = f"<p>{_text(note)}</p>" if note else ""
+    return Html(f'<article class="group"><h3>{_text(title)}</h3>{below}{tiles(shown)}</article>')
+
+
+def groups(each: Iterable[Html]) -> Html:
+    """Frames of `group`, as many side by side as there is room for."""
+    return Html(f'<div class="groups">{"".join(each)}</div>')
+
+
+def folded(title: str, *blocks: Html) -> Html:
+    """Blocks that are hidden until a reader asks for them."""
+    return Html(f"<details><summary>{_text(title)}</summary>{''.join(blocks)}</details>")
+
+
+class Section:
+    """Blocks below a heading. count: how many things it is about, shown beside the heading and in the list.
+
+    bad: whether these are things that are wrong.
+    """
+
+    def __init__(self, title: str, *blocks: Html, count: int | None = None, bad: bool = False) -> None:
+        self.title = title
+        self.blocks = blocks
+        self.count = count
+        self.bad = bad
+
+
+def page_text(title: str, lead: Sequence[Html], sections: Sequence[Section]) -> str:
+    """The whole page: title, the blocks that lead, a list of the sections where there are several, those."""
+    names = [f"section-{number}" for number in range(1, len(sections) + 1)]
+    listed = "".join(
+        f'<li><a href="#{name}">{_text(section.title)}</a>{_badge(section)}</li>'
+        for name, section in zip(names, sections, strict=True)
+    )
+    contents = f'<nav aria-label="Sections"><ul>{listed}</ul></nav>' if len(sections) > 1 else ""
+    body = "".join(
+        f'<section id="{name}"><h2>{_text(section.title)}{_badge(section)}</h2>{"".join(section.blocks)}'
+        "</section>"
+        for name, section in zip(names, sections, strict=True)
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f'<title>{_text(title)}</title>\n<link rel="icon" href="data:,">\n<style>{STYLE}</style>\n</head>\n'
+        f"<body>\n<header><h1>{_text(title)}</h1>{''.join(lead)}{contents}</header>\n<main>{body}</main>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def write_page(output: Path, title: str, lead: Sequence[Html], sections: Sequence[Section]) -> Path:
+    """Write the page to the file `output`, which is returned. ConfigError where it cannot be written."""
+    text = page_text(title, lead, sections)
+    try:
+        with replacing(output) as beside:
+            beside.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the page {told(error)}; name a .html file in a folder that you may write"
+        ) from error
+    return output
+
+
+def _figure(tile: Tile) -> str:
+    if tile.pixels is None:
+        image = '<span class="missing">cannot be shown</span>'
+    else:
+        kind, data = encoded_thumbnail(tile.pixels, THUMBNAIL)
+        exact = ' class="exact"' if max(tile.pixels.shape[:2]) <= PIXELATED else ""
+        encoded = base64.b64encode(data).decode()
+        image = f'<img{exact} alt="" loading="lazy" decoding="async" src="data:{kind};base64,{encoded}">'
+    mark = _MARKS.get(tile.mark, "")
+    frame = f' class="{mark}"' if mark else ""
+    said = f'<b class="mark">{mark}</b> ' if mark else ""
+    detail = f"<small>{_text(tile.detail)}</small>" if tile.detail else ""
+    return f"<figure{frame}>{image}<figcaption>{said}{_text(tile.caption)}{detail}</figcaption></figure>"
+
+
+def _cell(value: str | float) -> str:
+    if isinstance(value, str):
+        return f"<td>{_text(value)}</td>"
+    return f'<td class="number">{value:,}</td>' if isinstance(value, int) else _number(value)
+
+
+def _number(value: float) -> str:
+    return f'<td class="number">{value:.4g}</td>'
+
+
+def _badge(section: Section) -> str:
+    if section.count is None:
+        return ""
+    kind = "bad" if section.bad and section.count else "count"
+    return f' <span class="{kind}">{section.count:,}</span>'
+
+
+def _share(value: int, largest: int) -> str:
+    return f"{100 * value / largest:.4g}%" if largest else "0"
+
+
+def _text(text: str) -> str:
+    """Escaped; what does not print, or is no text (a file name that is not UTF-8), as a question mark."""
+    seen = (each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return escape("".join(seen))
