@@ -8,7 +8,6 @@ import numpy as np
 
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
-from partialfc.data.sources.class_names import class_names
 from partialfc.data.sources.insightface import RecordSource, write_source
 
 SPLIT_SEED = PAIRS_SEED = 0  # the same classes, images and pairs in every run
@@ -32,7 +31,7 @@ class Split:
 def split(plain: Path, jittered: Path, folder: Path, *, new: int, shots: int, pairs: int) -> Split:
     """`new` of the classes, drawn once, with `shots` images each of `jittered`; the base has all others."""
     sources = [RecordSource(path / "train.rec") for path in (plain, jittered)]
-    names = [class_names(source) for source in sources]
+    names = [source.classes for source in sources]
     if names[0] is None or names[0] != names[1]:
         raise SystemExit(f"{plain} and {jittered} must be glyph sets with the same characters")
     generator = np.random.default_rng(SPLIT_SEED)

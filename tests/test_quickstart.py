@@ -10,7 +10,6 @@ import pytest
 from partialfc.data.glyphs.build import build_glyphs
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
-from partialfc.data.sources.class_names import class_names
 from partialfc.data.sources.insightface import RecordSource, write_source
 from partialfc.deploy.class_names import read_class_names
 from partialfc.metrics.run_log import read_metrics
@@ -44,7 +43,7 @@ def write_part(folder: Path, source: RecordSource, labels: range, images: Sequen
         (source.read(index)[0], number) for number, label in enumerate(labels) for index in images[label]
     )
     write_source(folder / "train.rec", chosen, num_classes=len(labels), image_size=(32, 32))
-    names = class_names(source)
+    names = source.classes
     assert names is not None
     (folder / "classes.txt").write_text("".join(f"{names[label]}\n" for label in labels))
     return folder / "train.rec"
@@ -92,7 +91,7 @@ def test_fine_tuning_it_on_a_tenth_of_the_images_of_new_characters_beats_trainin
     source, seen = (RecordSource(glyphs / part / "train.rec") for part in ("new", "seen"))
     assert len(source) < len(seen) / 10
     names = read_class_names(quickstart, num_classes=SEEN)
-    assert not {*names} & {*class_names(source)}
+    assert not {*names} & {*source.classes}
     both = (f"verification.sets={{new: {glyphs / 'rest' / 'pairs.bin'}}}", "train.batch_size=64")
     steps = ("train.steps=30", "schedule.warmup_steps=3")
     anew = train(glyphs, "quickstart", glyphs / "new", *both, *steps, "head.sample_rate=1.0", run="anew")

@@ -24,6 +24,21 @@ ClassDepth = Annotated[
     int,
     typer.Option(min=1, help="Levels from the image folder to the class folders, as data.class_depth."),
 ]
+ImageSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Images with classes: a folder, FOLDER/class/image.jpg, or a .rec file, as data.train.",
+        show_default=False,
+    ),
+]
+Only = Annotated[
+    Path | None,
+    typer.Option(help="File with the key of an image on each line: take no others, as data.only."),
+]
+LeaveOut = Annotated[
+    Path | None, typer.Option(help="File with the keys of images that are not taken, as data.leave_out.")
+]
 MaxPixels = Annotated[
     int, typer.Option(min=1, help="Refuse images whose header claims more pixels, as data.max_pixels.")
 ]

@@ -5,17 +5,25 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, AsJson, ClassDepth, Device, MaxPixels, QualityBy, Trust
+from partialfc.cli.arguments import (
+    MAX_PIXELS,
+    AsJson,
+    ClassDepth,
+    Device,
+    ImageSource,
+    LeaveOut,
+    MaxPixels,
+    Only,
+    QualityBy,
+    Trust,
+)
 
 
 def quality(
     checkpoint: Annotated[
         Path, typer.Argument(help="Folder of a run, or of one checkpoint.", show_default=False)
     ],
-    images: Annotated[
-        Path,
-        typer.Argument(help="Folder of class folders, or a .rec file, as data.train.", show_default=False),
-    ],
+    images: ImageSource,
     by: Annotated[
         QualityBy,
         typer.Option(help="norm: the embedding's length; pfe: one over its sigma; auto: what the run is."),
@@ -25,6 +33,8 @@ def quality(
         typer.Option("--output", "-o", help="File to write, instead of the output."),
     ] = None,
     class_depth: ClassDepth = 1,
+    only: Only = None,
+    leave_out: LeaveOut = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
@@ -39,7 +49,7 @@ def quality(
     from partialfc.distributed.device import local_device
 
     trained = load_trained(checkpoint, trust=trust or ())
-    source = open_source(images, class_depth=class_depth)
+    source = open_source(images, class_depth=class_depth, only=only, leave_out=leave_out)
     target = local_device(device, name="--device")
     rated = rater(trained, by)
     rated.network.to(target)

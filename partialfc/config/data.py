@@ -70,6 +70,14 @@ class DataConfig(Section):
         description="Of an image folder: how many levels below data.train the class folders are. Images in "
         "folders within a class folder belong to that class.",
     )
+    only: ConfigPath | None = Field(
+        None,
+        description="A text file with the key of an image on each line, such as cats/3.jpg in a folder or 17 "
+        "in a .rec: no others are taken. Classes without images then have no id.",
+    )
+    leave_out: ConfigPath | None = Field(
+        None, description="As only, of images that are not taken. What follows a tab is a comment."
+    )
     num_classes: int | None = Field(
         None,
         ge=1,

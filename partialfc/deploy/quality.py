@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from partialfc.checkpoint.state import read_state
-from partialfc.data.sources.source import Source
+from partialfc.data.sources.labelled import Source
 from partialfc.deploy.trained import Trained
 from partialfc.evaluation.embed import embed
 from partialfc.uncertainty import confidence

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from partialfc.data.sources.source import Labelled
+from partialfc.data.sources.labelled import Labelled
 from partialfc.files import json_text, replacing
 
 FIELDS = ("image", "class", "quality")
@@ -18,8 +18,8 @@ def write_qualities(
 ) -> None:
     """A row for each image, in the order of the source; output None: to stdout, row by row.
 
-    CSV with a header line, or one JSON object with the keys by and images. A class is a folder's name, or
-    its id in a `.rec` file.
+    CSV with a header line, or one JSON object with the keys by and images. A class is its name, or its id
+    where the source has no names.
     """
     with _opened(output) as file:
         if as_json:
@@ -32,7 +32,7 @@ def write_qualities(
 
 
 def _rows(source: Labelled, qualities: Iterable[float]) -> Iterator[tuple[Any, ...]]:
-    names = getattr(source, "classes", None)
+    names = source.classes
     ids = source.class_ids().tolist()
     for index, (class_id, quality) in enumerate(zip(ids, qualities, strict=True)):
         yield source.name(index), class_id if names is None else names[class_id], float(f"{quality:.7g}")

@@ -9,11 +9,7 @@ import numpy as np
 
 from partialfc.data.images.codec import decode
 from partialfc.data.sources.checked_images import named
-from partialfc.data.sources.class_names import CLASS_NAMES, names_beside
-from partialfc.data.sources.folder import FolderSource, counted
-from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.leftovers import leftover_kind
-from partialfc.data.sources.source import Labelled
+from partialfc.data.sources.labelled import Labelled, Remark
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.doctor.labels import NO_CLASS_IDS
 from partialfc.errors import (
@@ -46,27 +42,18 @@ def check_source(
     except (PartialFCError, OSError) as error:
         return red("data", str(error), _opening_remedy(path, class_depth)), None
     says = f"{path}: {len(source):,} images of {source.num_classes:,} classes"
-    return (
-        judge_folder(source, says) if isinstance(source, FolderSource) else judge_names(path, says)
-    ), source
+    return judge_remarks(source.remarks, says), source
 
 
 def _delete_index(path: Path) -> str:
     return f"delete {path.with_suffix('.idx')}; {path.name} is then scanned instead"
 
 
-def judge_names(path: Path, says: str) -> Check:
-    """Whether the classes of a packed folder, by `classes.txt` beside the .rec, are leftovers."""
-    leftovers = [name for name in names_beside(path) if any(map(leftover_kind, name.split("/")))]
-    if not leftovers:
-        return green("data", says)
-    return yellow(
-        "data",
-        f"{says}; by {path.with_name(CLASS_NAMES)}, {len(leftovers)} of the classes are leftovers such as "
-        f"{leftovers[0]!r}",
-        "pack the images again into another folder (partialfc data pack, which skips them); train in another "
-        "run.dir",
-    )
+def judge_remarks(remarks: Sequence[Remark], says: str) -> Check:
+    """What the source noticed when it was opened."""
+    says = "; ".join((says, *(remark.says for remark in remarks)))
+    remedies = [remark.remedy for remark in remarks if remark.remedy]
+    return yellow("data", says, "; ".join(remedies)) if remedies else green("data", says)
 
 
 def _opening_remedy(path: Path, class_depth: int) -> str:
@@ -80,27 +67,6 @@ def _opening_remedy(path: Path, class_depth: int) -> str:
     if path.suffix == ".rec" and path.exists():
         return f"correct {path.with_name('property')}, or delete it to have the classes counted"
     return "set data.train to a .rec file or a folder of class folders that this machine can read"
-
-
-def judge_folder(source: FolderSource, says: str) -> Check:
-    """What lies in an image folder and is not trained on, and whether its classes are on another level."""
-    if source.skipped:
-        says += f"; skipped: {counted(source.skipped)}"
-    if source.unread:
-        return yellow(
-            "data",
-            f"{says}; images of a kind that is not read: {counted(source.unread)}",
-            "convert those to JPEG or PNG, or move them away",
-        )
-    if source.deeper == len(source):
-        return yellow(
-            "data",
-            f"{says}; no image lies in a class folder itself, all in folders within one",
-            f"if those within are the classes, set data.class_depth to {source.class_depth + 1}",
-        )
-    if source.deeper:
-        says += f"; {source.deeper:,} of them in folders within a class folder"
-    return green("data", says)
 
 
 def check_records(source: Labelled, *, channels: int, max_pixels: int, allowed: int, seconds: float) -> Check:
@@ -120,8 +86,7 @@ def check_records(source: Labelled, *, channels: int, max_pixels: int, allowed: 
         except LabelError:
             continue  # judge_labels looks at all of them
         except RecordIndexError as error:
-            assert isinstance(source, RecordSource)
-            return red("records", str(error), _delete_index(source.path))
+            return red("records", str(error), _delete_index(Path(source.origin)))
         except DataError as error:
             failures.append(type(error)(named(source.name(index), error)))
     return judge_records(read, failures, total=len(source), allowed=allowed)

@@ -1,17 +1,13 @@
 """Checks of the training data's labels: how many classes they need, and how many images classes have."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from partialfc.data.sources.folder import FolderSource
-from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.labels import class_id
-from partialfc.data.sources.source import Labelled
+from partialfc.data.sources.labelled import Labelled
 from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.errors import DataError, LabelError, RecordIndexError
 
@@ -61,7 +57,8 @@ def read_labels(source: Labelled, *, seconds: float) -> Labels:
     deadline = time.perf_counter() + seconds
     labels = list[float]()
     refused: LabelError | None = None
-    for label in _labels(source):
+    for index in range(len(source)):
+        label = _label(source, index)
         if isinstance(label, LabelError):
             refused = refused or label
         labels.append(float("nan") if isinstance(label, LabelError) else label)
@@ -70,19 +67,10 @@ def read_labels(source: Labelled, *, seconds: float) -> Labels:
     return Labels(np.array(labels), len(labels) == len(source), refused)
 
 
-def _labels(source: Labelled) -> Iterator[float | LabelError]:
-    """The labels in the order of the images; of a record only the header is read."""
-    if isinstance(source, FolderSource):
-        yield from map(source.class_id, range(len(source)))
-        return
-    assert isinstance(source, RecordSource)
-    yield from (_label(source, index) for index in range(len(source)))
-
-
-def _label(source: RecordSource, index: int) -> float | LabelError:
-    """What training would take for the class id, or its error where it takes none."""
+def _label(source: Labelled, index: int) -> float | LabelError:
+    """What training would take for the class id, or its error where it takes none; no image is decoded."""
     try:
-        return class_id(source.header(index), source.name(index))
+        return source.class_id(index)
     except RecordIndexError:
         raise
     except LabelError as error:

@@ -11,8 +11,7 @@ from partialfc.config import Config, DataConfig
 from partialfc.config.objective import has_head
 from partialfc.config.plan import planned_device, planned_setting
 from partialfc.data.loading import dali_package
-from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.source import Labelled
+from partialfc.data.sources.labelled import Labelled
 from partialfc.distributed.torchrun import local_rank
 from partialfc.doctor.check import Check, attempt, failed, green
 from partialfc.doctor.data import check_records, check_source
@@ -183,9 +182,8 @@ def _data(config: Config, source: Labelled | None) -> Iterator[Check]:
     section, verification = config.data, config.verification
     if source is not None:
         asked = section.num_classes
-        least = source.least_classes if isinstance(source, RecordSource) else 0
         yield from judge_losses(config, asked or source.num_classes)
-        yield judge_num_classes(asked, source.num_classes, least=least, path=section.train)
+        yield judge_num_classes(asked, source.num_classes, least=source.least_classes, path=section.train)
         yield attempt("records", lambda: _records(source, section))
         yield from _labels(source, asked or source.num_classes, config)
     yield attempt(

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from partialfc.data.sources.class_names import class_names
-from partialfc.data.sources.source import Labelled
+from partialfc.data.sources.labelled import Labelled
 from partialfc.errors import CheckpointError
 from partialfc.files import write_whole
 
@@ -33,7 +32,7 @@ def known_classes(run_dir: Path) -> list[str] | None:
 def save_classes(run_dir: Path, source: Labelled) -> None:
     """Save the names of the data's classes, if they have any, unless the run has saved its own before."""
     index = run_dir / CLASSES
-    if index.exists() or (names := class_names(source)) is None:
+    if index.exists() or (names := source.classes) is None:
         return
     try:
         text = json.dumps(names, indent=0, ensure_ascii=False)

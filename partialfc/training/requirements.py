@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.labels import out_of_range
 from partialfc.errors import ConfigError, LabelError
 
@@ -38,10 +38,10 @@ def require_classes_of_data(asked: int, found: int, path: Path) -> None:
         )
 
 
-def require_room_for_labels(num_classes: int, source: RecordSource) -> None:
+def require_room_for_labels(num_classes: int, source: Labelled) -> None:
     """The largest label that is known at opening must be below the number of classes."""
     if num_classes < source.least_classes:
-        raise LabelError(out_of_range(source.least_classes - 1, str(source.path), num_classes))
+        raise LabelError(out_of_range(source.least_classes - 1, source.origin, num_classes))
 
 
 def require_steps_for_warmup(warmup: int, total: int) -> None:

@@ -50,3 +50,13 @@ def test_pack_relabels_and_replaces_as_asked(tmp_path: Path) -> None:
     replaced = call("data", "pack", tmp_path / "out/train.rec", tmp_path / "out", "--relabel", "--overwrite")
     assert replaced.stdout.endswith("train.rec: 7 images of 2 classes\n")
     assert (tmp_path / "out/classes.txt").read_text() == "a\nc\n"
+
+
+def test_pack_and_pairs_take_the_images_that_a_file_names(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", *(f"{name}/{n}.png" for name in "abc" for n in range(3)))
+    (tmp_path / "bad.txt").write_text("b/0.png\tblurred\nb/1.png\nb/2.png\n")
+    packed = call("data", "pack", folder, tmp_path / "out", "--leave-out", tmp_path / "bad.txt")
+    assert packed.stdout.endswith("train.rec: 6 images of 2 classes\n"), packed.stderr
+    refused = call("data", "pairs", folder, tmp_path / "p.bin", "--pairs", 4, "--only", tmp_path / "bad.txt")
+    assert refused.returncode == 1
+    assert "3 images of 1 classes make only 0" in refused.stderr

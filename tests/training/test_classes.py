@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 import partialfc
+from partialfc.config import DataConfig
 from partialfc.data.images.codec import encode_png
 from partialfc.deploy.trained import load_trained
+from partialfc.training.builders.data import read_training_source
+from tests.data.sources.cases import put
 from tests.train_cases import CLASSES, small_config
 from tests.training.cases import run
 
@@ -45,3 +48,17 @@ def test_a_record_file_with_names_beside_it_gives_them_to_the_run(folder, odd):
     run(small_config(folder, "train.steps=3"))
     assert json.loads((folder / "run" / "classes.json").read_text()) == names
     assert load_trained(folder / "run", trust=["tests.train_cases"]).classes == tuple(names)
+
+
+def test_ids_stay_when_a_resumed_run_leaves_out_a_class(tmp_path):
+    """Of the first selection ape has no image, and no id; then the last one of bee is left out too."""
+    images = put(tmp_path / "images", *(f"{name}/{n}.png" for name in ("ape", "bee", "cat") for n in (1, 2)))
+    bad = tmp_path / "bad.txt"
+    bad.write_text("ape/1.png\nape/2.png\nbee/1.png\n")
+    data = {"train": str(images), "leave_out": str(bad)}
+    run(small_config(tmp_path, data=data, train={"batch_size": 2, "steps": 3}))
+    assert json.loads((tmp_path / "run" / "classes.json").read_text()) == ["bee", "cat"]
+    bad.write_text(bad.read_text() + "bee/2.png\n")
+    source = read_training_source(DataConfig(**data), tmp_path / "run")
+    assert source.class_ids().tolist() == [1, 1]
+    assert source.num_classes == 2

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, MaxPixels
+from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, ImageSource, LeaveOut, MaxPixels, Only
 
 
 def pack(
-    source: Annotated[Path, typer.Argument(help="Image folder, FOLDER/class/image.jpg, or a .rec file.")],
+    source: ImageSource,
     out: Annotated[Path, typer.Argument(help="Folder to write train.rec, .idx and classes.txt into.")],
     class_depth: ClassDepth = 1,
+    only: Only = None,
+    leave_out: LeaveOut = None,
     max_bad: Annotated[
         int,
         typer.Option(min=0, help="How many images that cannot be decoded are left out; more are an error."),
@@ -31,6 +33,8 @@ def pack(
         source,
         out,
         class_depth=class_depth,
+        only=only,
+        leave_out=leave_out,
         relabel=relabel,
         overwrite=overwrite,
         max_bad=max_bad,

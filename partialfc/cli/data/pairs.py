@@ -5,15 +5,17 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, MaxPixels
+from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, ImageSource, LeaveOut, MaxPixels, Only
 
 
 def pairs(
-    source: Annotated[Path, typer.Argument(help="A .rec file or an image folder.")],
+    source: ImageSource,
     out: Annotated[Path, typer.Argument(help="Pair file to write (.bin).")],
     pairs: Annotated[int, typer.Option(help="Number of pairs; half are of the same class.")] = 6000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pairs.")] = 0,
     class_depth: ClassDepth = 1,
+    only: Only = None,
+    leave_out: LeaveOut = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Draw verification pairs from labelled images. Use classes that training never sees."""
@@ -21,7 +23,7 @@ def pairs(
     from partialfc.data.pairs.files import write_pairs
     from partialfc.data.sources.source import open_source
 
-    opened = open_source(source, class_depth=class_depth)
+    opened = open_source(source, class_depth=class_depth, only=only, leave_out=leave_out)
     drawn = make_pairs(opened, pairs=pairs, seed=seed, max_pixels=max_pixels)
     write_pairs(out, drawn)
     print(f"{out}: {len(drawn.same):,} pairs, {int(drawn.same.sum()):,} genuine")

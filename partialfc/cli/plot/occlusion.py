@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, AsJson, ClassDepth, Device, MaxPixels, Trust
+from partialfc.cli.arguments import (
+    MAX_PIXELS,
+    AsJson,
+    ClassDepth,
+    Device,
+    ImageSource,
+    LeaveOut,
+    MaxPixels,
+    Only,
+    Trust,
+)
 from partialfc.files import json_text
 
 DRAWN = 10
@@ -15,10 +25,7 @@ def occlusion(
     run: Annotated[
         Path, typer.Argument(help="Folder of a run with objective occlusion.", show_default=False)
     ],
-    images: Annotated[
-        Path,
-        typer.Argument(help="Folder of class folders, or a .rec file, as data.train.", show_default=False),
-    ],
+    images: ImageSource,
     output: Annotated[
         Path | None, typer.Option(help="PNG file to write; default: occlusion.png in the run's folder.")
     ] = None,
@@ -26,6 +33,8 @@ def occlusion(
     drawn: Annotated[int, typer.Option(min=1, max=40, help="Images that are drawn.")] = DRAWN,
     seed: Annotated[int, typer.Option(min=0, help="Of which images, and of their covers.")] = 0,
     class_depth: ClassDepth = 1,
+    only: Only = None,
+    leave_out: LeaveOut = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     trust: Trust = None,
@@ -43,7 +52,7 @@ def occlusion(
     check_picture("--output", output)
     trained = load_trained(run, trust=trust or ())
     network = load_occlusion(trained)
-    source = open_source(images, class_depth=class_depth)
+    source = open_source(images, class_depth=class_depth, only=only, leave_out=leave_out)
     pixels = read_pixels(trained, source, count=count, seed=seed, max_pixels=max_pixels)
     seen = look(network, pixels, device=local_device(device, name="--device"), seed=seed)
     picture = draw_occlusion(

@@ -23,7 +23,7 @@ from partialfc.data.loading.loader import Batch, BatchLoader, Loader
 from partialfc.data.loading.sampler import Order
 from partialfc.data.loading.transforms import EncodedImages, ToEncoded
 from partialfc.data.loading.workers import WorkerLoader
-from partialfc.data.sources.source import Source
+from partialfc.data.sources.labelled import Source
 from partialfc.errors import ImageError, MissingExtraError, PartialFCError
 
 DEPTH = 2  # batches given to DALI: one is decoded while training uses the one before

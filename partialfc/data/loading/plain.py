@@ -6,7 +6,7 @@ from partialfc.data.loading.loader import Loader
 from partialfc.data.loading.sampler import Order
 from partialfc.data.loading.transforms import ToPixels
 from partialfc.data.loading.workers import WorkerLoader
-from partialfc.data.sources.source import Source
+from partialfc.data.sources.labelled import Source
 
 
 def build_loader(

@@ -18,7 +18,7 @@ from partialfc.data.loading.loader import BatchLoader, Content
 from partialfc.data.loading.sampler import BatchSampler, Order, Shuffled
 from partialfc.data.loading.transforms import Transform
 from partialfc.data.loading.worker_processes import worker_context
-from partialfc.data.sources.source import Source
+from partialfc.data.sources.labelled import Source
 from partialfc.errors import ConfigError, DataError, PartialFCError
 
 NOTICE = 0.5  # seconds after which a wait for a batch looks whether all workers live

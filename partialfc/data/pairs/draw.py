@@ -8,7 +8,7 @@ import numpy as np
 from partialfc.data.images.codec import problem
 from partialfc.data.pairs.files import PairSet
 from partialfc.data.sources.checked_images import listed, named
-from partialfc.data.sources.source import Source
+from partialfc.data.sources.labelled import Source
 from partialfc.errors import DataError, PairsError
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from partialfc.data.images.codec import decode
-from partialfc.data.sources.source import Source
+from partialfc.data.sources.labelled import Source
 from partialfc.errors import DataError, ImageError, RecordIndexError
 
 log = logging.getLogger(__name__)

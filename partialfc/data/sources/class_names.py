@@ -1,22 +1,17 @@
-"""The names of the classes of labelled images: those of an image folder, or those beside a `.rec`."""
+"""The names of the classes of a `.rec`: the `classes.txt` beside it."""
 
 from pathlib import Path
-
-from partialfc.data.sources.folder import FolderSource
-from partialfc.data.sources.source import Labelled
 
 CLASS_NAMES = "classes.txt"
 
 
-def class_names(source: Labelled) -> list[str] | None:
-    """By class id; None for a `.rec` without a `classes.txt` beside it, or with one of another length.
+def names_of_classes(path: Path, num_classes: int) -> list[str] | None:
+    """By class id; None without a `classes.txt` beside the file, or with one of another length.
 
     Where each line begins with the class id and a tab, as of the glyphs, the name is what follows.
     """
-    if isinstance(source, FolderSource):
-        return source.classes
-    names = names_beside(source.path)
-    if not names or len(names) != source.num_classes:
+    names = names_beside(path)
+    if not names or len(names) != num_classes:
         return None
     if all(name.startswith(f"{index}\t") for index, name in enumerate(names)):
         return [name.partition("\t")[2] for name in names]

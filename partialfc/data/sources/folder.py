@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from partialfc.data.images.codec import SUFFIXES
 from partialfc.data.sources.folder_listing import Listing, list_folder
+from partialfc.data.sources.keys import as_key
+from partialfc.data.sources.labelled import Remark
 from partialfc.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ class FolderSource:
     """
 
     classes: list[str]  # names in the order of their ids
+    empty_classes: int
 
     def __init__(
         self, path: str | Path, classes: Sequence[str] | None = None, *, class_depth: int = 1
@@ -48,6 +51,7 @@ class FolderSource:
             self._names += sorted(found.classes.get(name, ()))
             ends.append(len(self._names))
         self._ends = np.array(ends)
+        self.empty_classes = int((np.diff(self._ends, prepend=0) == 0).sum())
         if not self._names:
             raise DataError(
                 f"{self.path}: no class folder holds an image ({', '.join(SUFFIXES)}){_also(found)}"
@@ -56,6 +60,31 @@ class FolderSource:
 
     def __len__(self) -> int:
         return len(self._names)
+
+    @property
+    def origin(self) -> str:
+        return str(self.path)
+
+    @property
+    def least_classes(self) -> int:
+        return self.num_classes
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What lies in the folder and is not taken, and whether its classes are on another level."""
+        found = []
+        if self.skipped:
+            found.append(Remark(f"skipped: {counted(self.skipped)}"))
+        if self.unread:
+            says = f"images of a kind that is not read: {counted(self.unread)}"
+            found.append(Remark(says, "convert those to JPEG or PNG, or move them away"))
+        if self.deeper == len(self):
+            deeper = f"if those within are the classes, set data.class_depth to {self.class_depth + 1}"
+            says = "no image lies in a class folder itself, all in folders within one"
+            found.append(Remark(says, deeper))
+        elif self.deeper:
+            found.append(Remark(f"{self.deeper:,} of them in folders within a class folder"))
+        return found
 
     def read(self, index: int) -> tuple[bytes, int]:
         """The encoded image and its class id."""
@@ -68,6 +97,19 @@ class FolderSource:
     def name(self, index: int) -> str:
         """For messages: the image's path."""
         return str(self._path(index))
+
+    def key(self, index: int) -> str:
+        """The image's path below the folder, with `/` between its parts."""
+        return as_key(f"{self.classes[self.class_id(index)]}/{self._names[index]}")
+
+    def each_key(self) -> Iterator[str]:
+        """The key of each image in order."""
+        start = 0
+        for name, end in zip(self.classes, self._ends.tolist(), strict=True):
+            folder = as_key(name)
+            for place in range(start, end):
+                yield f"{folder}/{as_key(self._names[place])}"
+            start = end
 
     def _path(self, index: int) -> Path:
         return self.path / self.classes[self.class_id(index)] / self._names[index]
@@ -107,12 +149,12 @@ class FolderSource:
                 len(self),
                 self.class_depth,
             )
-        sizes = np.diff(self._ends, prepend=0)
-        if not sizes.all():
+        if self.empty_classes:
+            sizes = np.diff(self._ends, prepend=0)
             log.warning(
                 "%s: %d of %d classes have no image, such as %r",
                 self.path,
-                (sizes == 0).sum(),
+                self.empty_classes,
                 self.num_classes,
                 self.classes[int(sizes.argmin())],
             )

@@ -5,14 +5,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from partialfc.data.sources.insightface import RecordSource, warn_of_empty_classes
+from partialfc.data.sources.insightface import warn_of_empty_classes
+from partialfc.data.sources.labelled import Labelled
 from partialfc.errors import RecordError
 
 T = TypeVar("T")
 
 
 class InClassOrder:
-    """The images of a `.rec`, by class id; within a class in the order of the file.
+    """The images of a source, by class id; within a class in the order of the source.
 
     Damaged records come first, so that reading them says what is wrong. A warning counts the classes without
     an image, where the source's own did not. Raises LabelError for a label that is no class id.
@@ -21,16 +22,15 @@ class InClassOrder:
     num_classes: int
     largest_label: int
 
-    def __init__(self, source: RecordSource) -> None:
+    def __init__(self, source: Labelled) -> None:
         self._source = source
-        self.path = source.path
         labels = np.fromiter((self._class_id(index) for index in range(len(source))), np.int64, len(source))
         self._order = np.argsort(labels, kind="stable")
         self.largest_label = int(labels.max())
         self.num_classes = max(source.num_classes, 1 + self.largest_label)
         empty = self.num_classes - len(np.unique(labels[labels >= 0]))
         if empty != source.empty_classes:
-            warn_of_empty_classes(source.path, empty, self.num_classes)
+            warn_of_empty_classes(source.origin, empty, self.num_classes)
 
     def __len__(self) -> int:
         return len(self._source)

@@ -13,11 +13,15 @@ import logging
 import re
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from partialfc.data.sources.class_names import CLASS_NAMES, names_beside, names_of_classes
+from partialfc.data.sources.labelled import Remark
 from partialfc.data.sources.labels import MOST_CLASSES, class_id, require_identities
 from partialfc.data.sources.layout import class_sizes, count_empty_classes, find_layout, lacks_image
 from partialfc.data.sources.leftovers import leftover_kind
@@ -77,10 +81,37 @@ class RecordSource:
         if filled is not None:
             needed = max(self.num_classes, class_records, self.least_classes)
             self.empty_classes = needed - filled
-            warn_of_empty_classes(self.path, self.empty_classes, needed)
+            warn_of_empty_classes(self.origin, self.empty_classes, needed)
 
     def __len__(self) -> int:
         return self._layout.stop - self._layout.start
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "classes"}
+
+    @property
+    def origin(self) -> str:
+        return str(self.path)
+
+    @cached_property
+    def classes(self) -> list[str] | None:
+        """The class names by id, of a `classes.txt` beside the file that has as many lines as classes."""
+        return names_of_classes(self.path, self.num_classes)
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """Whether classes of a packed folder, by `classes.txt`, are leftovers, which old versions packed."""
+        leftovers = [name for name in names_beside(self.path) if any(map(leftover_kind, name.split("/")))]
+        if not leftovers:
+            return []
+        return [
+            Remark(
+                f"by {self.path.with_name(CLASS_NAMES)}, {len(leftovers)} of the classes are leftovers such "
+                f"as {leftovers[0]!r}",
+                "pack the images again into another folder (partialfc data pack, which skips them); train in "
+                "another run.dir",
+            )
+        ]
 
     def read(self, index: int) -> tuple[bytes, int]:
         """The encoded image and its class id; LabelError where the label is none."""
@@ -126,6 +157,15 @@ class RecordSource:
         """For messages: the file and the record's key."""
         return f"{self.path} record {self._key(index)}"
 
+    def key(self, index: int) -> str:
+        """The record's key."""
+        return str(self._key(index))
+
+    def each_key(self) -> Iterator[str]:
+        """The key of each image in order."""
+        for start in range(self._layout.start, self._layout.stop, _FEW):
+            yield from map(str, self._reader.keys[start : min(start + _FEW, self._layout.stop)].tolist())
+
     def _require_index_fits(self, header: Header, index: int) -> None:
         """RecordIndexError, which is not skipped, where a record without image may be a class record."""
         if self._layout.has_record_0 and not self._reader.scanned and lacks_image(header, False):
@@ -163,10 +203,10 @@ class RecordSource:
         return labels
 
 
-def warn_of_empty_classes(path: Path, empty: int, num_classes: int) -> None:
+def warn_of_empty_classes(origin: str, empty: int, num_classes: int) -> None:
     """Log how many of the classes have no image, if any."""
     if empty:
-        log.warning("%s: %d of %d classes have no image", path, empty, num_classes)
+        log.warning("%s: %d of %d classes have no image", origin, empty, num_classes)
 
 
 def write_source(

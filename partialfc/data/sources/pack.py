@@ -1,23 +1,27 @@
 """Packing labelled images into RecordIO, so that millions of them are read from one file."""
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.sources.checked_images import CheckedImages
-from partialfc.data.sources.class_names import CLASS_NAMES, names_beside
-from partialfc.data.sources.folder import FolderSource
+from partialfc.data.sources.class_names import CLASS_NAMES
 from partialfc.data.sources.in_class_order import InClassOrder, renumbered
-from partialfc.data.sources.insightface import RecordSource, write_source
+from partialfc.data.sources.insightface import write_source
+from partialfc.data.sources.labelled import Labelled, Source
 from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError
 from partialfc.files import OF_WRITING, at_least, replacing, show_size, told
 
 log = logging.getLogger(__name__)
 
+_SAMPLE = 256  # images whose size is looked at, to say how much room all take
 _SPARSE = 1000  # classes per image; more are a mistake, and would be as many names and records
 
 
@@ -37,26 +41,30 @@ def pack_source(
     *,
     classes: Sequence[str] | None = None,
     class_depth: int = 1,
+    only: Path | None = None,
+    leave_out: Path | None = None,
     relabel: bool = False,
     overwrite: bool = False,
     max_bad: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> Packed:
-    """A folder of class folders, or a `.rec` -> `train.rec`, `.idx`, `property`, `classes.txt` in `out_dir`.
+    """What open_source opens -> `train.rec`, `.idx`, `property`, `classes.txt` in `out_dir`.
 
     The encoded bytes stay as they are; each image is decoded once to check it. Up to `max_bad` that do not
     decode, or claim more than `max_pixels`, are left out with a warning each; where there are more, nothing
-    is written, and an ImageError names all. `classes` (which keeps the ids of an earlier run) and
-    `class_depth` are FolderSource's.
+    is written, and an ImageError names all. `classes`, `class_depth`, `only` and `leave_out` are
+    open_source's.
 
     `relabel` leaves out classes without images and gives the others ids without gaps, in the same order.
-    `classes.txt` has the class names by id; those of a `.rec` are in a `classes.txt` beside it, else its ids.
+    `classes.txt` has the class names by id; the ids where the source has no names.
     DataError where `out_dir` has a `train.rec`, unless `overwrite`.
     """
     target = Path(out_dir) / "train.rec"
     if target.exists() and not overwrite:
         raise DataError(f"{target}: exists already; name another folder, or replace it with --overwrite")
-    source, names = _opened(path, classes, class_depth, relabel=relabel)
+    opened = open_source(path, classes=classes, class_depth=class_depth, only=only, leave_out=leave_out)
+    source = InClassOrder(opened)
+    names = _names(opened, source, relabel=relabel)
     target.parent.mkdir(parents=True, exist_ok=True)
     checked = CheckedImages(source, max_bad=max_bad, max_pixels=max_pixels)
     samples = iter(checked)
@@ -86,39 +94,35 @@ def pack_source(
     return Packed(target, images, len(names), len(checked.bad))
 
 
-def _bytes_of(source: FolderSource | InClassOrder) -> int:
-    """Of the encoded images."""
-    if isinstance(source, InClassOrder):
-        return source.path.stat().st_size
-    files = (Path(source.name(index)) for index in range(len(source)))
-    return sum(file.stat().st_size for file in files if file.exists())
+def _bytes_of(source: Source) -> int:
+    """About as many as all encoded images have, by some of them."""
+    sizes = []
+    for index in np.unique(np.linspace(0, len(source) - 1, _SAMPLE).astype(np.int64)).tolist():
+        with contextlib.suppress(DataError):
+            sizes.append(len(source.read(index)[0]))
+    return len(source) * sum(sizes) // max(1, len(sizes))
 
 
-def _opened(
-    path: str | Path, classes: Sequence[str] | None, class_depth: int, *, relabel: bool
-) -> tuple[FolderSource | InClassOrder, Sequence[str | int]]:
-    """The images in ascending order of class id, and a name for each id."""
-    source = open_source(path, classes=classes, class_depth=class_depth)
-    if isinstance(source, FolderSource):
-        split = next((name for name in source.classes if "\n" in name), None)
-        if split is not None:
-            raise DataError(
-                f"{Path(path) / split!r}: a class name with a line break does not fit {CLASS_NAMES}"
-            )
-        return source, source.classes
-    assert isinstance(source, RecordSource)
-    ordered = InClassOrder(source)
+def _names(source: Labelled, ordered: InClassOrder, *, relabel: bool) -> Sequence[str | int]:
+    """A name for each class id; DataError where one does not fit `classes.txt`, or nearly all are empty."""
     if ordered.num_classes > _SPARSE * len(ordered) and not relabel:
         listed, correct = "", ""
-        if ordered.num_classes > ordered.largest_label + 1:
-            listing = source.path.with_name("property")
+        listing = Path(source.origin).with_name("property")
+        if ordered.num_classes > ordered.largest_label + 1 and listing.exists():
             listed, correct = f", and {listing} says {ordered.num_classes} classes", f"correct {listing}, or "
         raise DataError(
-            f"{path}: {len(ordered)} images have labels up to {ordered.largest_label}{listed}, so nearly all "
-            f"classes would be empty; {correct}give them ids without gaps: --relabel"
+            f"{source.origin}: {len(ordered)} images have labels up to {ordered.largest_label}{listed}, so "
+            f"nearly all classes would be empty; {correct}give them ids without gaps: --relabel"
         )
-    names = names_beside(source.path)
-    return ordered, names if len(names) == ordered.num_classes else range(ordered.num_classes)
+    names = source.classes
+    if names is None or len(names) != ordered.num_classes:
+        return range(ordered.num_classes)
+    split = next((name for name in names if "\n" in name), None)
+    if split is not None:
+        raise DataError(
+            f"{source.origin}: the class name {split!r} has a line break, which does not fit {CLASS_NAMES}"
+        )
+    return names
 
 
 def _counted(

@@ -1,40 +1,40 @@
-"""Where labelled images come from: what every source can do, and which one reads a path."""
+"""Where labelled images come from: which source reads a path."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
+from partialfc.data.sources.keys import select
+from partialfc.data.sources.labelled import Labelled as Labelled
+from partialfc.data.sources.labelled import Source as Source
 from partialfc.data.sources.leftovers import leftover_kind
+from partialfc.data.sources.selected import Selected
 from partialfc.errors import DataError
 
 
-class Source(Protocol):
-    """Labelled encoded images with random access; picklable, so that worker processes open their own."""
+def open_source(
+    path: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    class_depth: int = 1,
+    only: Path | None = None,
+    leave_out: Path | None = None,
+) -> Labelled:
+    """The images of a `.rec` file, or of a folder of class folders.
 
-    num_classes: int
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> tuple[bytes, int]:
-        """The encoded image, such as a JPEG, and its class id; a file's may be beyond its num_classes."""
-        ...
-
-    def name(self, index: int) -> str:
-        """For messages: "packed/train.rec record 17" or "images/cats/3.jpg"."""
-        ...
-
-
-Labelled = FolderSource | RecordSource  # sources of files, which give all class ids without reading an image
-
-
-def open_source(path: str | Path, *, classes: Sequence[str] | None = None, class_depth: int = 1) -> Labelled:
-    """RecordSource for a `.rec` file, FolderSource for a folder of class folders; else DataError.
-
-    `classes` and `class_depth` are FolderSource's; a `.rec` has its class ids in its records.
+    only, leave_out: files with the key of an image a line, to take no others, or all others; classes without
+    an image then have no id, and the ids no gaps (keys.py, selected.py). classes: the class names that an
+    earlier run had (`.classes`), whose ids are kept; a `.rec` that is taken whole has its ids in its records.
+    class_depth: FolderSource's. Raises DataError where the path or one of the files cannot be used.
     """
-    path = Path(path)
+    if only is None and leave_out is None:
+        return _opened(Path(path), classes, class_depth)
+    source = _opened(Path(path), None, class_depth)
+    return Selected(source, select(source, only, leave_out), classes=classes)
+
+
+def _opened(path: Path, classes: Sequence[str] | None, class_depth: int) -> Labelled:
     if not path.exists():
         raise DataError(f"{path}: does not exist")
     if path.is_dir():

@@ -5,8 +5,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from partialfc.config import HeadConfig
+from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.labels import out_of_range
-from partialfc.data.sources.source import Labelled
 from partialfc.errors import DataError, LabelError
 from partialfc.head.class_margins import margins_of_class_sizes
 from partialfc.training.builders.class_values import read_class_margins
@@ -28,7 +28,7 @@ def build_class_margins(
         return None
     sizes = class_sizes(source, num_classes)
     if not sizes.any():
-        raise DataError(f"head.margins_by_size: no image of {source.path} has a class id that can be read")
+        raise DataError(f"head.margins_by_size: no image of {source.origin} has a class id that can be read")
     return margins_of_class_sizes(sizes, **section.margins_by_size.model_dump())
 
 

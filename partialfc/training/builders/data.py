@@ -12,8 +12,8 @@ from partialfc.data.images.augmentation import Augment
 from partialfc.data.loading.dali import build_dali_loader
 from partialfc.data.loading.loader import Loader
 from partialfc.data.loading.plain import build_loader
-from partialfc.data.sources.insightface import RecordSource
-from partialfc.data.sources.source import Labelled, open_source
+from partialfc.data.sources.labelled import Labelled
+from partialfc.data.sources.source import open_source
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.together import together
@@ -38,14 +38,19 @@ def open_training_source(section: DataConfig, run_dir: Path, world: World) -> La
 
 
 def read_training_source(section: DataConfig, run_dir: Path) -> Labelled:
-    """The training data; an image folder gets the class ids that the run gave it before. Writes nothing."""
+    """The training data, with the class ids that the run gave its classes before. Writes nothing."""
     path = section.train
     if not path.exists():
         raise ConfigError(
             f"data.train is {path}, which does not exist; it must be a .rec file or a folder of class folders"
         )
-    known = known_classes(run_dir) if path.is_dir() else None
-    return open_source(path, classes=known, class_depth=section.class_depth)
+    return open_source(
+        path,
+        classes=known_classes(run_dir),
+        class_depth=section.class_depth,
+        only=section.only,
+        leave_out=section.leave_out,
+    )
 
 
 def resolve_num_classes(section: DataConfig, source: Labelled) -> int:
@@ -58,8 +63,7 @@ def resolve_num_classes(section: DataConfig, source: Labelled) -> int:
         log.warning("%s has a single class, so there is nothing to learn", section.train)
     num_classes = found if section.num_classes is None else section.num_classes
     require_classes_of_data(num_classes, found, section.train)
-    if isinstance(source, RecordSource):
-        require_room_for_labels(num_classes, source)
+    require_room_for_labels(num_classes, source)
     return num_classes
 
 

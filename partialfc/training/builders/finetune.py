@@ -12,9 +12,8 @@ from torch import nn
 from partialfc.checkpoint import find_checkpoint
 from partialfc.config import Config, FinetuneConfig
 from partialfc.config.finetune import MEANS, RANDOM
-from partialfc.data.sources.class_names import class_names
+from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.labels import out_of_range
-from partialfc.data.sources.source import Labelled
 from partialfc.distributed.together import together
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError, ConfigError, LabelError
@@ -96,11 +95,11 @@ def begin_centres(
 
 def _take_over(path: str, head: PartialFC, source: Labelled, world: World) -> int:
     with together(world):
-        names = class_names(source)
+        names = source.classes
         if names is None:
             raise ConfigError(
-                f"finetune.head_from is {path}, but the classes of {source.path} have no names to find them "
-                f"by: let it be {MEANS}, or put a classes.txt beside it, with a name on each line"
+                f"finetune.head_from is {path}, but the classes of {source.origin} have no names to find "
+                f"them by: let it be {MEANS}, or put a classes.txt beside it, with a name on each line"
             )
     try:
         return take_over_centres(head, names, Path(path))

@@ -9,7 +9,7 @@ from partialfc.data.loading.bad_records import one_too_many
 from partialfc.data.loading.half_identities import HalfIdentities
 from partialfc.data.loading.identities import Identities
 from partialfc.data.loading.sampler import Order
-from partialfc.data.sources.source import Labelled
+from partialfc.data.sources.labelled import Labelled
 from partialfc.errors import PartialFCError
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from partialfc.config import Config
-from partialfc.data.sources.source import Labelled
+from partialfc.data.sources.labelled import Labelled
 from partialfc.distributed.world import World
 
 

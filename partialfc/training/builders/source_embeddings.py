@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from partialfc.config import DataConfig
 from partialfc.data.images.codec import problem
 from partialfc.data.loading.bad_records import one_too_many
-from partialfc.data.sources.source import Labelled
+from partialfc.data.sources.labelled import Labelled
 from partialfc.errors import DataError, ImageError, RecordError
 from partialfc.evaluation.embed import embed
 from partialfc.finetune.class_means import Integers

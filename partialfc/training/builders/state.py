@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from partialfc.config import Config
-from partialfc.data.sources.source import Labelled
+from partialfc.data.sources.labelled import Labelled
 from partialfc.distributed.world import World
 from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
 from partialfc.training.builders.finetune import prepare_backbone

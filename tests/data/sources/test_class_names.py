@@ -3,7 +3,6 @@
 import pytest
 
 from partialfc.data.images.codec import encode_png
-from partialfc.data.sources.class_names import class_names
 from partialfc.data.sources.source import open_source
 from tests.train_cases import CLASSES, write_data
 
@@ -31,7 +30,7 @@ def test_a_record_file_has_those_beside_it(record, lines, names):
     listing.unlink(missing_ok=True)
     if lines is not None:
         listing.write_text("\n".join(lines) + "\n")
-    assert class_names(open_source(record)) == names
+    assert open_source(record).classes == names
 
 
 def test_an_image_folder_has_its_folders(tmp_path):
@@ -40,4 +39,4 @@ def test_an_image_folder_has_its_folders(tmp_path):
     for name in ("bee", "ape"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.png").write_bytes(encode_png(np.zeros((8, 8, 1), np.uint8)))
-    assert class_names(open_source(tmp_path)) == ["ape", "bee"]
+    assert open_source(tmp_path).classes == ["ape", "bee"]
