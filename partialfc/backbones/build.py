@@ -12,6 +12,7 @@ from partialfc.backbones.convnet import ConvNet
 from partialfc.backbones.imported import import_callable
 from partialfc.backbones.iresnet import IResNet
 from partialfc.backbones.mobilefacenet import MobileFaceNet
+from partialfc.backbones.sizes import OptionError
 from partialfc.backbones.timm_model import PREFIX, TimmBackbone
 from partialfc.backbones.vargfacenet import VarGFaceNet
 from partialfc.backbones.vit import VisionTransformer
@@ -40,11 +41,13 @@ def build_backbone(
     channels: int = 3,
     options: Mapping[str, Any] | None = None,
     trust: Collection[str] | None = None,
+    options_key: str | None = None,
 ) -> nn.Module:
     """The backbone of that name; `"timm:NAME"`, a model of timm; or what `"module:callable"` returns.
 
     options: its further keyword arguments. trust: the modules that may be imported where the name comes from
-    a file; None: any, as the name is the user's own word.
+    a file; None: any, as the name is the user's own word. options_key: what holds the options, for messages,
+    such as `backbone.options` of a config.
 
     Raises ConfigError for an unknown name, an option that the backbone does not have or a value that it
     refuses, and for a callable that may not or cannot be imported or returns no nn.Module.
@@ -52,8 +55,13 @@ def build_backbone(
     options = options or {}
     arguments = {"embedding_size": embedding_size, "image_size": image_size, "channels": channels}
     build = _find(name, trust)
-    _check_signature(name, build, arguments, options)
-    backbone = build(**arguments, **options)
+    place = "" if options_key is None else f"{options_key}."
+    _check_signature(name, build, arguments, options, place)
+    try:
+        backbone = build(**arguments, **options)
+    except OptionError as error:
+        key = error.name if error.name in arguments else f"{place}{error.name}"
+        raise ConfigError(f"backbone {name!r}: {key}={error.value!r}: {error.rule}") from error
     if not isinstance(backbone, nn.Module):
         raise ConfigError(f"backbone {name!r}: returned a {type(backbone).__name__}, not an nn.Module")
     return backbone
@@ -73,9 +81,12 @@ def _find(name: str, trust: Collection[str] | None) -> Callable[..., Any]:
 
 
 def _check_signature(
-    name: str, build: Callable[..., Any], arguments: Mapping[str, Any], options: Mapping[str, Any]
+    name: str, build: Callable[..., Any], arguments: Mapping[str, Any], options: Mapping[str, Any], place: str
 ) -> None:
-    """Before the call, so that a TypeError inside the backbone is not taken for a bad argument."""
+    """Before the call, so that a TypeError inside the backbone is not taken for a bad argument.
+
+    place: what stands before an option's name in a message.
+    """
     try:
         signature = inspect.signature(build)
     except ValueError as error:
@@ -95,11 +106,15 @@ def _check_signature(
         for option in options:
             if option not in known:
                 listed = ", ".join(_nearest_first(option, known)) or "none"
-                raise ConfigError(f"backbone {name!r} has no option {option!r}; its options: {listed}")
+                raise ConfigError(
+                    f"backbone {name!r} has no option {place + option!r}; its options: {listed}"
+                )
     try:
         signature.bind(**arguments, **options)
     except TypeError as error:
-        raise ConfigError(f"backbone {name!r}: {error}") from error
+        raise ConfigError(
+            f"backbone {name!r}: {error}{f'; set it in {place[:-1]}' if place else ''}"
+        ) from error
 
 
 def _nearest_first(word: str, known: Iterable[str]) -> list[str]:

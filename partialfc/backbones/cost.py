@@ -11,8 +11,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from partialfc.backbones.build import build_backbone
+from partialfc.backbones.build import BACKBONES, build_backbone
 from partialfc.backbones.checkpointing import checkpointed, checkpointed_blocks
+from partialfc.errors import ConfigError
 
 BATCH = 8  # images of which the mean is taken, so that what a batch needs but once counts little
 
@@ -42,6 +43,7 @@ def backbone_cost(
     image_size: int = 112,
     channels: int = 3,
     options: Mapping[str, Any] | None = None,
+    options_key: str | None = None,
 ) -> Cost:
     """The cost of the backbone that `build_backbone` builds for these arguments; nothing is computed.
 
@@ -51,7 +53,12 @@ def backbone_cost(
 
     with torch.device("meta"):  # without numbers, and without memory for them
         backbone = build_backbone(
-            name, embedding_size=embedding_size, image_size=image_size, channels=channels, options=options
+            name,
+            embedding_size=embedding_size,
+            image_size=image_size,
+            channels=channels,
+            options=options,
+            options_key=options_key,
         )
     with FakeTensorMode(allow_non_fake_inputs=True):  # likewise, as if on the CPU, which has autocast
         backbone.to_empty(device="cpu")
@@ -60,6 +67,20 @@ def backbone_cost(
         kept = _kept(backbone.train(), shape)
         fewer = _kept(checkpointed(backbone, name=name), shape) if checkpointed_blocks(backbone) else None
     return Cost(parameters, flops, kept, fewer)
+
+
+def known_costs(*, embedding_size: int, image_size: int, channels: int) -> tuple[dict[str, Cost], list[str]]:
+    """By name, the cost of each backbone of ours, and of those that refuse these sizes why they do."""
+    found: dict[str, Cost] = {}
+    refused: list[str] = []
+    for name in BACKBONES:
+        try:
+            found[name] = backbone_cost(
+                name, embedding_size=embedding_size, image_size=image_size, channels=channels
+            )
+        except ConfigError as error:
+            refused.append(str(error))
+    return found, refused
 
 
 def _flops(backbone: nn.Module, shape: tuple[int, ...]) -> int:

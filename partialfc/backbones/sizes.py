@@ -7,29 +7,35 @@ from torch import Tensor
 from partialfc.errors import ConfigError
 
 
+class OptionError(ConfigError):
+    """An argument of a backbone breaks its rule. `build_backbone` says of which one, and where to set it."""
+
+    def __init__(self, name: str, value: object, rule: str) -> None:
+        super().__init__(f"{name}={value!r}: {rule}")
+        self.name, self.value, self.rule = name, value, rule
+
+
 def check_positive(**values: object) -> None:
-    """Each value is an integer of at least 1, or a ConfigError that names it."""
+    """Each value is an integer of at least 1, or an OptionError names it."""
     for name, value in values.items():
         if not _is_count(value, 1):
-            raise ConfigError(f"{name}={value!r}: must be an integer of at least 1")
+            raise OptionError(name, value, "must be an integer of at least 1")
 
 
 def check_counts(name: str, values: object, *, least: int, length: int | None = None) -> None:
-    """`values` lists `length` integers of at least `least` (None: any number), or a ConfigError names it."""
+    """`values` lists `length` integers of at least `least` (None: any number), or an OptionError names it."""
     counts = values if isinstance(values, Sequence) else ()
     expected = max(1, len(counts)) if length is None else length
     if len(counts) != expected or not all(_is_count(count, least) for count in counts):
         number = "one or more" if length is None else length
-        raise ConfigError(
-            f"{name}={values!r}: must list {number} integers of at least {least}, one for a stage"
-        )
+        raise OptionError(name, values, f"must list {number} integers of at least {least}, one for a stage")
 
 
 def check_share(**values: object) -> None:
-    """Each value is a number in [0, 1), or a ConfigError that names it."""
+    """Each value is a number in [0, 1), or an OptionError names it."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
-            raise ConfigError(f"{name}={value!r}: must lie in [0, 1)")
+            raise OptionError(name, value, "must lie in [0, 1)")
 
 
 def _is_count(value: object, least: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from partialfc.backbones.sizes import check_images, check_positive
+from partialfc.backbones.sizes import OptionError, check_images, check_positive
 from partialfc.errors import CheckpointError, ConfigError, MissingExtraError
 
 PREFIX = "timm:"
@@ -91,7 +91,7 @@ class TimmBackbone(nn.Module):
             raise ConfigError(f"timm {timm.__version__} has no model {self.name!r}; {names}")
         for option, why in REFUSED.items():
             if option in self.options:
-                raise ConfigError(f"backbone {PREFIX}{self.name} has no option {option!r}: {why}")
+                raise OptionError(option, self.options[option], f"is no option here: {why}")
         given = {"num_classes": 0, "in_chans": self.channels, **self.options, **given}
         try:
             configured = timm.get_pretrained_cfg(self.name)
@@ -104,7 +104,7 @@ class TimmBackbone(nn.Module):
             told = f"{type(error).__name__}: {error}"
             raise ConfigError(
                 f"backbone {PREFIX}{self.name} cannot be built for images of {self.image_size}x"
-                f"{self.image_size} with {self.channels} channels and options {self.options}: {told}"
+                f"{self.image_size} with {self.channels} channels and backbone.options {self.options}: {told}"
             ) from error
 
     @torch.no_grad()

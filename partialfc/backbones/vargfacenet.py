@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from partialfc.backbones.sizes import check_counts, check_images, check_positive, halved
+from partialfc.backbones.sizes import OptionError, check_counts, check_images, check_positive, halved
 from partialfc.backbones.vargnet import GROUP, DownBlock, NormalBlock, grouped_conv
-from partialfc.errors import ConfigError
 
 STAGES = 3
 LAST_CHANNELS, SQUEEZED_CHANNELS = 1024, 512
@@ -59,7 +58,7 @@ class VarGFaceNet(nn.Module):
         check_counts("widths", widths, least=GROUP, length=STAGES + 1)
         check_counts("blocks", blocks, least=1, length=STAGES)
         if uneven := [width for width in widths if width % GROUP]:
-            raise ConfigError(f"widths={widths!r}: must be multiples of {GROUP}, and {uneven[0]} is none")
+            raise OptionError("widths", widths, f"must be multiples of {GROUP}, and {uneven[0]} is none")
         self.channels = channels
         self.image_size = image_size
 

@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partialfc.backbones.drop_path import DropPath
-from partialfc.backbones.sizes import check_images, check_positive, check_share
-from partialfc.errors import ConfigError
+from partialfc.backbones.sizes import OptionError, check_images, check_positive, check_share
 
 INIT_STD = 0.02
 EPS = 1e-6  # of layer normalisation
@@ -86,8 +85,8 @@ class VisionTransformer(nn.Module):
     (arXiv:2012.12877), table 1. As in InsightFace's, there is no class token: the tokens of all patches are
     flattened into the embedding, where each has its place. Parameters have timm's names.
 
-    An image has (image_size // patch_size)² patches. What is left over at its edges is left out, half on each
-    side: of 112 pixels, patches of 9 see 108. An image smaller than a patch is one patch, with zeros around.
+    An image has (image_size // patch_size)² patches, at least 2x2. What is left over at its edges is left
+    out, half on each side: of 112 pixels, patches of 9 see 108.
 
     width, depth, heads: the tokens' size, the blocks, and the heads of each. InsightFace's vit_t, vit_s and
     vit_b have patches of 9 and width, depth, heads of 256, 12, 8; 512, 12, 8 and 512, 24, 8.
@@ -117,13 +116,20 @@ class VisionTransformer(nn.Module):
         check_positive(patch_size=patch_size, width=width, depth=depth, heads=heads)
         check_share(drop_path=drop_path, patch_mask=patch_mask)
         if width % heads:
-            raise ConfigError(f"heads={heads!r}: must divide width, which is {width}")
+            raise OptionError("heads", heads, f"must divide width, which is {width}")
+        side = image_size // patch_size
+        if side < 2:
+            raise OptionError(
+                "patch_size",
+                patch_size,
+                f"must be at most half of the image's side, which is {image_size}, so that there are several "
+                "patches to look at each other",
+            )
         self.channels = channels
         self.image_size = image_size
-        side = max(1, image_size // patch_size)
         self.map_shape = (width, side, side)
-        margin = side * patch_size - image_size  # below 0 where pixels are left out
-        self._frame = (margin // 2, margin - margin // 2)
+        left_over = image_size - side * patch_size
+        self._seen = slice(left_over - left_over // 2, image_size - left_over // 2)
         # Patches that are seen in training. 100 * (1 - 0.9) is 9.999999999999998, and means 10.
         self._shown = max(1, int(round(side**2 * (1 - patch_mask), 6)))
 
@@ -151,8 +157,7 @@ class VisionTransformer(nn.Module):
     def feature_map(self, images: Tensor) -> Tensor:
         """images [B, channels, image_size, image_size] -> the patches' tokens, as a map [B, *map_shape]."""
         check_images(images, channels=self.channels, image_size=self.image_size)
-        framed = F.pad(images, self._frame * 2) if any(self._frame) else images
-        x = self.patch_embed(framed) + self.pos_embed
+        x = self.patch_embed(images[..., self._seen, self._seen]) + self.pos_embed
         if self.mask_token is None:
             tokens = self.norm(self.blocks(x))
         elif self.training:

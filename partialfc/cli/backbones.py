@@ -1,5 +1,6 @@
 """The `partialfc backbones` command."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,17 +26,20 @@ def backbones(
     of one embedding, two for a multiplication and addition; training takes three times as many. Activations
     are what the pass forward keeps for the pass back, in float32, without and with backbone.checkpointing.
     """
-    from partialfc.backbones import BACKBONES
-    from partialfc.backbones.cost import backbone_cost
+    from partialfc.backbones.cost import backbone_cost, known_costs
     from partialfc.backbones.describe import describe, to_dict
     from partialfc.config import load_config
 
-    names, options = [*BACKBONES], {}
-    if config is not None:
-        read = load_config(config, overrides or [])
-        names, options = [read.backbone.name], read.backbone.options
-        image_size, channels = read.data.image_size, read.data.channels
-        embedding = read.backbone.embedding_size
     sizes = {"embedding_size": embedding, "image_size": image_size, "channels": channels}
-    costs = {name: backbone_cost(name, options=options, **sizes) for name in names}
+    if config is None:
+        costs, refused = known_costs(**sizes)
+        for line in refused:
+            print(line, file=sys.stderr)
+    else:
+        read = load_config(config, overrides or [])
+        network, data = read.backbone, read.data
+        given = (network.embedding_size, data.image_size, data.channels)
+        sizes = dict(zip(sizes, given, strict=True))
+        cost = backbone_cost(network.name, options=network.options, options_key="backbone.options", **sizes)
+        costs = {network.name: cost}
     print(json_text(to_dict(costs, **sizes)) if as_json else describe(costs, **sizes))

@@ -4,9 +4,12 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from partialfc.backbones import BACKBONES, build_backbone
+from partialfc.config import BackboneConfig
 from partialfc.errors import ConfigError
+from partialfc.training.builders.backbone import build_backbone_from
 from tests.backbones.cases import ALL, images, shapes, small
 
 
@@ -47,7 +50,12 @@ def test_an_unknown_name_lists_the_known_ones_nearest_first() -> None:
         ("vargfacenet", {"widths": [40, 80, 164, 320]}, "must be multiples of 8, and 164 is none"),
         ("vargfacenet", {"blocks": [3, 0, 4]}, r"blocks=\[3, 0, 4\]: must list 3 integers of at least 1"),
         ("vit_tiny", {"patch_size": 0}, "patch_size=0: must be an integer of at least 1"),
-        ("vit_tiny", {"heads": 5}, "heads=5: must divide width, which is 192"),
+        ("vit_tiny", {"heads": 5}, "^backbone 'vit_tiny': heads=5: must divide width, which is 192"),
+        (
+            "vit_tiny",
+            {"patch_size": 17},
+            "patch_size=17: must be at most half of the image's side, which is 32",
+        ),
         ("vit_tiny", {"drop_path": 1}, r"drop_path=1: must lie in \[0, 1\)"),
         ("vit_tiny", {"patch_mask": True}, r"patch_mask=True: must lie in \[0, 1\)"),
         ("iresnet18", {"dropout": 1.0}, r"dropout=1.0: must lie in \[0, 1\)"),
@@ -61,12 +69,40 @@ def test_bad_options_are_named(name: str, options: dict[str, object], message: s
         small(name, **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value", "rule"),
+    [
+        ("convnet", "widths", 64, "must list one or more integers"),
+        ("iresnet18", "dropout", 1.5, "must lie in"),
+        ("mobilefacenet", "scale", 0, "must be an integer of at least 1"),
+        ("vargfacenet", "widths", [40, 80, 164, 320], "must be multiples of 8, and 164 is none"),
+        ("vit_tiny", "heads", 5, "must divide width, which is 192"),
+        ("vit_tiny", "patch_size", 32, "must be at most half of the image's side, which is 32"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_an_option_of_a_config_is_named_with_its_key(
+    name: str, option: str, value: object, rule: str
+) -> None:
+    section = BackboneConfig(name=name, embedding_size=8, options={option: value})
+    with pytest.raises(ConfigError) as caught:
+        build_backbone_from(section, image_size=32, channels=1, device=torch.device("cpu"))
+    assert str(caught.value).startswith(f"backbone {name!r}: backbone.options.{option}={value!r}: {rule}")
+
+
+def test_an_option_that_there_is_not_is_named_with_its_key() -> None:
+    section = BackboneConfig(name="iresnet18", options={"drop_out": 0.1})
+    with pytest.raises(ConfigError, match=r"'iresnet18' has no option 'backbone\.options\.drop_out'; its op"):
+        build_backbone_from(section, image_size=32, channels=1, device=torch.device("cpu"))
+
+
 @pytest.mark.parametrize("field", ["embedding_size", "image_size", "channels"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8", True, None])
 @pytest.mark.parametrize("name", ALL)
 def test_sizes_must_be_positive_integers(name: str, field: str, value: object) -> None:
     sizes: dict[str, object] = {"embedding_size": 8, "image_size": 32, "channels": 1}
-    with pytest.raises(ConfigError, match=f"^{field}={value!r}: must be an integer of at least 1$"):
+    message = f"^backbone '{name}': {field}={value!r}: must be an integer of at least 1$"
+    with pytest.raises(ConfigError, match=message):
         build_backbone(name, **(sizes | {field: value}))  # type: ignore[arg-type]
 
 

@@ -1,6 +1,7 @@
 """Backbones at work: any image size, every parameter trained, bf16 autocast, saved and exported."""
 
 import io
+import itertools
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from partialfc.backbones import build_backbone
 from tests.backbones.cases import ALL, images, small
 
 
-@pytest.mark.parametrize("image_size", [112, 50, 16, 1])
 @pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("name", "image_size"),
+    [*itertools.product(ALL, [112, 50, 16]), *((name, 1) for name in ALL if name != "vit_tiny")],
+)
 def test_any_image_size_and_channels(name: str, channels: int, image_size: int) -> None:
     backbone = small(name, image_size=image_size, channels=channels).eval()
     with torch.no_grad():

@@ -85,11 +85,15 @@ def test_its_cost_is_counted() -> None:
         ("timm:xxxxxxxxxxxxx", {}, "has no model 'xxxxxxxxxxxxx'; timm.list_models"),
         ("timm:hf-hub:timm/resnet18", {}, "has no model 'hf-hub:timm/resnet18'"),
         ("timm:local-dir:/tmp", {}, "has no model 'local-dir:/tmp'"),
-        (RESNET, {"checkpoint_path": "/tmp/x"}, "has no option 'checkpoint_path': name the file in"),
-        (RESNET, {"pretrained": True}, "has no option 'pretrained': name the file in backbone.weights"),
-        (RESNET, {"pretrained_cfg": {"url": "x"}}, "has no option 'pretrained_cfg': nothing is downloaded"),
-        (RESNET, {"num_classes": 3}, "has no option 'num_classes': .*backbone.embedding_size"),
-        (RESNET, {"img_size": 3}, "has no option 'img_size': set data.image_size"),
+        (RESNET, {"checkpoint_path": "/tmp/x"}, "checkpoint_path=.*: is no option here: name the file in"),
+        (RESNET, {"pretrained": True}, "pretrained=.*: is no option here: name the file in backbone.weights"),
+        (
+            RESNET,
+            {"pretrained_cfg": {"url": "x"}},
+            "pretrained_cfg=.*: is no option here: nothing is downloaded",
+        ),
+        (RESNET, {"num_classes": 3}, "num_classes=.*: is no option here: .*backbone.embedding_size"),
+        (RESNET, {"img_size": 3}, "img_size=.*: is no option here: set data.image_size"),
         (
             RESNET,
             {"depths": 3},
@@ -102,6 +106,14 @@ def test_its_cost_is_counted() -> None:
 def test_what_timm_does_not_take_is_named(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         small(name, **options)
+
+
+def test_what_is_no_option_of_a_network_of_timm_is_named_with_its_key() -> None:
+    message = (
+        r"^backbone 'timm:test_resnet': backbone\.options\.in_chans=3: is no option here: set data\.chann"
+    )
+    with pytest.raises(ConfigError, match=message):
+        build_backbone(RESNET, embedding_size=8, options={"in_chans": 3}, options_key="backbone.options")
 
 
 def saved(path: Path, name: str, *, image_size: int = 32, **around: Any) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from partialfc.backbones.drop_path import DropPath
 from partialfc.backbones.vit import VisionTransformer
+from partialfc.errors import ConfigError
 from tests.backbones.cases import images, small
 
 
@@ -17,24 +18,33 @@ def tiny(**options: object) -> VisionTransformer:
 
 
 @pytest.mark.parametrize("patch_size", [8, 9, 14, 16])
-@pytest.mark.parametrize("image_size", [112, 32, 15, 7])
+@pytest.mark.parametrize("image_size", [112, 33, 32])
 def test_an_image_has_as_many_whole_patches_as_fit(image_size: int, patch_size: int) -> None:
     network = tiny(image_size=image_size, patch_size=patch_size).train()
-    side = max(1, image_size // patch_size)
+    side = image_size // patch_size
     assert network.map_shape == (24, side, side)
     assert network(images(image_size=image_size)).shape == (2, 24)
     assert network.feature_map(images(image_size=image_size)).shape == (2, 24, side, side)
 
 
+@pytest.mark.parametrize("patch_size", [9, 16, 17], ids=["above half", "the image", "above the image"])
+def test_an_image_of_one_patch_is_refused(patch_size: int) -> None:
+    with pytest.raises(
+        ConfigError, match=f"patch_size={patch_size}: must be at most half .* which is 16, so"
+    ):
+        tiny(image_size=16, patch_size=patch_size)
+    assert tiny(image_size=16, patch_size=8).map_shape == (24, 2, 2)
+
+
 def test_what_is_left_over_at_the_edges_is_left_out_half_on_each_side() -> None:
-    network = tiny(image_size=12, patch_size=9).eval()  # 1 pixel on one side, 2 on the other
-    image = images(1, image_size=12)
+    network = tiny(image_size=21, patch_size=9).eval()  # 2 pixels on one side, 1 on the other
+    image = images(1, image_size=21)
     expected = network(image)
     seen = torch.zeros_like(image)
-    seen[..., 2:10, 2:10] = 1.0
+    seen[..., 3:19, 3:19] = 1.0
     assert not torch.equal(network(image * seen), expected)
     framed = torch.ones_like(image)
-    framed[..., 0, :] = framed[..., :, 0] = framed[..., 11, :] = framed[..., :, 11] = 0.0
+    framed[..., :2, :] = framed[..., :, :2] = framed[..., 20, :] = framed[..., :, 20] = 0.0
     assert torch.equal(network(image * framed), expected)
 
 

@@ -10,10 +10,15 @@ from tests.processes import call
 
 
 @pytest.mark.slow
-def test_all_known_backbones_are_listed_with_what_they_cost():
-    lines = call("backbones", "--image-size", "32", "--embedding", "128").stdout.splitlines()
-    assert lines[0] == "one image of 32x32, 3 channels, to an embedding of 128"
-    assert [line.split()[0] for line in lines[2:]] == [*BACKBONES]
+def test_all_known_backbones_are_listed_with_what_they_cost_or_why_not():
+    done = call("backbones", "--image-size", "15", "--embedding", "128")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "one image of 15x15, 3 channels, to an embedding of 128"
+    transformers = [name for name in BACKBONES if name.startswith("vit_")]
+    assert [line.split()[0] for line in lines[2:]] == [name for name in BACKBONES if name not in transformers]
+    assert [line.partition(", which is")[0] for line in done.stderr.splitlines()] == [
+        f"backbone '{name}': patch_size=8: must be at most half of the image's side" for name in transformers
+    ]
     assert all(line.count(" MiB") == 2 for line in lines[2:])
 
 
@@ -38,4 +43,5 @@ def test_the_one_of_a_config_has_its_sizes_and_options():
 def test_a_wrong_option_is_one_line():
     done = call("backbones", ROOT / "configs" / "vit.yaml", "backbone.options={width: 7}")
     assert done.returncode == 1
-    assert done.stderr == "partialfc: ConfigError: heads=3: must divide width, which is 7\n"
+    rule = "backbone.options.heads=3: must divide width, which is 7"
+    assert done.stderr == f"partialfc: ConfigError: backbone 'vit_tiny': {rule}\n"

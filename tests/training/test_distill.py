@@ -138,6 +138,12 @@ def test_a_file_of_weights_is_a_teacher(folder, teacher):
         partialfc.ConfigError, match=r"objective.teacher is missing: .* add objective.teacher.na"
     ):
         train(taught(folder, folder / "weights.pt"))
+    wrong = "objective.teacher={name: convnet, options: {widths: [0]}}"
+    with pytest.raises(
+        partialfc.ConfigError,
+        match=r"^objective\.teacher: backbone 'convnet': objective\.teacher\.options\.widths=\[0\]: must",
+    ):
+        train(taught(folder, folder / "weights.pt", wrong))
     train(taught(folder, folder / "weights.pt", f"objective.teacher={CONVNET}"))
     assert lines(folder)[-1]["loss_distillation"] > 0
     with pytest.raises(

@@ -46,7 +46,11 @@ def test_a_margin_in_a_margin_is_built_too(folder):
 )
 def test_logits_too_large_for_their_dtype_are_an_error_of_the_config(folder, margin, bound):
     section = small_config(folder, f"head.margin={margin}").head
-    with pytest.raises(partialfc.ConfigError, match=rf"head\.margin: .* has logits up to {bound}; in torch"):
+    message = (
+        rf"head\.margin: with name: .*face logits come up to {bound}, and with head\.compute_dtype: float32 "
+        r"they may reach 147: lower .* or set head\.compute_dtype=float64"
+    )
+    with pytest.raises(partialfc.ConfigError, match=message):
         build_head(section, embedding_size=4, num_classes=5, seed=0, device=torch.device("cpu"))
     wide = section.model_copy(update={"compute_dtype": "float64"})
     build_head(wide, embedding_size=4, num_classes=5, seed=0, device=torch.device("cpu"))

@@ -44,6 +44,7 @@ def build_backbone_from(
         image_size=image_size,
         channels=channels,
         options=section.options,
+        options_key="backbone.options",
     )
     if start is None and section.weights is not None:
         start = "backbone.weights", section.weights

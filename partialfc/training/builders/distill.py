@@ -56,6 +56,7 @@ def build_teacher(section: DistillConfig, config: Config) -> Teacher:
             "embedding_size": config.backbone.embedding_size,
             "image_size": data.image_size,
             "channels": data.channels,
+            "options_key": "objective.teacher.options",
         }
     elif path.is_file():
         raise ConfigError(
@@ -71,7 +72,9 @@ def build_teacher(section: DistillConfig, config: Config) -> Teacher:
         except CheckpointError as error:
             raise CheckpointError(f"objective.teacher_from: {error}") from error
         except ConfigError as error:
-            raise ConfigError(f"objective.teacher_from: {error}; in a config: objective.trust") from error
+            key = "objective.teacher_from" if network is None else "objective.teacher"
+            allow = "; in a config: objective.trust" if "--trust" in str(error) else ""
+            raise ConfigError(f"{key}: {error}{allow}") from error
     _check_sizes(teacher, config)
     return teacher
 

@@ -1,6 +1,7 @@
 """The head: its margin, and its centres on this rank."""
 
 import logging
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from partialfc.config import HeadConfig
 from partialfc.errors import ConfigError
-from partialfc.head.margin_rules import check_margin
+from partialfc.head.margin_rules import check_margin, largest_bound
 from partialfc.head.margins.base import Margin
 from partialfc.head.margins.by_norm import AdaFace, MagFace
 from partialfc.head.margins.combined import ArcFace, CombinedMargin, CosFace, NormalizedSoftmax
@@ -96,8 +97,18 @@ def build_head(
 
 
 def build_head_margin(section: HeadConfig) -> Margin:
-    """The margin `head.margin`, with `head.sub_centers` centres to a class."""
+    """The margin `head.margin`, with `head.sub_centers` centres to a class.
+
+    Raises ConfigError where its logits are too large for `head.compute_dtype`.
+    """
     margin = build_margin(section.margin.model_dump())
+    most = largest_bound(getattr(torch, section.compute_dtype))
+    if most < margin.logit_bound < math.inf:
+        raise ConfigError(
+            f"head.margin: with name: {section.margin.name} logits come up to {margin.logit_bound:g}, and "
+            f"with head.compute_dtype: {section.compute_dtype} they may reach {most:g}: lower the margin's "
+            "scale or what else makes them large, or set head.compute_dtype=float64"
+        )
     return margin if section.sub_centers == 1 else SubCenter(k=section.sub_centers, base=margin)
 
 
