@@ -180,7 +180,7 @@ class RecordSource:
     def _key(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of {self.path}: it has {len(self)} images")
-        return int(self._reader.keys[self._layout.start + index])
+        return self._reader.keys[self._layout.start + index]
 
     def _class_id_or_damaged(self, index: int) -> int:
         try:

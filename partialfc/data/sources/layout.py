@@ -66,7 +66,7 @@ def find_layout(reader: RecordReader) -> Layout:
     if place is None:
         return Layout(0, size, size, size, has_record_0=False)
     start, end = (1, size) if place == 0 else (0, size - (place == size - 1))
-    header, _ = reader.header(int(reader.keys[place]))
+    header, _ = reader.header(reader.keys[place])
     first, after = header.label
     if not (first.is_integer() and after.is_integer() and 1 <= first < _MOST and 0 <= after < _MOST):
         raise RecordError(
@@ -74,7 +74,7 @@ def find_layout(reader: RecordReader) -> Layout:
             "at least 1"
         )
     promised = int(first) - 1
-    stop = start + promised if reader.scanned else int(np.searchsorted(reader.keys, int(first)))
+    stop = start + promised if reader.scanned else reader.keys.below(int(first))
     if not _ends_images(reader, start, stop, end):
         stop = _search_end(reader, start, end)
     rounding = 0 if first < EXACT else int(np.spacing(np.float32(first)))
@@ -163,11 +163,11 @@ def _scanned_record_0(reader: RecordReader) -> int | None:
         return None
     # Record 0 and the class records lie behind the images, and its numbers are the larger ones.
     first = _search_end(reader, 0, last)
-    return max(first, last, key=lambda place: reader.header(int(reader.keys[place]))[0].label[0])
+    return max(first, last, key=lambda place: reader.header(reader.keys[place])[0].label[0])
 
 
 def _is_header(reader: RecordReader, place: int) -> bool:
-    return lacks_image(*reader.header(int(reader.keys[place])))
+    return lacks_image(*reader.header(reader.keys[place]))
 
 
 def lacks_image(header: Header, image: bool) -> bool:
@@ -196,6 +196,6 @@ def _search_end(reader: RecordReader, start: int, end: int) -> int:
 def _has_image(reader: RecordReader, place: int) -> bool | None:
     """None where the record is damaged, which is an error when it is read."""
     try:
-        return reader.header(int(reader.keys[place]))[1]
+        return reader.header(reader.keys[place])[1]
     except RecordError:
         return None

@@ -6,7 +6,8 @@ signal, and gives no error to report.
 
 import os
 import weakref
-from array import array
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,29 +76,33 @@ class RecordFile:
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
 
-    def parts(self, offset: int, name: str) -> tuple[list[tuple[int, int]], int]:
+    def parts(self, offset: int, name: Callable[[], str]) -> tuple[list[tuple[int, int]], int]:
         """(byte, length) of each part of the record at `offset`, and where the next record starts.
 
-        RecordError, with the record's `name`, where it is damaged or the file ends before it does.
+        RecordError, with what `name` calls the record, where it is damaged or the file ends before it does.
         """
         parts: list[tuple[int, int]] = []
         allowed = (WHOLE, FIRST)
         start = offset
+
+        def place() -> str:
+            return f"{self.path} {name()} at byte {frame_start}"
+
         while True:
-            place = f"{self.path} {name} at byte {start}"
+            frame_start = start
             frame = self.read(start, FRAME.size)
             if len(frame) < FRAME.size:
                 if frame[: len(MAGIC_BYTES)] != MAGIC_BYTES[: len(frame)]:
                     last = counted_bytes(len(frame))
-                    raise RecordError(f"{place}: the last {last} of the file are no record; {AGAIN}")
-                raise RecordError(f"{place}: the file ends at byte {self._size_now()}; it was cut short")
+                    raise RecordError(f"{place()}: the last {last} of the file are no record; {AGAIN}")
+                raise RecordError(f"{place()}: the file ends at byte {self._size_now()}; it was cut short")
             magic, word = FRAME.unpack(frame)
             if magic != MAGIC:
-                raise RecordError(f"{place}: starts with 0x{magic:08x}, the magic word is 0x{MAGIC:08x}")
+                raise RecordError(f"{place()}: starts with 0x{magic:08x}, the magic word is 0x{MAGIC:08x}")
             flag, length = split_word(word)
             if flag not in allowed:
                 raise RecordError(
-                    f"{place}: continuation flag {flag}, only {allowed[0]} or {allowed[1]} fit here"
+                    f"{place()}: continuation flag {flag}, only {allowed[0]} or {allowed[1]} fit here"
                 )
             parts.append((start + FRAME.size, length))
             start += FRAME.size + padded(length)
@@ -107,7 +112,7 @@ class RecordFile:
         size = self._size_now()
         if start > size:
             raise RecordError(
-                f"{place}: length {length} runs past the end of the file at byte {size}; it was cut short"
+                f"{place()}: length {length} runs past the end of the file at byte {size}; it was cut short"
             )
         return parts, start
 
@@ -119,17 +124,16 @@ class RecordFile:
         magic, word = FRAME.unpack(frame)
         return bool(magic == MAGIC and split_word(word)[0] in (WHOLE, FIRST))
 
-    def scan(self) -> npt.NDArray[np.int64]:
-        """Where each record starts [n]; the file is read from end to end."""
-        offsets = array("q")
-        offset = 0
+    def scan(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Where each record starts, in parts [n]; the file is read from end to end."""
+        offset = count = 0
         while offset < self.size:
             starts, end = _whole_records(self.read(offset, _BLOCK), room=self.size - offset)
             if not starts:  # a record in several frames, damaged, or cut
-                starts, end = [0], self.parts(offset, f"record {len(offsets)}")[1] - offset
-            offsets.extend(offset + start for start in starts)
+                starts, end = [0], self.parts(offset, partial("record {}".format, count))[1] - offset
+            yield np.array(starts, np.int64) + offset
+            count += len(starts)
             offset += end
-        return np.frombuffer(offsets, dtype=np.int64)
 
 
 def counted_bytes(count: int) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from bisect import bisect_right
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.data.sources.record_file import AGAIN, RecordFile, counted_bytes
+from partialfc.data.sources.record_places import Keys, PlacesBuilder
 from partialfc.data.sources.recordio import (
     FIRST,
     FRAME,
@@ -22,7 +24,7 @@ from partialfc.data.sources.recordio import (
     unpack,
     unpack_start,
 )
-from partialfc.data.sources.recordio_index import STALE, read_index, require_distinct
+from partialfc.data.sources.recordio_index import STALE, read_index
 from partialfc.errors import RecordError, RecordIndexError
 
 log = logging.getLogger(__name__)
@@ -42,27 +44,43 @@ class RecordReader:
     missing keys; each other one is compared when it is read, as comparing all would read the whole file.
 
     Raises RecordError where the `.rec` is damaged or cut short, also while it is in use, and RecordIndexError
-    where the `.idx` is not that of the `.rec`. It may be pickled, and read after a fork.
+    where the `.idx` is not that of the `.rec`. It may be read after a fork, and pickled: on Linux processes
+    of the same machine then share what it keeps of the index, four bytes a record, while the first one lives.
     """
 
-    keys: npt.NDArray[np.int64]  # [n], ascending
+    keys: Keys  # [n], ascending
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._index = self.path.with_suffix(".idx")
         self._file = RecordFile(self.path)
         self.scanned = not self._index.exists()
+        self._read_places()
+
+    def _read_places(self) -> None:
         if self.scanned:
             log.warning("%s: no %s beside it, scanning all records", self.path, self._index.name)
-            self._starts = self._file.scan()
-            self.keys = np.arange(len(self._starts), dtype=np.int64)
-            self._ends = np.append(self._starts[1:], self._file.size)
+            builder = PlacesBuilder()
+            for starts in self._file.scan():
+                builder.add(len(builder) + np.arange(len(starts)), starts)
+            self.keys, self._starts = builder.finish()
         else:
             self.keys, self._starts = read_index(self._index)
-            order = self._order_in_file()
-            self._ends = np.empty_like(self._starts)
-            self._ends[order] = np.append(self._starts[order[1:]], self._file.size)
-            self._compare(order)
+            if self._starts[0] != 0:
+                raise RecordIndexError(
+                    f"{self._index}: no record at byte 0, the first at {self._starts[0]}; {STALE}"
+                )
+            self._require_within()
+            self._compare()
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        try:
+            self.keys.attach()
+            self._starts.attach()
+        except OSError:  # what was shared is gone, or this is another machine
+            self._file = RecordFile(self.path)
+            self._read_places()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -73,8 +91,8 @@ class RecordReader:
 
     def view(self, key: int) -> memoryview:
         """As `read`, one copy less."""
-        at = self._place(key)
-        start, end = int(self._starts[at]), int(self._ends[at])
+        at = self._position(key)
+        start, end = self._span(at)
         if end - start <= _AT_ONCE:
             data = self._file.read(start, end - start)
             length = _length_in_one_frame(data, end - start)
@@ -88,8 +106,8 @@ class RecordReader:
 
     def header(self, key: int) -> tuple[Header, bool]:
         """The header of record `key`, and whether an image follows it, without reading that."""
-        at = self._place(key)
-        start, end = int(self._starts[at]), int(self._ends[at])
+        at = self._position(key)
+        start, end = self._span(at)
         data = self._file.read(start, min(end - start, _START))
         length = _length_in_one_frame(data, end - start)
         if length is not None:
@@ -104,15 +122,21 @@ class RecordReader:
 
         None where they do not lie one behind the other with `size` bytes each.
         """
-        starts, ends = self._starts[start:stop], self._ends[start:stop]
-        if not ((ends - starts == size).all() and (starts[1:] == ends[:-1]).all()):
+        positions = self.keys.positions(np.arange(start, stop))
+        first, after = int(positions[0]), int(positions[-1]) + 1
+        if (np.diff(positions) != 1).any():
             return None
-        data = self._file.read(int(starts[0]), size * len(starts))
-        return data if len(data) == size * len(starts) else None
+        _, end = self._span(after - 1)
+        bounds = np.append(self._starts[first:after], end)
+        if (np.diff(bounds) != size).any():
+            return None
+        data = self._file.read(int(bounds[0]), size * len(positions))
+        return data if len(data) == size * len(positions) else None
 
     def ends_in_file(self) -> tuple[int, int]:
         """The places, in the order of the keys, of the first and of the last record in the file."""
-        return int(self._starts.argmin()), int(self._starts.argmax())
+        first, last = self.keys.places(np.array([0, len(self) - 1])).tolist()
+        return first, last
 
     def close(self) -> None:
         """Close the file; a later read opens it again."""
@@ -126,28 +150,32 @@ class RecordReader:
     ) -> None:
         self.close()
 
-    def _place(self, key: int) -> int:
-        # Keys nearly always count up without gaps: try that place before searching.
-        guess = key - int(self.keys[0])
-        if 0 <= guess < len(self.keys) and self.keys[guess] == key:
-            return guess
-        place = int(np.searchsorted(self.keys, key))
-        if place == len(self.keys) or self.keys[place] != key:
+    def _position(self, key: int) -> int:
+        """Of the record, in the order of the file."""
+        place = self.keys.below(key)
+        if place == len(self) or self.keys[place] != key:
             raise RecordError(
-                f"{self.path}: no record {key}; "
-                f"its {len(self.keys)} keys lie in {self.keys[0]}..{self.keys[-1]}"
+                f"{self.path}: no record {key}; its {len(self)} keys lie in {self.keys[0]}..{self.keys[-1]}"
             )
-        return place
+        return self.keys.position(place)
+
+    def _span(self, at: int) -> tuple[int, int]:
+        """Where the record at this position of the file starts and ends."""
+        return self._starts[at], self._starts[at + 1] if at + 1 < len(self) else self._file.size
+
+    def _key(self, at: int) -> int:
+        """Of the record at this position."""
+        return self.keys[int(self.keys.places(np.array([at]))[0])]
 
     def _checked_parts(self, at: int) -> list[tuple[int, int]]:
-        """The parts of the record at this place of the index; an error says why it cannot be read."""
-        offset, listed = int(self._starts[at]), int(self._ends[at])
-        parts, end = self._file.parts(offset, f"record {self.keys[at]}")
+        """The parts of the record at this position; an error says why it cannot be read."""
+        offset, listed = self._span(at)
+        parts, end = self._file.parts(offset, lambda: f"record {self._key(at)}")
         if end == listed:
             return parts
         if end == self._file.size or self._file.begins_record(end):
             raise self._misfit(at, end)
-        place = f"{self.path} record {self.keys[at]} at byte {offset}"
+        place = f"{self.path} record {self._key(at)} at byte {offset}"
         if listed == self._file.size:
             raise RecordError(
                 f"{place}: it ends at byte {end}, and the {counted_bytes(listed - end)} after it are no "
@@ -160,52 +188,41 @@ class RecordReader:
         raise self._misfit(at, end)
 
     def _misfit(self, at: int, end: int) -> RecordIndexError:
-        listed = int(self._ends[at])
+        start, listed = self._span(at)
         after = "none after it" if listed == self._file.size else f"the next at byte {listed}"
         return RecordIndexError(
-            f"{self._index}: record {self.keys[at]} at byte {self._starts[at]} of the .rec ends at byte "
+            f"{self._index}: record {self._key(at)} at byte {start} of the .rec ends at byte "
             f"{end}, but the index lists {after}; {STALE}"
         )
 
-    def _order_in_file(self) -> npt.NDArray[np.int64]:
-        """The places of the index by offset [n]; an error where these cannot be those of all records."""
-        ascending = bool((self._starts[1:] > self._starts[:-1]).all())
-        order = np.arange(len(self)) if ascending else np.argsort(self._starts, kind="stable")
-        starts = self._starts[order]
-        require_distinct(self._index, self.keys[order], starts)
-        if starts[0] != 0:
-            raise RecordIndexError(f"{self._index}: no record at byte 0, the first at {starts[0]}; {STALE}")
-        self._require_within(starts)
-        return order
-
-    def _compare(self, order: npt.NDArray[np.int64]) -> None:
+    def _compare(self) -> None:
         """Look into the `.rec` at some places and where keys are missing; an error where it does not fit."""
-        keys = self.keys[order]
-        gaps = np.flatnonzero(keys[1:] != keys[:-1] + 1)
+        gaps = self.keys.gaps()
+        last = len(self) - 1
         looked_at = np.unique(
-            np.concatenate([_spread(gaps, GAPS), _spread(np.arange(len(order)), SAMPLE), [0, len(order) - 1]])
+            np.concatenate([gaps[_spread(len(gaps), GAPS)], _spread(len(self), SAMPLE), [0, last]])
         )
         good = 0
         for place in looked_at.tolist():
-            if self._file.begins_record(int(self._starts[order[place]])):
+            if self._file.begins_record(self._starts[place]):
                 good = place
             else:
-                self._find_misfit(order, good, place)
-            if place in (0, len(order) - 1):
-                self._checked_parts(int(order[place]))
+                self._find_misfit(good, place)
+            if place in (0, last):
+                self._checked_parts(place)
             else:
-                self._require_fit(int(order[place]))
+                self._require_fit(place)
 
-    def _require_within(self, starts: npt.NDArray[np.int64]) -> None:
+    def _require_within(self) -> None:
         """Every record starts within the file; the error tells a cut `.rec` from another one's index."""
-        size = self._file.size
-        count = int(np.searchsorted(starts, size - FRAME.size, side="right"))
+        size, starts = self._file.size, self._starts
+        count = bisect_right(starts, size - FRAME.size)
         if count == len(starts):
             return
         beyond = f"lists {len(starts) - count} of {len(starts)} records beyond the .rec's end, byte {size}"
         cut = count == 0
-        if count and self._file.begins_record(int(starts[count - 1])):
-            _, word = FRAME.unpack(self._file.read(int(starts[count - 1]), FRAME.size))
+        if count and self._file.begins_record(starts[count - 1]):
+            _, word = FRAME.unpack(self._file.read(starts[count - 1], FRAME.size))
             flag, length = split_word(word)
             cut = flag == FIRST or starts[count - 1] + FRAME.size + padded(length) == starts[count]
         if cut and starts[count] == size:  # at the end of a record, so the index may have lines too many
@@ -217,7 +234,7 @@ class RecordReader:
             raise RecordError(f"{self.path}: cut short: {self._index.name} {beyond}; {AGAIN}")
         raise RecordIndexError(f"{self._index}: {beyond}; {STALE}")
 
-    def _find_misfit(self, order: npt.NDArray[np.int64], good: int, bad: int) -> None:
+    def _find_misfit(self, good: int, bad: int) -> None:
         """At `good` a record starts, at `bad` none: an error if the index is to blame, not a damaged record.
 
         Between the two lies a record that ends elsewhere than the next one is listed, or whose next one is
@@ -225,11 +242,11 @@ class RecordReader:
         """
         while bad - good > 1:
             middle = (good + bad) // 2
-            if self._file.begins_record(int(self._starts[order[middle]])):
+            if self._file.begins_record(self._starts[middle]):
                 good = middle
             else:
                 bad = middle
-        self._require_fit(int(order[good]))
+        self._require_fit(good)
 
     def _require_fit(self, at: int) -> None:
         with contextlib.suppress(RecordError):  # damage is an error when it is read, and may be skipped
@@ -245,8 +262,6 @@ def _length_in_one_frame(start: bytes, takes: int) -> int | None:
     return length if magic == MAGIC and flag == WHOLE and FRAME.size + padded(length) == takes else None
 
 
-def _spread(places: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """At most so many of the places, evenly."""
-    if len(places) <= count:
-        return places
-    return places[np.linspace(0, len(places) - 1, count).astype(np.int64)]
+def _spread(size: int, count: int) -> npt.NDArray[np.int64]:
+    """At most so many of 0..size-1, evenly."""
+    return np.arange(size) if size <= count else np.linspace(0, size - 1, count).astype(np.int64)

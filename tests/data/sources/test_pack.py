@@ -45,7 +45,7 @@ def test_packing_with_known_classes_keeps_their_ids(tmp_path: Path) -> None:
     assert [source.read(index)[1] for index in range(2)] == [0, 2]
     assert (tmp_path / "out" / "classes.txt").read_text() == "dog\nant\ncat\n"
     with RecordReader(source.path) as reader:
-        assert reader.keys.tolist() == [0, 1, 2, 3, 4, 5]
+        assert list(reader.keys) == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.fixture
