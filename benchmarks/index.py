@@ -1,10 +1,10 @@
 """What opening a large `.rec` takes: `python benchmarks/index.py --output FILE.csv`.
 
-The `.idx` is written, one line a record, into `--folder`, 220 MB for ten million. The `.rec` is pretended: all
-records have the same size, and what is read of them is computed. Each case runs in a process of its own, which
-says how much more memory it holds after opening, and at most held, than before, in bytes a record; and of a
-second process how much memory that one holds for itself which gets the reader by a pickle, as a loader's worker
-does.
+The `.idx` is written, one line a record, into `--folder`, 220 MB for ten million. The `.rec` is pretended:
+all records have the same size, and what is read of them is computed. Each case runs in a process of its
+own, which says how much more memory it holds after opening, and at most held, than before, in bytes a
+record; and of a second process how much memory that one holds for itself which gets the reader by a pickle,
+as a loader's worker does.
 
 By `--keys`, the index is as partialfc and MXNet write it (`counting`), with record 0 at the end as by
 InsightFace's own builder (`last`), or with the keys of a shuffled list, as by im2rec (`shuffled`).

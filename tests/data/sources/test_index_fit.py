@@ -114,7 +114,7 @@ def test_lines_lost_from_a_large_index_are_found_at_opening(large: Path, lost: i
 def test_a_large_index_of_another_file_is_refused(large: Path, tmp_path: Path) -> None:
     """They agree up to record 2000, and from record 2507 on, and in the number of records and of bytes."""
     with RecordReader(large) as reader, RecordWriter(tmp_path / "b.rec") as writer:
-        for key in list(reader.keys):
+        for key in reader.keys:
             writer.write(key, reader.read({2000: 2507, 2507: 2000}.get(key, key)))
     assert (tmp_path / "b.rec").stat().st_size == large.stat().st_size
     large.with_suffix(".idx").write_bytes((tmp_path / "b.idx").read_bytes())
@@ -155,7 +155,7 @@ def changed(draw: st.DrawFn, lines: list[bytes]) -> bytes:
 
 def records_of(path: Path) -> Counter[bytes]:
     with RecordReader(path) as reader:
-        return Counter(reader.read(key) for key in list(reader.keys))
+        return Counter(reader.read(key) for key in reader.keys)
 
 
 def require_all_or_an_error(path: Path, index: bytes) -> None:

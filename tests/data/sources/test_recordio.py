@@ -43,7 +43,7 @@ def write(path: Path, *payloads: bytes) -> Path:
 
 def test_rewriting_mxnets_files_gives_the_same_bytes(tmp_path: Path) -> None:
     with RecordReader(FIXTURE / "train.rec") as reader, RecordWriter(tmp_path / "train.rec") as writer:
-        for key in list(reader.keys):
+        for key in reader.keys:
             writer.write(key, pack(*unpack(reader.read(key))))
     for name in ("train.rec", "train.idx"):
         assert (tmp_path / name).read_bytes() == (FIXTURE / name).read_bytes()
@@ -87,7 +87,7 @@ def test_payloads_come_back_with_and_without_an_index(payloads: list[bytes]) -> 
             assert [reader.read(key) for key in range(len(payloads))] == payloads
         path.with_suffix(".idx").unlink()
         with RecordReader(path) as reader:
-            assert [reader.read(key) for key in list(reader.keys)] == payloads
+            assert [reader.read(key) for key in reader.keys] == payloads
 
 
 @pytest.mark.parametrize(
