@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from partialfc.backbones import build_backbone
-from partialfc.backbones.weights.files import read_weights
+from partialfc.backbones.weights.files import is_weight_file, read_weights
 from partialfc.backbones.weights.load import load_weights
 from partialfc.deploy.trained import load_trained
 from partialfc.errors import CheckpointError
@@ -94,9 +94,10 @@ def open_teacher(
         ValueError: for a file without `network`, or a run with it.
     """
     path = Path(path)
-    if path.is_dir() and network is not None:
+    is_file = is_weight_file(path)
+    if not is_file and network is not None:
         raise ValueError(f"{path} is a run, which knows its network; network must be None")
-    if not path.is_file() and network is None:
+    if not is_file:
         trained = load_trained(path, trust=trust)
         return Teacher(
             trained.backbone,

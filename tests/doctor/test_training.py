@@ -96,7 +96,7 @@ def test_an_objective_without_a_head_is_measured_without_one(folder):
     assert "head 0" in found(report, "step").says
     check = found(quick(folder, "objective.backbone_from=nowhere.pt", **given), "backbone_from")
     assert check.level == Level.RED
-    assert "objective.backbone_from nowhere.pt: " in check.says
+    assert "objective.backbone_from: nowhere.pt: neither a checkpoint nor a run" in check.says
 
 
 @pytest.mark.parametrize("key", ["class_weights", "class_margins"])

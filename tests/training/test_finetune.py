@@ -184,7 +184,9 @@ def test_names_that_the_backbone_does_not_have_are_told(folder, base, finetune, 
 
 
 def test_a_missing_run_is_named_by_the_key(folder, tmp_path):
-    with pytest.raises(CheckpointError, match=r"finetune.backbone_from .*none: cannot be read"):
+    with pytest.raises(
+        CheckpointError, match=r"^finetune.backbone_from: .*none: neither a checkpoint nor a run with"
+    ):
         Trainer(tuned(folder, tmp_path, finetune={"backbone_from": str(tmp_path / "none")}), CPU)
 
 

@@ -80,8 +80,15 @@ def test_initial_weights_are_taken_over(folder):
             assert torch.equal(tensor, result["backbone"][name])
     torch.save({"nothing": torch.zeros(1)}, folder / "other.pt")
     (folder / "empty").mkdir()
-    for path, problem in (("other.pt", "of another network"), ("empty", "neither a checkpoint nor a run")):
-        with pytest.raises(partialfc.CheckpointError, match=rf"backbone\.weights .*{path}.*{problem}"):
+    nothing = "neither a checkpoint nor a run with checkpoints"
+    for path, problem in (
+        ("other.pt", ".*of another network"),
+        ("empty", f"{nothing}$"),
+        ("absent", f"{nothing}, nor a file of weights$"),
+    ):
+        with pytest.raises(
+            partialfc.CheckpointError, match=rf"^backbone\.weights: {folder}/{path}: {problem}"
+        ):
             run(small_config(folder, backbone={"weights": str(folder / path)}))
 
 

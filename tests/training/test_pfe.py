@@ -163,7 +163,7 @@ def test_what_does_not_go_together_is_named(folder, mistake):
 
 
 def test_another_backbone_than_the_run_s_is_told(folder):
-    with pytest.raises(CheckpointError, match=r"objective.backbone_from .*run: .*does not fit"):
+    with pytest.raises(CheckpointError, match=r"^objective.backbone_from: .*run: .*does not fit"):
         end(of(folder, "other", backbone={"options": {"widths": [8, 16]}}))
     normed = {"name": "tests.train_cases:Normed", "options": {}}
     run(small_config(moved(folder, "normed"), train={"steps": 3}))

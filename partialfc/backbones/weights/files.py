@@ -1,5 +1,6 @@
 """What a file of weights holds, whoever wrote it: read as data, and nothing in it is run."""
 
+import os
 import pickle
 import warnings
 import zipfile
@@ -48,6 +49,18 @@ class StandIn:
 
     def __setstate__(self, _: object) -> None:
         pass
+
+
+def is_weight_file(path: Path) -> bool:
+    """Whether weights come from a file, and not from the folder of a run or of a checkpoint.
+
+    Raises CheckpointError where there is nothing at the path.
+    """
+    if not os.path.exists(path):
+        raise CheckpointError(
+            f"{path}: neither a checkpoint nor a run with checkpoints, nor a file of weights"
+        )
+    return not os.path.isdir(path)
 
 
 def read_weights(path: Path) -> Any:

@@ -2,12 +2,13 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from partialfc.backbones import build_backbone, checkpointed
-from partialfc.backbones.weights.files import read_weights
+from partialfc.backbones.weights.files import is_weight_file, read_weights
 from partialfc.backbones.weights.load import load_start
 from partialfc.checkpoint import find_checkpoint, load_replicated
 from partialfc.config import BackboneConfig
@@ -63,9 +64,15 @@ def start_from(backbone: nn.Module, section: BackboneConfig, path: Path, *, key:
 
     Raises CheckpointError, which names the key, where it fails.
     """
+    found: Any = None
     try:
-        found = load_replicated(find_checkpoint(path), "backbone/") if path.is_dir() else read_weights(path)
+        if not is_weight_file(path):
+            found = load_replicated(find_checkpoint(path), "backbone/")
+    except CheckpointError as error:  # which names the path
+        raise CheckpointError(f"{key}: {error}") from error
+    try:
+        found = read_weights(path) if found is None else found
         taken = load_start(backbone, found, name=section.name, embedding_size=section.embedding_size)
     except CheckpointError as error:
-        raise CheckpointError(f"{key} {path}: {error}") from error
-    log.info("%s %s: taken from %s", key, path, taken)
+        raise CheckpointError(f"{key}: {path}: {error}") from error
+    log.info("%s: %s: taken from %s", key, path, taken)
