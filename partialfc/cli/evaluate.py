@@ -25,6 +25,13 @@ def evaluate(
         bool, typer.Option(help="Add the embedding of the mirrored image to each embedding.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Draws of identities for the 95 % interval of each figure; 0: no intervals."
+        ),
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of those draws.")] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     trust: Trust = None,
@@ -54,6 +61,6 @@ def evaluate(
             flip=flip,
             max_pixels=max_pixels,
         )
-        answer = protocol.run(Setting(trained, embedder), options)
+        answer = protocol.run(Setting(trained, embedder, replicates=bootstrap, seed=seed), options)
         if world.rank == 0:
             print(json_text(answer.values) if as_json else answer.text)

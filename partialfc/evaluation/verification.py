@@ -1,10 +1,13 @@
 """Verification: do two images show the same identity? Scores in, figures out; pure NumPy."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
+
+from partialfc.evaluation.bootstrap import Interval
 
 
 @dataclass(frozen=True)
@@ -14,34 +17,51 @@ class Verification:
     pairs: int
     accuracy: float  # mean over the folds
     accuracy_std: float  # population standard deviation over the folds
+    accuracy_se: float  # standard error of the mean: the sample's standard deviation / sqrt(folds)
     threshold: float  # mean over the folds; a pair counts as the same identity from here on
     tar: dict[float, float | None]  # by FAR; None: too few impostor pairs to say
     auc: float
     eer: float
+    intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # by the keys of `to_dict`
 
-    def to_dict(self) -> dict[str, int | float | None]:
-        """Flat and ready for JSON; the keys of `tar` become "tar@far=1e-3"."""
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON; the keys of `tar` become "tar@far=1e-3". `intervals` is left out where it is empty.
+
+        An interval is [low, high], or None where there are too few identities to give one.
+        """
         return {
             "pairs": self.pairs,
             "accuracy": self.accuracy,
             "accuracy_std": self.accuracy_std,
+            "accuracy_se": self.accuracy_se,
             "threshold": self.threshold,
-            **{f"tar@far={_scientific(far)}": tar for far, tar in self.tar.items()},
+            **{tar_key(far): tar for far, tar in self.tar.items()},
             "auc": self.auc,
             "eer": self.eer,
+            **({"intervals": dict(self.intervals)} if self.intervals else {}),
         }
 
     def describe(self) -> str:
-        """All figures in one line, to be read by people."""
+        """All figures in one line, to be read by people, each with its interval where there is one."""
         tars = "".join(
             f", TAR@FAR={_scientific(far)} "
-            + ("n/a, too few impostor pairs" if tar is None else f"{tar:.2%}")
+            + ("n/a, too few impostor pairs" if tar is None else f"{tar:.2%}{self._shown(tar_key(far))}")
             for far, tar in self.tar.items()
         )
         return (
-            f"{self.pairs} pairs: accuracy {self.accuracy:.2%} ± {self.accuracy_std:.2%} "
-            f"at threshold {self.threshold:.4f}{tars}, AUC {self.auc:.4f}, EER {self.eer:.2%}"
+            f"{self.pairs} pairs: accuracy {self.accuracy:.2%}{self._shown('accuracy')} "
+            f"± {self.accuracy_std:.2%} at threshold {self.threshold:.4f}{tars}, "
+            f"AUC {self.auc:.4f}{self._shown('auc', percent=False)}, EER {self.eer:.2%}{self._shown('eer')}"
         )
+
+    def _shown(self, key: str, *, percent: bool = True) -> str:
+        """The interval of a figure, to stand behind it."""
+        if key not in self.intervals:
+            return ""
+        found = self.intervals[key]
+        if found is None:
+            return " [too few identities]"
+        return " [{:.2%}, {:.2%}]".format(*found) if percent else " [{:.4f}, {:.4f}]".format(*found)
 
 
 def pair_scores(embeddings: np.ndarray) -> np.ndarray:
@@ -65,14 +85,39 @@ def pair_scores(embeddings: np.ndarray) -> np.ndarray:
     return cosines
 
 
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """Of P pairs in F folds: fold_of [P], and accuracies [F] of each at the thresholds [F] of the others."""
+
+    fold_of: np.ndarray
+    accuracies: np.ndarray
+    thresholds: np.ndarray
+
+    def right(self, scores: np.ndarray, same: np.ndarray) -> np.ndarray:
+        """[P]: whether each pair is decided rightly at the threshold of its fold."""
+        decided: np.ndarray = (scores >= self.thresholds[self.fold_of]) == same
+        return decided
+
+    def share(self) -> np.ndarray:
+        """[P]: the part of the accuracy that is each pair's, which add up to 1."""
+        sizes = np.bincount(self.fold_of)
+        parts: np.ndarray = 1 / (len(sizes) * sizes[self.fold_of])
+        return parts
+
+
 def verify(
-    scores: np.ndarray, same: np.ndarray, *, folds: int = 10, fars: Sequence[float] = (1e-3, 1e-4)
+    scores: np.ndarray,
+    same: np.ndarray,
+    *,
+    folds: int | np.ndarray = 10,
+    fars: Sequence[float] = (1e-3, 1e-4),
 ) -> Verification:
     """scores [P] (higher: more similar), same [P] -> accuracy by the LFW protocol, TAR at each FAR, AUC, EER.
 
-    Accuracy: the folds are consecutive blocks, the first P % folds of them one pair longer. For each, the
-    threshold that is most accurate on the other folds is applied to it. A threshold halfway between each two
-    neighbouring scores is tried; of equally accurate ones the highest is taken (fewest false accepts).
+    Accuracy: the folds are consecutive blocks, the first P % folds of them one pair longer; or as an array
+    [P] says, the number 0..F-1 of each pair's fold. For each, the threshold that is most accurate on the
+    other folds is applied to it. A threshold halfway between each two neighbouring scores is tried; of
+    equally accurate ones the highest is taken (fewest false accepts).
 
     TAR at FAR: with n impostor pairs, floor(far * n) may be accepted; the TAR is the share of genuine pairs
     above the lowest threshold that accepts no more. Pairs whose score equals the threshold's are all
@@ -80,21 +125,24 @@ def verify(
 
     EER: the rate at which false accepts and false rejects are equal, on the ROC joined by straight lines.
 
+    Pairs with equal scores are on one side of every threshold; where all scores are equal, AUC, EER and
+    accuracy are those of chance.
+
     Raises ValueError for scores that are not finite, lengths that differ, a single class of pairs, fewer than
-    two folds or fewer pairs than folds, and a FAR outside (0, 1).
+    two folds, a fold without a pair, and a FAR outside (0, 1).
     """
     scores, same = checked(scores, same)
-    if not 2 <= folds <= len(scores):
-        raise ValueError(f"folds is {folds}: it must be 2..{len(scores)}, the number of pairs")
     for value in fars:
         if not 0 < value < 1:
             raise ValueError(f"fars has {value}: a false accept rate must lie between 0 and 1")
-    accuracies, thresholds = _cross_validate(scores, same, folds)
+    found = cross_validate(scores, same, folds)
+    accuracies, thresholds = found.accuracies, found.thresholds
     far, tar, _ = roc(scores, same)
     return Verification(
         pairs=len(scores),
         accuracy=float(accuracies.mean()),
         accuracy_std=float(accuracies.std()),
+        accuracy_se=float(accuracies.std(ddof=1) / len(accuracies) ** 0.5),
         threshold=float(thresholds.mean()),
         tar={float(value): _tar_at(scores, same, value) for value in fars},
         auc=float(np.trapezoid(tar, far)),
@@ -139,19 +187,39 @@ def checked(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return scores, same
 
 
-def _cross_validate(scores: np.ndarray, same: np.ndarray, folds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy [folds] on each held-out fold, and the threshold [folds] that the others chose."""
+def cross_validate(scores: np.ndarray, same: np.ndarray, folds: int | np.ndarray) -> CrossValidation:
+    """scores [P], same [P], and the folds as for `verify` -> each fold's accuracy, at the others' threshold.
+
+    Raises ValueError as `verify` does.
+    """
+    scores, same = checked(scores, same)
+    fold_of = _fold_numbers(len(scores), folds)
+    count = int(fold_of.max()) + 1
     order = np.argsort(scores, kind="stable")  # once: dropping a fold keeps the rest in order
-    accuracies, thresholds = np.empty(folds), np.empty(folds)
-    fold_of = np.empty(len(scores), dtype=np.int64)
-    for fold, block in enumerate(np.array_split(np.arange(len(scores)), folds)):
-        fold_of[block] = fold
-    for fold in range(folds):
+    accuracies, thresholds = np.empty(count), np.empty(count)
+    for fold in range(count):
         others = order[fold_of[order] != fold]
         thresholds[fold] = _best_threshold(scores[others], same[others])
         held_out = fold_of == fold
         accuracies[fold] = np.mean((scores[held_out] >= thresholds[fold]) == same[held_out])
-    return accuracies, thresholds
+    return CrossValidation(fold_of, accuracies, thresholds)
+
+
+def _fold_numbers(pairs: int, folds: int | np.ndarray) -> np.ndarray:
+    """[P]: the number of each pair's fold."""
+    if isinstance(folds, np.ndarray):
+        if folds.shape != (pairs,) or folds.dtype.kind not in "iu" or folds.min() < 0:
+            raise ValueError(
+                f"folds has shape {folds.shape}: it must be [{pairs}], the number of each pair's fold"
+            )
+        empty = np.flatnonzero(np.bincount(folds) == 0)
+        if empty.size or folds.max() == 0:
+            which = f"fold {empty[0]} of {folds.max() + 1} has no pair" if empty.size else "there is one fold"
+            raise ValueError(f"{which}: at least two are needed, and each must have pairs")
+        return folds
+    if not 2 <= folds <= pairs:
+        raise ValueError(f"folds is {folds}: it must be 2..{pairs}, the number of pairs")
+    return np.repeat(np.arange(folds), [len(block) for block in np.array_split(np.arange(pairs), folds)])
 
 
 def _best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
@@ -193,6 +261,11 @@ def _equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:
     before = after - 1
     part = -excess[before] / (excess[after] - excess[before])
     return float(far[before] + part * (far[after] - far[before]))
+
+
+def tar_key(far: float) -> str:
+    """The key of the TAR at a FAR: "tar@far=1e-3"."""
+    return f"tar@far={_scientific(far)}"
 
 
 def _scientific(rate: float) -> str:

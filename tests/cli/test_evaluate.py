@@ -2,18 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
 import typer
 from typer.main import get_command
 
 from partialfc.cli.protocols.protocol import Answer, Protocol, choose
 from partialfc.data.pairs.draw import make_pairs
-from partialfc.data.pairs.files import write_pairs
+from partialfc.data.pairs.files import PairSet, write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.errors import ConfigError
 from partialfc.training.run import train
 from tests.processes import call
-from tests.train_cases import small_config
+from tests.train_cases import small_config, write_data
 
 PROTOCOLS = tuple(
     Protocol(name, frozenset(options), lambda setting, values: Answer("", {}))
@@ -63,17 +64,35 @@ def test_wrong_combinations_are_refused_by_name(words, message):
         chosen(*words)
 
 
-def test_ranks_share_the_images_and_the_first_prints(folder):
-    write_pairs(folder / "pairs.bin", make_pairs(open_source(folder / "train.rec"), pairs=60, seed=0))
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """The command for a short run, and pairs of its own images, some of them with a wrong flag."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    write_data(folder)
+    drawn = make_pairs(open_source(folder / "train.rec"), pairs=60, seed=0)
+    write_pairs(folder / "pairs.bin", PairSet(drawn.images, drawn.same ^ (np.arange(60) % 9 == 0)))
     train(small_config(folder, "train.steps=3"))
-    words = ("evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--json", "--device", "cpu")
-    words += ("--trust", "tests.train_cases")
-    alone = json.loads(call(*words).stdout)
-    shared = call(*words, ranks=2)
+    how = ("--device", "cpu", "--trust", "tests.train_cases")
+    return "evaluate", folder / "run", "--pairs", folder / "pairs.bin", *how
+
+
+def test_ranks_share_the_images_and_the_first_prints(words):
+    alone, shared = json.loads(call(*words, "--json").stdout), call(*words, "--json", ranks=2)
     assert shared.returncode == 0, shared.stderr
     found = json.loads(shared.stdout)  # one object: one rank prints
+    ends = [{k: [*v] for k, v in each.pop("intervals").items()} for each in (found, alone)]
     assert {name: value for name, value in found.items() if value is not None} == pytest.approx(
         {name: value for name, value in alone.items() if value is not None}, rel=1e-5
     )
+    assert ends[0].keys() == ends[1].keys() == {"accuracy", "auc", "eer"}
     refused = call(*words[:2], ranks=2)
     assert "ConfigError: give one of --pairs" in refused.stderr
+
+
+def test_every_figure_has_its_interval_unless_told_otherwise(words):
+    printed = call(*words).stdout
+    low, high = json.loads(call(*words, "--json").stdout)["intervals"]["accuracy"]
+    assert f"[{low:.2%}, {high:.2%}]" in printed
+    assert call(*words, "--seed", 1).stdout != printed
+    assert "[" not in call(*words, "--bootstrap", 0).stdout
+    assert "intervals" not in json.loads(call(*words, "--bootstrap", 0, "--json").stdout)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ def test_matches_the_definitions_under_ties(pairs: tuple[list[float], list[bool]
     assert found.pairs == len(scores)
     assert found.accuracy == pytest.approx(np.mean(accuracies), abs=1e-12)
     assert found.accuracy_std == pytest.approx(np.std(accuracies), abs=1e-12)
+    assert found.accuracy_se == pytest.approx(statistics.stdev(accuracies) / math.sqrt(folds), abs=1e-12)
     assert found.threshold == pytest.approx(np.mean(thresholds), abs=1e-12)
     assert found.auc == pytest.approx(slow_auc(scores, same), abs=1e-12)
     assert found.eer == pytest.approx(slow_eer(scores, same), abs=1e-12)
@@ -165,6 +167,16 @@ def test_folds_are_consecutive_and_the_first_ones_longer() -> None:
     assert found.accuracy_std == pytest.approx(np.std([1, 1, 1, 0]))
 
 
+def test_folds_may_be_named_pair_by_pair() -> None:
+    rng = np.random.default_rng(0)
+    same = rng.random(90) < 0.5
+    scores, fold_of = rng.normal(size=90) + same, rng.permutation(np.repeat([0, 1, 2], [20, 30, 40]))
+    order = np.argsort(fold_of, kind="stable")
+    found = verify(scores, same, folds=fold_of)
+    assert found == verify(scores[order], same[order], folds=fold_of[order])
+    assert found.accuracy != verify(scores[order], same[order], folds=3).accuracy
+
+
 # Bad input
 
 
@@ -181,6 +193,9 @@ def test_folds_are_consecutive_and_the_first_ones_longer() -> None:
         ([0.1, 0.2], [0, 2], {}, "0 and 1"),
         ([0.1, 0.2], [0, 1], {"folds": 3}, r"folds is 3: it must be 2\.\.2"),
         ([0.1, 0.2], [0, 1], {"folds": 1}, "folds is 1"),
+        ([0.1, 0.2, 0.3], [0, 1, 0], {"folds": np.array([0, 2, 2])}, "fold 1 of 3 has no pair"),
+        ([0.1, 0.2], [0, 1], {"folds": np.array([0, 0])}, "there is one fold: at least two"),
+        ([0.1, 0.2], [0, 1], {"folds": np.array([0, 1, 1])}, r"folds has shape \(3,\)"),
         ([0.1, 0.2], [0, 1], {"folds": 2, "fars": (0.1, 1.0)}, r"fars has 1\.0"),
         ([0.1, 0.2], [0, 1], {"folds": 2, "fars": (0.0,)}, r"fars has 0\.0"),
         ([0.1, 0.2], [0, 1], {"folds": 2, "fars": (math.nan,)}, "fars has nan"),
@@ -214,6 +229,7 @@ def test_dict_is_json_with_stable_keys() -> None:
         "pairs",
         "accuracy",
         "accuracy_std",
+        "accuracy_se",
         "threshold",
         "tar@far=1e-3",
         "tar@far=5e-2",
@@ -228,7 +244,7 @@ def test_dict_is_json_with_stable_keys() -> None:
 
 
 def test_describe_is_one_line() -> None:
-    found = Verification(6000, 0.99833, 0.002, 0.2512, {1e-3: 0.9975, 1e-4: None}, 0.99912, 0.0031)
+    found = Verification(6000, 0.99833, 0.002, 0.0007, 0.2512, {1e-3: 0.9975, 1e-4: None}, 0.99912, 0.0031)
     assert found.describe() == (
         "6000 pairs: accuracy 99.83% ± 0.20% at threshold 0.2512, TAR@FAR=1e-3 99.75%, "
         "TAR@FAR=1e-4 n/a, too few impostor pairs, AUC 0.9991, EER 0.31%"

@@ -40,6 +40,7 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     from partialfc.data.pairs.files import read_pairs, require_images
     from partialfc.deploy.matching import matcher
     from partialfc.evaluation.evaluate import evaluate_pairs
+    from partialfc.evaluation.intervals import with_intervals
 
     path = options["pairs"]
     pair_set = read_pairs(path)
@@ -51,7 +52,18 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     embedder = replace(setting.embedder, network=by.network.to(setting.embedder.device), size=by.size)
     try:
         require_images(pair_set, max_pixels=embedder.max_pixels)
-        result, _ = evaluate_pairs(embedder, pair_set, folds=options["folds"], scores_of=by.scores)
+        folds = options["folds"]
+        result, scores = evaluate_pairs(embedder, pair_set, folds=folds, scores_of=by.scores)
+        if embedder.world.rank == 0:
+            result = with_intervals(
+                result,
+                scores,
+                pair_set.same,
+                pair_set.identities,
+                folds=folds,
+                replicates=setting.replicates,
+                seed=setting.seed,
+            )
     except DataError as error:
         raise type(error)(f"{path}: {error}") from error
     except ValueError as error:

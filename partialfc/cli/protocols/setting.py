@@ -19,10 +19,14 @@ TIMEOUT = timedelta(minutes=30)  # of a rank that others wait for: one may have 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """trained: the network. embedder: images to its embeddings, spread over the ranks."""
+    """trained: the network. embedder: images to its embeddings, spread over the ranks. replicates, seed: of
+    the bootstrap for the figures' intervals; 0 replicates: no intervals.
+    """
 
     trained: Trained
     embedder: Embedder
+    replicates: int
+    seed: int
 
 
 @contextmanager

@@ -42,7 +42,8 @@ def make_pairs(source: Source, *, pairs: int, seed: int, max_pixels: int | None 
     same = np.stack([genuine_first, ~genuine_first], axis=1).reshape(-1)
     chosen = order[couples.reshape(-1)]
     images = _images(source, np.unique(chosen).tolist(), max_pixels)
-    return PairSet([images[index] for index in chosen.tolist()], same)
+    known = labels[chosen].reshape(-1, 2)
+    return PairSet([images[index] for index in chosen.tolist()], same, known)
 
 
 def _labels(source: Source) -> np.ndarray:

@@ -6,8 +6,9 @@ from pathlib import Path
 from partialfc.errors import PairsError
 
 
-def parse_list(data: bytes, folder: Path) -> tuple[list[bytes], list[bool]]:
-    """A list's content -> 2P encoded images, read from `folder`, and P flags: True for the same identity.
+def parse_list(data: bytes, folder: Path) -> tuple[list[bytes], list[bool], list[Path]]:
+    """A list's content -> 2P encoded images, read from `folder`, P flags: True for the same identity, and the
+    2P folders of the images.
 
     Raises PairsError, which names the line.
     """
@@ -18,6 +19,7 @@ def parse_list(data: bytes, folder: Path) -> tuple[list[bytes], list[bool]]:
         raise PairsError(f"line {bad_line}: not UTF-8 text; save the list as UTF-8") from error
     images: list[bytes] = []
     same: list[bool] = []
+    folders: list[Path] = []
     read: dict[str, bytes] = {}  # an image is usually part of several pairs
     for number, line in enumerate(map(str.strip, text.split("\n")), start=1):
         if not line or line.startswith("#"):
@@ -27,8 +29,9 @@ def parse_list(data: bytes, folder: Path) -> tuple[list[bytes], list[bool]]:
             if name not in read:
                 read[name] = _read(folder / name, number)
             images.append(read[name])
+            folders.append(Path(name).parent)
         same.append(flag == "1")
-    return images, same
+    return images, same, folders
 
 
 def _read(path: Path, number: int) -> bytes:
