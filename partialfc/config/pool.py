@@ -41,7 +41,7 @@ class PoolConfig(Section):
         None,
         ge=1,
         description="How many of the pool's classes, the nearest ones, push an image whose own class is not "
-        "in the pool; null: a five-thousandth of the pool, at least 3 and at most 10.",
+        "in the pool, at most all of them; null: a five-thousandth of the pool, at least 3 and at most 10.",
     )
     weight: float = Field(1.0, ge=0, description="Weight of the loss of such images beside the softmax.")
     shard: bool = Field(
@@ -54,4 +54,9 @@ class PoolConfig(Section):
     def _check(self) -> Self:
         if self.size > 1 and not self.size.is_integer():
             raise ValueError(f"size above 1 is a number of classes, so it must be whole, got {self.size:g}")
+        if 1 < self.size < (self.hard_negatives or 0):
+            raise ValueError(
+                f"hard_negatives is {self.hard_negatives}; it must be at most size, {self.size:g}: no more "
+                "classes than the pool holds can be the nearest"
+            )
         return self

@@ -58,7 +58,7 @@ class DynamicClassPool(PoolFeatures):
         margin (Margin): How logits follow from cosines, such as `CosFace()`; any but one with a bias. With
             `SubCenter(k=...)` the pool keeps the last k features of each class.
         hard_negatives (int | None): k, the nearest classes of a sample whose class is not in the pool; at
-            least 1. None (default): Q / 5000, at least 3 and at most 10, as in the published code.
+            least 1, at most Q. None (default): Q / 5000, at least 3 and at most 10, as in the published code.
         weight (float): Of the hard-negative loss, at least 0. Default 1.
         shard (bool): Keep on each rank its part of the features alone, Q / W of them, and exchange embeddings
             of D numbers a sample. Default False: each rank has all, and exchanges features only.
@@ -104,8 +104,13 @@ class DynamicClassPool(PoolFeatures):
     ) -> None:
         embedding_size = whole("embedding_size", embedding_size, least=1)
         size = whole("size", size, least=1)
-        usual = min(max(size // 5000, 3), 10)
+        usual = min(max(size // 5000, 3), 10, size)
         hard_negatives = usual if hard_negatives is None else whole("hard_negatives", hard_negatives, least=1)
+        if hard_negatives > size:
+            raise ValueError(
+                f"hard_negatives is {hard_negatives}; it must be at most size, {size}, as no more classes "
+                "than the pool holds can be the nearest"
+            )
         weight = at_least("weight", weight, 0.0)
         one_of("shard", shard, (False, True))
         check_dtypes(weight=feature_dtype, compute=compute_dtype, gather=None)

@@ -34,6 +34,10 @@ def test_a_pool_has_its_size_and_the_usual_settings():
         ([*POOL, "head.pool.size=0.0"], "head.pool.size"),
         ([*POOL, "head.pool.size=7.5"], "size above 1 is a number of classes, so it must be whole, got 7.5"),
         (
+            [*POOL, "head.pool.size=40", "head.pool.hard_negatives=41"],
+            "head.pool: hard_negatives is 41; it must be at most size, 40: no more classes than the pool",
+        ),
+        (
             [*POOL, "head.pool.size=31"],
             "head.pool.size: must be at least 32, the identities of a batch, got 31",
         ),
@@ -60,6 +64,11 @@ def test_a_pool_has_its_size_and_the_usual_settings():
 )
 def test_what_does_not_go_together_is_refused(overrides, message):
     assert message in failure(*overrides)
+
+
+def test_as_many_hard_negatives_as_classes_are_taken():
+    assert small(*POOL, "head.pool.size=40", "head.pool.hard_negatives=40").head.pool.hard_negatives == 40
+    assert small(*POOL, "head.pool.size=0.1", "head.pool.hard_negatives=41").head.pool.size == 0.1
 
 
 def test_a_plan_says_what_a_pool_takes():

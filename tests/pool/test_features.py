@@ -177,6 +177,7 @@ def test_ranks_that_differ_are_told(run_ranks, kind, message):
         ({"embedding_size": 0}, "embedding_size is 0"),
         ({"size": 0}, "size is 0"),
         ({"hard_negatives": 0}, "hard_negatives is 0"),
+        ({"hard_negatives": 4}, "hard_negatives is 4; it must be at most size, 3, as no more classes than"),
         ({"weight": -1.0}, "weight is -1.0"),
         ({"shard": 1}, "shard is 1"),
         ({"margin": partialfc.Softmax(bias=True)}, "has a bias"),

@@ -145,6 +145,16 @@ def test_a_pool_that_does_not_fit_the_data_is_refused(folder, size, message):
         run(small_config(folder, **how))
 
 
+def test_more_hard_negatives_than_classes_in_the_pool_are_refused(folder):
+    how = sections()
+    how["head"]["pool"] = {"size": 0.3, "hard_negatives": 7}  # of 20 classes
+    message = (
+        r"head\.pool\.hard_negatives is 7; it must be at most the classes in the pool, 6 \(head\.pool\.size"
+    )
+    with pytest.raises(ConfigError, match=message):
+        run(small_config(folder, **how))
+
+
 def test_a_pool_is_resumed_by_such_a_pool(folder):
     run(small_config(folder, **sections(train={"steps": 3})))
     (checkpoint,) = (folder / "run" / "checkpoints").glob("step-*")
