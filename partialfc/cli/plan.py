@@ -22,9 +22,11 @@ def plan(
     gpus_per_node: Annotated[str | None, typer.Option(help="How many of them a node has; default 8.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory of one GPU: 80GB or 80GiB.")] = None,
     batch: Annotated[str | None, typer.Option(help="Samples per GPU and micro-batch.")] = None,
+    accumulation: Annotated[int | None, typer.Option(help="Micro-batches of a step; default 1.")] = None,
     sample_rate: Annotated[
         float | None, typer.Option(help="Fraction of the centres that take part in a step.")
     ] = None,
+    sub_centers: Annotated[int | None, typer.Option(help="Centres of each class; default 1.")] = None,
     weight_dtype: Annotated[
         str | None, typer.Option(help="Type of the centres: float32, float64, bfloat16.")
     ] = None,
@@ -94,7 +96,9 @@ def plan(
             "bandwidth": bandwidth,
         },
         choices={
+            "accumulation": accumulation,
             "sample_rate": sample_rate,
+            "sub_centers": sub_centers,
             "weight_dtype": weight_dtype,
             "compute_dtype": compute_dtype,
             "momentum_dtype": momentum_dtype,

@@ -86,6 +86,15 @@ def test_a_config_is_planned_for_and_options_win(call):
     assert overridden == {**from_config, "batch": 64, "momentum_dtype": "int8"}
 
 
+@pytest.mark.parametrize("key", ["sub_centers", "accumulation"])
+def test_what_the_config_says_of_a_class_and_a_step_is_an_option_too(call, key):
+    option, section = f"--{key.replace('_', '-')}", "train" if key == "accumulation" else "head"
+    assert setting_of(call, option, 3) == setting_of(call, f"{section}.{key}=3")
+    assert setting_of(call, f"{section}.{key}=3", option, 2)[key] == 2
+    code, out, _ = call(*ASKED, option, 3, "--memory", "80GB", "--json")
+    assert (code, json.loads(out)["setting"][key]) == (0, 3)
+
+
 def test_nulls_of_the_config_mean_the_same_in_the_plan(call):
     assert setting_of(call)["gather_dtype"] is None
     assert setting_of(call, "head.gather_dtype=bfloat16") == setting_of(call, "--gather-dtype", "bfloat16")
@@ -166,6 +175,10 @@ def test_more_gpus_than_the_configs_batch_has_samples_cannot_be(call):
         (
             (*ASKED, "--memory", "8GB", "--plot", "/proc/x.png"),
             "cannot write the picture /proc/x.png: No such",
+        ),
+        (
+            (*ASKED, "--memory", "8GB", "--sub-centers", 0),
+            "sub_centers is 0; it must be a whole number from 1 to",
         ),
         ((FACES_10M, "--memory", "8GB"), "--classes is missing (the config leaves"),
         (
