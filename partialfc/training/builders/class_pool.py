@@ -35,8 +35,8 @@ def build_class_pool(backbone: nn.Module, parts: Parts) -> ClassPool:
     if size < (section.pool.hard_negatives or 0):
         raise ConfigError(
             f"head.pool.hard_negatives is {section.pool.hard_negatives}; it must be at most the classes in "
-            f"the pool, {size:,} (head.pool.size is {section.pool.size:g}, of {num_classes:,} classes): lower "
-            "it, or raise head.pool.size"
+            f"the pool, {size:,} (head.pool.size is {section.pool.size:g}, of {num_classes:,} classes): "
+            "lower it, or raise head.pool.size"
         )
     is_feature = become_features(*split_batch(batch, world.rank, world.size))
     if batch // world.size < FEWEST:
