@@ -20,7 +20,7 @@ from partialfc.files import write_whole
 from partialfc.metrics.run_log import RunLog
 from partialfc.training.angles import is_measured
 from partialfc.training.batches import Batches
-from partialfc.training.builders.backbone import autocast_dtype
+from partialfc.training.builders.backbone import autocast_dtype, warn_of_slow_amp
 from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
 from partialfc.training.builders.finetune import begin_centres
 from partialfc.training.builders.metrics import build_metrics, publishing
@@ -121,9 +121,10 @@ class Trainer:
             total_steps=self.total_steps,
             step_samples=config.train.samples_per_step,
         )
-        self._loss = StepLoss(self.objective, device, micro_batches=config.train.accumulation)
         self._stop = StopSignal()
         self.stopped_by = 0  # the number of the signal, on any rank, that stopped `run`
+        if first_rank:
+            warn_of_slow_amp(config.train.amp, device)
         on_first_rank(self.world, self._begin_files)
 
     def _begin_files(self) -> None:
@@ -168,7 +169,7 @@ class Trainer:
             self._verify()
         while state.step < self.total_steps:
             with self.clock.step():
-                self._train_step()
+                loss = self._train_step()
             last = state.step == self.total_steps
             verify, save = (last or self._due(period) for period in (config.verification, config.checkpoint))
             measure = verify or is_measured(state.step, self.total_steps)
@@ -186,7 +187,7 @@ class Trainer:
                 )
                 return False
             if measure:
-                self._record()
+                self._record(loss)
             if verify:
                 self._verify()
             if save:
@@ -196,12 +197,12 @@ class Trainer:
         self.progress.say(f"finished {self.total_steps:,} steps{beyond}; the run is in {config.run.dir}")
         return True
 
-    def _train_step(self) -> None:
+    def _train_step(self) -> StepLoss:
         """One optimizer step over all micro-batches, and what the host does about the one before."""
         config = self.config.train
         self.settings.enter(self.state)
         self.objective.keep()
-        self._loss = StepLoss(self.objective, self.device, micro_batches=config.accumulation)
+        loss = StepLoss(self.objective, self.device, micro_batches=config.accumulation)
         for micro in range(config.accumulation):
             with self.clock.phase("data_wait"):
                 images, labels = self.batches.take()
@@ -212,12 +213,13 @@ class Trainer:
                         inputs = self._input(images)
                         outputs = self.forward_network(inputs)
                     with self.clock.phase("head_forward"):
-                        part = self._loss.part(inputs, outputs, labels)
+                        part = loss.part(inputs, outputs, labels)
                 with self.clock.phase("backward"):
                     self.state.loss_scale.backward(part)
         with self.clock.phase("optimizer"):
-            self._update(self._loss)
+            self._update(loss)
         self.later.catch_up(self.state.step)
+        return loss
 
     def _update(self, loss: StepLoss) -> None:
         """The end of a step: all is moved, or on no rank anything where one's gradient is not finite."""
@@ -263,11 +265,11 @@ class Trainer:
         self.later.add(measured.step, partial(self.reports.line, measured))
         self.later.catch_up(self.state.step)
 
-    def _record(self) -> None:
+    def _record(self, loss: StepLoss) -> None:
         """Note in the run's log what the objective measures now and then."""
         self.later.finish()
         with self.reports.interval.paused():
-            for event, values in self.objective.records(self._loss.embeddings[-1], self._loss.labels):
+            for event, values in self.objective.records(loss.embeddings[-1], loss.labels):
                 self.run_log.record(event, self.state.step, values)
 
     def _verify(self) -> None:

@@ -26,6 +26,17 @@ def autocast_dtype(amp: str | None, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if wanted else None
 
 
+def warn_of_slow_amp(amp: str | None, device: torch.device) -> None:
+    """Log it where the type of `train.amp` is one that this CPU has no fast instructions for."""
+    fast = has_bfloat16(device)
+    if device.type == "cpu" and (amp == "float16" or (amp == "bfloat16" and not fast)):
+        log.warning(
+            "train.amp is %s, which is slow on this CPU; set train.amp=%s",
+            amp,
+            "bfloat16" if fast else "null",
+        )
+
+
 def build_backbone_from(
     section: BackboneConfig,
     *,
