@@ -36,9 +36,10 @@ ROOMS["cli"] = {*ROOMS, "doctor", "training"} - {"cli"}
 
 # Rooms within a room, likewise.
 INNER = {
-    "data/sources": {"data/images"},  # packing looks at the pixels
+    "data/sources": {"data/images", "data/parallel"},  # packing looks at the pixels
     "data/images": set(),
-    "data/loading": {"data/sources", "data/images"},
+    "data/parallel": {"data/images"},
+    "data/loading": {"data/sources", "data/images", "data/parallel"},
     "data/pairs": {"data/sources", "data/images"},
     "data/glyphs": {"data/sources", "data/images", "data/pairs"},
     "head/margins": {"head/arguments"},

@@ -39,6 +39,10 @@ Only = Annotated[
 LeaveOut = Annotated[
     Path | None, typer.Option(help="File with the keys of images that are not taken, as data.leave_out.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes that decode. Default: one a core, none where images are few."),
+]
 MaxPixels = Annotated[
     int, typer.Option(min=1, help="Refuse images whose header claims more pixels, as data.max_pixels.")
 ]

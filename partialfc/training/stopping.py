@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from partialfc.data.loading.worker_processes import STOP_SIGNALS
+from partialfc.data.parallel.processes import STOP_SIGNALS
 from partialfc.errors import tell
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, ImageSource, LeaveOut, MaxPixels, Only
+from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, ImageSource, LeaveOut, MaxPixels, Only, Workers
 
 
 def pack(
@@ -19,6 +19,7 @@ def pack(
         typer.Option(min=0, help="How many images that cannot be decoded are left out; more are an error."),
     ] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
+    workers: Workers = None,
     relabel: Annotated[
         bool, typer.Option("--relabel", help="Leave out classes without images, so that ids have no gaps.")
     ] = False,
@@ -27,18 +28,22 @@ def pack(
     ] = False,
 ) -> None:
     """Pack images into RecordIO, in InsightFace's layout, without encoding them again."""
+    from partialfc.cli.bars import stages
     from partialfc.data.sources.pack import pack_source
 
-    packed = pack_source(
-        source,
-        out,
-        class_depth=class_depth,
-        only=only,
-        leave_out=leave_out,
-        relabel=relabel,
-        overwrite=overwrite,
-        max_bad=max_bad,
-        max_pixels=max_pixels,
-    )
+    with stages() as progress:
+        packed = pack_source(
+            source,
+            out,
+            class_depth=class_depth,
+            only=only,
+            leave_out=leave_out,
+            relabel=relabel,
+            overwrite=overwrite,
+            max_bad=max_bad,
+            max_pixels=max_pixels,
+            workers=workers,
+            progress=progress,
+        )
     left_out = f", {packed.left_out:,} left out" if packed.left_out else ""
     print(f"{packed.path}: {packed.images:,} images of {packed.classes:,} classes{left_out}")

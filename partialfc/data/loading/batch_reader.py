@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, get_worker_info
 from partialfc.data.images.opencv import cv2
 from partialfc.data.loading.bad_records import Skipped, one_too_many
 from partialfc.data.loading.transforms import Transform
-from partialfc.data.loading.worker_processes import leave_stop_signals_to_parent
+from partialfc.data.parallel.processes import leave_stop_signals_to_parent
 from partialfc.data.sources.labelled import Source
 from partialfc.data.sources.labels import out_of_range
 from partialfc.errors import DataError, ImageError, LabelError, MissingExtraError, PartialFCError, RecordError

@@ -17,7 +17,7 @@ from partialfc.data.loading.batch_reader import NOTHING, STARTING, BatchReader, 
 from partialfc.data.loading.loader import BatchLoader, Content
 from partialfc.data.loading.sampler import BatchSampler, Order, Shuffled
 from partialfc.data.loading.transforms import Transform
-from partialfc.data.loading.worker_processes import worker_context
+from partialfc.data.parallel.processes import end_of, worker_context
 from partialfc.data.sources.labelled import Source
 from partialfc.errors import ConfigError, DataError, PartialFCError
 
@@ -208,7 +208,7 @@ class WorkerLoader(BatchLoader[Content]):
         dead = [process for process in self._processes if process.exitcode is not None]
         if not dead:
             return None
-        ends = "; ".join(f"{_end_of(process)} {self._reader.doing(process.pid)}" for process in dead)
+        ends = "; ".join(f"{end_of(process)} {self._reader.doing(process.pid)}" for process in dead)
         causes = dict.fromkeys(_CAUSES[process.exitcode] for process in dead if process.exitcode in _CAUSES)
         if any(self._reader.doing(process.pid) == STARTING for process in dead):
             causes["a script needs `if __name__ == '__main__':` around its main part"] = None
@@ -227,11 +227,3 @@ _CAUSES = {
 def _is_timeout(error: Exception) -> bool:
     """Whether torch waited for a batch as long as it was told to."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader timed out")
-
-
-def _end_of(process: BaseProcess) -> str:
-    """How a process ended, for people."""
-    code = process.exitcode or 0
-    if code >= 0:
-        return f"pid {process.pid} exited with code {code}"
-    return f"pid {process.pid} was killed by {signal.Signals(-code).name}"

@@ -1,8 +1,8 @@
 """Packing labelled images into RecordIO, so that millions of them are read from one file."""
 
-import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from partialfc.data.images.header import MAX_PIXELS
+from partialfc.data.parallel.in_order import workers_for
 from partialfc.data.sources.checked_images import CheckedImages
 from partialfc.data.sources.class_names import CLASS_NAMES
 from partialfc.data.sources.in_class_order import InClassOrder, renumbered
@@ -47,6 +48,8 @@ def pack_source(
     overwrite: bool = False,
     max_bad: int = 0,
     max_pixels: int = MAX_PIXELS,
+    workers: int | None = 0,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Packed:
     """What open_source opens -> `train.rec`, `.idx`, `property`, `classes.txt` in `out_dir`.
 
@@ -58,6 +61,10 @@ def pack_source(
     `relabel` leaves out classes without images and gives the others ids without gaps, in the same order.
     `classes.txt` has the class names by id; the ids where the source has no names.
     DataError where `out_dir` has a `train.rec`, unless `overwrite`.
+
+    `workers` processes read and decode, and one writes; what is written is the same for any number of them.
+    0 or 1: this process does all; None: one a core, where there are many images. `progress` is told the name
+    of the work, how many images are done, and of how many.
     """
     target = Path(out_dir) / "train.rec"
     if target.exists() and not overwrite:
@@ -66,19 +73,27 @@ def pack_source(
     source = InClassOrder(opened)
     names = _names(opened, source, relabel=relabel)
     target.parent.mkdir(parents=True, exist_ok=True)
-    checked = CheckedImages(source, max_bad=max_bad, max_pixels=max_pixels)
-    samples = iter(checked)
-    first = next(samples, None)
-    if first is None:
-        raise DataError(f"{path}: none of its {len(source)} images can be used, such as {checked.bad[0]}")
-    size = first[2]
-    samples = chain([first], samples)
+    count = len(source)
+    checked = CheckedImages(
+        source,
+        max_bad=max_bad,
+        max_pixels=max_pixels,
+        workers=workers_for(count) if workers is None else workers,
+        progress=lambda done: progress("packing", done, count),
+    )
     ids = list[int]()
-    if relabel:
-        samples = renumbered(samples, ids)
-    num_classes = None if relabel else source.num_classes
     try:
-        images = write_source(target, _counted(samples, size), num_classes=num_classes, image_size=size)
+        with closing(iter(checked)) as good:
+            first = next(good, None)
+            if first is None:
+                raise DataError(f"{path}: none of its {count} images can be used, such as {checked.bad[0]}")
+            size, samples = first[2], chain([first], good)
+            images = write_source(
+                target,
+                _counted(renumbered(samples, ids) if relabel else samples, size),
+                num_classes=None if relabel else source.num_classes,
+                image_size=size,
+            )
     except OSError as error:
         if error.errno not in OF_WRITING:
             raise
@@ -98,7 +113,7 @@ def _bytes_of(source: Source) -> int:
     """About as many as all encoded images have, by some of them."""
     sizes = []
     for index in np.unique(np.linspace(0, len(source) - 1, _SAMPLE).astype(np.int64)).tolist():
-        with contextlib.suppress(DataError):
+        with suppress(DataError):
             sizes.append(len(source.read(index)[0]))
     return len(source) * sum(sizes) // max(1, len(sizes))
 

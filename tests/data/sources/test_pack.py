@@ -1,5 +1,6 @@
 """Packing image folders to RecordIO: bytes, ids and names stay, and bad images are told at once."""
 
+import multiprocessing
 import re
 from pathlib import Path
 
@@ -265,3 +266,66 @@ def test_labels_far_apart_are_packed_only_without_their_gaps(tmp_path: Path) -> 
         pack_source(path, tmp_path / "out")
     assert pack_source(path, tmp_path / "out", relabel=True).classes == 2
     assert (tmp_path / "out/classes.txt").read_text() == "0\n1000000\n"
+
+
+@pytest.fixture(params=["folder", "rec"])
+def many(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """300 images of several sizes in 7 classes, of which some cannot be used."""
+    rng = np.random.default_rng(0)
+    for index in range(300):
+        path = tmp_path / "images" / str(index % 7) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(rng.integers(0, 256, (32, 8 + index % 3, 3), np.uint8)))
+    if request.param == "rec":
+        source = pack_source(tmp_path / "images", tmp_path / "from").path
+        data, lines = bytearray(source.read_bytes()), lines_of(source)
+        for number in (5, 290):
+            data[int(lines[number].split()[1])] ^= 1
+        source.write_bytes(data)
+        return source
+    for name in ("1/1.png", "3/290.png"):
+        (tmp_path / "images" / name).write_bytes(b"")
+    return tmp_path / "images"
+
+
+@pytest.mark.parametrize("relabel", [False, True], ids=["ids kept", "relabelled"])
+def test_workers_pack_the_same_bytes(
+    many: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, relabel: bool
+) -> None:
+    """And name the same images that cannot be used, as a warning or as an error."""
+    told, refused, progress = [], [], list[tuple[str, int, int]]()
+    for workers in (0, 2):
+        caplog.clear()
+        out = tmp_path / f"out-{workers}"
+        packed = pack_source(
+            many,
+            out,
+            max_bad=2,
+            relabel=relabel,
+            workers=workers,
+            progress=lambda *each: progress.append(each),
+        )
+        assert (packed.images, packed.left_out) == (298, 2)
+        told.append(caplog.messages)
+        with pytest.raises(ImageError) as caught:
+            pack_source(many, tmp_path / "other", max_bad=1, workers=workers)
+        refused.append(str(caught.value))
+        assert progress[-1] == ("packing", 300, 300)
+    assert told[0] == told[1]
+    assert refused[0] == refused[1]
+    for name in ("train.rec", "train.idx", "property", "classes.txt"):
+        assert (tmp_path / "out-0" / name).read_bytes() == (tmp_path / "out-2" / name).read_bytes()
+
+
+def test_workers_end_where_the_disk_is_full(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "images/a").mkdir(parents=True)
+    for index in range(300):
+        (tmp_path / f"images/a/{index}.png").write_bytes(
+            encode_png(rng.integers(0, 256, (40, 40, 3), np.uint8))
+        )
+    with small_disk(tmp_path / "disk") as disk:
+        with pytest.raises(DataError, match=r"train\.rec: No space left on device"):
+            pack_source(tmp_path / "images", disk / "out", workers=2)
+        assert not list((disk / "out").glob("*"))
+    assert multiprocessing.active_children() == []

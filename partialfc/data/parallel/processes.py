@@ -50,3 +50,11 @@ def leave_stop_signals_to_parent() -> None:
     """In a worker, whose fork server may be one that was not started here."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def end_of(process: BaseProcess) -> str:
+    """How a process ended, for people."""
+    code = process.exitcode or 0
+    if code >= 0:
+        return f"pid {process.pid} exited with code {code}"
+    return f"pid {process.pid} was killed by {signal.Signals(-code).name}"
