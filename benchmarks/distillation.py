@@ -15,7 +15,7 @@ from pathlib import Path
 
 from distillation_run import STUDENTS, TEACHER, run
 from margin_run import Task
-from margin_table import SCORES, summaries
+from margin_table import SCORES, lines
 from table import Row, read, surroundings, write
 
 TEACHER_SEED = 0  # one teacher for all
@@ -43,13 +43,7 @@ def main() -> None:
         rows.sort(key=lambda row: (list(STUDENTS).index(row["loss"]), int(row["seed"])))
         write(options.output, rows)
         print(*(row[key] for key in ("loss", "seed", *SCORES, "cpu_seconds")), sep=", ", flush=True)
-    print(f"\n{'student':>32}  {'seeds':>5}  {'pair accuracy':>18}  {'TAR at FAR 1e-3':>18}")
-    for summary in summaries(rows):
-        print(
-            f"{summary.loss:>32}  {summary.seeds:>5}  {summary.figures()}",
-            *summary.comparisons(),
-            sep="\n    ",
-        )
+    print("", *lines(rows, "student"), sep="\n")
 
 
 def _arguments() -> argparse.Namespace:

@@ -63,6 +63,14 @@ def summaries(rows: Sequence[Row]) -> list[Summary]:
     return [_summary(loss, own, by_loss) for loss, own in by_loss.items()]
 
 
+def lines(rows: Sequence[Row], what: str) -> Iterator[str]:
+    """The figures as text, and below each loss its comparisons. what: the heading of the first column."""
+    yield f"{what:>32}  {'seeds':>5}  " + "  ".join(f"{score:>18}" for score in SCORES.values())
+    for summary in summaries(rows):
+        yield f"{summary.loss:>32}  {summary.seeds:>5}  {summary.figures()}"
+        yield from (f"    {comparison}" for comparison in summary.comparisons())
+
+
 def _summary(loss: str, own: BySeed, by_loss: Mapping[str, BySeed]) -> Summary:
     first = next(iter(own.values()))
     against = first["against"]

@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from margin_run import Task, run
-from margin_table import SCORES, summaries
+from margin_table import SCORES, lines
 from margin_variants import VARIANTS
 from table import Row, read, surroundings, write
 
@@ -43,13 +43,7 @@ def main() -> None:
             rows.sort(key=lambda row: (list(VARIANTS).index(row["loss"]), int(row["seed"])))
             write(options.output, rows)
             print(*(row[name] for name in ("loss", "seed", *SCORES, "seconds")), sep=", ", flush=True)
-    print(f"\n{'loss':>32}  {'seeds':>5}  {'pair accuracy':>18}  {'TAR at FAR 1e-3':>18}")
-    for summary in summaries(rows):
-        print(
-            f"{summary.loss:>32}  {summary.seeds:>5}  {summary.figures()}",
-            *summary.comparisons(),
-            sep="\n    ",
-        )
+    print("", *lines(rows, "loss"), sep="\n")
 
 
 def _arguments() -> argparse.Namespace:
