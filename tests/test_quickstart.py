@@ -1,5 +1,6 @@
 """The quickstart in small, and what comes after it: glyphs, two gloo processes, characters never seen."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def test_the_quickstart_learns_to_tell_unseen_characters_apart(quickstart):
     untrained, trained = verifications(quickstart)
     assert trained["accuracy"] > max(0.95, untrained["accuracy"] + 0.03)
     assert trained["tar@far=1e-3"] > untrained["tar@far=1e-3"] + 0.1
+
+
+@pytest.mark.slow
+def test_evaluating_it_gives_what_its_last_verification_gave(glyphs, quickstart):
+    command = ("evaluate", quickstart, "--pairs", glyphs / "all" / "pairs.bin", "--json", "--bootstrap", 0)
+    found, (*_, verified) = json.loads(call(*command).stdout), verifications(quickstart)
+    assert found == {name: verified[name] for name in found}
 
 
 @pytest.mark.slow

@@ -48,6 +48,8 @@ MaxPixels = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, or the accelerator's name, such as cuda or xpu.")]
 Score = Literal["auto", "cosine", "mls"]
+Flip = Literal["none", "sum", "concat"]
+Amp = Literal["run", "auto", "bfloat16", "float16", "none"]
 QualityBy = Literal["auto", "norm", "pfe"]
 MAX_PIXELS = 64_000_000  # data.max_pixels where it is not set
 Picture = Annotated[Path, typer.Argument(help="PNG file to write.", show_default=False)]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, AsJson, Device, MaxPixels, Trust
+from partialfc.cli.arguments import MAX_PIXELS, Amp, AsJson, Device, Flip, MaxPixels, Trust
 from partialfc.cli.protocols.pairs import VERIFICATION, Folds, Pairs, PairScore
 from partialfc.cli.protocols.protocol import choose
 from partialfc.files import json_text
@@ -22,8 +22,18 @@ def evaluate(
     folds: Folds = 10,
     score: PairScore = "auto",
     flip: Annotated[
-        bool, typer.Option(help="Add the embedding of the mirrored image to each embedding.")
-    ] = False,
+        Flip,
+        typer.Option(
+            help="The mirrored image's embedding: added (sum), or set behind the image's own (concat)."
+        ),
+    ] = "none",
+    amp: Annotated[
+        Amp,
+        typer.Option(
+            help="Type that the network is autocast to; run: what the run verified in; auto: bfloat16 where "
+            "the device has instructions for it; none: float32."
+        ),
+    ] = "run",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
     bootstrap: Annotated[
         int,
@@ -44,14 +54,14 @@ def evaluate(
     """
     protocol, options = choose(PROTOCOLS, context)
 
-    from partialfc.cli.protocols.setting import Setting, ranks
+    from partialfc.cli.protocols.setting import Setting, amp_of, network_on, ranks
     from partialfc.deploy.trained import load_trained
     from partialfc.evaluation.embedder import Embedder
 
     trained = load_trained(checkpoint, trust=trust or ())
     with ranks(device) as (world, own):
         embedder = Embedder(
-            network=trained.backbone.to(own),
+            network=network_on(trained, own),
             size=trained.embedding_size,
             world=world,
             image_size=trained.image_size,
@@ -60,6 +70,7 @@ def evaluate(
             device=own,
             flip=flip,
             max_pixels=max_pixels,
+            amp=amp_of(trained, amp, own),
         )
         answer = protocol.run(Setting(trained, embedder, replicates=bootstrap, seed=seed), options)
         if world.rank == 0:

@@ -147,10 +147,10 @@ class Config(Section):
                 "data.images_per_identity",
                 "objective.name",
             )
-        if self.verification.flip:
+        if self.verification.flip != "none":
             raise RuleError(
                 "verification.flip",
-                "must be false with objective.name: pfe, as Gaussians cannot be added; leave it out",
+                "must be none with objective.name: pfe, as Gaussians cannot be joined so; leave it out",
                 "objective.name",
             )
         if self.backbone.weights is not None:

@@ -1,8 +1,8 @@
 """The section verification: on which pairs, when, and which set decides what is best."""
 
-from typing import Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from partialfc.config.periodic import Periodic
 from partialfc.config.section import ConfigPath
@@ -24,11 +24,26 @@ class VerificationConfig(Periodic):
         examples=[{"lfw": "data/lfw.bin"}],
     )
     folds: int = Field(10, ge=2, description="Number of folds in which the threshold is cross-validated.")
-    flip: bool = Field(False, description="Add the embedding of the mirrored image to each embedding.")
+    flip: Literal["none", "sum", "concat"] = Field(
+        "none",
+        description="The mirrored image's embedding is added to the image's own (sum, or true) or set behind "
+        "it (concat), both as the network gives them; none, or false: it is not computed.",
+    )
+    amp: Literal["train", "auto", "bfloat16", "float16"] | None = Field(
+        "train",
+        description="Type that the network is autocast to: train: as train.amp says; the others as there. "
+        "`partialfc evaluate` takes the same unless told otherwise.",
+    )
     batch_size: int = Field(256, ge=1, description="Images per forward pass on a rank.")
     best: str | None = Field(
         None, description="The set whose score decides which checkpoint is best; null: the first."
     )
+
+    @field_validator("flip", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """true and false are what earlier versions had."""
+        return {True: "sum", False: "none"}[value] if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -11,11 +11,15 @@ SECTIONS: dict[str, dict[str, type]] = {  # of the config that was saved with it
     "backbone": {"name": str, "embedding_size": int, "options": dict},
     "data": {"image_size": int, "channels": int},
 }
+AMPS = (None, "auto", "bfloat16", "float16")  # values of train.amp
 
 
 @dataclass(frozen=True)
 class SavedNetwork:
-    """The arguments of `build_backbone`, and the step that the checkpoint was saved at."""
+    """The arguments of `build_backbone`, the step that the checkpoint was saved at, and how the run verified.
+
+    amp: what its network was autocast to, as `train.amp` names it. channels_last: `backbone.channels_last`.
+    """
 
     step: int
     name: str
@@ -23,6 +27,8 @@ class SavedNetwork:
     embedding_size: int
     image_size: int
     channels: int
+    amp: str | None
+    channels_last: bool
 
     @staticmethod
     def of(checkpoint: Path, state: Mapping[str, Any]) -> "SavedNetwork":
@@ -39,11 +45,27 @@ class SavedNetwork:
                 found[key] = values.get(key) if isinstance(values, Mapping) else None
                 if not _is(found[key], kind):
                     problems.append(_problem(f"config.{section}.{key}", found[key], kind))
+        found["amp"] = _amp(config)
+        if found["amp"] not in AMPS:
+            wanted = ", ".join(map(repr, AMPS))
+            problems.append(f"its amp is {found['amp']!r:.40}, and must be one of {wanted}")
+        found["channels_last"] = _of(config, "backbone", "channels_last", False) is True
         if problems:
             raise CheckpointError(
                 f"{checkpoint} does not say which network was trained: {'; '.join(problems)}"
             )
         return SavedNetwork(**found)
+
+
+def _amp(config: object) -> object:
+    """`verification.amp`, which may say to take `train.amp`; older checkpoints have only that."""
+    own = _of(config, "verification", "amp", "train")
+    return _of(config, "train", "amp", None) if own == "train" else own
+
+
+def _of(config: object, section: str, key: str, missing: object) -> object:
+    values = config.get(section) if isinstance(config, Mapping) else None
+    return values.get(key, missing) if isinstance(values, Mapping) else missing
 
 
 def _is(value: object, kind: type) -> bool:

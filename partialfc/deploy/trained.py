@@ -39,6 +39,9 @@ class Trained:
         num_classes (int): C, how many classes it was trained on.
         probabilistic (ProbabilisticEmbedding | None): The backbone with what says how sure it is, from a run
             with `objective: {name: pfe}`; None for other runs. Takes what the backbone takes.
+        amp (str | None): What the network was autocast to when the run verified, as `train.amp` names it;
+            None: nothing. A call computes in the backbone's own type.
+        channels_last (bool): Whether the run kept it in that memory format: `backbone.channels_last`.
     """
 
     checkpoint: Path
@@ -49,6 +52,8 @@ class Trained:
     channels: int
     num_classes: int
     probabilistic: ProbabilisticEmbedding | None = None
+    amp: str | None = None
+    channels_last: bool = False
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -182,6 +187,8 @@ def load_trained(path: str | Path, *, trust: Collection[str] = ()) -> Trained:
         channels=saved.channels,
         num_classes=state["num_classes"],
         probabilistic=None if probabilistic is None else probabilistic.eval(),
+        amp=saved.amp,
+        channels_last=saved.channels_last,
     )
 
 

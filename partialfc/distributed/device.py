@@ -123,6 +123,14 @@ def has_float16(device: torch.device) -> bool:
     return _autocasts_to(torch.float16, device)
 
 
+def autocast_dtype(amp: str | None, device: torch.device) -> torch.dtype | None:
+    """What a network's products run in on `device` under `train.amp` and the like; None: float32."""
+    if amp == "float16":
+        return torch.float16
+    wanted = amp == "bfloat16" or (amp == "auto" and has_bfloat16(device))
+    return torch.bfloat16 if wanted else None
+
+
 def _autocasts_to(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether torch.autocast takes the type on this kind of accelerator."""
     supported = getattr(torch.get_device_module(device), "get_amp_supported_dtype", list)

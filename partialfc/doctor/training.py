@@ -9,6 +9,7 @@ from partialfc.backbones import with_feature_map
 from partialfc.config import Config, DistillConfig, OcclusionConfig, PFEConfig
 from partialfc.config.objective import has_head
 from partialfc.distributed.accelerator import is_accelerator
+from partialfc.distributed.device import autocast_dtype
 from partialfc.distributed.world import World
 from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
@@ -19,7 +20,7 @@ from partialfc.head.partial_fc import PartialFC
 from partialfc.plan import Setting
 from partialfc.plan.memory import stored_bytes
 from partialfc.plan.units import show_seconds
-from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from, start_from
+from partialfc.training.builders.backbone import build_backbone_from, start_from
 from partialfc.training.builders.class_values import read_class_margins, read_class_weights
 from partialfc.training.builders.distill import build_teacher
 from partialfc.training.builders.finetune import check_centres, prepare_backbone

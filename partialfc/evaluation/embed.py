@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from partialfc.data.images.codec import decode, resize
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.images.normalise import normalise
 from partialfc.errors import ImageError
+
+Flip = Literal["none", "sum", "concat"]
 
 
 def embed(
@@ -23,7 +26,7 @@ def embed(
     channels: int,
     batch_size: int = 256,
     device: torch.device,
-    flip: bool = False,
+    flip: Flip = "none",
     max_pixels: int = MAX_PIXELS,
     amp: torch.dtype | None = None,
     name: Callable[[int], str] | None = None,
@@ -32,8 +35,10 @@ def embed(
 
     Each image is decoded, resized to `image_size` and put into [-1, 1]; the backbone, which must be on
     `device`, runs in evaluation mode (each module's training flag is restored afterwards) and without
-    gradients, under autocast to `amp` if given. `flip` adds the embedding of the mirrored image: the sum of
-    the two as the backbone gives them, as InsightFace does. For a cosine, normalise the sum.
+    gradients, under autocast to `amp` if given. flip: "sum" adds the embedding of the mirrored image, the two
+    as the backbone gives them, as InsightFace does; "concat" sets it behind the image's own, as SphereFace
+    does (Liu et al. 2017, section 4.1), so that embeddings have 2D numbers. For a cosine, normalise the
+    result.
 
     Raises ImageError, which names an image that cannot be decoded or is larger than `max_pixels`, by `name`
     or else by its index, and ValueError for no images.
@@ -59,8 +64,9 @@ def embed(
             batch = normalise(batch, memory_format=torch.contiguous_format)
             with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
                 output = backbone(batch)
-                if flip:
-                    output = output.float() + backbone(batch.flip(-1)).float()
+                if flip != "none":
+                    both = output.float(), backbone(batch.flip(-1)).float()
+                    output = torch.cat(both, 1) if flip == "concat" else both[0] + both[1]
             outputs.append(output.float().cpu())
     return torch.cat(outputs)  # outside inference mode, so that callers may compute gradients with it
 

@@ -10,12 +10,12 @@ from torch import nn
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.distributed.together import together
 from partialfc.distributed.world import World
-from partialfc.evaluation.embed import embed
+from partialfc.evaluation.embed import Flip, embed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Embedder:
-    """Gives images [n] the rows [n, size] of `network`, each rank those of its part of the images.
+    """Gives images [n] the rows [n, width] of `network`, each rank those of its part of the images.
 
     size: D, how many numbers the network gives. amp: what its products run in; None: float32. The rest is
     as `partialfc.evaluation.embed.embed` takes it.
@@ -28,9 +28,19 @@ class Embedder:
     channels: int
     batch_size: int
     device: torch.device
-    flip: bool = False
+    flip: Flip = "none"
     max_pixels: int = MAX_PIXELS
     amp: torch.dtype | None = None
+
+    @property
+    def width(self) -> int:
+        """How many numbers a row has: 2D where the mirrored image's are set behind an image's own."""
+        return 2 * self.size if self.flip == "concat" else self.size
+
+    @property
+    def dtype(self) -> str:
+        """The name of what the network's products run in, such as "bfloat16"."""
+        return str(self.amp or torch.float32).removeprefix("torch.")
 
     def part(self, count: int) -> range:
         """Which of `count` images this rank embeds: consecutive ones, one more or less than other ranks."""
@@ -38,12 +48,12 @@ class Embedder:
         return range(cuts[self.world.rank], cuts[self.world.rank + 1])
 
     def own(self, images: Sequence[bytes], *, name: Callable[[int], str] | None = None) -> torch.Tensor:
-        """Encoded images [n] -> the rows [m, size] of this rank's `part`, float32 on the CPU; collective.
+        """Encoded images [n] -> the rows [m, width] of this rank's `part`, float32 on the CPU; collective.
 
         Raises ImageError, on every rank, where one of them has an image that cannot be decoded.
         """
         mine = self.part(len(images))
-        rows = torch.zeros(0, self.size)
+        rows = torch.zeros(0, self.width)
         with together(self.world):
             if mine:
                 rows = embed(
@@ -62,7 +72,7 @@ class Embedder:
         return rows
 
     def rows(self, images: Sequence[bytes], *, name: Callable[[int], str] | None = None) -> np.ndarray:
-        """Encoded images [n] -> the rows [n, size] of all of them, the same on every rank; collective.
+        """Encoded images [n] -> the rows [n, width] of all of them, the same on every rank; collective.
 
         Raises as `own` does.
         """

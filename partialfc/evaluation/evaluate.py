@@ -1,6 +1,7 @@
 """Pair verification of a network."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,4 +24,4 @@ def evaluate_pairs(
     Raises ImageError, on every rank, where one of them has an image that cannot be decoded.
     """
     scores = scores_of(embedder.rows(pairs.images))
-    return verify(scores, pairs.same, folds=folds), scores
+    return replace(verify(scores, pairs.same, folds=folds), dtype=embedder.dtype), scores

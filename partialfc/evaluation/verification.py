@@ -22,6 +22,7 @@ class Verification:
     tar: dict[float, float | None]  # by FAR; None: too few impostor pairs to say
     auc: float
     eer: float
+    dtype: str | None = None  # of the network's products, such as "bfloat16"; None: not known
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # by the keys of `to_dict`
 
     def to_dict(self) -> dict[str, Any]:
@@ -38,6 +39,7 @@ class Verification:
             **{tar_key(far): tar for far, tar in self.tar.items()},
             "auc": self.auc,
             "eer": self.eer,
+            **({} if self.dtype is None else {"dtype": self.dtype}),
             **({"intervals": dict(self.intervals)} if self.intervals else {}),
         }
 
@@ -48,8 +50,9 @@ class Verification:
             + ("n/a, too few impostor pairs" if tar is None else f"{tar:.2%}{self._shown(tar_key(far))}")
             for far, tar in self.tar.items()
         )
+        dtype = "" if self.dtype is None else f" in {self.dtype}"
         return (
-            f"{self.pairs} pairs: accuracy {self.accuracy:.2%}{self._shown('accuracy')} "
+            f"{self.pairs} pairs{dtype}: accuracy {self.accuracy:.2%}{self._shown('accuracy')} "
             f"± {self.accuracy_std:.2%} at threshold {self.threshold:.4f}{tars}, "
             f"AUC {self.auc:.4f}{self._shown('auc', percent=False)}, EER {self.eer:.2%}{self._shown('eer')}"
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from partialfc.config import CheckpointConfig, Config, VerificationConfig, dump_config
 from partialfc.data.images.normalise import normalise
 from partialfc.data.loading.sampler import split_batch
+from partialfc.distributed.device import autocast_dtype
 from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.together import together
 from partialfc.distributed.world import World
@@ -20,7 +21,7 @@ from partialfc.files import write_whole
 from partialfc.metrics.run_log import RunLog
 from partialfc.training.angles import is_measured
 from partialfc.training.batches import Batches
-from partialfc.training.builders.backbone import autocast_dtype, warn_of_slow_amp
+from partialfc.training.builders.backbone import warn_of_slow_amp
 from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
 from partialfc.training.builders.finetune import begin_centres
 from partialfc.training.builders.metrics import build_metrics, publishing
@@ -60,7 +61,7 @@ class Trainer:
         self.source = open_training_source(config.data, config.run.dir, self.world)
         with together(self.world):
             self.num_classes = resolve_num_classes(config.data, self.source)
-            self.verification = build_verification(config, self.world, device, self.amp)
+            self.verification = build_verification(config, self.world, device)
         epoch_steps = len(self.source) / config.train.samples_per_step
         self.total_steps = total_steps(config.train, len(self.source))
         self.settings = StepSettings(config, total_steps=self.total_steps, epoch_steps=epoch_steps)

@@ -26,7 +26,7 @@ def test_a_run_is_evaluated_there_as_on_a_cpu(on_pretend, folder):
     write_pairs(folder / "pairs.bin", make_pairs(open_source(folder / "train.rec"), pairs=60, seed=0))
     on_pretend(call, "train", folder / "config.yaml", "train.device=auto", "train.amp=null")
     assert [each["step"] for each in read_metrics(folder / "run") if each["event"] == "checkpoint"] == [12]
-    for more in ([], ["--flip"]):
+    for more in ([], ["--flip", "sum"], ["--flip", "concat"]):
         how = ["evaluate", folder / "run", "--pairs", folder / "pairs.bin", "--json", "--batch-size", "7"]
         how += ["--trust", "tests.train_cases", *more]
         there = figures(on_pretend(call, *how, "--device", "pretend"))

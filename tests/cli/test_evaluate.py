@@ -12,6 +12,7 @@ from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import PairSet, write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.errors import ConfigError
+from partialfc.metrics.run_log import read_metrics
 from partialfc.training.run import train
 from tests.processes import call
 from tests.train_cases import small_config, write_data
@@ -81,6 +82,7 @@ def test_ranks_share_the_images_and_the_first_prints(words):
     assert shared.returncode == 0, shared.stderr
     found = json.loads(shared.stdout)  # one object: one rank prints
     ends = [{k: [*v] for k, v in each.pop("intervals").items()} for each in (found, alone)]
+    assert found.pop("dtype") == alone.pop("dtype") == "float32"
     assert {name: value for name, value in found.items() if value is not None} == pytest.approx(
         {name: value for name, value in alone.items() if value is not None}, rel=1e-5
     )
@@ -96,3 +98,26 @@ def test_every_figure_has_its_interval_unless_told_otherwise(words):
     assert call(*words, "--seed", 1).stdout != printed
     assert "[" not in call(*words, "--bootstrap", 0).stdout
     assert "intervals" not in json.loads(call(*words, "--bootstrap", 0, "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [(("train.amp=bfloat16",), "bfloat16"), (("train.amp=bfloat16", "verification.amp=null"), "float32")],
+    ids=["as it trains", "its own"],
+)
+def test_its_figures_are_those_of_the_run(tmp_path, options, dtype):
+    """In the run's type and memory format; here in float32, where they round otherwise, on demand."""
+    write_data(tmp_path)
+    drawn = make_pairs(open_source(tmp_path / "train.rec"), pairs=60, seed=0)
+    write_pairs(tmp_path / "pairs.bin", PairSet(drawn.images, drawn.same ^ (np.arange(60) % 9 == 0)))
+    backbone = {"name": "convnet", "embedding_size": 16, "channels_last": True}
+    sets = {"sets": {"own": str(tmp_path / "pairs.bin")}, "every_steps": 100}
+    train(small_config(tmp_path, "train.steps=3", *options, backbone=backbone, verification=sets))
+    (verified,) = (each for each in read_metrics(tmp_path / "run") if each["event"] == "verification")
+    command = ("evaluate", tmp_path / "run", "--pairs", tmp_path / "pairs.bin", "--device", "cpu", "--json")
+    found = json.loads(call(*command, "--bootstrap", 0).stdout)
+    assert found == {name: verified[name] for name in found}
+    assert found["dtype"] == dtype
+    other = json.loads(call(*command, "--bootstrap", 0, "--amp", "none").stdout)
+    assert (other["threshold"] == found["threshold"]) == (dtype == "float32")
+    assert f" pairs in {dtype}: accuracy" in call(*command[:-1]).stdout

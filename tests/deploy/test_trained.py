@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import partialfc.trained
+from partialfc.checkpoint.state import read_state
 from partialfc.data.images.codec import decode, encode_jpeg, encode_png
+from partialfc.deploy.saved_network import SavedNetwork
 from partialfc.deploy.trained import Trained, load_trained
 from partialfc.errors import CheckpointError
 from partialfc.evaluation.embed import embed
@@ -20,6 +22,7 @@ from tests.train_cases import small_config
 from tests.training.cases import run
 
 TRUST = ["tests.train_cases"]
+OLD = FIXTURES / "run_0.1.0" / "checkpoints" / "step-00000007"
 C, D = train_cases.CLASSES, 16
 
 
@@ -45,6 +48,32 @@ def test_the_trained_backbone_is_loaded_for_use(finished):
     assert not trained.backbone.training
     for name, tensor in trained.backbone.state_dict().items():
         assert torch.equal(tensor, result["backbone"][name])
+
+
+@pytest.mark.parametrize(
+    ("config", "amp"),
+    [
+        ({}, None),
+        ({"train": {"amp": "auto"}}, "auto"),
+        ({"train": {"amp": "auto"}, "verification": {"amp": "train"}}, "auto"),
+        ({"train": {"amp": "auto"}, "verification": {"amp": None}}, None),
+        ({"train": {"amp": None}, "verification": {"amp": "bfloat16"}}, "bfloat16"),
+    ],
+    ids=["neither", "before there were two", "as training", "float32", "its own"],
+)
+def test_it_says_what_the_run_verified_in(config, amp):
+    state = read_state(OLD)
+    for section in ("train", "verification"):
+        state["config"][section] = config.get(section, {})
+    assert SavedNetwork.of(OLD, state).amp == amp
+
+
+@pytest.mark.parametrize("amp", ["int8", 3, [], {"a": 1}], ids=str)
+def test_a_type_that_there_is_not_is_named(amp):
+    state = read_state(OLD)
+    state["config"]["train"] = {"amp": amp}
+    with pytest.raises(CheckpointError, match=r"its amp is .*, and must be one of None, 'auto', 'bfloat16'"):
+        SavedNetwork.of(OLD, state)
 
 
 def test_the_backbone_of_an_old_checkpoint_is_loaded():

@@ -6,7 +6,7 @@ from torch import nn
 from partialfc.data.images.codec import decode, encode_jpeg, encode_png, resize
 from partialfc.data.images.normalise import normalise
 from partialfc.errors import ImageError
-from partialfc.evaluation.embed import embed
+from partialfc.evaluation.embed import Flip, embed
 
 CPU = torch.device("cpu")
 
@@ -73,16 +73,17 @@ def test_grey_images() -> None:
     torch.testing.assert_close(found, _expected(backbone, pixels), rtol=1e-5, atol=1e-5)
 
 
-def test_flip_adds_the_mirrored_images_embedding(backbone: Tiny) -> None:
+@pytest.mark.parametrize("flip", ["sum", "concat"])
+def test_flip_joins_the_mirrored_images_embedding(backbone: Tiny, flip: Flip) -> None:
     pixels = _pixels(3)
-    found = embed(backbone, [encode_png(p) for p in pixels], image_size=8, channels=3, device=CPU, flip=True)
-    mirrored = np.ascontiguousarray(pixels[:, :, ::-1])
-    expected = _expected(backbone, pixels) + _expected(backbone, mirrored)
+    found = embed(backbone, [encode_png(p) for p in pixels], image_size=8, channels=3, device=CPU, flip=flip)
+    own, mirrored = (_expected(backbone, np.ascontiguousarray(each)) for each in (pixels, pixels[:, :, ::-1]))
+    expected = own + mirrored if flip == "sum" else torch.cat([own, mirrored], 1)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_amp_computes_in_bfloat16_and_returns_float32(backbone: Tiny, flip: bool) -> None:
+@pytest.mark.parametrize("flip", ["none", "sum", "concat"])
+def test_amp_computes_in_bfloat16_and_returns_float32(backbone: Tiny, flip: Flip) -> None:
     images = [encode_png(p) for p in _pixels(4)]
     options = {"image_size": 8, "channels": 3, "device": CPU, "flip": flip}
     exact = embed(backbone, images, **options)

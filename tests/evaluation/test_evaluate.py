@@ -9,6 +9,7 @@ from partialfc.data.images.codec import encode_png
 from partialfc.data.pairs.files import PairSet
 from partialfc.distributed import World
 from partialfc.errors import ImageError
+from partialfc.evaluation.embed import Flip
 from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.evaluate import evaluate_pairs
 
@@ -25,7 +26,7 @@ def pair_set(count: int) -> PairSet:
     return PairSet(images, same)
 
 
-def run(count: int, flip: bool, bad: int | None = None) -> tuple[dict, list[float]]:
+def run(count: int, flip: Flip, bad: int | None = None) -> tuple[dict, list[float]]:
     """bad: the number of an image that cannot be decoded."""
     torch.manual_seed(0)
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
@@ -46,7 +47,7 @@ def run(count: int, flip: bool, bad: int | None = None) -> tuple[dict, list[floa
     return result.to_dict(), scores.tolist()
 
 
-@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("flip", ["none", "concat"])
 @pytest.mark.parametrize(("world_size", "count"), [(2, 31), (3, 40), (4, 2)])
 def test_any_number_of_ranks_gives_the_same_scores(run_ranks, world_size, count, flip):
     expected, scores = run(count, flip)
@@ -56,7 +57,7 @@ def test_any_number_of_ranks_gives_the_same_scores(run_ranks, world_size, count,
 
 
 def test_an_image_that_one_rank_cannot_decode_ends_all_with_its_number(rank_outcomes):
-    first, second = rank_outcomes(run, 2, 6, False, 11)
+    first, second = rank_outcomes(run, 2, 6, "none", 11)
     assert isinstance(first, ImageError)
     assert str(first) == str(second)
     assert str(first).startswith("rank 1: image 11 of 12: ")

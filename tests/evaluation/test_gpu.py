@@ -18,7 +18,7 @@ def test_embeddings_are_the_cpus(amp):
     images = [encode_jpeg(picture) for picture in pictures]
     torch.manual_seed(0)
     backbone = build_backbone("convnet", embedding_size=16, image_size=32)
-    options = {"image_size": 32, "channels": 3, "batch_size": 4, "flip": True}
+    options = {"image_size": 32, "channels": 3, "batch_size": 4, "flip": "sum"}
     expected = embed(backbone, images, device=CPU, **options)
     found = embed(backbone.to(the_device()), images, device=the_device(), amp=amp, **options)
     assert (found.device, found.dtype) == (CPU, torch.float32)

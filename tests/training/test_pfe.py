@@ -97,8 +97,8 @@ def test_the_commands_take_such_a_run_for_what_it_is(folder):
     assert mls == same
     assert cosine == json.loads(call("evaluate", folder / "run", *pairs).stdout)
     assert mls["threshold"] != cosine["threshold"]
-    refused = call("evaluate", folder / "pfe", *pairs, "--flip")
-    assert "--flip adds two embeddings, and Gaussians cannot be added" in refused.stderr
+    refused = call("evaluate", folder / "pfe", *pairs, "--flip", "sum")
+    assert "--flip sum joins two embeddings, and Gaussians cannot be" in refused.stderr
     written = json.loads(call("quality", folder / "pfe", folder / "train.rec", "--json").stdout)
     assert written["by"] == "pfe"
     trained, source = load_trained(folder / "pfe"), open_source(folder / "train.rec")
@@ -148,7 +148,7 @@ MISTAKES = {
     "no pairs": ("data={}", "data.sampler: must be identities, with data.images_per_identity of at least 2"),
     "single images": ("data.images_per_identity=1", "data.sampler: must be identities, with data.images_per"),
     "weights": ("backbone.weights=a.pt", "backbone.weights: must be null with objective.name: pfe"),
-    "flip": ("verification.flip=true", "verification.flip: must be false with objective.name: pfe"),
+    "flip": ("verification.flip=true", "verification.flip: must be none with objective.name: pfe"),
     "no run": ("objective={name: pfe}", "objective.backbone_from: "),
 }
 

@@ -45,9 +45,10 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     path = options["pairs"]
     pair_set = read_pairs(path)
     by = matcher(setting.trained, options["score"])
-    if setting.embedder.flip and by.score == "mls":
+    if setting.embedder.flip != "none" and by.score == "mls":
         raise ConfigError(
-            "--flip adds two embeddings, and Gaussians cannot be added: leave it out, or take --score cosine"
+            f"--flip {setting.embedder.flip} joins two embeddings, and Gaussians cannot be joined so: leave "
+            "it out, or take --score cosine"
         )
     embedder = replace(setting.embedder, network=by.network.to(setting.embedder.device), size=by.size)
     try:

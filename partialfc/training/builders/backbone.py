@@ -18,14 +18,6 @@ from partialfc.errors import CheckpointError
 log = logging.getLogger(__name__)
 
 
-def autocast_dtype(amp: str | None, device: torch.device) -> torch.dtype | None:
-    """What the backbone's products run in on `device` under `train.amp`; None: float32."""
-    if amp == "float16":
-        return torch.float16
-    wanted = amp == "bfloat16" or (amp == "auto" and has_bfloat16(device))
-    return torch.bfloat16 if wanted else None
-
-
 def warn_of_slow_amp(amp: str | None, device: torch.device) -> None:
     """Log it where the type of `train.amp` is one that this CPU has no fast instructions for."""
     fast = has_bfloat16(device)

@@ -5,8 +5,9 @@ import torch
 
 from partialfc.config import Config
 from partialfc.data.sources.labelled import Labelled
+from partialfc.distributed.device import autocast_dtype
 from partialfc.distributed.world import World
-from partialfc.training.builders.backbone import autocast_dtype, build_backbone_from
+from partialfc.training.builders.backbone import build_backbone_from
 from partialfc.training.builders.finetune import prepare_backbone
 from partialfc.training.builders.objectives import build_objective
 from partialfc.training.builders.optimizers import build_network_optimizer

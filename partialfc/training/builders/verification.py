@@ -6,16 +6,15 @@ import torch
 
 from partialfc.config import Config
 from partialfc.data.pairs.files import PairSet, read_pairs, require_images
+from partialfc.distributed.device import autocast_dtype
 from partialfc.distributed.world import World
 from partialfc.errors import ImageError, PairsError
 from partialfc.evaluation.sets import VerificationSets
 from partialfc.training.requirements import require_pair_for_each_fold
 
 
-def build_verification(
-    config: Config, world: World, device: torch.device, amp: torch.dtype | None
-) -> VerificationSets:
-    """The sets, read whole before training. amp: what the backbone's products run in; None: float32.
+def build_verification(config: Config, world: World, device: torch.device) -> VerificationSets:
+    """The sets, read whole before training.
 
     Raises ConfigError where a set has fewer pairs than there are folds, PairsError where one
     cannot be read, and ImageError for images that do not decode: before training, and not at the
@@ -36,7 +35,7 @@ def build_verification(
         folds=section.folds,
         flip=section.flip,
         max_pixels=config.data.max_pixels,
-        amp=amp,
+        amp=autocast_dtype(config.train.amp if section.amp == "train" else section.amp, device),
     )
 
 
