@@ -25,12 +25,17 @@ ClassDepth = Annotated[
     typer.Option(min=1, help="Levels from the image folder to the class folders, as data.class_depth."),
 ]
 ImageSource = Annotated[
-    str,
+    list[str],
     typer.Argument(
-        metavar="SOURCE",
-        help="Images with classes: a folder, FOLDER/class/image.jpg, or a .rec file, as data.train.",
+        metavar="SOURCE...",
+        help="Images with classes, as data.train: a folder, FOLDER/class/image.jpg, a .rec file, a text "
+        "list; of several, classes with the same name are one.",
         show_default=False,
     ),
+]
+ListRoot = Annotated[
+    Path | None,
+    typer.Option(help="Folder that the paths of a text list are relative to, as data.root."),
 ]
 Only = Annotated[
     Path | None,

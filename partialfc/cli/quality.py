@@ -12,6 +12,7 @@ from partialfc.cli.arguments import (
     Device,
     ImageSource,
     LeaveOut,
+    ListRoot,
     MaxPixels,
     Only,
     QualityBy,
@@ -33,6 +34,7 @@ def quality(
         typer.Option("--output", "-o", help="File to write, instead of the output."),
     ] = None,
     class_depth: ClassDepth = 1,
+    root: ListRoot = None,
     only: Only = None,
     leave_out: LeaveOut = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
@@ -49,7 +51,7 @@ def quality(
     from partialfc.distributed.device import local_device
 
     trained = load_trained(checkpoint, trust=trust or ())
-    source = open_source(images, class_depth=class_depth, only=only, leave_out=leave_out)
+    source = open_source(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     target = local_device(device, name="--device")
     rated = rater(trained, by)
     rated.network.to(target)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from partialfc.config.section import ConfigPath, Section
+from partialfc.config.section import ConfigPath, Place, Places, Section
 
 
 def _check_channels(value: object) -> object:
@@ -63,7 +63,15 @@ class DataConfig(Section):
     Built by training/builders/data.py, `open_training_source` and `build_loader_from`.
     """
 
-    train: ConfigPath = Field(description="A RecordIO file (.rec), or a folder with a folder per class.")
+    train: Places = Field(
+        description="The images: a folder with a folder per class, a RecordIO file (.rec), or a text list "
+        "(.txt) with `path label` on each line; or a list of several of these, whose classes of the same "
+        "name are one. See docs/how-to/sources.md.",
+    )
+    root: ConfigPath | None = Field(
+        None,
+        description="Of a text list: the folder that its paths are relative to; null: the list's own.",
+    )
     class_depth: int = Field(
         1,
         ge=1,
@@ -132,6 +140,16 @@ class DataConfig(Section):
         gt=0,
         description="Seconds to wait for a batch; when they are over, the run ends with an error.",
     )
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """What `train` names, one or several."""
+        return self.train if isinstance(self.train, tuple) else (self.train,)
+
+    @property
+    def shown(self) -> str:
+        """What `train` names, for messages."""
+        return ", ".join(map(str, self.places))
 
     @model_validator(mode="after")
     def _check_sampler(self) -> Self:

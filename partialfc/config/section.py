@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
 
 
 class Section(BaseModel):
@@ -35,4 +43,32 @@ def _check_path(value: object) -> object:
     return value
 
 
+def _check_places(value: object) -> object:
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("must name at least one source")
+        return tuple(map(_check_place, value))
+    return _check_place(value)
+
+
+def _check_place(value: object) -> Path | str:
+    """A URL stays text, as a path would lose one of its slashes."""
+    if not isinstance(value, str | Path):
+        raise ValueError("must be a path, a URL or a list of them")
+    _check_path(value)
+    return value if isinstance(value, Path) or "://" in value else Path(value)
+
+
+def _written(places: object) -> str | list[str]:
+    return [str(place) for place in places] if isinstance(places, tuple) else str(places)
+
+
+_PLACE = {"type": "string", "format": "path"}
+Place = Path | str  # a str is a URL
+Places = Annotated[
+    Place | tuple[Place, ...],
+    PlainValidator(_check_places),
+    PlainSerializer(_written, when_used="json"),
+    WithJsonSchema({"anyOf": [_PLACE, {"type": "array", "items": _PLACE, "minItems": 1}]}),
+]
 ConfigPath = Annotated[Path, Field(strict=False), BeforeValidator(_check_path)]

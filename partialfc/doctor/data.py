@@ -26,27 +26,30 @@ SAMPLE = 256
 
 
 def check_source(
-    path: Path, open_source: Callable[[], Labelled], *, class_depth: int = 1
+    places: Sequence[Path | str], open_source: Callable[[], Labelled], *, class_depth: int = 1
 ) -> tuple[Check, Labelled | None]:
-    """Open `path`, which is data.train; the source is None where it cannot be opened."""
+    """Open the places that data.train names; the source is None where it cannot be opened."""
     try:
         source = open_source()
     except CheckpointError as error:  # of the classes.json that the run has saved before
         return red("data", str(error), "restore that file, or choose another run.dir"), None
     except RecordIndexError as error:
-        return red("data", str(error), _delete_index(path)), None
+        return red("data", str(error), _delete_index(places)), None
     except RecordError as error:
         return red("data", str(error), "copy the .rec again from where it came, with its .idx"), None
     except LabelError as error:
         return red("data", str(error), NO_CLASS_IDS), None
     except (PartialFCError, OSError) as error:
-        return red("data", str(error), _opening_remedy(path, class_depth)), None
-    says = f"{path}: {len(source):,} images of {source.num_classes:,} classes"
+        return red("data", str(error), _opening_remedy(places, class_depth)), None
+    says = f"{source.origin}: {len(source):,} images of {source.num_classes:,} classes"
     return judge_remarks(source.remarks, says), source
 
 
-def _delete_index(path: Path) -> str:
-    return f"delete {path.with_suffix('.idx')}; {path.name} is then scanned instead"
+def _delete_index(places: Sequence[Path | str]) -> str:
+    path = Path(places[0])
+    if len(places) == 1 and path.suffix == ".rec":
+        return f"delete {path.with_suffix('.idx')}; {path.name} is then scanned instead"
+    return "delete the .idx that it names; the .rec beside it is then scanned instead"
 
 
 def judge_remarks(remarks: Sequence[Remark], says: str) -> Check:
@@ -56,17 +59,21 @@ def judge_remarks(remarks: Sequence[Remark], says: str) -> Check:
     return yellow("data", says, "; ".join(remedies)) if remedies else green("data", says)
 
 
-def _opening_remedy(path: Path, class_depth: int) -> str:
-    if path.is_dir():
+def _opening_remedy(places: Sequence[Path | str], class_depth: int) -> str:
+    paths = [Path(place) for place in places]
+    if any(path.is_dir() for path in paths):
         return (
             "put each class's images into a folder of its own below data.train, and nothing beside these "
             "folders; or set data.class_depth to the level that those folders are on"
         )
-    if path.exists() and class_depth != 1:
+    there = all(path.exists() for path in paths)
+    if there and class_depth != 1:
         return "leave data.class_depth out"
-    if path.suffix == ".rec" and path.exists():
-        return f"correct {path.with_name('property')}, or delete it to have the classes counted"
-    return "set data.train to a .rec file or a folder of class folders that this machine can read"
+    if there and len(paths) == 1 and paths[0].suffix == ".rec":
+        return f"correct {paths[0].with_name('property')}, or delete it to have the classes counted"
+    if there:
+        return "correct what the message names"
+    return "set data.train to what this machine can read: partialfc config --schema says what it may be"
 
 
 def check_records(source: Labelled, *, channels: int, max_pixels: int, allowed: int, seconds: float) -> Check:
@@ -86,7 +93,7 @@ def check_records(source: Labelled, *, channels: int, max_pixels: int, allowed: 
         except LabelError:
             continue  # judge_labels looks at all of them
         except RecordIndexError as error:
-            return red("records", str(error), _delete_index(Path(source.origin)))
+            return red("records", str(error), _delete_index([source.origin]))
         except DataError as error:
             failures.append(type(error)(named(source.name(index), error)))
     return judge_records(read, failures, total=len(source), allowed=allowed)

@@ -1,6 +1,7 @@
 """Checks of the training data's labels: how many classes they need, and how many images classes have."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from partialfc.errors import DataError, LabelError, RecordIndexError
 NO_CLASS_IDS = "pack the images anew with one class id each, a whole number from 0 on (partialfc data pack)"
 
 
-def judge_num_classes(asked: int | None, found: int, *, least: int, path: Path) -> Check:
+def judge_num_classes(asked: int | None, found: int, *, least: int, data: Sequence[Path | str]) -> Check:
     """asked: data.num_classes; found: how many classes the data says it has; least: how many labels need."""
     name = "num_classes"
     has = f"the data has {found:,} classes"
@@ -24,9 +25,9 @@ def judge_num_classes(asked: int | None, found: int, *, least: int, path: Path) 
     if asked is None and found == needed:
         return green(name, f"{found:,}, as the data says")
     if asked is None:
-        return red(name, has, _room(least, path))
+        return red(name, has, _room(least, data))
     if asked < needed:
-        remedy = f"leave it out, or set it to {found} or more" if found == needed else _room(least, path)
+        remedy = f"leave it out, or set it to {found} or more" if found == needed else _room(least, data)
         return red(name, f"data.num_classes is {asked:,}, but {has}", remedy)
     if asked > needed:
         return yellow(
@@ -79,7 +80,7 @@ def _label(source: Labelled, index: int) -> float | LabelError:
         return float("nan")  # check_records reports what is wrong with it
 
 
-def judge_labels(found: Labels, source: Labelled, *, num_classes: int, path: Path) -> Check:
+def judge_labels(found: Labels, source: Labelled, *, num_classes: int, data: Sequence[Path | str]) -> Check:
     """Labels must be whole numbers in 0..num_classes-1."""
     labels = found.labels
     bad = np.flatnonzero(~_valid(labels, num_classes))
@@ -88,25 +89,29 @@ def judge_labels(found: Labels, source: Labelled, *, num_classes: int, path: Pat
         if found.refused is not None:
             return red("labels", f"{says}: {found.refused}", NO_CLASS_IDS)
         says += f", the first {labels[bad[0]]:g} in {source.name(int(bad[0]))}"
-        return red("labels", says, _labels_remedy(labels[bad], path))
+        return red("labels", says, _labels_remedy(labels[bad], data))
     return green("labels", f"{seen(found)} in 0..{num_classes - 1}")
 
 
-def _labels_remedy(bad: npt.NDArray[np.float64], path: Path) -> str:
+def _labels_remedy(bad: npt.NDArray[np.float64], data: Sequence[Path | str]) -> str:
     """bad: labels that are not in the range, NaN where a record cannot be read."""
     read = bad[~np.isnan(bad)]
     if not len(read):
         return "see records: those could not be read"
-    return _room(int(read.max()) + 1, path)
+    return _room(int(read.max()) + 1, data)
 
 
-def _room(least: int, path: Path) -> str:
+def pack_anew(data: Sequence[Path | str]) -> str:
+    """The command that gives the classes of data.train ids without gaps."""
+    return f"partialfc data pack {' '.join(map(str, data))} OUT --relabel"
+
+
+def _room(least: int, data: Sequence[Path | str]) -> str:
     """How labels get room, where `least` classes are needed."""
-    pack = f"partialfc data pack {path} OUT --relabel"
-    return f"set data.num_classes to {least} or more, or give the classes ids without gaps: {pack}"
+    return f"set data.num_classes to {least} or more, or give the classes ids without gaps: {pack_anew(data)}"
 
 
-def judge_class_sizes(found: Labels, *, num_classes: int, path: Path) -> Check:
+def judge_class_sizes(found: Labels, *, num_classes: int, data: Sequence[Path | str]) -> Check:
     """How many samples the classes have; a class of one image teaches nothing."""
     sizes, ids = class_sizes(found, num_classes)
     if not ids:
@@ -118,7 +123,7 @@ def judge_class_sizes(found: Labels, *, num_classes: int, path: Path) -> Check:
         f"{single:,} classes have 1, {missing:,} none"
     )
     if (single + missing) * 10 > num_classes:
-        return yellow("class sizes", says, _sizes_remedy(single, missing, path))
+        return yellow("class sizes", says, _sizes_remedy(single, missing, data))
     return green("class sizes", says)
 
 
@@ -134,9 +139,9 @@ def class_sizes(found: Labels, num_classes: int) -> tuple[npt.NDArray[np.int64],
     return sizes, len(ids)
 
 
-def _sizes_remedy(single: int, missing: int, path: Path) -> str:
+def _sizes_remedy(single: int, missing: int, data: Sequence[Path | str]) -> str:
     if missing > single:
-        return f"leave out classes without images: partialfc data pack {path} OUT --relabel"
+        return f"leave out classes without images: {pack_anew(data)}"
     return "leave such classes out: they cost as much as others and teach little"
 
 

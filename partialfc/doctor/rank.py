@@ -90,7 +90,7 @@ def _examine_job(
 ) -> Found:
     section, run_dir = config.data, config.run.dir
     check, source = check_source(
-        section.train, lambda: read_training_source(section, run_dir), class_depth=section.class_depth
+        section.places, lambda: read_training_source(section, run_dir), class_depth=section.class_depth
     )
     found = _with(found, check)
     try:
@@ -183,7 +183,7 @@ def _data(config: Config, source: Labelled | None) -> Iterator[Check]:
     if source is not None:
         asked = section.num_classes
         yield from judge_losses(config, asked or source.num_classes)
-        yield judge_num_classes(asked, source.num_classes, least=source.least_classes, path=section.train)
+        yield judge_num_classes(asked, source.num_classes, least=source.least_classes, data=section.places)
         yield attempt("records", lambda: _records(source, section))
         yield from _labels(source, asked or source.num_classes, config)
     yield attempt(
@@ -211,14 +211,14 @@ def _run(config: Config, classes: int | None) -> Iterator[Check]:
 
 
 def _labels(source: Labelled, classes: int, config: Config) -> Iterator[Check]:
-    path, each = config.data.train, config.data.images_per_identity
+    data, each = config.data.places, config.data.images_per_identity
     try:
         labels = read_labels(source, seconds=SECONDS)
     except Exception as error:
         yield failed("labels", error)
         return
-    yield attempt("labels", lambda: judge_labels(labels, source, num_classes=classes, path=path))
-    yield attempt("class sizes", lambda: judge_class_sizes(labels, num_classes=classes, path=path))
+    yield attempt("labels", lambda: judge_labels(labels, source, num_classes=classes, data=data))
+    yield attempt("class sizes", lambda: judge_class_sizes(labels, num_classes=classes, data=data))
     if each is not None:
         batch = config.train.batch_size
         yield attempt("identities", lambda: judge_identities(labels, classes, batch=batch, each=each))

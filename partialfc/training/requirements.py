@@ -1,7 +1,6 @@
 """What a config needs of its data and its ranks: a ConfigError says so before training begins."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import nn
 
@@ -29,11 +28,11 @@ def require_samples_to_normalise(backbone: nn.Module, name: str, *, batch_size: 
         )
 
 
-def require_classes_of_data(asked: int, found: int, path: Path) -> None:
+def require_classes_of_data(asked: int, found: int, data: str) -> None:
     """`data.num_classes` must cover the classes of the data."""
     if asked < found:
         raise ConfigError(
-            f"data.num_classes is {asked}, but {path} has {found} classes; "
+            f"data.num_classes is {asked}, but {data} has {found} classes; "
             "leave it out, or make it at least that"
         )
 

@@ -60,3 +60,12 @@ def test_pack_and_pairs_take_the_images_that_a_file_names(tmp_path: Path) -> Non
     refused = call("data", "pairs", folder, tmp_path / "p.bin", "--pairs", 4, "--only", tmp_path / "bad.txt")
     assert refused.returncode == 1
     assert "3 images of 1 classes make only 0" in refused.stderr
+
+
+def test_pack_merges_several_sources(tmp_path: Path) -> None:
+    put(tmp_path / "in", "a/1.png", "b/1.png")
+    (tmp_path / "list.txt").write_text("a/1.png b\nb/1.png c\n")
+    sources = (tmp_path / "in", tmp_path / "list.txt")
+    packed = call("data", "pack", *sources, tmp_path / "out", "--root", tmp_path / "in")
+    assert packed.stdout.endswith("train.rec: 4 images of 3 classes\n"), packed.stderr
+    assert (tmp_path / "out/classes.txt").read_text() == "a\nb\nc\n"

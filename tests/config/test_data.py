@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from partialfc import ConfigError
 from partialfc.cli import arguments
+from partialfc.config import parse_config
 from partialfc.data.images import header
 from partialfc.training.builders.head import build_head
 from tests.config.cases import failure, small
@@ -77,3 +79,33 @@ def test_a_batch_is_divided_by_its_images_of_an_identity() -> None:
         "data.images_per_identity: must divide train.batch_size, 128, got 5; a batch of 125 would have whole"
         in failure("data.sampler=identities", "data.images_per_identity=5")
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        pytest.param("a/faces.rec", Path("a/faces.rec"), id="path"),
+        pytest.param("[a.rec, b]", (Path("a.rec"), Path("b")), id="list"),
+        pytest.param("s3://set/a-{00..17}.tar", "s3://set/a-{00..17}.tar", id="URL"),
+        pytest.param("[a.rec, 'https://host/b.tar']", (Path("a.rec"), "https://host/b.tar"), id="both"),
+    ],
+)
+def test_the_images_are_a_path_a_url_or_several(written: str, read: Any) -> None:
+    config = small(f"data.train={written}")
+    assert config.data.train == read
+    assert config.data.places == (read if isinstance(read, tuple) else (read,))
+    assert parse_config(config.model_dump(mode="json"), [], "again") == config
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        pytest.param("3", "must be a path, a URL or a list of them, got 3", id="number"),
+        pytest.param("[a, 3]", r"must be a path, .* got \['a', 3\]", id="number in a list"),
+        pytest.param("[]", r"must name at least one source, got \[\]", id="empty list"),
+        pytest.param("[a, '~/b']", "without the '~'", id="tilde"),
+        pytest.param("{a: b}", "must be a path, a URL or a list of them", id="mapping"),
+    ],
+)
+def test_what_names_no_images_is_refused(bad: str, says: str) -> None:
+    assert re.search(rf"data\.train: .*{says}", failure(f"data.train={bad}"))

@@ -204,3 +204,16 @@ def test_a_file_that_was_cut_is_red_and_green_once_it_is_copied_again(folder):
         assert "copy the .rec again" in check.remedy
     (folder / "train.rec").write_bytes(whole)
     assert found(quick(folder), "data").level == Level.GREEN
+
+
+def test_several_sources_are_examined_together(tmp_path, folder):
+    put(tmp_path / "images", "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.heic")
+    (tmp_path / "list.txt").write_text("images/dog/1.png dog\nimages/cat/9.png cat\n")
+    check = found(quick(tmp_path, f"data.train=[{tmp_path}/images, {tmp_path}/list.txt]"), "data")
+    assert check.level == Level.YELLOW
+    assert f"{tmp_path}/list.txt: 5 images of 2 classes" in check.says
+    records = found(quick(tmp_path, f"data.train=[{tmp_path}/images, {tmp_path}/list.txt]"), "records")
+    assert "images/cat/9.png: cannot be read: No such file or directory (line 2 of" in records.says
+    nowhere = found(quick(tmp_path, f"data.train=[{tmp_path}/images, {tmp_path}/none]"), "data")
+    assert nowhere.level == Level.RED
+    assert f"data.train is {tmp_path}/none, which does not exist" in nowhere.says

@@ -2,7 +2,6 @@
 
 import math
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,19 +72,17 @@ def test_class_sizes_are_counted_and_lonely_classes_yellow(tmp_path):
     seen = read_labels(open_source(tmp_path / "train.rec"), seconds=5)
     assert seen.complete
     assert seen.labels.tolist() == labels
-    check = judge_class_sizes(seen, num_classes=6, path=Path("x"))
+    check = judge_class_sizes(seen, num_classes=6, data=["x"])
     assert check.level == Level.YELLOW
     assert "1 to 3 a class, median 1.5; 2 classes have 1, 2 none" in check.says
 
 
 def test_classes_are_counted_among_valid_labels_only():
-    none = judge_class_sizes(
-        Labels(np.array([np.nan, 0.5, 9.0]), complete=True), num_classes=6, path=Path("x")
-    )
+    none = judge_class_sizes(Labels(np.array([np.nan, 0.5, 9.0]), complete=True), num_classes=6, data=["x"])
     assert none.level == Level.YELLOW
     assert "none has a valid label" in none.says
     some = judge_class_sizes(
-        Labels(np.array([-1.0, 0.0, 0.0, 1.0, 1.0, 2.0, np.inf]), True), num_classes=2, path=Path("x")
+        Labels(np.array([-1.0, 0.0, 0.0, 1.0, 1.0, 2.0, np.inf]), True), num_classes=2, data=["x"]
     )
     assert "2 to 2 a class" in some.says
     assert some.says.endswith("0 none")
@@ -106,7 +103,7 @@ def test_a_label_that_training_refuses_is_red_with_its_error(tmp_path, label, ru
         file.write(struct.pack("<f", label))
     source = open_source(tmp_path / "train.rec")
     seen = read_labels(source, seconds=5)
-    check = judge_labels(seen, source, num_classes=source.num_classes, path=tmp_path)
+    check = judge_labels(seen, source, num_classes=source.num_classes, data=[tmp_path])
     assert check.level == Level.RED
     assert "1 of 300 are not in 0..2: label" in check.says
     assert rule in check.says

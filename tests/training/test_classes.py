@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import partialfc
-from partialfc.config import DataConfig
+from partialfc.config import DataConfig, load_config
 from partialfc.data.images.codec import encode_png
 from partialfc.deploy.trained import load_trained
 from partialfc.training.builders.data import read_training_source
@@ -62,3 +62,15 @@ def test_ids_stay_when_a_resumed_run_leaves_out_a_class(tmp_path):
     source = read_training_source(DataConfig(**data), tmp_path / "run")
     assert source.class_ids().tolist() == [1, 1]
     assert source.num_classes == 2
+
+
+def test_a_run_on_several_sources_has_the_classes_of_all(tmp_path):
+    images = put(tmp_path / "images", *(f"{name}/{n}.png" for name in ("ape", "cat") for n in (1, 2)))
+    put(tmp_path / "more", "1.png", "2.png")
+    (tmp_path / "list.txt").write_text("more/1.png bee\nmore/2.png cat\n")
+    data = {"train": [str(images), str(tmp_path / "list.txt")]}
+    run(small_config(tmp_path, data=data, train={"batch_size": 3, "steps": 3}))
+    assert json.loads((tmp_path / "run" / "classes.json").read_text()) == ["ape", "bee", "cat"]
+    saved = load_config(tmp_path / "run" / "config.yaml")
+    assert saved.data.places == (images, tmp_path / "list.txt")
+    assert read_training_source(saved.data, tmp_path / "run").class_ids().tolist() == [0, 0, 2, 2, 1, 2]

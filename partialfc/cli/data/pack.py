@@ -5,13 +5,23 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, ImageSource, LeaveOut, MaxPixels, Only, Workers
+from partialfc.cli.arguments import (
+    MAX_PIXELS,
+    ClassDepth,
+    ImageSource,
+    LeaveOut,
+    ListRoot,
+    MaxPixels,
+    Only,
+    Workers,
+)
 
 
 def pack(
     source: ImageSource,
     out: Annotated[Path, typer.Argument(help="Folder to write train.rec, .idx and classes.txt into.")],
     class_depth: ClassDepth = 1,
+    root: ListRoot = None,
     only: Only = None,
     leave_out: LeaveOut = None,
     max_bad: Annotated[
@@ -36,6 +46,7 @@ def pack(
             source,
             out,
             class_depth=class_depth,
+            root=root,
             only=only,
             leave_out=leave_out,
             relabel=relabel,

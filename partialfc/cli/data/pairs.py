@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, ImageSource, LeaveOut, MaxPixels, Only
+from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, ImageSource, LeaveOut, ListRoot, MaxPixels, Only
 
 
 def pairs(
@@ -14,6 +14,7 @@ def pairs(
     pairs: Annotated[int, typer.Option(help="Number of pairs; half are of the same class.")] = 6000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pairs.")] = 0,
     class_depth: ClassDepth = 1,
+    root: ListRoot = None,
     only: Only = None,
     leave_out: LeaveOut = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -23,7 +24,7 @@ def pairs(
     from partialfc.data.pairs.files import write_pairs
     from partialfc.data.sources.source import open_source
 
-    opened = open_source(source, class_depth=class_depth, only=only, leave_out=leave_out)
+    opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     drawn = make_pairs(opened, pairs=pairs, seed=seed, max_pixels=max_pixels)
     write_pairs(out, drawn)
     print(f"{out}: {len(drawn.same):,} pairs, {int(drawn.same.sum()):,} genuine")

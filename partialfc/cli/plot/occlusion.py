@@ -12,6 +12,7 @@ from partialfc.cli.arguments import (
     Device,
     ImageSource,
     LeaveOut,
+    ListRoot,
     MaxPixels,
     Only,
     Trust,
@@ -33,6 +34,7 @@ def occlusion(
     drawn: Annotated[int, typer.Option(min=1, max=40, help="Images that are drawn.")] = DRAWN,
     seed: Annotated[int, typer.Option(min=0, help="Of which images, and of their covers.")] = 0,
     class_depth: ClassDepth = 1,
+    root: ListRoot = None,
     only: Only = None,
     leave_out: LeaveOut = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -52,7 +54,7 @@ def occlusion(
     check_picture("--output", output)
     trained = load_trained(run, trust=trust or ())
     network = load_occlusion(trained)
-    source = open_source(images, class_depth=class_depth, only=only, leave_out=leave_out)
+    source = open_source(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     pixels = read_pixels(trained, source, count=count, seed=seed, max_pixels=max_pixels)
     seen = look(network, pixels, device=local_device(device, name="--device"), seed=seed)
     picture = draw_occlusion(

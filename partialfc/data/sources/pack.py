@@ -16,7 +16,7 @@ from partialfc.data.sources.class_names import CLASS_NAMES
 from partialfc.data.sources.in_class_order import InClassOrder, renumbered
 from partialfc.data.sources.insightface import write_source
 from partialfc.data.sources.labelled import Labelled, Source
-from partialfc.data.sources.source import open_source
+from partialfc.data.sources.source import Place, open_source
 from partialfc.errors import DataError
 from partialfc.files import OF_WRITING, at_least, replacing, show_size, told
 
@@ -37,11 +37,12 @@ class Packed:
 
 
 def pack_source(
-    path: str | Path,
+    path: Place | Sequence[Place],
     out_dir: str | Path,
     *,
     classes: Sequence[str] | None = None,
     class_depth: int = 1,
+    root: Path | None = None,
     only: Path | None = None,
     leave_out: Path | None = None,
     relabel: bool = False,
@@ -55,8 +56,8 @@ def pack_source(
 
     The encoded bytes stay as they are; each image is decoded once to check it. Up to `max_bad` that do not
     decode, or claim more than `max_pixels`, are left out with a warning each; where there are more, nothing
-    is written, and an ImageError names all. `classes`, `class_depth`, `only` and `leave_out` are
-    open_source's.
+    is written, and an ImageError names all. `classes`, `class_depth`,
+    `root`, `only` and `leave_out` are open_source's.
 
     `relabel` leaves out classes without images and gives the others ids without gaps, in the same order.
     `classes.txt` has the class names by id; the ids where the source has no names.
@@ -69,7 +70,9 @@ def pack_source(
     target = Path(out_dir) / "train.rec"
     if target.exists() and not overwrite:
         raise DataError(f"{target}: exists already; name another folder, or replace it with --overwrite")
-    opened = open_source(path, classes=classes, class_depth=class_depth, only=only, leave_out=leave_out)
+    opened = open_source(
+        path, classes=classes, class_depth=class_depth, root=root, only=only, leave_out=leave_out
+    )
     source = InClassOrder(opened)
     names = _names(opened, source, relabel=relabel)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +89,9 @@ def pack_source(
         with closing(iter(checked)) as good:
             first = next(good, None)
             if first is None:
-                raise DataError(f"{path}: none of its {count} images can be used, such as {checked.bad[0]}")
+                raise DataError(
+                    f"{opened.origin}: none of its {count} images can be used, such as {checked.bad[0]}"
+                )
             size, samples = first[2], chain([first], good)
             images = write_source(
                 target,

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partialfc.data.sources.labelled import Labelled, Remark
-from partialfc.errors import DataError, LabelError
+from partialfc.data.sources.numbering import require_known
+from partialfc.errors import LabelError
 
 
 class Selected:
@@ -114,11 +115,5 @@ class Selected:
     def _ids_among(self, known: Sequence[str]) -> NDArray[np.int64]:
         ids = {name: index for index, name in enumerate(known)}
         names = self._names()
-        unknown = [name for name in names if name not in ids]
-        if unknown:
-            raise DataError(
-                f"{self.origin}: class {unknown[0]!r} is not among the {len(known)} known classes "
-                f"({len(unknown)} such classes); the trained network knows only those, so leave its images "
-                "out, or train anew in another run.dir"
-            )
+        require_known(names, ids, self.origin)
         return np.array([ids[name] for name in names], np.int64)

@@ -1,6 +1,7 @@
 """Where labelled images come from: which source reads a path."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from partialfc.data.sources.folder import FolderSource
@@ -9,32 +10,57 @@ from partialfc.data.sources.keys import select
 from partialfc.data.sources.labelled import Labelled as Labelled
 from partialfc.data.sources.labelled import Source as Source
 from partialfc.data.sources.leftovers import leftover_kind
+from partialfc.data.sources.merged import Merged
 from partialfc.data.sources.selected import Selected
+from partialfc.data.sources.text_list import LIST_SUFFIXES, ListSource
 from partialfc.errors import DataError
+
+Place = str | Path  # of a source: a path or a URL
+
+KINDS = "a .rec file, a folder of class folders, or a text list (.txt) of `path label` lines"
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    class_depth: int
+    root: Path | None
 
 
 def open_source(
-    path: str | Path,
+    path: Place | Sequence[Place],
     *,
     classes: Sequence[str] | None = None,
     class_depth: int = 1,
+    root: Path | None = None,
     only: Path | None = None,
     leave_out: Path | None = None,
 ) -> Labelled:
-    """The images of a `.rec` file, or of a folder of class folders.
+    """The images of a folder of class folders, a `.rec` or a text list; or of several, merged (merged.py).
 
     only, leave_out: files with the key of an image a line, to take no others, or all others; classes without
     an image then have no id, and the ids no gaps (keys.py, selected.py). classes: the class names that an
-    earlier run had (`.classes`), whose ids are kept; a `.rec` that is taken whole has its ids in its records.
-    class_depth: FolderSource's. Raises DataError where the path or one of the files cannot be used.
+    earlier run had (`.classes`), whose ids are kept; where labels are class ids, as in a `.rec` that is taken
+    whole, they say themselves. class_depth: FolderSource's. root: ListSource's. Raises DataError where the
+    path or one of the files cannot be used.
     """
+    places = [path] if isinstance(path, Place) else list(path)
+    if not places:
+        raise DataError("no source is named: give a path, or a list of them")
+    options = _Options(class_depth, root)
+    _require_users(places, options)
+    known = classes if only is None and leave_out is None else None
+    source: Labelled
+    if len(places) == 1:
+        source = _opened(places[0], known, options)
+    else:
+        source = Merged([_opened(place, None, options) for place in places], classes=known)
     if only is None and leave_out is None:
-        return _opened(Path(path), classes, class_depth)
-    source = _opened(Path(path), None, class_depth)
+        return source
     return Selected(source, select(source, only, leave_out), classes=classes)
 
 
-def _opened(path: Path, classes: Sequence[str] | None, class_depth: int) -> Labelled:
+def _opened(place: Place, classes: Sequence[str] | None, options: _Options) -> Labelled:
+    path = Path(place)
     if not path.exists():
         raise DataError(f"{path}: does not exist")
     if path.is_dir():
@@ -43,11 +69,20 @@ def _opened(path: Path, classes: Sequence[str] | None, class_depth: int) -> Labe
             raise DataError(
                 f"{path}: holds RecordIO files, not class folders; name one of them, such as {records[0]}"
             )
-        return FolderSource(path, classes, class_depth=class_depth)
-    if class_depth != 1:
-        raise DataError(
-            f"{path}: class_depth is {class_depth}, but only image folders have one; leave it out"
-        )
+        return FolderSource(path, classes, class_depth=options.class_depth)
     if path.suffix == ".rec":
         return RecordSource(path)
-    raise DataError(f"{path}: neither a .rec file nor a folder of class folders")
+    if path.suffix in LIST_SUFFIXES:
+        return ListSource(path, root=options.root, classes=classes)
+    raise DataError(f"{path}: is not {KINDS}")
+
+
+def _require_users(places: Sequence[Place], options: _Options) -> None:
+    """DataError for an option that no source has a use for."""
+    there = [path for path in map(Path, places) if path.exists()]
+    if options.class_depth != 1 and there and not any(path.is_dir() for path in there):
+        raise DataError(
+            f"{there[0]}: class_depth is {options.class_depth}, but only image folders have one; leave it out"
+        )
+    if options.root is not None and there and not any(path.suffix in LIST_SUFFIXES for path in there):
+        raise DataError(f"{there[0]}: root is {options.root}, but only text lists have one; leave it out")

@@ -13,7 +13,7 @@ from partialfc.data.loading.dali import build_dali_loader
 from partialfc.data.loading.loader import Loader
 from partialfc.data.loading.plain import build_loader
 from partialfc.data.sources.labelled import Labelled
-from partialfc.data.sources.source import open_source
+from partialfc.data.sources.source import KINDS, open_source
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.together import together
@@ -39,15 +39,14 @@ def open_training_source(section: DataConfig, run_dir: Path, world: World) -> La
 
 def read_training_source(section: DataConfig, run_dir: Path) -> Labelled:
     """The training data, with the class ids that the run gave its classes before. Writes nothing."""
-    path = section.train
-    if not path.exists():
-        raise ConfigError(
-            f"data.train is {path}, which does not exist; it must be a .rec file or a folder of class folders"
-        )
+    for place in section.places:
+        if isinstance(place, Path) and not place.exists():
+            raise ConfigError(f"data.train is {place}, which does not exist; it must be {KINDS}")
     return open_source(
-        path,
+        section.places,
         classes=known_classes(run_dir),
         class_depth=section.class_depth,
+        root=section.root,
         only=section.only,
         leave_out=section.leave_out,
     )
@@ -60,9 +59,9 @@ def resolve_num_classes(section: DataConfig, source: Labelled) -> int:
     """
     found = source.num_classes
     if found == 1:
-        log.warning("%s has a single class, so there is nothing to learn", section.train)
+        log.warning("%s has a single class, so there is nothing to learn", section.shown)
     num_classes = found if section.num_classes is None else section.num_classes
-    require_classes_of_data(num_classes, found, section.train)
+    require_classes_of_data(num_classes, found, section.shown)
     require_room_for_labels(num_classes, source)
     return num_classes
 

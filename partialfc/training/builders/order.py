@@ -33,7 +33,7 @@ def build_order(section: DataConfig, source: Labelled, *, batch_size: int, seed:
     if len(unread):
         log.warning(
             "%s: %d records are damaged, such as %s; they take part in no batch",
-            section.train,
+            section.shown,
             len(unread),
             source.name(int(unread[0])),
         )

@@ -51,7 +51,7 @@ def test_wrong_keys_say_that_deleting_the_index_helps(path: Path, wrong: str) ->
     write_index(path, WRONG[wrong](index_of(path)))
     with pytest.raises(RecordIndexError, match=rf"train\.idx: .*{DELETE}"):
         RecordSource(path)
-    check, source = check_source(path, lambda: RecordSource(path))
+    check, source = check_source([path], lambda: RecordSource(path))
     assert source is None
     assert f"delete {path.with_suffix('.idx')}; train.rec is then scanned" in str(check)
     path.with_suffix(".idx").unlink()

@@ -170,9 +170,9 @@ def test_a_property_that_another_file_relies_on_is_kept(tmp_path: Path) -> None:
 def test_open_source_says_what_it_cannot_open(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         open_source(tmp_path / "a.rec")
-    (tmp_path / "a.txt").touch()
-    with pytest.raises(DataError, match=r"neither a \.rec file nor a folder"):
-        open_source(tmp_path / "a.txt")
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(DataError, match=r"a\.csv: is not a \.rec file, a folder"):
+        open_source(tmp_path / "a.csv")
     with pytest.raises(DataError, match=r"name one of them, such as .*train\.rec"):
         open_source(FIXTURE)
 

@@ -1,0 +1,110 @@
+"""Every kind of source with the same images, for the tests that all of them run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from partialfc.data.sources.insightface import write_source
+from partialfc.data.sources.labelled import Labelled
+from partialfc.data.sources.source import open_source
+from tests.data.sources.cases import png
+
+Image = tuple[str, bytes]  # class name, encoded image
+
+
+def images(each: int = 3) -> list[Image]:
+    """So many of each of three classes, all different, those of a class not side by side."""
+    return [(name, png(16 * n % 251 + at, 8 + n % 7)) for n in range(each) for at, name in enumerate(NAMES)]
+
+
+NAMES = ("ant", "bee", "cat")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What open_source is given: the arguments, but for what a test adds."""
+
+    path: Any
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def open(self, **more: Any) -> Labelled:
+        return open_source(self.path, **self.options, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """build: writes the images below a folder.
+
+    named: whether classes have names. own_ids: whether its labels are ids whatever the names. file: what is
+    cut, if anything.
+    """
+
+    build: Callable[[Path, Sequence[Image]], Opening]
+    named: bool = True
+    own_ids: bool = False
+    file: str | None = None
+
+
+def folder(path: Path, content: Sequence[Image]) -> Opening:
+    for number, (name, data) in enumerate(content):
+        (path / "images" / name).mkdir(parents=True, exist_ok=True)
+        (path / "images" / name / f"{number}.png").write_bytes(data)
+    return Opening(path / "images")
+
+
+def records(path: Path, content: Sequence[Image]) -> Opening:
+    samples = sorted((NAMES.index(name), data) for name, data in content)
+    (path / "packed").mkdir(parents=True)
+    target = path / "packed/train.rec"
+    write_source(target, ((data, label) for label, data in samples), num_classes=3, image_size=(8, 8))
+    target.with_name("classes.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    return Opening(target)
+
+
+def nameless_records(path: Path, content: Sequence[Image]) -> Opening:
+    opening = records(path, content)
+    opening.path.with_name("classes.txt").unlink()
+    return opening
+
+
+def text_list(path: Path, content: Sequence[Image]) -> Opening:
+    folder(path, content)
+    lines = [f"images/{name}/{number}.png\t{name}" for number, (name, _) in enumerate(content)]
+    (path / "list.txt").write_text("\n".join(lines) + "\n")
+    return Opening(path / "list.txt")
+
+
+def list_of_ids(path: Path, content: Sequence[Image]) -> Opening:
+    """With blanks between, and the paths relative to another folder than the list's."""
+    folder(path, content)
+    lines = [f"{name}/{number}.png {NAMES.index(name)}" for number, (name, _) in enumerate(content)]
+    (path / "lists").mkdir()
+    (path / "lists/list.txt").write_text("\n".join(lines) + "\n")
+    return Opening(path / "lists/list.txt", {"root": path / "images"})
+
+
+def several(path: Path, content: Sequence[Image]) -> Opening:
+    """A folder and a list, which have classes in common."""
+    half = len(content) // 2
+    first, second = folder(path / "a", content[:half]), text_list(path / "b", content[half:])
+    return Opening([first.path, second.path])
+
+
+def selection(path: Path, content: Sequence[Image]) -> Opening:
+    """Of a folder with a class more, and some images that are not taken."""
+    opening = folder(path, [*content, *((name, png(250)) for name in ("aaa", "bee"))])
+    bad = (f"{name}/{number}.png\n" for number, name in enumerate(("aaa", "bee"), start=len(content)))
+    (path / "bad.txt").write_text("".join(bad))
+    return Opening(opening.path, {"leave_out": path / "bad.txt"})
+
+
+KINDS = {
+    "folder": Kind(folder),
+    "records": Kind(records, own_ids=True, file="packed/train.rec"),
+    "records without names": Kind(nameless_records, named=False, file="packed/train.rec"),
+    "list": Kind(text_list),
+    "list of ids": Kind(list_of_ids, named=False),
+    "several": Kind(several),
+    "selection": Kind(selection),
+}
