@@ -1,15 +1,17 @@
 """True accept rates over all pairs of very many embeddings, exact, at false accept rates down to one pair."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from partialfc.evaluation.bootstrap import Interval
 from partialfc.evaluation.scores.largest import Largest, kth_largest
-from partialfc.evaluation.scores.spread import SIDE, Block, Spread, same_class, scores_of
+from partialfc.evaluation.scores.pair_intervals import PairBootstrap
+from partialfc.evaluation.scores.pair_tiles import PairTiles
+from partialfc.evaluation.scores.spread import SIDE, Spread
 
 MOST_KEPT = 1 << 25  # scores that a rank keeps at a time, 12 bytes each
 
@@ -19,13 +21,15 @@ class AllPairs:
     """What `all_pairs` found.
 
     genuine, impostors: how many pairs there are. tar: by FAR, the share of genuine pairs above its
-    threshold, and thresholds: by FAR; None where not even one impostor pair may be accepted.
+    threshold, and thresholds: by FAR; None where not even one impostor pair may be accepted. intervals: of
+    the TAR, by FAR, where they were asked for.
     """
 
     genuine: int
     impostors: int
-    tar: dict[float, float | None]
-    thresholds: dict[float, float | None]
+    tar: Mapping[float, float | None]
+    thresholds: Mapping[float, float | None]
+    intervals: Mapping[float, Interval | None] = field(default_factory=dict)
 
 
 def all_pairs(
@@ -33,6 +37,8 @@ def all_pairs(
     gallery: Spread | None = None,
     *,
     fars: Sequence[float],
+    replicates: int = 0,
+    seed: int = 0,
     side: int = SIDE,
     most_kept: int = MOST_KEPT,
 ) -> AllPairs:
@@ -45,12 +51,12 @@ def all_pairs(
     computed in blocks; of the impostors' only the floor(far * n) + 1 highest are kept, in a buffer whose
     bound rises, and the genuine ones where they are few (`most_kept`); else those are computed once more.
     Each rank computes its share of the blocks, and has at most 3 `most_kept` scores, a block of each rank
-    and a tile beside its embeddings. Collective.
+    and a tile beside its embeddings. replicates, seed: of the intervals (`PairBootstrap`). Collective.
 
     Raises ValueError where there are only genuine or only impostor pairs, for a FAR outside (0, 1), and for
     one that would keep more than `most_kept` scores.
     """
-    tiles = _Tiles(queries, gallery, side)
+    tiles = PairTiles(queries, gallery, side)
     genuine, impostors = tiles.count()
     if not genuine or not impostors:
         raise ValueError(
@@ -58,30 +64,42 @@ def all_pairs(
             "classes or more, and two images or more of one"
         )
     allowed = {far: allowed_at(far, impostors) for far in map(float, fars)}
-    ranks = [count + 1 for count in allowed.values() if count]
-    if max(ranks, default=0) > most_kept:
+    ranks = sorted({count + 1 for count in allowed.values() if count})
+    most = max(ranks, default=1)
+    if most > most_kept:
         raise ValueError(
-            f"fars has {max(allowed)}: of {impostors} impostor pairs {max(ranks)} scores would be kept, and "
+            f"fars has {max(allowed)}: of {impostors} impostor pairs {most} scores would be kept, and "
             f"{most_kept} may be; give none above {(most_kept - 1) / impostors:.1e}"
         )
-    largest = Largest(max(ranks, default=1), queries.rows)
+    deeper = min(2 * most + 1000, most_kept, impostors) if replicates else most
+    largest = Largest(max(deeper, most), queries.rows)
     keep = genuine <= most_kept
-    kept = [queries.rows.new_empty(0)]
+    kept: list[tuple[Tensor, Tensor]] = []
     for tile in tiles.all():
         found = tile.take_genuine()
         if keep:
             kept.append(found)
         largest.add_tile(tile.scores, tile.row, tile.column, tiles.width)
-    highest, _ = largest.falling()
-    bounds = kth_largest(highest, ranks, queries.world)
-    scores = iter(kept) if keep else (tile.take_genuine() for tile in tiles.all(genuine_only=True))
-    rates = (hits / genuine for hits in _count_above(scores, bounds, queries))
-    at = dict(zip(ranks, zip(bounds, rates, strict=True), strict=True))
+
+    def genuine_scores() -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(kept) if keep else (tile.take_genuine() for tile in tiles.all(genuine_only=True))
+
+    highest = largest.falling()
+    bounds = kth_largest(highest[0], ranks, queries.world)
+    hits = _count_above((scores for scores, _ in genuine_scores()), bounds, queries)
+    at = dict(zip(ranks, zip(bounds, hits, strict=True), strict=True))
+    tar = {far: at[count + 1][1] / genuine if count else None for far, count in allowed.items()}
+    intervals: Mapping[float, Interval | None] = {}
+    if replicates:
+        bootstrap = PairBootstrap(queries, gallery, replicates=replicates, seed=seed)
+        (depth,) = kth_largest(highest[0], [max(deeper, most)], queries.world)
+        intervals = bootstrap.intervals(tar, highest, depth, genuine_scores())
     return AllPairs(
         genuine=genuine,
         impostors=impostors,
-        tar={far: at[count + 1][1] if count else None for far, count in allowed.items()},
+        tar=tar,
         thresholds={far: at[count + 1][0] if count else None for far, count in allowed.items()},
+        intervals=intervals,
     )
 
 
@@ -90,77 +108,6 @@ def allowed_at(far: float, impostors: int) -> int:
     if not 0 < far < 1:
         raise ValueError(f"fars has {far}: a false accept rate must lie between 0 and 1")
     return int(Decimal(str(far)) * impostors)
-
-
-@dataclass(frozen=True, eq=False)
-class _Tile:
-    """scores [q, c], which the methods may change, of queries and gallery from numbers row and column on."""
-
-    scores: Tensor
-    row: int
-    column: int
-    genuine: tuple[Tensor, Tensor]  # where both are of the same class
-
-    def take_genuine(self) -> Tensor:
-        """The genuine pairs' scores [g]; minus infinity stands in their place."""
-        taken = self.scores[self.genuine]
-        self.scores[self.genuine] = -torch.inf
-        return taken
-
-
-class _Tiles:
-    """The tiles of all pairs that are this rank's: each pair is in one tile of one rank."""
-
-    def __init__(self, queries: Spread, gallery: Spread | None, side: int) -> None:
-        self._queries, self._side = queries, side
-        self._gallery = queries if gallery is None else gallery
-        self._within = gallery is None
-        self.width = len(self._gallery)
-
-    def count(self) -> tuple[int, int]:
-        """How many genuine and how many impostor pairs there are."""
-        classes, counts, _ = self._queries.by_class
-        if self._within:
-            genuine, total = int((counts * (counts - 1) // 2).sum()), self.width * (self.width - 1) // 2
-        else:
-            others, other_counts, _ = self._gallery.by_class
-            _, own, other = np.intersect1d(classes, others, return_indices=True)
-            genuine, total = int(counts[own] @ other_counts[other]), len(self._queries) * self.width
-        return genuine, total - genuine
-
-    def all(self, *, genuine_only: bool = False) -> Iterator[_Tile]:
-        """Collective; genuine_only: those without a genuine pair are left out."""
-        own = list(self._gallery.own_blocks(self._side))
-        for rows in self._queries.blocks(self._side):
-            for columns in own:
-                if self._within and not self._is_first(rows.number, columns.number):
-                    continue
-                genuine = self._genuine(rows, columns)
-                if genuine_only and not len(genuine[0]):
-                    continue
-                scores = scores_of(rows, columns)
-                if self._within and rows.number == columns.number:
-                    scores[torch.ones_like(scores, dtype=torch.bool).tril_()] = -torch.inf
-                yield _Tile(scores, rows.start, columns.start, genuine)
-
-    def _is_first(self, row: int, column: int) -> bool:
-        """Of the tiles (row, column) and (column, row), which have the same pairs, one is; round a circle of
-        all blocks the column lies at most half way behind the row, so that all ranks have as many.
-        """
-        blocks = self._queries.block_count(self._side)
-        ahead = (column - row) % blocks
-        return 2 * ahead < blocks or (2 * ahead == blocks and row < column)
-
-    def _genuine(self, rows: Block, columns: Block) -> tuple[Tensor, Tensor]:
-        row, column = same_class(
-            self._queries.all_classes[rows.start : rows.start + len(rows)],
-            self._gallery.all_classes[columns.start : columns.start + len(columns)],
-        )
-        if self._within and rows.number == columns.number:
-            once = row < column
-            row, column = row[once], column[once]
-        device = rows.rows.device
-        return torch.from_numpy(row).to(device), torch.from_numpy(column).to(device)
 
 
 def _count_above(scores: Iterator[Tensor], bounds: Sequence[float], queries: Spread) -> list[int]:

@@ -73,13 +73,13 @@ def kth_largest(values: Tensor, ks: Sequence[int], world: World) -> list[float]:
     low, high = [-(1 << bits - 1)] * len(ks), [(1 << bits - 1) - 1] * len(ks)
     for _ in range(bits):
         middle = [a + (b - a + 1) // 2 for a, b in zip(low, high, strict=True)]
-        smaller = torch.searchsorted(keys, torch.tensor(middle, device=keys.device))
+        smaller = torch.searchsorted(keys, torch.tensor(middle, dtype=torch.int64, device=keys.device))
         for place, reached in enumerate(world.all_reduce_sum(len(keys) - smaller).tolist()):
             if reached >= ks[place]:
                 low[place] = middle[place]
             else:
                 high[place] = middle[place] - 1
-    found: list[float] = _to_values(torch.tensor(low), values.dtype).tolist()
+    found: list[float] = _to_values(torch.tensor(low, dtype=torch.int64), values.dtype).tolist()
     return found
 
 

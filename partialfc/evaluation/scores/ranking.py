@@ -1,6 +1,6 @@
 """How many of very many embeddings come before a query's mates, exact, in blocks, over the ranks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,15 +20,15 @@ class Ranking:
 
     classes [Q]. mates [Q]: how many each has; 0 for a query that cannot be found. before_best [Q]: how many
     of the others come before the best mate, 0 where it comes first; -1 without mates. average_precision [Q]:
-    of all mates among the others; NaN without mates. reached [Q, k]: how many of its mates have 0, 1, ...,
-    k - 1 of the others before them, each of these counted by itself; k: the largest rank that was asked for.
+    of all mates among the others; NaN without mates. reached [Q], by each rank k that was asked for: how many
+    of its mates have fewer than k of the others before them.
     """
 
     classes: npt.NDArray[np.int64]
     mates: npt.NDArray[np.int64]
     before_best: npt.NDArray[np.int64]
     average_precision: npt.NDArray[np.float64]
-    reached: npt.NDArray[np.int64]
+    reached: Mapping[int, npt.NDArray[np.int64]]
 
     @cached_property
     def found(self) -> npt.NDArray[np.bool_]:
@@ -61,7 +61,7 @@ class Ranking:
 
         Kemelmacher-Shlizerman et al. 2016, "The MegaFace Benchmark", section 4.
         """
-        return float(self.reached[:, :k].sum() / self.mates.sum())
+        return float(self.reached[k].sum() / self.mates.sum())
 
 
 def rank_mates(
@@ -69,7 +69,7 @@ def rank_mates(
     mates: Spread,
     others: Sequence[Spread],
     *,
-    ranks: int,
+    ranks: Sequence[int],
     leave_one_out: bool = False,
     side: int = SIDE,
 ) -> Ranking:
@@ -101,7 +101,7 @@ def rank_mates(
         np.concatenate([part.mates for part in found]),
         np.concatenate([part.before_best for part in found]),
         np.concatenate([part.average_precision for part in found]),
-        np.concatenate([part.reached for part in found]),
+        {k: np.concatenate([part.reached[k] for part in found]) for k in ranks},
     )
 
 
@@ -113,10 +113,10 @@ class _Part:
     mates: npt.NDArray[np.int64]
     before_best: npt.NDArray[np.int64]
     average_precision: npt.NDArray[np.float64]
-    reached: npt.NDArray[np.int64]
+    reached: Mapping[int, npt.NDArray[np.int64]]
 
     @staticmethod
-    def of(block: Block, counts: Tensor, before: Tensor, ranks: int) -> "_Part":
+    def of(block: Block, counts: Tensor, before: Tensor, ranks: Sequence[int]) -> "_Part":
         """counts [q]: of mates. before [q, m]: the others before each, the worst mate first, then zeros."""
         mates, before_each = counts.cpu().numpy(), before.cpu().numpy()
         worst_first = np.arange(before_each.shape[1])[None]
@@ -124,13 +124,10 @@ class _Part:
         place = np.where(is_mate, mates[:, None] - worst_first, 1)  # among the mates, from 1
         precision = np.where(is_mate, place / (place + before_each), 0).sum(1)
         best = before_each[np.arange(len(mates)), np.maximum(mates - 1, 0)]
-        row, column = np.nonzero(is_mate & (before_each < ranks))
-        reached = np.bincount(row * ranks + before_each[row, column], minlength=len(mates) * ranks)
+        reached = {k: (is_mate & (before_each < k)).sum(1) for k in ranks}
         with np.errstate(invalid="ignore"):
             average = np.where(mates > 0, precision, np.nan) / mates
-        return _Part(
-            block.start, mates, np.where(mates > 0, best, -1), average, reached.reshape(len(mates), ranks)
-        )
+        return _Part(block.start, mates, np.where(mates > 0, best, -1), average, reached)
 
 
 def _ranked(

@@ -66,6 +66,9 @@ def test_constant_scores_accept_nothing():
 def test_a_far_below_one_pair_has_no_rate():
     found = all_pairs(spread(np.eye(4), np.array([0, 0, 1, 1]), (1,)), fars=[0.1, 0.3])
     assert found.tar == {0.1: None, 0.3: 0.0}
+    found = all_pairs(spread(np.eye(4), np.array([0, 0, 1, 1]), (1,)), fars=[0.1], replicates=3)
+    assert found.tar == {0.1: None}
+    assert found.intervals == {}
 
 
 @pytest.mark.parametrize(
