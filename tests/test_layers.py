@@ -41,9 +41,11 @@ INNER = {
     "data/parallel": {"data/images"},
     "data/loading": {"data/sources", "data/images", "data/parallel"},
     "data/pairs": {"data/sources", "data/images"},
+    "data/benchmarks": {"data/sources", "data/images"},
     "data/glyphs": {"data/sources", "data/images", "data/pairs"},
     "head/margins": {"head/arguments"},
     "head/kernels": set(),
+    "evaluation/scores": {"evaluation/bootstrap"},
 }
 # Of the head, what a sharded loss needs, and the head itself whose centres a centre loss may take.
 LOSSES_OF_HEAD = {
