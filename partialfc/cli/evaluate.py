@@ -6,11 +6,20 @@ from typing import Annotated
 import typer
 
 from partialfc.cli.arguments import MAX_PIXELS, Amp, AsJson, Device, Flip, MaxPixels, Trust
+from partialfc.cli.protocols import all_pairs as of_all_pairs
+from partialfc.cli.protocols import identification as of_identification
+from partialfc.cli.protocols import retrieval as of_retrieval
+from partialfc.cli.protocols import sets
 from partialfc.cli.protocols.pairs import VERIFICATION, Folds, Pairs, PairScore
 from partialfc.cli.protocols.protocol import choose
 from partialfc.files import json_text
 
-PROTOCOLS = (VERIFICATION,)
+PROTOCOLS = (
+    VERIFICATION,
+    of_all_pairs.ALL_PAIRS,
+    of_identification.IDENTIFICATION,
+    of_retrieval.RETRIEVAL,
+)
 
 
 def evaluate(
@@ -21,6 +30,21 @@ def evaluate(
     pairs: Pairs = None,
     folds: Folds = 10,
     score: PairScore = "auto",
+    all_pairs: of_all_pairs.Images = None,
+    groups: of_all_pairs.Groups = None,
+    identification: of_identification.Images = None,
+    distractors: of_identification.Distractors = None,
+    noise: of_identification.Noise = None,
+    retrieval: of_retrieval.Images = None,
+    gallery: sets.Gallery = None,
+    far: sets.Far = None,
+    rank: sets.Rank = None,
+    class_depth: sets.Depth = 1,
+    only: sets.Only = None,
+    leave_out: sets.LeaveOut = None,
+    as_norm: sets.AsNorm = None,
+    as_norm_top: sets.AsNormTop = 300,
+    save_embeddings: sets.SaveEmbeddings = None,
     flip: Annotated[
         Flip,
         typer.Option(

@@ -1,0 +1,136 @@
+"""Identification among distractors, as MegaFace and TinyFace measure it: the option --identification."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from partialfc.cli.protocols.protocol import Answer, Protocol
+from partialfc.cli.protocols.sets import (
+    MEASURED,
+    OPTIONS,
+    SOURCE_OPTIONS,
+    embedded,
+    opened,
+    rank_intervals,
+    ranks_of,
+    told_of,
+)
+from partialfc.errors import ConfigError
+
+if TYPE_CHECKING:
+    from partialfc.cli.protocols.setting import Setting
+    from partialfc.data.benchmarks.image_set import ImageSet
+
+PANEL = "With --identification"
+RANKS = (1, 5, 10, 20)
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        "--identification",
+        metavar="SOURCE",
+        help="Rank-k of these probes among --distractors: a folder of class folders, a .rec file, or "
+        "TinyFace's folder. With --gallery, of each probe's best mate there; without, of each pair of "
+        "probes of a class, as MegaFace.",
+        rich_help_panel=MEASURED,
+        show_default=False,
+    ),
+]
+Distractors = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Images of nobody who is looked for: a .rec file, or a folder with images at any depth; as "
+        "often as you like.",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
+Noise = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="List of images to leave out, of probes, gallery and distractors, as those of InsightFace for "
+        "MegaFace; as often as you like.",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
+
+
+def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
+    from partialfc.evaluation.figures import Figures
+    from partialfc.evaluation.scores.ranking import rank_mates
+
+    path = options["identification"]
+    sets = _sets(path, options)
+    spreads = dict(zip(sets, embedded(setting, options, sets), strict=True))
+    probes = spreads.pop("probes")
+    gallery = spreads.pop("gallery", None)
+    distractors = list(spreads.values())
+    ranks = ranks_of(options, RANKS)
+    one_mate = gallery is None
+    others = distractors if gallery is None else [gallery, *distractors]
+    with told_of(path):
+        found = rank_mates(
+            probes, probes if gallery is None else gallery, others, ranks=ranks, leave_one_out=one_mate
+        )
+    if one_mate:
+        rates: dict[str, float | None] = {f"rank-{k}": found.pairs_within(k) for k in ranks}
+        mates = found.mates.astype(float)
+        values = {f"rank-{k}": (found.reached[k] / mates.clip(min=1), mates) for k in ranks}
+    else:
+        weights = found.found.astype(float)
+        rates = {f"rank-{k}": found.recall(k) for k in ranks}
+        values = {f"rank-{k}": (found.best_within(k).astype(float), weights) for k in ranks}
+    counts = {"probes": int(found.found.sum()), "without_mate": int((~found.found).sum())}
+    if one_mate:
+        counts["pairs"] = int(found.mates.sum())
+    else:
+        counts["gallery"] = len(gallery or ())
+    counts["distractors"] = sum(map(len, distractors))
+    figures = Figures(counts, rates, rank_intervals(setting, found, values))
+    return Answer(figures.describe(), figures.to_dict())
+
+
+def _sets(path: Path, options: Mapping[str, Any]) -> "dict[str, ImageSet]":
+    from partialfc.data.benchmarks.noise import without_noise
+    from partialfc.data.benchmarks.tinyface import read_tinyface, tinyface_folder
+
+    tinyface = tinyface_folder(path) if path.is_dir() else None
+    if tinyface is not None:
+        for name in ("gallery", "distractors", "only", "leave_out"):
+            if options[name]:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')}: {path} has TinyFace's gallery and distractors; leave it out"
+                )
+        sets = dict(zip(("probes", "gallery", "distractors"), read_tinyface(tinyface), strict=True))
+    else:
+        sets = {"probes": opened(path, options, selected=True)}
+        if options["gallery"] is not None:
+            sets["gallery"] = opened(options["gallery"], options)
+        for number, each in enumerate(options["distractors"] or ()):
+            sets[f"distractors-{number}"] = _distractors(each)
+        if len(sets) == 1:
+            raise ConfigError(
+                "--identification looks for the probes in a gallery: give --distractors, --gallery or both; "
+                "for each image among the others of the set take --retrieval"
+            )
+    return {name: without_noise(images, options["noise"] or []) for name, images in sets.items()}
+
+
+def _distractors(path: Path) -> "ImageSet":
+    """A folder's images at any depth, or those of a file."""
+    from partialfc.data.benchmarks.image_set import files_below, of_files, of_source
+    from partialfc.data.sources.source import open_source
+
+    if path.is_dir() and not any(path.glob("*.rec")):
+        files = files_below(path)
+        return of_files(path, files, files).strangers()
+    return of_source(open_source(path)).strangers()
+
+
+IDENTIFICATION = Protocol(
+    "identification", OPTIONS | SOURCE_OPTIONS | {"rank", "gallery", "distractors", "noise"}, _run
+)
