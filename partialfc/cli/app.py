@@ -10,6 +10,7 @@ import typer
 
 from partialfc.cli.backbones import backbones
 from partialfc.cli.config import config
+from partialfc.cli.data.align import align
 from partialfc.cli.data.glyphs import glyphs
 from partialfc.cli.data.pack import pack
 from partialfc.cli.data.pairs import pairs
@@ -72,6 +73,7 @@ app.command()(doctor)
 data_app.command()(glyphs)
 data_app.command()(pack)
 data_app.command()(pairs)
+data_app.command()(align)
 plot_app.command()(margins)
 plot_app.command()(embeddings)
 plot_app.command()(angles)

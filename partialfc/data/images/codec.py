@@ -5,7 +5,6 @@ and OpenCV return a half-grey image. All else and resampling go through OpenCV, 
 short. benchmarks/decode.py compares them.
 """
 
-import functools
 import io
 from typing import Any
 
@@ -15,7 +14,7 @@ import simplejpeg
 from PIL import Image
 
 from partialfc.data.images.header import JPEG, MAX_PIXELS, PNG, check_size
-from partialfc.data.images.opencv import cv2
+from partialfc.data.images.opencv import cv2, silence_opencv
 from partialfc.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
@@ -111,7 +110,7 @@ def _decode_jpeg(data: bytes, channels: int) -> Pixels:
 
 
 def _decode_any(data: bytes, channels: int) -> Pixels:
-    _silence_opencv()
+    silence_opencv()
     colour = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -120,12 +119,6 @@ def _decode_any(data: bytes, channels: int) -> Pixels:
     if pixels is None:
         raise ImageError(f"damaged image of {len(data)} bytes")
     return _shaped(pixels, channels)
-
-
-@functools.cache
-def _silence_opencv() -> None:
-    """It prints lines of its own about a damaged image, which an ImageError names already."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _shaped(pixels: npt.NDArray[Any], channels: int) -> Pixels:

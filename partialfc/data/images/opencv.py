@@ -3,6 +3,7 @@
 JPEGs that have the size they are asked for, and are not augmented, need none of it.
 """
 
+import functools
 from typing import Any
 
 from partialfc.errors import MissingExtraError
@@ -21,4 +22,10 @@ except ImportError as missing:
 
     cv2 = _Missing()  # type: ignore[assignment]
 
-__all__ = ["cv2"]
+__all__ = ["cv2", "silence_opencv"]
+
+
+@functools.cache
+def silence_opencv() -> None:
+    """It prints lines of its own about what an error names already, such as a damaged image."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -1,0 +1,121 @@
+"""Landmarks that were found before, by whatever program, in a CSV or JSON file.
+
+CSV: a header, then a line for each face: the photo, and ten numbers x1, y1, .. x5, y5. A photo with several
+faces has several lines, and one without numbers has none. A column named `score` is read, others are not.
+JSON: an object with a list of faces for each photo. A face is five pairs [x, y], or an object with such
+`landmarks` and perhaps a `score`.
+
+A photo is named by its path below the folder of photos, with or without its suffix.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from partialfc.data.align.faces import Face
+from partialfc.data.align.template import LANDMARKS
+from partialfc.data.images.codec import SUFFIXES, Pixels
+from partialfc.errors import DataError
+
+_NUMBERS = 2 * LANDMARKS
+
+
+class LandmarkFile:
+    """Finds the faces that a file lists. DataError for a file that cannot be read."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._faces: dict[str, list[Face]] = {}
+        path = Path(path)
+        for photo, face in _read(path):
+            found = self._faces.setdefault(PurePosixPath(photo.replace("\\", "/")).as_posix(), [])
+            if face is not None:
+                found.append(face)
+        if not self._faces:
+            raise DataError(f"{path}: lists no photo")
+
+    def __call__(self, photo: str, pixels: Pixels) -> list[Face]:
+        return self._faces.get(self._name(photo), [])
+
+    def require_some(self, photos: Sequence[str], path: Path) -> int:
+        """How many of the photos are not listed; DataError where none is."""
+        missing = sum(self._name(photo) not in self._faces for photo in photos)
+        if missing == len(photos):
+            raise DataError(
+                f"{path}: lists none of the {missing} photos: it has, for example, "
+                f"{next(iter(self._faces))!r}, and the folder {photos[0]!r}; both must be paths below the "
+                "folder of photos"
+            )
+        return missing
+
+    def _name(self, photo: str) -> str:
+        return photo if photo in self._faces else str(PurePosixPath(photo).with_suffix(""))
+
+
+def _read(path: Path) -> Iterator[tuple[str, Face | None]]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            if path.suffix.lower() == ".json":
+                yield from _json(path, json.load(file))
+            else:
+                yield from _csv(path, file)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (json.JSONDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: neither CSV nor JSON with landmarks: {error}") from error
+
+
+def _csv(path: Path, file: Iterator[str]) -> Iterator[tuple[str, Face | None]]:
+    rows = csv.reader(file)
+    header = [name.strip().lower() for name in next(rows, [])]
+    if len(header) <= _NUMBERS or header[0].endswith(SUFFIXES):
+        raise DataError(
+            f"{path}: its first line must name the columns: the photo, then x1, y1, .. x{LANDMARKS}, "
+            f"y{LANDMARKS}; it has {len(header)} fields"
+        )
+    score = header.index("score") if "score" in header else None
+    for row in rows:
+        if not row:
+            continue
+        fields = [field.strip() for field in row[1 : 1 + _NUMBERS]]
+        if not any(fields):
+            yield row[0].strip(), None
+            continue
+        place = f"{path}: line {rows.line_num}"
+        sure = row[score] if score is not None and len(row) > score and row[score].strip() else None
+        yield row[0].strip(), _face(fields, sure, place)
+
+
+def _json(path: Path, document: Any) -> Iterator[tuple[str, Face | None]]:
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: must be an object with a list of faces for each photo")
+    for photo, faces in document.items():
+        place = f"{path}: {photo!r}"
+        if not isinstance(faces, list):
+            raise DataError(f"{place}: must be a list of faces, is {json.dumps(faces)[:80]}")
+        if not faces:
+            yield photo, None
+        for face in faces:
+            known: dict[str, Any] = face if isinstance(face, dict) else {"landmarks": face}
+            try:
+                numbers = [number for point in known.get("landmarks", ()) for number in point]
+            except TypeError:
+                numbers = []
+            yield photo, _face(numbers, known.get("score"), place)
+
+
+def _face(numbers: list[Any], score: Any, place: str) -> Face:
+    try:
+        landmarks = np.array(numbers, np.float64).reshape(LANDMARKS, 2)
+        sure = None if score is None else float(score)
+    except (TypeError, ValueError):
+        landmarks, sure = np.array([np.nan]), None
+    if not np.isfinite(landmarks).all():
+        raise DataError(
+            f"{place}: {json.dumps(numbers)[:120]} must be {LANDMARKS} landmarks, {_NUMBERS} finite "
+            "numbers, and a score a number"
+        )
+    return Face(landmarks, sure)
