@@ -42,6 +42,7 @@ INNER = {
     "data/loading": {"data/sources", "data/images", "data/parallel"},
     "data/pairs": {"data/sources", "data/images"},
     "data/benchmarks": {"data/sources", "data/images"},
+    "data/align": {"data/sources", "data/images", "data/parallel"},
     "data/glyphs": {"data/sources", "data/images", "data/pairs"},
     "head/margins": {"head/arguments"},
     "head/kernels": set(),

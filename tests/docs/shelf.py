@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.data.align.faces import write_photos
 from tests.glyph_run import write_glyphs
 from tests.paths import ROOT
 from tests.processes import for_torchrun, warm_python
@@ -36,7 +37,7 @@ class Shelf:
     """Things that a page may start with, each made once.
 
     images, other/classes: folders of class folders; data/glyphs: a set as `partialfc data glyphs` renders it;
-    pairs.bin: pairs of other/classes; runs/mine: a run on images.
+    pairs.bin: pairs of other/classes; runs/mine: a run on images; photos, points.csv: drawn faces, and where.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,6 +45,7 @@ class Shelf:
         write_classes(folder / "images")
         write_classes(folder / "other" / "classes")
         write_glyphs(folder / "data")
+        write_photos(folder)
         desk = Desk(folder, self)
         desk.run(
             ["partialfc", "data", "pairs", f"{folder}/other/classes", f"{folder}/pairs.bin", "--pairs", "40"]
