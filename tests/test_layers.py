@@ -41,7 +41,7 @@ INNER = {
     "data/parallel": {"data/images"},
     "data/loading": {"data/sources", "data/images", "data/parallel"},
     "data/pairs": {"data/sources", "data/images"},
-    "data/benchmarks": {"data/sources", "data/images"},
+    "data/benchmarks": {"data/sources", "data/images", "data/align"},
     "data/align": {"data/sources", "data/images", "data/parallel"},
     "data/glyphs": {"data/sources", "data/images", "data/pairs"},
     "head/margins": {"head/arguments"},

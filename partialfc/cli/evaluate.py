@@ -10,6 +10,7 @@ from partialfc.cli.protocols import all_pairs as of_all_pairs
 from partialfc.cli.protocols import identification as of_identification
 from partialfc.cli.protocols import retrieval as of_retrieval
 from partialfc.cli.protocols import sets
+from partialfc.cli.protocols import templates as of_templates
 from partialfc.cli.protocols.pairs import VERIFICATION, Folds, Pairs, PairScore
 from partialfc.cli.protocols.protocol import choose
 from partialfc.files import json_text
@@ -19,6 +20,7 @@ PROTOCOLS = (
     of_all_pairs.ALL_PAIRS,
     of_identification.IDENTIFICATION,
     of_retrieval.RETRIEVAL,
+    of_templates.TEMPLATES,
 )
 
 
@@ -36,6 +38,11 @@ def evaluate(
     distractors: of_identification.Distractors = None,
     noise: of_identification.Noise = None,
     retrieval: of_retrieval.Images = None,
+    templates: of_templates.Folder = None,
+    align: of_templates.Align = True,
+    detector_score: of_templates.DetectorScore = True,
+    norm_weight: of_templates.NormWeight = True,
+    missing: of_templates.Missing = "error",
     gallery: sets.Gallery = None,
     far: sets.Far = None,
     rank: sets.Rank = None,

@@ -13,17 +13,21 @@ from partialfc.evaluation.bootstrap import Interval, draw_counts, interval, with
 class Figures:
     """counts: how many images, pairs, classes and the like there are. rates: by name, each in [0, 1]; None
     where the set is too small to say. intervals: of the rates, of 95 %; missing, where none were asked for;
-    None, where there are too few identities. thresholds: of rates, likewise by name.
+    None, where there are too few identities. thresholds: of rates, likewise by name. dtype: of the network's
+    products, such as "bfloat16"; None: not known.
     """
 
     counts: Mapping[str, int]
     rates: Mapping[str, float | None]
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)
     thresholds: Mapping[str, float | None] = field(default_factory=dict)
+    dtype: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; what is empty is left out, but for the rates."""
         found: dict[str, Any] = {**self.counts, **self.rates}
+        if self.dtype is not None:
+            found["dtype"] = self.dtype
         if self.thresholds:
             found["thresholds"] = dict(self.thresholds)
         if self.intervals:
@@ -34,7 +38,8 @@ class Figures:
         """All in one line."""
         counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items())
         rates = ", ".join(f"{self.spelled(name)} {self._rate(name)}" for name in self.rates)
-        return f"{counts}: {rates}"
+        dtype = "" if self.dtype is None else f" in {self.dtype}"
+        return f"{counts}{dtype}: {rates}"
 
     def _rate(self, name: str) -> str:
         rate = self.rates[name]

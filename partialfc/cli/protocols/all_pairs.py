@@ -81,6 +81,7 @@ def _figures(setting: "Setting", spread: "Spread", asked: list[float] | None) ->
         {tar_key(far): tar for far, tar in found.tar.items()},
         {tar_key(far): each for far, each in found.intervals.items()},
         {tar_key(far): threshold for far, threshold in found.thresholds.items()},
+        dtype=setting.embedder.dtype,
     )
 
 

@@ -90,7 +90,7 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     else:
         counts["gallery"] = len(gallery or ())
     counts["distractors"] = sum(map(len, distractors))
-    figures = Figures(counts, rates, rank_intervals(setting, found, values))
+    figures = Figures(counts, rates, rank_intervals(setting, found, values), dtype=setting.embedder.dtype)
     return Answer(figures.describe(), figures.to_dict())
 
 

@@ -63,6 +63,7 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
         },
         rates,
         rank_intervals(setting, found, values),
+        dtype=setting.embedder.dtype,
     )
     return Answer(figures.describe(), figures.to_dict())
 

@@ -120,7 +120,7 @@ def embedded(
 ) -> "list[Spread]":
     """The embeddings of each set, by its name, equal identities of all of them numbered alike; collective."""
     from partialfc.data.benchmarks.image_set import joined
-    from partialfc.evaluation.scores.score_norm import calibrated, class_means
+    from partialfc.evaluation.scores.score_norm import calibrated
     from partialfc.evaluation.scores.spread import Spread
 
     embedder = setting.embedder
@@ -136,13 +136,24 @@ def embedded(
                 name=_named(images, part.start),
             )
         )
-    if options["as_norm"] is None:
+    means = cohort_of(setting, options)
+    if means is None:
         return found
-    cohort = opened(options["as_norm"], {"class_depth": options.get("class_depth", 1)})
-    (strangers,) = embedded(setting, {"as_norm": None, "save_embeddings": None}, {"cohort": cohort})
     with told_of(options["as_norm"]):
-        means = class_means(strangers)
         return [calibrated(each, means, top=options["as_norm_top"]) for each in found]
+
+
+def cohort_of(setting: "Setting", options: Mapping[str, Any]) -> "Spread | None":
+    """The class means of --as-norm, where it is given; collective."""
+    from partialfc.evaluation.scores.score_norm import class_means
+
+    path = options["as_norm"]
+    if path is None:
+        return None
+    images = opened(path, {"class_depth": options.get("class_depth", 1)})
+    with told_of(path):
+        (strangers,) = embedded(setting, {"as_norm": None, "save_embeddings": None}, {"cohort": images})
+        return class_means(strangers)
 
 
 def _named(images: "ImageSet", first: int) -> Callable[[int], str]:

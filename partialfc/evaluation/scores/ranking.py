@@ -137,7 +137,7 @@ def _ranked(
     classes = queries.all_classes[block.start : block.start + len(block)]
     scores, counts = _mates_scores(classes, block, mates, leave_one_out, side)
     if not scores.shape[1]:
-        return counts, scores.long()
+        return counts, counts.new_zeros(len(block), 1)
     before = _before(classes, block, scores, others, side)
     return counts, before
 

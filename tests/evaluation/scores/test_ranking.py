@@ -86,6 +86,14 @@ def test_figures_are_over_the_queries_that_can_be_found():
     assert found.pairs_within(2) == np.sum(expected["reached"], 0)[1] / sum(expected["mates"])
 
 
+def test_blocks_in_which_nobody_has_a_mate():
+    rows, labels = np.eye(4), np.array([0, 1, 1, 2])
+    lonely = spread(rows, labels, (1,))
+    found = rank_mates(lonely, lonely, [lonely], ranks=[1], leave_one_out=True, side=1)
+    assert found.before_best.tolist() == [-1, 2, 2, -1]
+    assert np.isnan(found.average_precision).tolist() == [True, False, False, True]
+
+
 def test_the_same_embedding_for_all_finds_nothing():
     all_one = spread(np.ones((8, 4)), np.arange(8) // 2, (1,))
     found = rank_mates(all_one, all_one, [all_one], ranks=[1], leave_one_out=True, side=3)
