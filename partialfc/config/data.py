@@ -64,8 +64,9 @@ class DataConfig(Section):
     """
 
     train: Places = Field(
-        description="The images: a folder with a folder per class, a RecordIO file (.rec), or a text list "
-        "(.txt) with `path label` on each line; or a list of several of these, whose classes of the same "
+        description="The images: a folder with a folder per class, a RecordIO file (.rec), a text list "
+        "(.txt) with `path label` on each line, or tar shards of WebDataset (such as "
+        "shard-{000..127}.tar, also behind a URL); or a list of several of these, whose classes of the same "
         "name are one. See docs/how-to/sources.md.",
     )
     root: ConfigPath | None = Field(

@@ -17,6 +17,7 @@ from partialfc.errors import (
     DataError,
     ImageError,
     LabelError,
+    MissingExtraError,
     PartialFCError,
     RecordError,
     RecordIndexError,
@@ -39,6 +40,8 @@ def check_source(
         return red("data", str(error), "copy the .rec again from where it came, with its .idx"), None
     except LabelError as error:
         return red("data", str(error), NO_CLASS_IDS), None
+    except MissingExtraError as error:
+        return red("data", str(error), "install that package on every machine of the run"), None
     except (PartialFCError, OSError) as error:
         return red("data", str(error), _opening_remedy(places, class_depth)), None
     says = f"{source.origin}: {len(source):,} images of {source.num_classes:,} classes"

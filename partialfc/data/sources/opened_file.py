@@ -16,8 +16,8 @@ class OpenedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._opened: tuple[int, weakref.finalize[..., OpenedFile]] | None = None
-        self.state: tuple[int, int] | None = None  # bytes, and the time of the last change in ns
-        self.state = self._state_of(self._descriptor)
+        self.state: str | None = None
+        self.state = local_state(os.fstat(self._descriptor))
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_opened": None}
@@ -43,11 +43,12 @@ class OpenedFile:
             except OSError as error:
                 raise DataError(f"{self.path}: cannot be opened: {error.strerror}") from error
             self._opened = descriptor, weakref.finalize(self, os.close, descriptor)
-            if self.state is not None and self._state_of(descriptor) != self.state:
+            if self.state is not None and local_state(os.fstat(descriptor)) != self.state:
                 self.close()
                 raise DataError(f"{self.path}: was changed while it was in use; start again")
         return self._opened[0]
 
-    def _state_of(self, descriptor: int) -> tuple[int, int]:
-        found = os.fstat(descriptor)
-        return found.st_size, found.st_mtime_ns
+
+def local_state(found: os.stat_result) -> str:
+    """A text that another version of the file does not have: its size, and when it was last changed."""
+    return f"{found.st_size} {found.st_mtime_ns}"

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from partialfc.data.sources.byte_files import expanded, is_pattern, is_url
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.keys import select
@@ -12,12 +13,13 @@ from partialfc.data.sources.labelled import Source as Source
 from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.merged import Merged
 from partialfc.data.sources.selected import Selected
+from partialfc.data.sources.shards import ShardSource
 from partialfc.data.sources.text_list import LIST_SUFFIXES, ListSource
 from partialfc.errors import DataError
 
 Place = str | Path  # of a source: a path or a URL
 
-KINDS = "a .rec file, a folder of class folders, or a text list (.txt) of `path label` lines"
+KINDS = "a .rec file, a folder of class folders, a text list (.txt) of `path label` lines, or a tar shard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,9 @@ def open_source(
     only: Path | None = None,
     leave_out: Path | None = None,
 ) -> Labelled:
-    """The images of a folder of class folders, a `.rec` or a text list; or of several, merged (merged.py).
+    """The images of what a path or URL names, of any kind (KINDS); or of several, merged (merged.py).
 
+    Several tar shards are one source: by a pattern such as `shard-{000..127}.tar`, or the folder they are in.
     only, leave_out: files with the key of an image a line, to take no others, or all others; classes without
     an image then have no id, and the ids no gaps (keys.py, selected.py). classes: the class names that an
     earlier run had (`.classes`), whose ids are kept; where labels are class ids, as in a `.rec` that is taken
@@ -60,21 +63,46 @@ def open_source(
 
 
 def _opened(place: Place, classes: Sequence[str] | None, options: _Options) -> Labelled:
+    if is_url(place) or is_pattern(place):
+        return _files(expanded(place), str(place), classes)
     path = Path(place)
     if not path.exists():
         raise DataError(f"{path}: does not exist")
     if path.is_dir():
-        records = sorted(file for file in path.glob("*.rec") if not leftover_kind(file.name))
+        records = _within(path, ".rec")
         if records:
             raise DataError(
                 f"{path}: holds RecordIO files, not class folders; name one of them, such as {records[0]}"
             )
+        if shards := _within(path, ".tar"):
+            return _files(shards, str(path), classes)
         return FolderSource(path, classes, class_depth=options.class_depth)
     if path.suffix == ".rec":
         return RecordSource(path)
     if path.suffix in LIST_SUFFIXES:
         return ListSource(path, root=options.root, classes=classes)
-    raise DataError(f"{path}: is not {KINDS}")
+    return _files([str(path)], str(path), classes)
+
+
+def _files(names: Sequence[str], origin: str, classes: Sequence[str] | None) -> Labelled:
+    """What is made of several files, or of one behind a URL."""
+    kinds = {_suffix(name) for name in names}
+    if kinds == {".tar"}:
+        return ShardSource(names, origin=origin, classes=classes)
+    wrong = next(name for name in names if _suffix(name) != ".tar")
+    if is_url(wrong) or len(names) > 1:
+        raise DataError(f"{wrong}: is no tar shard (.tar), which is what a URL or a pattern may name")
+    raise DataError(f"{wrong}: is not {KINDS}")
+
+
+def _within(folder: Path, suffix: str) -> list[str]:
+    """The files of a kind that lie in the folder itself."""
+    return sorted(str(file) for file in folder.glob(f"*{suffix}") if not leftover_kind(file.name))
+
+
+def _suffix(name: str) -> str:
+    """Of a path, or of a URL but for its query."""
+    return PurePosixPath(name.partition("?")[0] if is_url(name) else name).suffix
 
 
 def _require_users(places: Sequence[Place], options: _Options) -> None:

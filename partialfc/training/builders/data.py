@@ -12,6 +12,7 @@ from partialfc.data.images.augmentation import Augment
 from partialfc.data.loading.dali import build_dali_loader
 from partialfc.data.loading.loader import Loader
 from partialfc.data.loading.plain import build_loader
+from partialfc.data.sources.byte_files import is_pattern
 from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.source import KINDS, open_source
 from partialfc.distributed.accelerator import is_accelerator
@@ -40,7 +41,7 @@ def open_training_source(section: DataConfig, run_dir: Path, world: World) -> La
 def read_training_source(section: DataConfig, run_dir: Path) -> Labelled:
     """The training data, with the class ids that the run gave its classes before. Writes nothing."""
     for place in section.places:
-        if isinstance(place, Path) and not place.exists():
+        if isinstance(place, Path) and not place.exists() and not is_pattern(place):
             raise ConfigError(f"data.train is {place}, which does not exist; it must be {KINDS}")
     return open_source(
         section.places,

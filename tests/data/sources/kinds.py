@@ -1,6 +1,9 @@
 """Every kind of source with the same images, for the tests that all of them run."""
 
-from collections.abc import Callable, Sequence
+import io
+import json
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +87,38 @@ def list_of_ids(path: Path, content: Sequence[Image]) -> Opening:
     return Opening(path / "lists/list.txt", {"root": path / "images"})
 
 
+def write_tar(path: Path, members: Mapping[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def shards(path: Path, content: Sequence[Image]) -> Opening:
+    """Two, in folders of their own, and a sample that has more files than it needs."""
+    half = len(content) // 2
+    for shard, part in enumerate((content[:half], content[half:])):
+        members = {"some/0.txt": b"no image", "some/0.json": b"{}"}
+        for number, (name, data) in enumerate(part):
+            members |= {f"some/{number}.png": data, f"some/{number}.cls": f"{name}\n".encode()}
+        write_tar(path / f"set/{shard}/shard-{shard:03d}.tar", members)
+    return Opening(path / "set/*/*.tar")
+
+
+def remote_shards(path: Path, content: Sequence[Image]) -> Opening:
+    """Behind a URL, with ids in JSON, before the images."""
+    for shard in range(3):
+        members = {}
+        for number, (name, data) in [*enumerate(content)][shard::3]:
+            members[f"{number}.json"] = json.dumps({"label": NAMES.index(name), "more": [1]}).encode()
+            members[f"{number}.png"] = data
+        write_tar(path / f"set/shard-{shard:03d}.tar", members)
+    return Opening(f"file://{path}/set/shard-{{000..002}}.tar")
+
+
 def several(path: Path, content: Sequence[Image]) -> Opening:
     """A folder and a list, which have classes in common."""
     half = len(content) // 2
@@ -105,6 +140,8 @@ KINDS = {
     "records without names": Kind(nameless_records, named=False, file="packed/train.rec"),
     "list": Kind(text_list),
     "list of ids": Kind(list_of_ids, named=False),
+    "shards": Kind(shards, file="set/1/shard-001.tar"),
+    "shards behind a URL": Kind(remote_shards, named=False, file="set/shard-001.tar"),
     "several": Kind(several),
     "selection": Kind(selection),
 }
