@@ -43,6 +43,17 @@ def _read(path: Path) -> Any:
 
 def parse_config(mapping: Mapping[str, Any], overrides: Sequence[str], origin: str) -> Config:
     """The config of a mapping with overrides on top, in their order; errors call the mapping `origin`."""
+    return _validate(*_merged(mapping, overrides, origin), origin)
+
+
+def merge(mapping: Mapping[str, Any], overrides: Sequence[str], origin: str) -> dict[str, Any]:
+    """The mapping with overrides on top, in their order, in which only what they say is checked."""
+    return _merged(mapping, overrides, origin)[0]
+
+
+def _merged(
+    mapping: Mapping[str, Any], overrides: Sequence[str], origin: str
+) -> tuple[dict[str, Any], list[Override]]:
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{origin}: must hold sections, such as 'run:', got {shown(mapping)}")
     parsed: list[Override] = []
@@ -51,7 +62,7 @@ def parse_config(mapping: Mapping[str, Any], overrides: Sequence[str], origin: s
         resolved = override.resolved(merged)
         merged = resolved.apply(merged, parsed, origin)
         parsed.append(resolved)
-    return _validate(merged, parsed, origin)
+    return merged, parsed
 
 
 def _validate(merged: dict[str, Any], overrides: Sequence[Override], origin: str) -> Config:

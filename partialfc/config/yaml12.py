@@ -3,6 +3,7 @@
 PyYAML follows YAML 1.1. One notation goes beyond 1.2: underscores between digits, as in 10_000_000.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -70,6 +71,19 @@ def dump(content: Any) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
+def dump_line(content: Any) -> str:
+    """The same on one line, mappings and lists in braces and brackets."""
+    text = yaml.dump(
+        content,
+        Dumper=_LineDumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=math.inf,
+    )
+    return text.removesuffix("...\n").rstrip("\n")
+
+
 class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -104,6 +118,17 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar(f"{_TAG}str", text, style=style)
 
 
+class _LineDumper(_Dumper):
+    """As `_Dumper`, but text with line breaks stays on one line."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return (
+            self.represent_scalar(f"{_TAG}str", text, style='"')
+            if "\n" in text
+            else super().represent_text(text)
+        )
+
+
 def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
@@ -115,7 +140,8 @@ _Loader.yaml_constructors = {
     f"{_TAG}int": _Loader.construct_whole,
 }
 _Loader.yaml_implicit_resolvers = {}
-_Dumper.add_representer(str, _Dumper.represent_text)
+for _each in (_Dumper, _LineDumper):
+    _each.add_representer(str, _each.represent_text)
 for _name, _pattern in _WORDS.items():
     for _side in (_Loader, _Dumper):
         _side.add_implicit_resolver(f"{_TAG}{_name}", re.compile(rf"(?:{_pattern})\Z"), None)
