@@ -1,5 +1,6 @@
 """A whole run: joins its process group, locks its folder, and trains."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -17,10 +18,12 @@ from partialfc.training.run_folder import run_lock
 from partialfc.training.stopping import ended_by_signals
 
 
-def train(config: Config) -> int:
+def train(config: Config, *, prepare: Callable[[World], Config] | None = None) -> int:
     """Run or resume what the config describes; returns 0 when it finished, or the signal that stopped it.
 
-    A signal to stop that comes before the run is built ends the process.
+    prepare: collective, called when the ranks have met and run.dir is locked; what it returns is trained, and
+    `config` says only where the run is and how the ranks meet. A signal to stop that comes before the run is
+    built ends the process.
     """
     set_determinism(config.train.deterministic)
     device = local_device(config.train.device)
@@ -34,7 +37,7 @@ def train(config: Config) -> int:
             process_group(device, timeout=timeout),
             run_lock(config.run.dir, World.of()),
         ):
-            return _run(config, device, building)
+            return _run(config if prepare is None else prepare(World.of()), device, building)
 
 
 def _run(config: Config, device: torch.device, building: ExitStack) -> int:
