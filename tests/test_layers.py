@@ -32,6 +32,7 @@ ROOMS = {
 }
 ROOMS["training"] = set(ROOMS) - {"report", "plot", "deploy", "plan"}
 ROOMS["doctor"] = {*ROOMS["training"], "plan", "training"}
+ROOMS["suggest"] = {"config", "data", "distributed", "doctor", "plan", "training"}
 ROOMS["cli"] = {*ROOMS, "doctor", "training"} - {"cli"}
 
 # Rooms within a room, likewise.

@@ -16,6 +16,7 @@ from partialfc.cli.data.pack import pack
 from partialfc.cli.data.pairs import pairs
 from partialfc.cli.doctor import doctor
 from partialfc.cli.evaluate import evaluate
+from partialfc.cli.init import init
 from partialfc.cli.plan import plan
 from partialfc.cli.plot.angles import angles
 from partialfc.cli.plot.embeddings import embeddings
@@ -62,6 +63,7 @@ def options(
     pass
 
 
+app.command()(init)
 app.command()(train)
 app.command()(evaluate)
 app.command()(quality)

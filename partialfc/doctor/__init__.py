@@ -1,6 +1,6 @@
 """The check before a job: is everything in place, and will it run as fast as it can? A file for each subject.
 
-May import everything but `cli`, which alone imports it.
+May import everything but `cli` and `suggest`, which alone import it.
 """
 
 from partialfc.doctor.check import Check, Finding, Level, Report

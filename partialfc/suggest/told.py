@@ -1,0 +1,60 @@
+"""What is said of images, machine and files: at the top of a config, and to the user."""
+
+from collections.abc import Iterator
+
+from partialfc import __version__
+from partialfc.suggest.asked import Asked
+from partialfc.suggest.held_out import HeldOut
+from partialfc.suggest.look import Look
+from partialfc.suggest.machine import Machine
+from partialfc.suggest.verified import Verified
+
+
+def heading(asked: Asked, look: Look, machine: Machine) -> str:
+    """The lines at the top of the config."""
+    return (
+        f"Written by partialfc {__version__} for {asked.told} and a machine with {machine.describe()}.\n"
+        f"{found(look)}.\n"
+        "Each key has its reason, and when to change it; docs/reference/config.md has all keys.\n"
+        f"Check: partialfc doctor {asked.path}   Train: partialfc train {asked.path}"
+    )
+
+
+def found(look: Look) -> str:
+    """The images in numbers."""
+    fewest, middle, most = look.per_class
+    spread = (
+        f"{fewest:,} to {most:,} a class, {middle:,} in the middle"
+        if look.counted
+        else f"about {middle:,} each"
+    )
+    low, _, high = look.sides
+    size = f"{low}" if low == high else f"{low} to {high}"
+    colour = "grey" if look.grey else "grey and colour" if look.some_grey else "colour"
+    return f"{look.images:,} images of {look.classes:,} classes ({spread}), {size} pixels a side, {colour}"
+
+
+def held(out: HeldOut) -> str:
+    """What is held out, in a few words."""
+    if out.kind == "classes":
+        return f"{out.of:,} classes, {len(out.indices):,} images, held out for verification"
+    return f"{len(out.indices):,} images, a fifth of each class, held out for verification"
+
+
+def summary(asked: Asked, look: Look, machine: Machine, verified: Verified) -> Iterator[str]:
+    """Lines that say what was found and written."""
+    yield f"{asked.told}: {found(look)}"
+    if look.bad:
+        yield (
+            f"{look.bad} of {look.headers + look.bad} images that were looked at cannot be used, such as "
+            f"{look.bad_name}: partialfc data check {asked.told} names all"
+        )
+    yield f"this machine: {machine.describe()}"
+    if verified.held is not None and verified.pairs is not None:
+        yield f"{asked.keys}: {held(verified.held)}"
+        yield f"{asked.pairs}: {len(verified.pairs.same):,} pairs of them"
+    elif verified.sets:
+        yield f"verified on {', '.join(verified.sets.values())}"
+    else:
+        yield f"verification: {verified.why}"
+    yield f"{asked.path}: a config for them, with a reason above each key"
