@@ -11,7 +11,7 @@ from partialfc.cli.protocols import identification as of_identification
 from partialfc.cli.protocols import retrieval as of_retrieval
 from partialfc.cli.protocols import sets
 from partialfc.cli.protocols import templates as of_templates
-from partialfc.cli.protocols.pairs import VERIFICATION, Folds, Pairs, PairScore
+from partialfc.cli.protocols.pairs import VERIFICATION, Folds, Images, Pairs, PairScore, Video
 from partialfc.cli.protocols.protocol import choose
 from partialfc.files import json_text
 
@@ -30,7 +30,9 @@ def evaluate(
         Path, typer.Argument(help="Folder of a run, or of one checkpoint.", show_default=False)
     ],
     pairs: Pairs = None,
-    folds: Folds = 10,
+    images: Images = None,
+    folds: Folds = None,
+    video: Video = "embeddings",
     score: PairScore = "auto",
     all_pairs: of_all_pairs.Images = None,
     groups: of_all_pairs.Groups = None,

@@ -20,10 +20,14 @@ class VerificationConfig(Periodic):
     )
     sets: dict[str, ConfigPath] = Field(
         {},
-        description="Pair files (.bin), each under the name that it has in logs and metrics.",
+        description="Pair files (.bin, or a list), each under the name that it has in logs and metrics.",
         examples=[{"lfw": "data/lfw.bin"}],
     )
-    folds: int = Field(10, ge=2, description="Number of folds in which the threshold is cross-validated.")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="Number of folds in which the threshold is cross-validated; null: the set's own, or 10.",
+    )
     flip: Literal["none", "sum", "concat"] = Field(
         "none",
         description="The mirrored image's embedding is added to the image's own (sum, or true) or set behind "

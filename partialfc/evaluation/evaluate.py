@@ -1,27 +1,47 @@
 """Pair verification of a network."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from partialfc.data.pairs.files import PairSet
+from partialfc.data.pairs.files import PairSet, VideoPairs
 from partialfc.evaluation.embedder import Embedder
+from partialfc.evaluation.pair_rows import PairRows, pair_rows
 from partialfc.evaluation.verification import Verification, pair_scores, verify
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """result: of P pairs; their scores [P], the folds as `verify` takes them, and the embeddings."""
+
+    result: Verification
+    scores: np.ndarray
+    folds: int | np.ndarray
+    rows: PairRows
 
 
 def evaluate_pairs(
     embedder: Embedder,
-    pairs: PairSet,
+    pairs: PairSet | VideoPairs,
     *,
-    folds: int = 10,
+    folds: int | None = None,
     scores_of: Callable[[np.ndarray], np.ndarray] = pair_scores,
-) -> tuple[Verification, np.ndarray]:
-    """The verification of P pairs and their scores [P], the same on every rank; collective.
+) -> Evaluated:
+    """The verification of P pairs, the same on every rank; collective.
 
-    scores_of: the rows [2P, D] that the embedder gives to the score of each pair; by default cosines.
+    folds: None for those of the list, or 10. scores_of: the rows [2P, D] that the embedder gives to the score
+    of each pair; by default cosines.
 
     Raises ImageError, on every rank, where one of them has an image that cannot be decoded.
     """
-    scores = scores_of(embedder.rows(pairs.images))
-    return replace(verify(scores, pairs.same, folds=folds), dtype=embedder.dtype), scores
+    rows = pair_rows(embedder, pairs)
+    scores, blocks = scores_of(rows.both), pairs.fold_numbers(folds)
+    result = replace(verify(scores, pairs.same, folds=blocks), dtype=embedder.dtype)
+    return Evaluated(result, scores, blocks, rows)
+
+
+def mean_scores(rows: np.ndarray) -> np.ndarray:
+    """rows [2P, D] of videos, means of embeddings of norm 1 -> the mean of all cosines between frames [P]."""
+    scores: np.ndarray = np.einsum("pd,pd->p", rows[0::2], rows[1::2])
+    return scores

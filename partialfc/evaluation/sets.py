@@ -26,7 +26,7 @@ class VerificationSets:
     """
 
     def __init__(
-        self, pairs: Mapping[str, PairSet], world: World, folder: Path, *, folds: int, **how: Any
+        self, pairs: Mapping[str, PairSet], world: World, folder: Path, *, folds: int | None, **how: Any
     ) -> None:
         self._pairs = pairs
         self._world = world
@@ -56,16 +56,16 @@ class VerificationSets:
         embedder = Embedder(network=network, world=self._world, **how)
         for name, pairs in self._pairs.items():
             try:
-                result, scores = evaluate_pairs(embedder, pairs, folds=self._folds, scores_of=scores_of)
+                found = evaluate_pairs(embedder, pairs, folds=self._folds, scores_of=scores_of)
             except DataError as error:
                 raise type(error)(f"verification set {name}: {error}") from error
             if self._world.rank == 0:
                 file = self._folder / f"{name}.{'latest' if step else 'untrained'}.npz"
                 try:
-                    _write(file, scores, pairs.same, step)
+                    _write(file, found.scores, pairs.same, step)
                 except OSError as error:
                     log.warning("%s; the report will lack this ROC curve, training goes on", told(error))
-            yield name, result
+            yield name, found.result
 
 
 def _write(file: Path, scores: np.ndarray, same: np.ndarray, step: int) -> None:

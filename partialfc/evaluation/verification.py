@@ -22,6 +22,7 @@ class Verification:
     tar: dict[float, float | None]  # by FAR; None: too few impostor pairs to say
     auc: float
     eer: float
+    rank1: float | None = None  # by the nearest neighbour among the set's images; None: not measured
     dtype: str | None = None  # of the network's products, such as "bfloat16"; None: not known
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # by the keys of `to_dict`
 
@@ -39,6 +40,7 @@ class Verification:
             **{tar_key(far): tar for far, tar in self.tar.items()},
             "auc": self.auc,
             "eer": self.eer,
+            **({} if self.rank1 is None else {"rank1": self.rank1}),
             **({} if self.dtype is None else {"dtype": self.dtype}),
             **({"intervals": dict(self.intervals)} if self.intervals else {}),
         }
@@ -55,6 +57,7 @@ class Verification:
             f"{self.pairs} pairs{dtype}: accuracy {self.accuracy:.2%}{self._shown('accuracy')} "
             f"± {self.accuracy_std:.2%} at threshold {self.threshold:.4f}{tars}, "
             f"AUC {self.auc:.4f}{self._shown('auc', percent=False)}, EER {self.eer:.2%}{self._shown('eer')}"
+            + ("" if self.rank1 is None else f", rank-1 {self.rank1:.2%}{self._shown('rank1')}")
         )
 
     def _shown(self, key: str, *, percent: bool = True) -> str:

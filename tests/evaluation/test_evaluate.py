@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from partialfc.data.images.codec import encode_png
-from partialfc.data.pairs.files import PairSet
+from partialfc.data.pairs.files import PairSet, VideoPairs
 from partialfc.distributed import World
 from partialfc.errors import ImageError
 from partialfc.evaluation.embed import Flip
 from partialfc.evaluation.embedder import Embedder
-from partialfc.evaluation.evaluate import evaluate_pairs
+from partialfc.evaluation.evaluate import evaluate_pairs, mean_scores
 
 
 def pair_set(count: int) -> PairSet:
@@ -43,8 +43,8 @@ def run(count: int, flip: Flip, bad: int | None = None) -> tuple[dict, list[floa
         device=torch.device("cpu"),
         flip=flip,
     )
-    result, scores = evaluate_pairs(embedder, pairs, folds=2)
-    return result.to_dict(), scores.tolist()
+    found = evaluate_pairs(embedder, pairs, folds=2)
+    return found.result.to_dict(), found.scores.tolist()
 
 
 @pytest.mark.parametrize("flip", ["none", "concat"])
@@ -60,4 +60,56 @@ def test_an_image_that_one_rank_cannot_decode_ends_all_with_its_number(rank_outc
     first, second = rank_outcomes(run, 2, 6, "none", 11)
     assert isinstance(first, ImageError)
     assert str(first) == str(second)
-    assert str(first).startswith("rank 1: image 11 of 12: ")
+    assert str(first).startswith("rank 1: image 11 (pair 5): ")
+
+
+class Counted(nn.Module):
+    """Counts the images that it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+        self.linear = nn.Linear(64, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen += len(images)
+        return self.linear(images.flatten(1))
+
+
+def embedder_of(network: nn.Module) -> Embedder:
+    how = {"image_size": 8, "channels": 1, "batch_size": 7, "device": torch.device("cpu")}
+    return Embedder(network=network, size=5, world=World.of(), **how)
+
+
+def test_an_image_of_several_pairs_is_embedded_once():
+    network, drawn = Counted(), pair_set(10)
+    twice = PairSet([*drawn.images, *map(bytes, map(bytearray, drawn.images))], np.tile(drawn.same, 2))
+    found = evaluate_pairs(embedder_of(network), twice, folds=2)
+    assert network.seen == 20
+    assert found.scores[:10].tolist() == found.scores[10:].tolist()
+
+
+def videos(kind: str) -> list[float]:
+    """The scores of pairs of four videos of 1 to 4 frames."""
+    torch.manual_seed(0)
+    network = Counted()
+    frames, starts = pair_set(5).images, np.array([0, 1, 3, 6, 10])
+    pairs = VideoPairs(frames, starts, np.array([[0, 1], [2, 3], [1, 3]]), np.array([True, False, True]))
+    how = {"scores_of": mean_scores} if kind == "scores" else {}
+    return evaluate_pairs(embedder_of(network), pairs, folds=3, **how).scores.tolist()
+
+
+@pytest.mark.parametrize("kind", ["embeddings", "scores"])
+def test_videos_are_compared_by_their_frames(run_ranks, kind):
+    torch.manual_seed(0)
+    rows = embedder_of(Counted()).rows(pair_set(5).images).astype(np.float64)
+    units = rows / np.linalg.norm(rows, axis=1)[:, None]
+    of_video, expected = [units[a:b] for a, b in ((0, 1), (1, 3), (3, 6), (6, 10))], []
+    for one, other in ((0, 1), (2, 3), (1, 3)):
+        if kind == "scores":
+            expected.append(np.mean([a @ b for a in of_video[one] for b in of_video[other]]))
+        else:
+            means = of_video[one].mean(0), of_video[other].mean(0)
+            expected.append(means[0] @ means[1] / np.linalg.norm(means[0]) / np.linalg.norm(means[1]))
+    for scores in [videos(kind), *run_ranks(videos, 3, kind)]:
+        assert scores == pytest.approx(expected, abs=1e-6)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from partialfc.evaluation.verification import Verification, roc, verify
 from tests.evaluation.definitions import slow_auc, slow_eer, slow_folds, slow_tar
@@ -52,6 +53,23 @@ def test_matches_the_definitions_on_continuous_scores(count: int, folds: int) ->
     assert found.auc == pytest.approx(slow_auc(scores.tolist(), same.tolist()), abs=1e-12)
     assert found.eer == pytest.approx(slow_eer(scores.tolist(), same.tolist()), abs=1e-12)
     assert found.tar == {far: slow_tar(scores.tolist(), same.tolist(), far) for far in FARS}
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+def test_matches_scikit_learn(ties: bool) -> None:
+    rng = np.random.default_rng(3)
+    same = rng.random(5000) < 0.3
+    scores = rng.normal(size=5000) + 1.5 * same
+    scores = scores.round(1) if ties else scores
+    found = verify(scores, same, fars=FARS)
+    far, tar, thresholds = roc_curve(same, scores, drop_intermediate=False)
+    for ours, theirs in zip(roc(scores, same), (far, tar, thresholds), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-12)
+    assert found.auc == pytest.approx(roc_auc_score(same, scores), abs=1e-12)
+    assert found.tar == pytest.approx({at: tar[far <= at].max() for at in FARS}, abs=1e-12)
+    crossing = int(np.argmax(far >= 1 - tar))
+    low, high = sorted((far[crossing], far[crossing - 1]))
+    assert low <= found.eer <= high
 
 
 # Invariants

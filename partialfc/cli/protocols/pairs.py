@@ -1,31 +1,54 @@
 """Verification: do both images of a pair show the same class? The option --pairs of `partialfc evaluate`."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from partialfc.cli.arguments import Score
 from partialfc.cli.protocols.protocol import Answer, Protocol
-from partialfc.errors import ConfigError, DataError
+from partialfc.errors import ConfigError, DataError, PairsError
 
 if TYPE_CHECKING:
     from partialfc.cli.protocols.setting import Setting
+    from partialfc.evaluation.verification import Verification
 
 PANEL = "With --pairs"
 Pairs = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
-        help="Verification on a pair file: .bin in InsightFace's format, or a text list.",
+        help="Verification on a pair file, as often as you like: .bin in InsightFace's format, a text list, "
+        "or a published protocol.",
         rich_help_panel="What is measured: one of these",
         show_default=False,
     ),
 ]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the images that a list names; default: the list's own.",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
 Folds = Annotated[
-    int,
-    typer.Option(help="Number of folds in which the threshold is cross-validated.", rich_help_panel=PANEL),
+    int | None,
+    typer.Option(
+        min=2,
+        help="Number of folds in which the threshold is cross-validated; default: the list's own, or 10.",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
+Video = Annotated[
+    Literal["embeddings", "scores"],
+    typer.Option(
+        help="Pairs of videos: the cosine of the means of their frames' embeddings, or the mean of all "
+        "cosines between frames.",
+        rich_help_panel=PANEL,
+    ),
 ]
 PairScore = Annotated[
     Score,
@@ -37,39 +60,39 @@ PairScore = Annotated[
 
 
 def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
-    from partialfc.data.pairs.files import read_pairs, require_images
-    from partialfc.deploy.matching import matcher
-    from partialfc.evaluation.evaluate import evaluate_pairs
-    from partialfc.evaluation.intervals import with_intervals
+    found = {str(path): _evaluated(setting, path, options) for path in dict.fromkeys(options["pairs"])}
+    if len(found) == 1:
+        (result,) = found.values()
+        return Answer(result.describe(), result.to_dict())
+    text = "\n".join(f"{path}: {result.describe()}" for path, result in found.items())
+    return Answer(text, {path: result.to_dict() for path, result in found.items()})
 
-    path = options["pairs"]
-    pair_set = read_pairs(path)
-    by = matcher(setting.trained, options["score"])
-    if setting.embedder.flip != "none" and by.score == "mls":
-        raise ConfigError(
-            f"--flip {setting.embedder.flip} joins two embeddings, and Gaussians cannot be joined so: leave "
-            "it out, or take --score cosine"
-        )
-    embedder = replace(setting.embedder, network=by.network.to(setting.embedder.device), size=by.size)
+
+def _evaluated(setting: "Setting", path: Path, options: Mapping[str, Any]) -> "Verification":
+    from partialfc.data.pairs.files import read_pairs_or_videos
+    from partialfc.deploy.matching import matcher
+    from partialfc.deploy.verification import all_figures, evaluate_matched
+
+    with naming(path):
+        pairs = read_pairs_or_videos(path, images=options["images"])
+        by = matcher(setting.trained, options["score"])
+        found = evaluate_matched(setting.embedder, by, pairs, folds=options["folds"], video=options["video"])
+        if setting.embedder.world.rank:
+            return found.result
+        return all_figures(found, by, pairs, replicates=setting.replicates, seed=setting.seed)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error of the block says which pair file it is about."""
     try:
-        require_images(pair_set, max_pixels=embedder.max_pixels)
-        folds = options["folds"]
-        result, scores = evaluate_pairs(embedder, pair_set, folds=folds, scores_of=by.scores)
-        if embedder.world.rank == 0:
-            result = with_intervals(
-                result,
-                scores,
-                pair_set.same,
-                pair_set.identities,
-                folds=folds,
-                replicates=setting.replicates,
-                seed=setting.seed,
-            )
+        yield
+    except (ConfigError, PairsError):  # which name their own
+        raise
     except DataError as error:
         raise type(error)(f"{path}: {error}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return Answer(result.describe(), result.to_dict())
 
 
-VERIFICATION = Protocol("pairs", frozenset({"folds", "score"}), _run)
+VERIFICATION = Protocol("pairs", frozenset({"images", "folds", "score", "video"}), _run)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from partialfc.config import Config
-from partialfc.data.pairs.files import PairSet, read_pairs, require_images
+from partialfc.data.pairs.files import FOLDS, PairSet, read_pairs, require_images
 from partialfc.distributed.device import autocast_dtype
 from partialfc.distributed.world import World
 from partialfc.errors import ImageError, PairsError
@@ -22,7 +22,9 @@ def build_verification(config: Config, world: World, device: torch.device) -> Ve
     """
     section = config.verification
     sets = {name: _read(name, path, config.data.max_pixels) for name, path in section.sets.items()}
-    require_pair_for_each_fold({name: len(pairs.same) for name, pairs in sets.items()}, section.folds)
+    require_pair_for_each_fold(
+        {name: len(pairs.same) for name, pairs in sets.items()}, section.folds or FOLDS
+    )
     return VerificationSets(
         sets,
         world,

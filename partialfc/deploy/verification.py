@@ -1,0 +1,67 @@
+"""The verification of a trained network on a pair set, with all its figures and their intervals."""
+
+from dataclasses import replace
+from typing import Literal
+
+from partialfc.data.pairs.files import PairSet, VideoPairs, require_images
+from partialfc.deploy.matching import Matcher
+from partialfc.distributed.together import together
+from partialfc.errors import ConfigError
+from partialfc.evaluation.embedder import Embedder
+from partialfc.evaluation.evaluate import Evaluated, evaluate_pairs, mean_scores
+from partialfc.evaluation.intervals import with_intervals
+from partialfc.evaluation.nearest import nearest, with_rank1
+from partialfc.evaluation.verification import Verification
+
+Video = Literal["embeddings", "scores"]
+
+
+def evaluate_matched(
+    embedder: Embedder,
+    by: Matcher,
+    pairs: PairSet | VideoPairs,
+    *,
+    folds: int | None = None,
+    video: Video = "embeddings",
+) -> Evaluated:
+    """The verification of P pairs by how a network compares two images; collective.
+
+    embedder: of the backbone. video: the cosine of the means of both videos' embeddings, or the mean of all
+    cosines between their frames.
+
+    Raises ConfigError for Gaussians that were to be joined or averaged, ImageError as `evaluate_pairs` does,
+    which names all images of a pair set that do not decode.
+    """
+    if by.score == "mls" and embedder.flip != "none":
+        raise ConfigError(
+            f"--flip {embedder.flip} joins two embeddings, and Gaussians cannot be joined so: leave "
+            "it out, or take --score cosine"
+        )
+    if by.score == "mls" and isinstance(pairs, VideoPairs):
+        raise ConfigError("pairs of videos are compared by the cosine: take --score cosine")
+    matched = replace(embedder, network=by.network.to(embedder.device), size=by.size)
+    if isinstance(pairs, VideoPairs):
+        score = mean_scores if video == "scores" else by.scores
+        return evaluate_pairs(matched, pairs, folds=folds, scores_of=score)
+    with together(embedder.world):
+        require_images(pairs, max_pixels=embedder.max_pixels, part=embedder.part(len(pairs.images)))
+    return evaluate_pairs(matched, pairs, folds=folds, scores_of=by.scores)
+
+
+def all_figures(
+    found: Evaluated, by: Matcher, pairs: PairSet | VideoPairs, *, replicates: int, seed: int
+) -> Verification:
+    """What was found, with rank-1 where the list names its people, and with intervals; replicates 0: none."""
+    result = with_intervals(
+        found.result,
+        found.scores,
+        pairs.same,
+        pairs.identities,
+        folds=found.folds,
+        replicates=replicates,
+        seed=seed,
+    )
+    if pairs.known is None or by.score != "cosine":
+        return result
+    neighbours = nearest(found.rows.rows, found.rows.of_each(pairs.known))
+    return with_rank1(result, neighbours, replicates=replicates, seed=seed)
