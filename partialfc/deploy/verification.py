@@ -1,17 +1,18 @@
 """The verification of a trained network on a pair set, with all its figures and their intervals."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from partialfc.data.pairs.files import PairSet, VideoPairs, require_images
+from partialfc.data.pairs.files import PairSet, VideoPairs
 from partialfc.deploy.matching import Matcher
-from partialfc.distributed.together import together
 from partialfc.errors import ConfigError
 from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.evaluate import Evaluated, evaluate_pairs, mean_scores
 from partialfc.evaluation.intervals import with_intervals
 from partialfc.evaluation.nearest import nearest, with_rank1
-from partialfc.evaluation.verification import Verification
+from partialfc.evaluation.pair_rows import require_own_images
+from partialfc.evaluation.verification import FARS, Verification
 
 Video = Literal["embeddings", "scores"]
 
@@ -22,6 +23,7 @@ def evaluate_matched(
     pairs: PairSet | VideoPairs,
     *,
     folds: int | None = None,
+    fars: Sequence[float] = FARS,
     video: Video = "embeddings",
 ) -> Evaluated:
     """The verification of P pairs by how a network compares two images; collective.
@@ -42,10 +44,9 @@ def evaluate_matched(
     matched = replace(embedder, network=by.network.to(embedder.device), size=by.size)
     if isinstance(pairs, VideoPairs):
         score = mean_scores if video == "scores" else by.scores
-        return evaluate_pairs(matched, pairs, folds=folds, scores_of=score)
-    with together(embedder.world):
-        require_images(pairs, max_pixels=embedder.max_pixels, part=embedder.part(len(pairs.images)))
-    return evaluate_pairs(matched, pairs, folds=folds, scores_of=by.scores)
+        return evaluate_pairs(matched, pairs, folds=folds, fars=fars, scores_of=score)
+    require_own_images(embedder, pairs)
+    return evaluate_pairs(matched, pairs, folds=folds, fars=fars, scores_of=by.scores)
 
 
 def all_figures(

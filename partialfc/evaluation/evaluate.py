@@ -1,6 +1,6 @@
 """Pair verification of a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from partialfc.data.pairs.files import PairSet, VideoPairs
 from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.pair_rows import PairRows, pair_rows
-from partialfc.evaluation.verification import Verification, pair_scores, verify
+from partialfc.evaluation.verification import FARS, Verification, pair_scores, verify
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ def evaluate_pairs(
     pairs: PairSet | VideoPairs,
     *,
     folds: int | None = None,
+    fars: Sequence[float] = FARS,
     scores_of: Callable[[np.ndarray], np.ndarray] = pair_scores,
 ) -> Evaluated:
     """The verification of P pairs, the same on every rank; collective.
@@ -37,7 +38,7 @@ def evaluate_pairs(
     """
     rows = pair_rows(embedder, pairs)
     scores, blocks = scores_of(rows.both), pairs.fold_numbers(folds)
-    result = replace(verify(scores, pairs.same, folds=blocks), dtype=embedder.dtype)
+    result = replace(verify(scores, pairs.same, folds=blocks, fars=fars), dtype=embedder.dtype)
     return Evaluated(result, scores, blocks, rows)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from partialfc.data.pairs.files import PairSet, VideoPairs
+from partialfc.data.pairs.files import PairSet, VideoPairs, require_images
+from partialfc.distributed.together import together
 from partialfc.evaluation.embedder import Embedder
 
 
@@ -45,6 +46,15 @@ def pair_rows(embedder: Embedder, pairs: PairSet | VideoPairs) -> PairRows:
     first = np.unique(where, return_index=True)[1].tolist()
     rows = embedder.rows([*numbers], name=lambda index: f"image {first[index]} (pair {first[index] // 2})")  # type: ignore[list-item]
     return PairRows(rows, where.reshape(-1, 2))
+
+
+def require_own_images(embedder: Embedder, pairs: PairSet) -> None:
+    """Each rank looks at its part of the images; collective.
+
+    Raises ImageError, on every rank, that names all that do not decode of the first rank that has some.
+    """
+    with together(embedder.world):
+        require_images(pairs, max_pixels=embedder.max_pixels, part=embedder.part(len(pairs.images)))
 
 
 def _video_rows(embedder: Embedder, pairs: VideoPairs) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 
 from partialfc.evaluation.bootstrap import Interval
 
+FARS = (1e-3, 1e-4)
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -116,7 +118,7 @@ def verify(
     same: np.ndarray,
     *,
     folds: int | np.ndarray = 10,
-    fars: Sequence[float] = (1e-3, 1e-4),
+    fars: Sequence[float] = FARS,
 ) -> Verification:
     """scores [P] (higher: more similar), same [P] -> accuracy by the LFW protocol, TAR at each FAR, AUC, EER.
 

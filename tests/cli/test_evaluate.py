@@ -121,3 +121,33 @@ def test_its_figures_are_those_of_the_run(tmp_path, options, dtype):
     other = json.loads(call(*command, "--bootstrap", 0, "--amp", "none").stdout)
     assert (other["threshold"] == found["threshold"]) == (dtype == "float32")
     assert f" pairs in {dtype}: accuracy" in call(*command[:-1]).stdout
+
+
+def test_several_published_lists_at_once(words, tmp_path):
+    source, names = open_source(words[1].parent / "train.rec"), ("Ann_Bo", "Cy")
+    for name, label in zip(names, (0, 1), strict=True):
+        (tmp_path / name).mkdir()
+        of_class = [index for index in range(len(source)) if source.read(index)[1] == label]
+        for number, index in enumerate(of_class[:3], start=1):
+            (tmp_path / name / f"{name}_{number:04d}.png").write_bytes(source.read(index)[0])
+    sets = [
+        [f"{name}\t1\t{number}" for name in names] + [f"Ann_Bo\t{number}\tCy\t1", f"Ann_Bo\t1\tCy\t{number}"]
+        for number in (2, 3)
+    ]
+    lfw, own = tmp_path / "pairs.txt", tmp_path / "lists" / "own.csv"
+    lfw.write_text("\n".join(["2\t2", *sets[0], *sets[1]]))
+    own.parent.mkdir()
+    own.write_text(
+        "Ann_Bo/Ann_Bo_0001.png,Ann_Bo/Ann_Bo_0002.png,1\nAnn_Bo/Ann_Bo_0001.png,Cy/Cy_0001.png,0\n" * 5
+    )
+    more = ("--pairs", lfw, "--pairs", own, "--images", tmp_path, "--far", "0.25", "--bootstrap", 100)
+    done = call(*words[:2], *words[4:], *more, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [*found] == [str(lfw), str(own)]
+    assert found[str(lfw)]["pairs"] == 8
+    assert found[str(lfw)]["intervals"].keys() == {"accuracy", "auc", "eer", "rank1", "tar@far=2.5e-1"}
+    assert found[str(lfw)]["rank1"] == found[str(own)]["rank1"] == 1
+    lines = call(*words[:2], *words[4:], *more).stdout.splitlines()
+    assert [line.partition(" pairs")[0] for line in lines] == [f"{lfw}: 8", f"{own}: 10"]
+    assert f"{lfw}: folds is 9: it must be" in call(*words[:2], *words[4:], *more, "--folds", 9).stderr

@@ -72,11 +72,19 @@ def _evaluated(setting: "Setting", path: Path, options: Mapping[str, Any]) -> "V
     from partialfc.data.pairs.files import read_pairs_or_videos
     from partialfc.deploy.matching import matcher
     from partialfc.deploy.verification import all_figures, evaluate_matched
+    from partialfc.evaluation.verification import FARS
 
     with naming(path):
         pairs = read_pairs_or_videos(path, images=options["images"])
         by = matcher(setting.trained, options["score"])
-        found = evaluate_matched(setting.embedder, by, pairs, folds=options["folds"], video=options["video"])
+        found = evaluate_matched(
+            setting.embedder,
+            by,
+            pairs,
+            folds=options["folds"],
+            fars=options["far"] or FARS,
+            video=options["video"],
+        )
         if setting.embedder.world.rank:
             return found.result
         return all_figures(found, by, pairs, replicates=setting.replicates, seed=setting.seed)
@@ -95,4 +103,4 @@ def naming(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path}: {error}") from error
 
 
-VERIFICATION = Protocol("pairs", frozenset({"images", "folds", "score", "video"}), _run)
+VERIFICATION = Protocol("pairs", frozenset({"images", "folds", "far", "score", "video"}), _run)

@@ -26,8 +26,8 @@ Far = Annotated[
         "--far",
         metavar="RATE",
         help="False accept rate, as often as you like. --all-pairs: 1e-6, 1e-5 and 1e-4 where the set is "
-        "large enough; --templates: 1e-6 to 1e-1.",
-        rich_help_panel="With --all-pairs and --templates",
+        "large enough; --templates: 1e-6 to 1e-1; --pairs: 1e-3 and 1e-4.",
+        rich_help_panel="With --pairs, --all-pairs and --templates",
         show_default=False,
     ),
 ]
