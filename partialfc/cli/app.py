@@ -11,6 +11,7 @@ import typer
 from partialfc.cli.backbones import backbones
 from partialfc.cli.config import config
 from partialfc.cli.data.align import align
+from partialfc.cli.data.check import check
 from partialfc.cli.data.glyphs import glyphs
 from partialfc.cli.data.pack import pack
 from partialfc.cli.data.pairs import pairs
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Make and pack data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Check, make and pack data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 plot_app = typer.Typer(
     help="Draw margins, embeddings, angles and what rejecting bad images gains.", no_args_is_help=True
@@ -72,6 +73,7 @@ app.command()(config)
 app.command()(plan)
 app.command()(backbones)
 app.command()(doctor)
+data_app.command()(check)
 data_app.command()(glyphs)
 data_app.command()(pack)
 data_app.command()(pairs)

@@ -171,5 +171,5 @@ def _share(value: int, largest: int) -> str:
 
 def _text(text: str) -> str:
     """Escaped; what does not print, or is no text (a file name that is not UTF-8), as a question mark."""
-    seen = (each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
+    seen = (each if each.isprintable() or each in "\t\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
     return escape("".join(seen))

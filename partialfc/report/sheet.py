@@ -88,7 +88,8 @@ def _fitting(pixels: Pixels, side: int) -> Pixels:
 
 def _fitted(text: str, font: Any, width: int) -> str:
     """One line of printable text of at most that many pixels, cut in the middle where it is longer."""
-    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    shown = text.replace("\t", " ")
+    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
     kept = min(len(text), 4 * width)  # no character is that narrow
     while True:
         cut = text if kept >= len(text) else f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"

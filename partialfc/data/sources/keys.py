@@ -45,10 +45,14 @@ def read_keys(path: Path) -> Iterator[tuple[int, str]]:
 def select(source: Labelled, only: Path | None, leave_out: Path | None) -> NDArray[np.int64]:
     """The indices [m], ascending, of the images that `only` names and `leave_out` does not.
 
-    None of either means all, and none. Raises DataError for a key that the source does not have, and where
-    nothing is left.
+    None of either means all, and none; so does a `leave_out` that names no image, which a check writes that
+    finds nothing. Raises DataError for a key that the source does not have, and where nothing is left.
     """
-    kept = np.ones(len(source), np.bool_) if only is None else _named(source, only)
+    kept = np.ones(len(source), np.bool_)
+    if only is not None:
+        kept = _named(source, only)
+        if not kept.any():
+            raise DataError(f"{only}: names no image; write a key a line, such as {source.key(0)!r}")
     if leave_out is not None:
         kept &= ~_named(source, leave_out)
     if not kept.any():
@@ -60,10 +64,10 @@ def select(source: Labelled, only: Path | None, leave_out: Path | None) -> NDArr
 def _named(source: Labelled, path: Path) -> NDArray[np.bool_]:
     """[n], whether the file names each image. Keys are compared by hashes of 64 bits, to take little room."""
     asked = np.fromiter((hash(key) for _, key in read_keys(path)), np.int64)
-    if not len(asked):
-        raise DataError(f"{path}: names no image; write a key a line, such as {source.key(0)!r}")
-    wanted = np.unique(asked)
     named = np.zeros(len(source), np.bool_)
+    if not len(asked):
+        return named
+    wanted = np.unique(asked)
     met = np.zeros(len(wanted), np.bool_)
     keys = source.each_key()
     for start in range(0, len(source), _BLOCK):

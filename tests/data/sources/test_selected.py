@@ -94,19 +94,19 @@ def test_an_earlier_run_keeps_its_ids_when_more_is_left_out(folder, tmp_path):
         open_source(folder, leave_out=keys_file(tmp_path, "ant/1.png"), classes=["ant"])
 
 
-@pytest.mark.parametrize(
-    ("lines", "says"),
-    [
-        pytest.param(["ant/1.png", "", "ant/9.png", "x"], r"line 3: .* no image 'ant/9.png' \(2 such keys\)"),
-        pytest.param(["", "\tcomment"], r"names no image; write a key a line, such as 'ant/1\.png'"),
-    ],
-    ids=["unknown", "empty"],
-)
-def test_a_file_that_names_what_is_not_there_is_an_error(folder, tmp_path, lines, says):
-    path = keys_file(tmp_path, *lines)
+def test_a_file_that_names_what_is_not_there_is_an_error(folder, tmp_path):
+    path = keys_file(tmp_path, "ant/1.png", "", "ant/9.png", "x")
     for option in ("only", "leave_out"):
-        with pytest.raises(DataError, match=says):
+        with pytest.raises(DataError, match=r"line 3: .* no image 'ant/9.png' \(2 such keys\)"):
             open_source(folder, **{option: path})
+
+
+def test_an_empty_file_leaves_nothing_out_and_takes_nothing(folder, tmp_path):
+    """A check that finds nothing writes one."""
+    path = keys_file(tmp_path, "", "\tcomment")
+    assert content(open_source(folder, leave_out=path)) == content(open_source(folder))
+    with pytest.raises(DataError, match=r"names no image; write a key a line, such as 'ant/1\.png'"):
+        open_source(folder, only=path)
 
 
 def test_leaving_nothing_and_a_missing_file_are_errors(folder, tmp_path):

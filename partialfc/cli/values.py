@@ -1,0 +1,22 @@
+"""Values of options that are checked before any work is done."""
+
+import re
+from pathlib import Path
+
+from partialfc.errors import ConfigError
+
+
+def require_folder(option: str, output: Path | None) -> None:
+    """ConfigError unless `output` is None, or a file to write in a folder that exists."""
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        raise ConfigError(f"{option} is {str(output)!r}; it must be a file in a folder that exists")
+
+
+def height_and_width(option: str, text: str | None) -> tuple[int, int] | None:
+    """The two numbers of "112x96", or one for both of "112"; None for None. ConfigError for other text."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})(?:[x×](\d{1,6}))?", text, re.ASCII)
+    if match is None or 0 in (int(match[1]), int(match[2] or match[1])):
+        raise ConfigError(f"{option} is {text!r}; it must be HEIGHTxWIDTH in pixels, such as 112x112")
+    return int(match[1]), int(match[2] or match[1])
