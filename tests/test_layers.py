@@ -28,7 +28,7 @@ ROOMS = {
     "uncertainty": {"backbones", "distributed", "head", "losses"},
     "occlusion": {"backbones", "distributed", "head", "losses"},
     "finetune": {"checkpoint", "deploy", "distributed", "head"},
-    "config": {"plan"},
+    "config": {"backbones", "plan"},
 }
 ROOMS["training"] = set(ROOMS) - {"report", "plot", "deploy", "plan"}
 ROOMS["doctor"] = {*ROOMS["training"], "plan", "training"}
@@ -92,7 +92,6 @@ NAMES_CUDA = {
     "distributed/device": "what a GPU multiplies fast, CUDA knows better than torch's autocast",
     "doctor/rank": DALI,
     "plan/__init__": PLANNED,
-    "plan/describe": PLANNED,
     "plan/memory": PLANNED,
     "plan/setting": PLANNED,
     "plan/speed": PLANNED,

@@ -69,6 +69,16 @@ def backbone_cost(
     return Cost(parameters, flops, kept, fewer)
 
 
+def network_bytes(name: str, **how: Any) -> int:
+    """Bytes of a backbone's parameters and running statistics; nothing is computed.
+
+    how: further arguments of `build_backbone`, which raises what it raises.
+    """
+    with torch.device("meta"):
+        backbone = build_backbone(name, **how)
+    return sum(tensor.nbytes for tensor in (*backbone.parameters(), *backbone.buffers()))
+
+
 def known_costs(*, embedding_size: int, image_size: int, channels: int) -> tuple[dict[str, Cost], list[str]]:
     """By name, the cost of each backbone of ours, and of those that refuse these sizes why they do."""
     found: dict[str, Cost] = {}

@@ -67,12 +67,15 @@ def plan(
 ) -> None:
     """Say what a head needs on each GPU (memory, communication, time), and what to change if it does not fit.
 
+    Of a class pool (head.name: pool) memory and communication.
+
     Give --memory, and a CONFIG or --classes, --embedding, --batch. An option replaces what CONFIG says.
 
     The exit status is 0 whether the head fits or not; --json says it as "fits".
     """
     from partialfc.config.plan import plan_from_options
-    from partialfc.plan.describe import describe, to_dict
+    from partialfc.plan import PoolPlan, describe_pool
+    from partialfc.plan import describe as describe_head
     from partialfc.report.figure import check_picture
 
     problems = []
@@ -109,10 +112,16 @@ def plan(
         },
         problems=problems,
     )
-    if plot is not None:
-        from partialfc.report.plan_picture import draw_plan
+    if isinstance(made, PoolPlan):
+        if plot is not None:
+            raise ConfigError("--plot draws a head against its classes, and head.name is pool: leave it out")
+        values, text = describe_pool.to_dict(made), describe_pool.describe(made, gpus_given=gpus is not None)
+    else:
+        if plot is not None:
+            from partialfc.report.plan_picture import draw_plan
 
-        draw_plan(made, plot)
-    print(json_text(to_dict(made)) if as_json else describe(made, gpus_given=gpus is not None))
+            draw_plan(made, plot)
+        values, text = describe_head.to_dict(made), describe_head.describe(made, gpus_given=gpus is not None)
+    print(json_text(values) if as_json else text)
     if plot is not None:
         print(f"\npicture  {plot}", file=sys.stderr if as_json else sys.stdout)

@@ -1,7 +1,7 @@
 """The strict configuration of a run: its sections, one file a group, and how files and overrides become one.
 
-May import `plan` and `errors`. Only `cli`, `training`, `doctor` and `suggest` import it: the rest
-takes plain arguments.
+May import `backbones`, `plan` and `errors`. Only `cli`, `training`, `doctor` and `suggest` import it: the
+rest takes plain arguments.
 """
 
 from partialfc.config.backbone import BackboneConfig

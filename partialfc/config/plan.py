@@ -9,10 +9,11 @@ from partialfc.config.load import load_config
 from partialfc.config.losses import LossConfig
 from partialfc.config.margin import has_bias, has_bound, keeps_centre_norms, reweights_negatives
 from partialfc.config.objective import has_head, rows_of_image
+from partialfc.config.plan_pool import planned_pool
 from partialfc.config.root import Config
 from partialfc.config.staged import taken
 from partialfc.errors import ConfigError
-from partialfc.plan import Plan, Setting, Speed, plan
+from partialfc.plan import Plan, PoolPlan, PoolSetting, Setting, Speed, plan, plan_pool
 from partialfc.plan.options import read_quantities
 
 REQUIRED = {"classes": "--classes 10_000_000", "embedding": "--embedding 512", "batch": "--batch 128"}
@@ -26,7 +27,7 @@ def plan_from_options(
     quantities: Mapping[str, str | None],
     choices: Mapping[str, Any],
     problems: Sequence[str] = (),
-) -> Plan:
+) -> Plan | PoolPlan:
     """The plan for a config file with overrides, or for options alone; an option that is None was not given.
 
     quantities: the text of each option in `plan.options.QUANTITIES`. choices: the other fields of a Setting.
@@ -36,26 +37,33 @@ def plan_from_options(
     problems = [*problems, *unreadable]
     if number["memory"] is None:
         problems.append("--memory is missing; give that of one GPU, such as --memory 80GB")
+    given = {name: number[name] for name in ("classes", "embedding", "gpus", "batch")} | dict(choices)
     try:
         config = None if file is None else load_config(file, overrides)
-        if config is not None and not has_head(config.objective):
-            alone = " with objective.alone: true" if config.objective.name == "distill" else ""
-            raise ConfigError(
-                f"a plan is of the head, and objective.name: {config.objective.name}{alone} has none; "
-                "partialfc doctor measures the backbone"
-            )
-        setting = planned_setting(
-            config,
-            **{name: number[name] for name in ("classes", "embedding", "gpus", "batch")},
-            **choices,
-        )
+        if config is not None and (why := _why_no_plan(config)):
+            problems = unreadable  # what else is missing would not help
+            raise ConfigError(why)
+        pool = config is not None and config.head.name == "pool"
+        setting = _pool_of(config, given) if config and pool else planned_setting(config, **given)
     except ConfigError as error:
         raise ConfigError("\n".join([*problems, str(error)])) from error
     if problems:
         raise ConfigError("\n".join(problems))
     rates = {name: number[name] for name in RATES}
     speed = Speed.of(setting, gpus_per_node=number["gpus_per_node"], **rates)
-    return plan(setting, memory=number["memory"], reserve=number["reserve"] or 0, speed=speed)
+    room = {"memory": number["memory"], "reserve": number["reserve"] or 0, "speed": speed}
+    return plan_pool(setting, **room) if isinstance(setting, PoolSetting) else plan(setting, **room)
+
+
+def _why_no_plan(config: Config) -> str | None:
+    """Why there is nothing to plan; None: there is."""
+    if has_head(config.objective):
+        return None
+    alone = " with objective.alone: true" if config.objective.name == "distill" else ""
+    return (
+        f"a plan is of the head, and objective.name: {config.objective.name}{alone} has none; "
+        "partialfc doctor measures the backbone"
+    )
 
 
 def planned_setting(config: Config | None, **given: Any) -> Setting:
@@ -64,26 +72,35 @@ def planned_setting(config: Config | None, **given: Any) -> Setting:
     Raises ConfigError, which names everything that a plan needs and that neither of them says.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
-    if config is not None and config.head.name == "pool":
-        raise ConfigError(
-            "head.name is pool, and a plan is of a head with a centre for each class: a pool takes "
-            "head.pool.size times backbone.embedding_size numbers of head.weight_dtype on each rank (with "
-            "head.pool.shard on all ranks together), and 48 bytes a class on the host"
-        )
+    assert config is None or config.head.name != "pool", "planned_pool is for pools"
     if missing := list(_missing_options(config, chosen)):
         raise ConfigError("\n".join(missing))
     if config is None:
         return Setting(**{"gpus": 1, **chosen})
-    gpus = chosen.get("gpus", 1)
+    gpus = _shared_by(config, chosen)
+    if "sample_rate" in chosen:
+        chosen["staged"] = False
+    optimizer = chosen.get("optimizer", config.optimizer.name)
+    return Setting(**{"gpus": 1, **_of_config(config, gpus, optimizer), **chosen})
+
+
+def _pool_of(config: Config, given: Mapping[str, Any]) -> PoolSetting:
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if missing := list(_missing_options(config, chosen)):
+        raise ConfigError("\n".join(missing))
+    gpus = _shared_by(config, chosen)
+    return planned_pool(config, chosen, gpus=gpus, device=planned_device(config.train.device))
+
+
+def _shared_by(config: Config, chosen: Mapping[str, Any]) -> int:
+    """How many GPUs share the config's batch. Raises ConfigError where there is not a sample for each."""
+    gpus: int = chosen.get("gpus", 1)
     if gpus > config.train.batch_size and "batch" not in chosen:
         raise ConfigError(
             f"gpus is {gpus:,}, but train.batch_size, which they share, is {config.train.batch_size:,}, and "
             "each needs a sample: give --batch, or fewer GPUs"
         )
-    if "sample_rate" in chosen:
-        chosen["staged"] = False
-    optimizer = chosen.get("optimizer", config.optimizer.name)
-    return Setting(**{"gpus": 1, **_of_config(config, gpus, optimizer), **chosen})
+    return gpus
 
 
 def planned_device(kind: str) -> str:

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from partialfc.config.section import Section
+from partialfc.errors import ConfigError
 
 ONLY_PARTIAL_FC = (
     "sample_rate",
@@ -60,3 +61,13 @@ class PoolConfig(Section):
                 "classes than the pool holds can be the nearest"
             )
         return self
+
+
+def pool_size(size: float, num_classes: int) -> int:
+    """`head.pool.size`, a part of all classes or a number -> their number; ConfigError for too many."""
+    if size > num_classes:
+        raise ConfigError(
+            f"head.pool.size is {size:,.0f}, more than the {num_classes:,} classes of the data: lower it, or "
+            "take a centre for each class, head.name=partial_fc"
+        )
+    return max(1, round(size * num_classes)) if size <= 1 else int(size)

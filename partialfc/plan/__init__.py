@@ -1,15 +1,18 @@
-"""What a head will need, computed before it is built: its memory, and the communication and time of a step.
+"""What a head or a class pool will need, computed before it is built: its memory, the communication of a step
+and, of a head, its time.
 
 May import `head` and `errors`.
 """
 
 from dataclasses import dataclass
 
-from partialfc.errors import ConfigError
 from partialfc.plan.advice import Alternative, alternatives, most_classes
 from partialfc.plan.communication import Collective, Communication, communication_of
 from partialfc.plan.floor import Floor, floor_of
 from partialfc.plan.memory import Memory, memory_of, stored_bytes
+from partialfc.plan.pool import PoolPlan, plan_pool
+from partialfc.plan.pool_setting import PoolSetting
+from partialfc.plan.room import check_room
 from partialfc.plan.setting import Setting
 from partialfc.plan.speed import Speed
 
@@ -20,11 +23,14 @@ __all__ = [
     "Floor",
     "Memory",
     "Plan",
+    "PoolPlan",
+    "PoolSetting",
     "Setting",
     "Speed",
     "floor_of",
     "memory_of",
     "plan",
+    "plan_pool",
 ]
 
 
@@ -68,11 +74,7 @@ def plan(setting: Setting, *, memory: int, reserve: int = 0, speed: Speed | None
 
     speed: how fast the machine is; None takes the assumptions of speed.py. Raises ConfigError.
     """
-    for name, value, least in (("memory", memory, 1), ("reserve", reserve, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConfigError(f"{name} is {value!r}; it must be a whole number of bytes, at least {least}")
-    if reserve >= memory:
-        raise ConfigError(f"reserve is {reserve}; it must be less than memory, which is {memory}")
+    check_room(memory, reserve)
     speed = speed or Speed.of(setting)
     room = memory - reserve
     return Plan(

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from partialfc.head.message import COLUMNS, INTEGER_BYTES
+from partialfc.plan.pool_setting import PoolSetting
 from partialfc.plan.setting import Setting
 from partialfc.plan.speed import Speed
 
@@ -80,7 +81,7 @@ def communication_of(setting: Setting, speed: Speed) -> Communication:
         return Communication(())
     on_cpu, samples, size = setting.device == "cpu", setting.samples, setting.embedding
     of_samples = samples * setting.math_bytes
-    labels = ("all_gather", "labels", (setting.gpus * len(COLUMNS) + samples) * INTEGER_BYTES)
+    labels = labels_of(setting.gpus, samples, "labels")
     others = (
         ("all_gather", "embeddings", samples * size * setting.gather_bytes),
         ("all_reduce", "target cosines", of_samples * setting.target_numbers),
@@ -96,12 +97,12 @@ def communication_of(setting: Setting, speed: Speed) -> Communication:
     outcome = ("all_reduce", "outcome", setting.gpus * OUTCOME * INTEGER_BYTES)
     return Communication(
         (
-            _collective(setting, speed, *labels, on_host=True),
-            *(_collective(setting, speed, *other, on_host=on_cpu) for other in others),
+            collective_of(setting, speed, *labels, on_host=True),
+            *(collective_of(setting, speed, *other, on_host=on_cpu) for other in others),
             *_of_losses(setting, speed, labels, of_losses),
-            _collective(setting, speed, *outcome, on_host=on_cpu, calls=1),
+            collective_of(setting, speed, *outcome, on_host=on_cpu, calls=1),
         ),
-        0.0 if on_cpu else _collective(setting, speed, *labels, on_host=False).seconds,
+        0.0 if on_cpu else collective_of(setting, speed, *labels, on_host=False).seconds,
     )
 
 
@@ -112,13 +113,18 @@ def _of_losses(
     calls = setting.accumulation * len(setting.losses)
     if calls:
         kind, what, payload = labels
-        yield _collective(setting, speed, kind, f"{what} of the losses", payload, on_host=True, calls=calls)
+        yield collective_of(setting, speed, kind, f"{what} of the losses", payload, on_host=True, calls=calls)
         for other in others:
-            yield _collective(setting, speed, *other, on_host=setting.device == "cpu", calls=calls)
+            yield collective_of(setting, speed, *other, on_host=setting.device == "cpu", calls=calls)
 
 
-def _collective(
-    setting: Setting,
+def labels_of(ranks: int, samples: int, what: str) -> Exchange:
+    """In which the ranks agree on a call, and tell the labels of all samples."""
+    return "all_gather", what, (ranks * len(COLUMNS) + samples) * INTEGER_BYTES
+
+
+def collective_of(
+    setting: Setting | PoolSetting,
     speed: Speed,
     kind: str,
     what: str,

@@ -1,20 +1,13 @@
 """A plan as text for people, or as plain values for programs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from partialfc.plan import Collective, Plan
+from partialfc.plan import Plan
+from partialfc.plan.lines import assumed, communication_lines, line, rank_name, rank_names
 from partialfc.plan.options import option
 from partialfc.plan.units import show_bytes, show_flops, show_seconds
-
-WIDTH = 40
-RATES = {
-    "bandwidth": "/s",
-    "latency": " a collective",
-    "network_hop": " a hop between nodes",
-    "hop": " a hop",
-}
 
 
 def to_dict(plan: Plan) -> dict[str, Any]:
@@ -52,9 +45,9 @@ def as_options(changes: Mapping[str, Any]) -> str:
 
 def _setting(plan: Plan, gpus_given: bool) -> Iterator[str]:
     setting = plan.setting
-    assumed = "" if gpus_given else " (assumed; --gpus N plans for N)"
+    guess = "" if gpus_given else " (assumed; --gpus N plans for N)"
     yield (
-        f"{setting.classes:,} classes x {setting.embedding} on {_ranks(plan)}{assumed}, "
+        f"{setting.classes:,} classes x {setting.embedding} on {rank_names(plan)}{guess}, "
         f"batch {setting.batch:,} each ({setting.samples:,} together)" + _micro_batches(plan)
     )
     stored = "no" if setting.stored_momentum == "none" else setting.stored_momentum
@@ -68,58 +61,26 @@ def _setting(plan: Plan, gpus_given: bool) -> Iterator[str]:
 
 
 def _memory(plan: Plan) -> Iterator[str]:
-    yield f"memory per {_rank(plan)}"
+    yield f"memory per {rank_name(plan)}"
     for field in fields(plan.memory):
         if field.name == "losses" and not plan.setting.losses:
             continue
-        yield _line(field.name.replace("_", " "), show_bytes(getattr(plan.memory, field.name)))
+        yield line(field.name.replace("_", " "), show_bytes(getattr(plan.memory, field.name)))
     left = plan.limit - plan.memory.total
     verdict = "fits" if plan.fits else "DOES NOT FIT"
     of = f"of {show_bytes(plan.limit)}"
     if plan.reserve:
         of += f", {show_bytes(plan.reserve)} of it for the backbone"
-    yield _line("the head in all", show_bytes(plan.memory.total), f"{of}: {verdict}")
+    yield line("the head in all", show_bytes(plan.memory.total), f"{of}: {verdict}")
     if left > 0:
-        yield _line("left for the backbone and the rest", show_bytes(left))
-    yield _line("checkpoint, all ranks", show_bytes(plan.checkpoint), "and the backbone's")
+        yield line("left for the backbone and the rest", show_bytes(left))
+    yield line("checkpoint, all ranks", show_bytes(plan.checkpoint), "and the backbone's")
 
 
 def _communication(plan: Plan) -> Iterator[str]:
-    if plan.setting.gpus == 1:
-        yield f"communication per step: none, there is one {_rank(plan)}"
-        return
-    gpu = plan.setting.device == "cuda"
-    yield f"communication per step and {_rank(plan)}"
-    for each in plan.communication.collectives:
-        yield _line(
-            f"{each.kind} of {each.what}".replace("_", "-", 1),
-            show_bytes(each.sent),
-            f"{show_seconds(each.seconds)}, {show_seconds(each.hop_seconds)} of it {_hops(each)}"
-            f"{', between the hosts (gloo)' if each.on_host and gpu else ''}",
-        )
-    yield _line("in all", show_bytes(plan.communication.sent), show_seconds(plan.communication.seconds))
-    if gpu:
-        nodes = -(-plan.setting.gpus // plan.speed.gpus_per_node)
-        between = _rates(plan, ("bandwidth", "latency", "hop", *(["network_hop"] if nodes > 1 else [])))
-        yield f"  from GPU to GPU on {nodes:,} node{'s' if nodes > 1 else ''}: {between}"
-    yield f"  from host to host: {_rates(plan, ('host_bandwidth', 'host_latency', 'host_hop'))}"
+    yield from communication_lines(plan)
     if plan.waits_for_hosts:
         yield from _advice_on_hosts(plan)
-
-
-def _rates(plan: Plan, names: Sequence[str]) -> str:
-    """Rates by their names, each with its unit; those that nobody gave are said to be assumed."""
-    shown = []
-    for name in names:
-        value, what = getattr(plan.speed, name), name.removeprefix("host_")
-        show = show_bytes if what == "bandwidth" else show_seconds
-        shown.append(f"{show(value)}{RATES[what]}{_assumed(plan, name)}")
-    return ", ".join(shown)
-
-
-def _hops(each: Collective) -> str:
-    times = f"{each.calls:,} x " if each.calls > 1 else ""
-    return f"for {times}{each.hops:,} hop{'s' if each.hops > 1 else ''}"
 
 
 def _advice_on_hosts(plan: Plan) -> Iterator[str]:
@@ -134,53 +95,33 @@ def _advice_on_hosts(plan: Plan) -> Iterator[str]:
 def _floor(plan: Plan) -> Iterator[str]:
     speed, floor = plan.speed, plan.floor
     yield "floor of the head's step: at these rates none is faster"
-    rate = f"{show_flops(speed.gemm_rate)}FLOP/s{_assumed(plan, 'gemm_rate')}"
-    memory = f"{show_bytes(speed.memory_bandwidth)}/s{_assumed(plan, 'memory_bandwidth')}"
-    yield _line(
+    rate = f"{show_flops(speed.gemm_rate)}FLOP/s{assumed(plan, 'gemm_rate')}"
+    memory = f"{show_bytes(speed.memory_bandwidth)}/s{assumed(plan, 'memory_bandwidth')}"
+    yield line(
         "matrix products", f"{show_flops(floor.flops)}FLOP", f"{show_seconds(floor.gemm_seconds)} at {rate}"
     )
-    yield _line(
-        "memory traffic", show_bytes(floor.bytes), f"{show_seconds(floor.memory_seconds)} at {memory}"
-    )
-    yield _line("in all", show_seconds(floor.seconds))
+    yield line("memory traffic", show_bytes(floor.bytes), f"{show_seconds(floor.memory_seconds)} at {memory}")
+    yield line("in all", show_seconds(floor.seconds))
     if plan.setting.gpus > 1:
         both = floor.seconds + plan.communication.seconds
-        yield _line("with communication, none hidden", show_seconds(both))
+        yield line("with communication, none hidden", show_seconds(both))
 
 
 def _growth(plan: Plan) -> Iterator[str]:
-    room = f"in {show_bytes(plan.room)} on {_ranks(plan)}"
+    room = f"in {show_bytes(plan.room)} on {rank_names(plan)}"
     yield f"at most {plan.most_classes:,} classes fit {room} with these settings"
     if plan.fits:
         return
     if not plan.alternatives:
         yield "no change of storage, sample rate, batch or number of ranks makes it fit"
         return
-    yield f"what to change, cheapest first, and the head's memory per {_rank(plan)} then"
+    yield f"what to change, cheapest first, and the head's memory per {rank_name(plan)} then"
     wide = max(len(as_options(each.changes)) for each in plan.alternatives) + 2
     for each in plan.alternatives:
         verdict = "fits" if each.fits else "not enough"
         yield f"  {as_options(each.changes):<{wide}}{show_bytes(each.total):>9}  {verdict}"
     if not any(each.fits for each in plan.alternatives):
         yield "none of it is enough, nor are more ranks"
-
-
-def _line(name: str, value: str, note: str = "") -> str:
-    return f"  {name:<{WIDTH}}{value:>11}  {note}".rstrip()
-
-
-def _assumed(plan: Plan, name: str) -> str:
-    return " (assumed)" if name in plan.speed.assumed else ""
-
-
-def _rank(plan: Plan) -> str:
-    return "GPU" if plan.setting.device == "cuda" else "process"
-
-
-def _ranks(plan: Plan) -> str:
-    count = plan.setting.gpus
-    plural = "" if count == 1 else "es" if _rank(plan) == "process" else "s"
-    return f"{count:,} {_rank(plan)}{plural}"
 
 
 def _micro_batches(plan: Plan) -> str:

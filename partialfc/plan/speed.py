@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from partialfc.errors import ConfigError
+from partialfc.plan.pool_setting import PoolSetting
 from partialfc.plan.setting import Setting
 
 # Reached in practice, not on the data sheet: large matrix products and long copies on a GPU like an H100.
@@ -60,7 +61,9 @@ class Speed:
             raise ConfigError(f"gpus_per_node is {count!r}; it must be a whole number of at least 1")
 
     @staticmethod
-    def of(setting: Setting, *, gpus_per_node: int | None = None, **given: float | None) -> "Speed":
+    def of(
+        setting: Setting | PoolSetting, *, gpus_per_node: int | None = None, **given: float | None
+    ) -> "Speed":
         """What was given, by the name of the field; assumptions for whatever is None or missing."""
         gpu = setting.device == "cuda"
         per_node = GPUS_PER_NODE if gpus_per_node is None else gpus_per_node

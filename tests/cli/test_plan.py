@@ -12,6 +12,7 @@ from partialfc.plan import Setting, memory_of
 from tests.paths import ROOT
 from tests.plan.cases import FACES
 
+POOL = ROOT / "configs" / "pool.yaml"
 FACES_10M = ROOT / "configs" / "faces_10m.yaml"
 
 
@@ -151,6 +152,19 @@ def test_more_gpus_than_the_configs_batch_has_samples_cannot_be(call):
     assert call(*asked, "--batch", 1)[0] == 0
 
 
+def test_the_pool_of_a_config_is_planned(call):
+    asked = (POOL, "--classes", "10M", "--memory", "8GB")
+    code, out, err = call(*asked)
+    assert (code, err) == (0, "")
+    assert "a pool of 1,000,000 of 10,000,000 classes x 128 on 1 GPU (assumed; --gpus N plans for N)" in out
+    assert re.search(r"features +512 MB\n +order of the classes +8.00 MB\n +gallery network +3.63 MB", out)
+    code, out, _ = call(*asked, "--gpus", 4, "--sub-centers", 2, "--json")
+    found = json.loads(out)
+    assert (code, found["fits"], found["setting"]["batch"]) == (0, True, 64)
+    assert found["memory"]["features"] == 2 * 512_000_000
+    assert found["memory"]["total"] + found["left"] == 8 * 10**9
+
+
 # What is wrong
 
 
@@ -182,8 +196,26 @@ def test_more_gpus_than_the_configs_batch_has_samples_cannot_be(call):
         ),
         ((FACES_10M, "--memory", "8GB"), "--classes is missing (the config leaves"),
         (
-            (ROOT / "configs" / "pfe.yaml", "--memory", "8GB"),
+            (ROOT / "configs" / "pfe.yaml",),  # whose memory would not help either
             "a plan is of the head, and objective.name: pfe has none",
+        ),
+        ((POOL, "--classes", "10M"), "--memory is missing; give that of one GPU"),
+        ((POOL, "--memory", "8GB"), "--classes is missing (the config leaves data.num_classes to the data)"),
+        (
+            (POOL, "--memory", "8GB", "--classes", "10M", "--sample-rate", 0.1, "--unsampled", "frozen"),
+            "--sample-rate, --unsampled: only for a head with a centre for each class, and head.name is pool",
+        ),
+        (
+            (POOL, "--memory", "8GB", "--classes", 10, "head.pool.size=64"),
+            "head.pool.size is 64, more than the 10 classes of the data",
+        ),
+        (
+            (POOL, "--memory", "8GB", "--classes", "10M", "backbone.options={widths: [0]}"),
+            "backbone 'convnet': backbone.options.widths=[0]: must list one or more integers",
+        ),
+        (
+            (POOL, "--memory", "8GB", "--classes", "10M", "--plot", "plan.png"),
+            "--plot draws a head against its classes, and head.name is pool: leave it out",
         ),
         (
             (ROOT / "configs" / "distill.yaml", "objective.alone=true", "--memory", "8GB"),

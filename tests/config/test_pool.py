@@ -2,7 +2,9 @@
 
 import pytest
 
-from partialfc.config.plan import planned_setting
+import partialfc
+from partialfc.backbones import build_backbone
+from partialfc.config.plan_pool import planned_pool
 from partialfc.errors import ConfigError
 from tests.config.cases import failure, small
 
@@ -71,9 +73,21 @@ def test_as_many_hard_negatives_as_classes_are_taken():
     assert small(*POOL, "head.pool.size=0.1", "head.pool.hard_negatives=41").head.pool.size == 0.1
 
 
-def test_a_plan_says_what_a_pool_takes():
-    config = small(*POOL, "head.pool.size=0.1")
-    with pytest.raises(
-        ConfigError, match=r"head\.name is pool, and a plan is of a head with a centre for each"
-    ):
-        planned_setting(config)
+def test_a_pool_is_planned_as_the_config_has_it():
+    pool = ["head.pool={size: 0.1, shard: true, hard_negatives: 7}", "head.sub_centers=2", "train.device=cpu"]
+    config = small(
+        *POOL, *pool, "data.num_classes=1000", "backbone.embedding_size=64", "train.accumulation=2"
+    )
+    found = planned_pool(config, {}, gpus=2, device="cpu")
+    assert (found.size, found.classes, found.embedding, found.batch) == (100, 1000, 64, 64)
+    assert (found.shard, found.nearest, found.sub_centers, found.accumulation) == (True, 7, 2, 2)
+    assert planned_pool(config, {"classes": 5000, "sub_centers": 1}, gpus=2, device="cpu").size == 500
+    backbone = build_backbone("iresnet50", embedding_size=64)
+    gallery = partialfc.GalleryNetwork(backbone)
+    assert found.gallery == sum(tensor.nbytes for tensor in gallery.network.state_dict().values())
+
+
+def test_options_that_are_about_centres_are_refused_for_a_pool():
+    config = small(*POOL, "head.pool.size=0.1", "data.num_classes=1000")
+    with pytest.raises(ConfigError, match=r"^--sample-rate, --optimizer: only for a head with a centre"):
+        planned_pool(config, {"sample_rate": 0.1, "optimizer": "sgd"}, gpus=1, device="cpu")

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from partialfc.config.pool import pool_size
 from partialfc.data.loading.half_identities import become_features
 from partialfc.data.loading.sampler import split_batch
 from partialfc.errors import ConfigError
@@ -65,13 +66,3 @@ def build_class_pool(backbone: nn.Module, parts: Parts) -> ClassPool:
     gallery = GalleryNetwork(backbone, momentum=section.pool.momentum)
     halves = Halves(np.flatnonzero(is_feature), np.flatnonzero(~is_feature), parts.device)
     return ClassPool(backbone, pool, gallery, halves, partial(margin_with, config))
-
-
-def pool_size(size: float, num_classes: int) -> int:
-    """`head.pool.size`, a part of all classes or a number -> their number; ConfigError for too many."""
-    if size > num_classes:
-        raise ConfigError(
-            f"head.pool.size is {size:,.0f}, more than the {num_classes:,} classes of the data: lower it, or "
-            "take a centre for each class, head.name=partial_fc"
-        )
-    return max(1, round(size * num_classes)) if size <= 1 else int(size)
