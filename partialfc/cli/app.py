@@ -15,6 +15,9 @@ from partialfc.cli.data.check import check
 from partialfc.cli.data.glyphs import glyphs
 from partialfc.cli.data.pack import pack
 from partialfc.cli.data.pairs import pairs
+from partialfc.cli.data.show import show
+from partialfc.cli.data.split import split
+from partialfc.cli.data.stats import stats
 from partialfc.cli.doctor import doctor
 from partialfc.cli.evaluate import evaluate
 from partialfc.cli.init import init
@@ -74,6 +77,9 @@ app.command()(plan)
 app.command()(backbones)
 app.command()(doctor)
 data_app.command()(check)
+data_app.command()(stats)
+data_app.command()(show)
+data_app.command()(split)
 data_app.command()(glyphs)
 data_app.command()(pack)
 data_app.command()(pairs)

@@ -20,3 +20,17 @@ def height_and_width(option: str, text: str | None) -> tuple[int, int] | None:
     if match is None or 0 in (int(match[1]), int(match[2] or match[1])):
         raise ConfigError(f"{option} is {text!r}; it must be HEIGHTxWIDTH in pixels, such as 112x112")
     return int(match[1]), int(match[2] or match[1])
+
+
+def amount_of(option: str, text: str | None) -> int | float | None:
+    """A whole number from "100", a share from "10%", None for None. ConfigError for other text."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*%", text, re.ASCII)
+    if match is not None and 0 < float(match[1]) < 100:
+        return float(match[1]) / 100
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) == 0:
+        raise ConfigError(
+            f"{option} is {text!r}; it must be a whole number from 1 on, or a share such as 10%"
+        )
+    return int(text)

@@ -11,6 +11,7 @@ from partialfc.cli.arguments import (
     ClassDepth,
     ImageSource,
     LeaveOut,
+    ListRoot,
     MaxPixels,
     Only,
     Workers,
@@ -23,6 +24,7 @@ FOUND = 3  # exit status
 def check(
     source: ImageSource,
     class_depth: ClassDepth = 1,
+    root: ListRoot = None,
     only: Only = None,
     leave_out: LeaveOut = None,
     num_classes: Annotated[
@@ -79,7 +81,7 @@ def check(
     require_folder("--output", output)
     require_folder("--write-bad", write_bad)
     wanted = height_and_width("--size", size)
-    opened = open_source(source, class_depth=class_depth, only=only, leave_out=leave_out)
+    opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     with stages() as progress:
         found = check_source(
             opened,
