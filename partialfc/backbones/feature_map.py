@@ -25,10 +25,13 @@ class FeatureMapBackbone(Protocol):
 
 
 def with_feature_map(backbone: nn.Module, *, use: str) -> FeatureMapBackbone:
-    """The same backbone, of which is known that it has a feature map; every built-in one has.
+    """The same backbone, of which is known that it has a feature map; all of our own and most of timm have.
 
-    use: what needs the map, for the message. Raises ConfigError for a backbone that does not show it.
+    use: what needs the map, for the message. Raises ConfigError for a backbone that does not show it; its
+    attribute `why_no_map` may say why.
     """
+    if why := getattr(backbone, "why_no_map", None):
+        raise ConfigError(f"{use} needs the backbone's last feature map, and it has none: {why}")
     if missing := [name for name in PARTS if not hasattr(backbone, name)]:
         raise ConfigError(
             f"backbone {type(backbone).__name__}: {use} needs its last feature map, and it has no"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from partialfc.backbones.sizes import OptionError, check_images, check_positive
+from partialfc.backbones.timm_map import Layout, layout_of
 from partialfc.errors import CheckpointError, ConfigError, MissingExtraError
 
 PREFIX = "timm:"
@@ -36,7 +37,13 @@ class TimmBackbone(nn.Module):
     name: timm's, such as "resnet18". options: further arguments of `timm.create_model`. The channels go to
     the model as in_chans, and the image's size as img_size where the model is built for one.
     Under autocast the embedding layer runs in the dtype of its weights.
+
+    Its feature map is what timm's `forward_features` gives. A model whose features are no map, such as one
+    with a class token, has no `map_shape`, and `why_no_map` says why.
     """
+
+    map_shape: tuple[int, int, int]  # only where there is a map
+    why_no_map: str
 
     def __init__(
         self, name: str, *, embedding_size: int, image_size: int = 112, channels: int = 3, **options: Any
@@ -46,14 +53,30 @@ class TimmBackbone(nn.Module):
         self.name, self.options = name, options
         self.channels, self.image_size = channels, image_size
         self.model = self._create()
-        size = self._feature_size()
+        size, layout = self._probed()
+        if isinstance(layout, Layout):
+            self.map_shape, self._layout = layout.shape, layout
+        else:
+            self.why_no_map = layout
         self.norm = nn.BatchNorm1d(size)
         self.fc = nn.Linear(size, embedding_size, bias=False)
         self.features = nn.BatchNorm1d(embedding_size)
 
     def forward(self, images: Tensor) -> Tensor:
         check_images(images, channels=self.channels, image_size=self.image_size)
-        x = self.model(images).flatten(1)
+        return self._embedded(self.model(images))
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """images [B, channels, image_size, image_size] -> its last features, as a map [B, *map_shape]."""
+        check_images(images, channels=self.channels, image_size=self.image_size)
+        return self._layout.as_map(self.model.forward_features(images))
+
+    def embed_map(self, features: Tensor) -> Tensor:
+        """A feature map [B, *map_shape] -> embeddings [B, D]."""
+        return self._embedded(self.model.forward_head(self._layout.as_features(features)))
+
+    def _embedded(self, features: Tensor) -> Tensor:
+        x = features.flatten(1)
         with torch.autocast(x.device.type, enabled=False):
             embeddings: Tensor = self.features(self.fc(self.norm(x.to(self.fc.weight.dtype))))
         return embeddings
@@ -108,8 +131,8 @@ class TimmBackbone(nn.Module):
             ) from error
 
     @torch.no_grad()
-    def _feature_size(self) -> int:
-        """How many numbers the model gives of an image of this size."""
+    def _probed(self) -> tuple[int, Layout | str]:
+        """How many numbers the model gives of an image of this size; its map, or why it has none."""
         training = self.model.training
         images = torch.zeros(1, self.channels, self.image_size, self.image_size)
         try:
@@ -119,12 +142,13 @@ class TimmBackbone(nn.Module):
                 f"backbone {PREFIX}{self.name} takes no images of {self.image_size}x{self.image_size} with "
                 f"{self.channels} channels: {error}; set data.image_size, or take another model"
             ) from error
-        self.model.train(training)
         if not isinstance(features, Tensor):
             raise ConfigError(
                 f"backbone {PREFIX}{self.name} gives a {type(features).__name__} and no features"
             )
-        return features.flatten(1).shape[1]
+        layout = layout_of(self.model, self.model.forward_features(images))
+        self.model.train(training)
+        return features.flatten(1).shape[1], layout
 
 
 def import_timm() -> Any:
