@@ -152,6 +152,10 @@ def _coarse_size(options: Augment, height: int, width: int, share: float) -> tup
 
 def _move(pixels: Pixels, matrix: npt.NDArray[np.float64], fill: int | None) -> Pixels:
     height, width = pixels.shape[:2]
+    if np.array_equal(matrix, np.eye(2, 3)):
+        return pixels
+    if np.array_equal(matrix, [[-1, 0, width - 1], [0, 1, 0]]):
+        return _shaped(cv2.flip(pixels, 1), pixels)
     moved = cv2.warpAffine(
         pixels,
         matrix,

@@ -54,14 +54,15 @@ class Keys:
 
     def __init__(self, first: Numbers, position: Numbers, count: int) -> None:
         """Runs in the order of the file: first key and position of each [runs]; the records are `count`."""
-        lengths = np.diff(position, append=count)
         order = np.argsort(first, kind="stable")
-        places = np.cumsum(lengths[order]) - lengths[order]
-        self._first, self._place, self._position = (
-            SharedArray(_narrow(each)) for each in (first[order], places, position[order])
-        )
+        lengths = np.diff(position, append=count)[order]
+        first = first[order]
+        self.distinct = bool((first[:-1] + lengths[:-1] <= first[1:]).all())
+        self._first = SharedArray(_narrow(first))
+        self._place = SharedArray(_narrow(np.cumsum(lengths) - lengths))
+        self._position = SharedArray(_narrow(position[order]))
         self._count = count
-        self.distinct = bool((first[order][:-1] + lengths[order][:-1] <= first[order][1:]).all())
+        self._first_of_all = int(first[0]) if len(first) == 1 else None  # where all keys are one run
 
     def __len__(self) -> int:
         return self._count
@@ -81,11 +82,15 @@ class Keys:
         if not -len(self) <= place < len(self):
             raise IndexError(f"place {place} of {len(self)} records")
         place %= len(self)
+        if self._first_of_all is not None:
+            return self._first_of_all + place
         run = self._run(self._place, place)
         return int(self._first.array[run]) + place - int(self._place.array[run])
 
     def below(self, key: int) -> int:
         """How many keys are smaller: the place of `key`, where it is one."""
+        if self._first_of_all is not None:
+            return min(max(key - self._first_of_all, 0), len(self))
         run = self._run(self._first, key)
         if run < 0:
             return 0
@@ -94,6 +99,8 @@ class Keys:
 
     def position(self, place: int) -> int:
         """Of the record with this place."""
+        if self._first_of_all is not None:
+            return place
         run = self._run(self._place, place)
         return int(self._position.array[run]) + place - int(self._place.array[run])
 
@@ -113,8 +120,7 @@ class Keys:
 
     @staticmethod
     def _run(starts: SharedArray, value: int) -> int:
-        several = len(starts.array) > 1 or value < starts.array[0]
-        return bisect_right(starts.array, value) - 1 if several else 0
+        return bisect_right(starts.array, value) - 1
 
     @staticmethod
     def _at(values: Numbers, starts: SharedArray, others: SharedArray) -> Numbers:
