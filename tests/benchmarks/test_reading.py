@@ -14,8 +14,7 @@ def test_the_loaders_speed_is_measured_without_the_peer_too(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_index_is_measured_in_every_order_of_keys(tmp_path):
-    options = ("--records", "20000", "--keys", "counting", "last", "shuffled", "--rounds", "1")
+def test_the_index_is_measured(tmp_path):
+    options = ("--records", "20000", "--keys", "last", "--rounds", "1")
     rows, _ = measured("index.py", *options, folder=tmp_path)
-    assert [row["keys"] for row in rows] == ["counting", "last", "shuffled"]
-    assert {row["records"] for row in rows} == {"20000"}
+    assert [(row["records"], row["keys"]) for row in rows] == [("20000", "last")]
