@@ -44,7 +44,8 @@ class Detector:
             if factor in looked_at:
                 continue
             looked_at.add(factor)
-            faces = [_enlarged(face, 1 / factor) for face in self._detect(_shrunk(pixels, factor))]
+            small = _shrunk(pixels, factor)
+            faces = [_enlarged(face, small, pixels) for face in self._detect(small)]
             if sure := [face for face in faces if face.score is None or face.score >= self._min_score]:
                 return sure
         return []
@@ -80,9 +81,11 @@ class YuNet:
 def _shrunk(pixels: Pixels, factor: float) -> Pixels:
     if factor == 1:
         return pixels
-    return np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+    height, width = (max(1, round(factor * side)) for side in pixels.shape[:2])
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _enlarged(face: Face, factor: float) -> Face:
-    """The face in a photo so many times as large: pixels are areas, so their centres move by half of that."""
-    return Face((face.landmarks + 0.5) * factor - 0.5, face.score)
+def _enlarged(face: Face, small: Pixels, photo: Pixels) -> Face:
+    """A face of the small picture in the photo. Pixels are areas, and whole numbers their middles."""
+    factors = np.array(photo.shape[1::-1]) / small.shape[1::-1]
+    return Face((face.landmarks + 0.5) * factors - 0.5, face.score)

@@ -23,6 +23,8 @@ class Mtcnn:
         network = _package().MTCNN(keep_all=True, min_face_size=_SMALLEST, device="cpu")
 
         def detect(pixels: Pixels) -> list[Face]:
+            if min(pixels.shape[:2]) < _SMALLEST:  # which its first stage cannot take
+                return []
             with torch.inference_mode():
                 boxes, scores, landmarks = network.detect(pixels, landmarks=True)
             if boxes is None:

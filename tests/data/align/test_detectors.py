@@ -39,6 +39,9 @@ def test_sizes_are_tried_until_a_face_is_sure_enough() -> None:
     seen.clear()
     assert Detector(lambda: unsure, min_score=0.7)("", photo[:100, :100]) == []
     assert seen == [100]  # which is smaller than all of them, so it is looked at once
+    seen.clear()
+    assert Detector(lambda: unsure, min_score=0.7)("", photo[:, :1]) == []
+    assert seen == list(SIDES)
 
 
 def test_yunet_gives_its_landmarks_in_the_templates_order(tmp_path: Path) -> None:
@@ -65,7 +68,8 @@ def test_mtcnn_finds_a_real_face() -> None:
     (face,) = Detector(Mtcnn(), min_score=0.9)("", data.astronaut())
     eyes_and_mouth = [[204, 103], [247, 104], [224, 128], [203, 142], [244, 143]]  # by eye
     assert np.abs(face.landmarks - eyes_and_mouth).max() < 6
-    assert Detector(Mtcnn(), min_score=0.9)("", np.zeros((90, 120, 3), np.uint8)) == []
+    for size in ((90, 120), (20, 30), (1, 1), (2000, 21)):
+        assert Detector(Mtcnn(), min_score=0.9)("", np.zeros((*size, 3), np.uint8)) == []
 
 
 def test_mtcnn_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
