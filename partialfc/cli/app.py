@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from partialfc.cli.backbones import backbones
+from partialfc.cli.compare import compare
 from partialfc.cli.config import config
 from partialfc.cli.data.align import align
 from partialfc.cli.data.check import check
@@ -70,6 +71,7 @@ def options(
 app.command()(init)
 app.command()(train)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(quality)
 app.command()(report)
 app.command()(config)

@@ -53,6 +53,7 @@ MaxPixels = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, or the accelerator's name, such as cuda or xpu.")]
 Score = Literal["auto", "cosine", "mls"]
+Video = Literal["embeddings", "scores"]
 Flip = Literal["none", "sum", "concat"]
 Amp = Literal["run", "auto", "bfloat16", "float16", "none"]
 QualityBy = Literal["auto", "norm", "pfe"]

@@ -87,23 +87,13 @@ def evaluate(
     """
     protocol, options = choose(PROTOCOLS, context)
 
-    from partialfc.cli.protocols.setting import Setting, amp_of, network_on, ranks
+    from partialfc.cli.protocols.setting import Setting, embedder_of, ranks
     from partialfc.deploy.trained import load_trained
-    from partialfc.evaluation.embedder import Embedder
 
     trained = load_trained(checkpoint, trust=trust or ())
     with ranks(device) as (world, own):
-        embedder = Embedder(
-            network=network_on(trained, own),
-            size=trained.embedding_size,
-            world=world,
-            image_size=trained.image_size,
-            channels=trained.channels,
-            batch_size=batch_size,
-            device=own,
-            flip=flip,
-            max_pixels=max_pixels,
-            amp=amp_of(trained, amp, own),
+        embedder = embedder_of(
+            trained, world, own, flip=flip, amp=amp, batch_size=batch_size, max_pixels=max_pixels
         )
         answer = protocol.run(Setting(trained, embedder, replicates=bootstrap, seed=seed), options)
         if world.rank == 0:

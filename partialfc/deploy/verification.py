@@ -10,7 +10,7 @@ from partialfc.errors import ConfigError
 from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.evaluate import Evaluated, evaluate_pairs, mean_scores
 from partialfc.evaluation.intervals import with_intervals
-from partialfc.evaluation.nearest import nearest, with_rank1
+from partialfc.evaluation.nearest import Nearest, nearest, with_rank1
 from partialfc.evaluation.pair_rows import require_own_images
 from partialfc.evaluation.verification import FARS, Verification
 
@@ -62,7 +62,12 @@ def all_figures(
         replicates=replicates,
         seed=seed,
     )
+    neighbours = neighbours_of(found, by, pairs)
+    return result if neighbours is None else with_rank1(result, neighbours, replicates=replicates, seed=seed)
+
+
+def neighbours_of(found: Evaluated, by: Matcher, pairs: PairSet | VideoPairs) -> Nearest | None:
+    """The nearest neighbours by the cosine; None where the list names no people, or for Gaussians."""
     if pairs.known is None or by.score != "cosine":
-        return result
-    neighbours = nearest(found.rows.rows, found.rows.of_each(pairs.known))
-    return with_rank1(result, neighbours, replicates=replicates, seed=seed)
+        return None
+    return nearest(found.rows.rows, found.rows.of_each(pairs.known))

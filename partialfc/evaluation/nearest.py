@@ -55,15 +55,21 @@ def with_rank1(result: Verification, found: Nearest, *, replicates: int, seed: i
     rank1 = float(found.right.mean())
     if not replicates:
         return replace(result, rank1=rank1)
+    ends = interval(resampled_rank1(found, replicates=replicates, seed=seed))
+    people = len(np.unique(found.identities))
+    if rank1 == 1:
+        ends = Interval(1 - without_errors(people), 1.0)
+    elif rank1 == 0:
+        ends = Interval(0.0, without_errors(people))
+    return replace(result, rank1=rank1, intervals={**result.intervals, "rank1": ends})
+
+
+def resampled_rank1(found: Nearest, *, replicates: int, seed: int) -> np.ndarray:
+    """The share of queries that are right [R] in each replicate."""
     people, number = np.unique(found.identities, return_inverse=True)
-    of_each = np.bincount(number, found.right), np.bincount(number)
+    right, queries = np.bincount(number, found.right), np.bincount(number)
     parts = [
-        (counts @ of_each[0]) / (counts @ of_each[1])
+        (counts @ right) / (counts @ queries)
         for counts in draw_counts(len(people), replicates, seed, row=len(people))
     ]
-    ends = interval(np.concatenate(parts))
-    if rank1 == 1:
-        ends = Interval(1 - without_errors(len(people)), 1.0)
-    elif rank1 == 0:
-        ends = Interval(0.0, without_errors(len(people)))
-    return replace(result, rank1=rank1, intervals={**result.intervals, "rank1": ends})
+    return np.concatenate(parts)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from torch import nn
 
-from partialfc.cli.arguments import Amp
+from partialfc.cli.arguments import Amp, Flip
 from partialfc.deploy.trained import Trained
 from partialfc.distributed.device import autocast_dtype, local_device
 from partialfc.distributed.group import process_group
@@ -39,15 +38,33 @@ def ranks(device: str) -> Iterator[tuple[World, torch.device]]:
         yield World.of(), own
 
 
-def network_on(trained: Trained, device: torch.device) -> nn.Module:
-    """The backbone on the device, in the memory format that the run kept it in: sums round by it."""
+def embedder_of(
+    trained: Trained,
+    world: World,
+    device: torch.device,
+    *,
+    flip: Flip,
+    amp: Amp,
+    batch_size: int,
+    max_pixels: int,
+) -> Embedder:
+    """Of a trained backbone, put on the device in the memory format of the run, by which sums round.
+
+    amp: as `--amp` asks for it.
+    """
     backbone = trained.backbone.to(device)
     if trained.channels_last:
         backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return backbone
-
-
-def amp_of(trained: Trained, choice: Amp, device: torch.device) -> torch.dtype | None:
-    """What `--amp` asks for; None: float32."""
-    asked = trained.amp if choice == "run" else choice
-    return autocast_dtype(None if asked == "none" else asked, device)
+    asked = trained.amp if amp == "run" else amp
+    return Embedder(
+        network=backbone,
+        size=trained.embedding_size,
+        world=world,
+        image_size=trained.image_size,
+        channels=trained.channels,
+        batch_size=batch_size,
+        device=device,
+        flip=flip,
+        max_pixels=max_pixels,
+        amp=autocast_dtype(None if asked == "none" else asked, device),
+    )
