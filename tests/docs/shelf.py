@@ -37,7 +37,8 @@ class Shelf:
     """Things that a page may start with, each made once.
 
     images, other/classes: folders of class folders; data/glyphs: a set as `partialfc data glyphs` renders it;
-    pairs.bin: pairs of other/classes; runs/mine: a run on images; photos, points.csv: drawn faces, and where.
+    pairs.bin: pairs of other/classes; runs/mine: a run on images; photos, points.csv: drawn faces, and where;
+    groups.txt, noises.txt: of the images of other/classes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,6 +47,8 @@ class Shelf:
         write_classes(folder / "other" / "classes")
         write_glyphs(folder / "data")
         write_photos(folder)
+        (folder / "groups.txt").write_text("".join(f"class-{n % 2}/{n}.jpg\tsmall\n" for n in range(6)))
+        (folder / "noises.txt").write_text("class-0/0.jpg\n")
         desk = Desk(folder, self)
         desk.run(
             ["partialfc", "data", "pairs", f"{folder}/other/classes", f"{folder}/pairs.bin", "--pairs", "40"]
