@@ -69,7 +69,7 @@ def test_a_backbone_of_timm_names_the_extra(tmp_path: Path, missing: str) -> Non
 
 def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
     """Trained, verified, packed and planned in a plain installation."""
-    missing = ["matplotlib", "fontTools", "tensorboard", "nvidia", "timm", "torchvision"]
+    missing = ["matplotlib", "fontTools", "tensorboard", "nvidia", "timm", "torchvision", "pyarrow"]
     train_cases.write_data(tmp_path)
     config = train_cases.small_config(
         tmp_path,

@@ -29,7 +29,7 @@ ImageSource = Annotated[
     typer.Argument(
         metavar="SOURCE...",
         help="Images with classes, as data.train: a folder, FOLDER/class/image.jpg, a .rec file, a text "
-        "list, tar shards; of several, classes with the same name are one.",
+        "list, tar shards, parquet; of several, classes with the same name are one.",
         show_default=False,
     ),
 ]

@@ -1,8 +1,9 @@
 """What sources have in common that keep the class id of every image in memory."""
 
 import logging
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,3 +68,17 @@ class IndexedSource(ABC):
     @abstractmethod
     def key(self, index: int) -> str:
         """The image's key."""
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names of files without the folders that all are in."""
+    if len(names) == 1:
+        return [names[0].rpartition("/")[2]]
+    folders = [name.split("/")[:-1] for name in names]
+    shared = len(os.path.commonprefix(folders))  # noqa: RUF071 - of lists, so part by part
+    return ["/".join(name.split("/")[shared:]) for name in names]
+
+
+def narrow(numbers: NDArray[np.int64]) -> NDArray[np.signedinteger]:
+    """In 4 bytes each, where all fit."""
+    return numbers.astype(np.int32) if numbers.max() < 1 << 31 else numbers

@@ -49,6 +49,29 @@ def number_labels(
     return Numbered(table.astype(small)[which], num_classes, classes)
 
 
+def number_named(
+    ids: NDArray[np.int64], names: Sequence[str], *, origin: str, known: Sequence[str] | None = None
+) -> Numbered:
+    """ids [n]: class ids that have names already, which keep them; or those of `known`, by name.
+
+    Raises LabelError for an id without a name, DataError for an unknown name.
+    """
+    beyond = np.flatnonzero((ids < 0) | (ids >= len(names)))
+    if len(beyond):
+        raise LabelError(
+            f"{origin}: label {ids[beyond[0]]} of image {beyond[0]}: classes have names for "
+            f"0..{len(names) - 1}, and {len(beyond)} labels are others, as those of a split without labels"
+        )
+    if known is None:
+        return Numbered(ids.astype(np.int32), len(names), list(names))
+    places = {name: index for index, name in enumerate(known)}
+    used = np.unique(ids).tolist()
+    require_known([names[each] for each in used], places, origin)
+    table = np.zeros(len(names), np.int32)
+    table[used] = [places[names[each]] for each in used]
+    return Numbered(table[ids], len(known), list(known))
+
+
 def require_known(names: Sequence[str], known: dict[str, int], origin: str) -> None:
     """DataError where a class is not among those that the run had before."""
     unknown = [name for name in names if name not in known]

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from partialfc.data.sources.byte_files import ByteFiles, is_url
-from partialfc.data.sources.indexed import IndexedSource
+from partialfc.data.sources.indexed import IndexedSource, distinct_names, narrow
 from partialfc.data.sources.keys import as_key
 from partialfc.data.sources.labelled import Remark
 from partialfc.data.sources.numbering import Numbered, number_labels
@@ -37,14 +36,14 @@ class ShardSource(IndexedSource):
                 )
         indices = _indices(names)
         self._files = ByteFiles(names, [index.state for index in indices])
-        self._prefixes = _names_of_shards(names)
+        self._prefixes = distinct_names(names)
         self._starts = np.cumsum([0, *(len(index.offsets) for index in indices)])
         self._offsets = np.concatenate([index.offsets for index in indices])
-        self._sizes = _narrow(np.concatenate([index.sizes for index in indices]))
+        self._sizes = narrow(np.concatenate([index.sizes for index in indices]))
         self._names = b"".join(index.names for index in indices)
         before = np.cumsum([0, *(len(index.names) for index in indices)])
         ends = [index.ends + start for index, start in zip(indices, before.tolist(), strict=False)]
-        self._ends = _narrow(np.concatenate(ends))
+        self._ends = narrow(np.concatenate(ends))
         self._skipped = sum(index.skipped for index in indices)
         super().__init__(origin, _numbered(indices, origin, classes))
 
@@ -107,17 +106,3 @@ def _numbered(indices: Sequence[ShardIndex], origin: str, classes: Sequence[str]
         table = np.array([labels.setdefault(label, len(labels)) for label in index.labels], np.int32)
         which.append(table[index.which])
     return number_labels([*labels], np.concatenate(which), origin=origin, known=classes)
-
-
-def _names_of_shards(names: Sequence[str]) -> list[str]:
-    """What is different in their names: without the folders that all are in."""
-    if len(names) == 1:
-        return [names[0].rpartition("/")[2]]
-    folders = [name.split("/")[:-1] for name in names]
-    shared = len(os.path.commonprefix(folders))  # noqa: RUF071 - of lists, so part by part
-    return ["/".join(name.split("/")[shared:]) for name in names]
-
-
-def _narrow(numbers: NDArray[np.int64]) -> NDArray[np.signedinteger]:
-    """In 4 bytes each, where all fit."""
-    return numbers.astype(np.int32) if numbers.max() < 1 << 31 else numbers

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from partialfc.data.sources.byte_files import expanded, is_pattern, is_url
+from partialfc.data.sources.dataset_folder import table_files
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
 from partialfc.data.sources.keys import select
@@ -14,12 +15,17 @@ from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.merged import Merged
 from partialfc.data.sources.selected import Selected
 from partialfc.data.sources.shards import ShardSource
+from partialfc.data.sources.tables import TableSource
 from partialfc.data.sources.text_list import LIST_SUFFIXES, ListSource
 from partialfc.errors import DataError
 
 Place = str | Path  # of a source: a path or a URL
 
-KINDS = "a .rec file, a folder of class folders, a text list (.txt) of `path label` lines, or a tar shard"
+KINDS = (
+    "a .rec file, a folder of class folders, a text list (.txt) of `path label` lines, a tar shard, or a "
+    ".parquet file or a folder of the datasets library"
+)
+SEVERAL = (".tar", ".parquet")  # what a URL or a pattern may name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,8 @@ def _opened(place: Place, classes: Sequence[str] | None, options: _Options) -> L
             raise DataError(
                 f"{path}: holds RecordIO files, not class folders; name one of them, such as {records[0]}"
             )
-        if shards := _within(path, ".tar"):
-            return _files(shards, str(path), classes)
+        if files := _within(path, ".tar") or table_files(path):
+            return _files(files, str(path), classes)
         return FolderSource(path, classes, class_depth=options.class_depth)
     if path.suffix == ".rec":
         return RecordSource(path)
@@ -89,10 +95,12 @@ def _files(names: Sequence[str], origin: str, classes: Sequence[str] | None) -> 
     kinds = {_suffix(name) for name in names}
     if kinds == {".tar"}:
         return ShardSource(names, origin=origin, classes=classes)
-    wrong = next(name for name in names if _suffix(name) != ".tar")
-    if is_url(wrong) or len(names) > 1:
-        raise DataError(f"{wrong}: is no tar shard (.tar), which is what a URL or a pattern may name")
-    raise DataError(f"{wrong}: is not {KINDS}")
+    if kinds == {".parquet"} or (kinds == {".arrow"} and not any(map(is_url, names))):
+        return TableSource(names, origin=origin, classes=classes)
+    if any(map(is_url, names)) or len(names) > 1:
+        wrong = next((name for name in names if _suffix(name) not in SEVERAL), names[-1])
+        raise DataError(f"{wrong}: a URL or a pattern may name {' or '.join(SEVERAL)} files, all of one kind")
+    raise DataError(f"{names[0]}: is not {KINDS}")
 
 
 def _within(folder: Path, suffix: str) -> list[str]:

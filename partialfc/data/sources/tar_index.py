@@ -4,31 +4,25 @@ A shard is in WebDataset's layout (github.com/webdataset/webdataset): the files 
 to its first dot, such as `cats/3.jpg` and `cats/3.cls`.
 """
 
-import hashlib
 import json
 import logging
-import os
 import re
 import tarfile
 from array import array
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partialfc.data.images.codec import SUFFIXES
-from partialfc.data.sources.byte_files import is_url, state_of, streamed
+from partialfc.data.sources.byte_files import state_of, streamed
+from partialfc.data.sources.index_cache import as_array, load_index, save_index
 from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.errors import DataError, LabelError
-from partialfc.files import replacing
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
-INDEX = ".index.npz"  # behind the shard's name
 LABEL_KEYS = ("label", "cls", "class")  # of a .json, the first that it has
 _SAMPLE = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
 
@@ -55,14 +49,12 @@ class ShardIndex:
 def shard_index(name: str) -> ShardIndex:
     """The index of the shard, a path or URL; DataError where it is damaged or not in the layout.
 
-    It is kept in a file beside a local shard, or where that cannot be written and for a URL in the folder
-    `partialfc` of $XDG_CACHE_HOME or ~/.cache; and read from there while the shard is the same, by its size
-    and time or what else the URL's server says of it.
+    It is kept while the shard is the same, by its size and time or what else a URL's server says of it
+    (index_cache.py).
     """
     state = state_of(name)
-    for kept in _places(name):
-        if (index := _load(kept, state)) is not None:
-            return index
+    if (kept := _load(name, state)) is not None:
+        return kept
     log.info("%s: reading where its images lie", name)
     with streamed(name) as file:
         index = _read(name, file, state)
@@ -189,59 +181,30 @@ def _index_of(name: str, samples: dict[str, _Sample], *, state: str) -> ShardInd
     )
 
 
-def _places(name: str) -> list[Path]:
-    """Where the index may be kept, the first that can be written."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "partialfc"
-    full = name if is_url(name) else os.path.abspath(name)
-    cached = folder / (
-        hashlib.sha256(full.encode("utf-8", errors="surrogateescape")).hexdigest()[:32] + INDEX
-    )
-    return [cached] if is_url(name) else [Path(name + INDEX), cached]
-
-
 def _save(name: str, index: ShardIndex) -> None:
-    for path in _places(name):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as beside, beside.open("wb") as file:
-                np.savez(
-                    file,
-                    version=VERSION,
-                    state=_bytes(index.state),
-                    offsets=index.offsets,
-                    sizes=index.sizes,
-                    which=index.which,
-                    labels=_bytes(json.dumps(index.labels)),
-                    names=np.frombuffer(index.names, np.uint8),
-                    ends=index.ends,
-                    skipped=index.skipped,
-                )
-        except OSError as error:
-            log.debug("%s: %s", path, error)
-        else:
-            return
-    log.warning("%s: its index can be kept nowhere, so the shard is read again at each start", name)
+    arrays: dict[str, NDArray[Any]] = {
+        "offsets": index.offsets,
+        "sizes": index.sizes,
+        "which": index.which,
+        "labels": as_array(json.dumps(index.labels).encode()),
+        "names": as_array(index.names),
+        "ends": index.ends,
+        "skipped": np.array(index.skipped),
+    }
+    save_index(name, index.state, arrays)
 
 
-def _load(path: Path, state: str) -> ShardIndex | None:
-    """None where there is none, where it is damaged, and where it is that of another version of the shard."""
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            if int(kept["version"]) != VERSION or kept["state"].tobytes() != _bytes(state).tobytes():
-                return None
-            return ShardIndex(
-                state,
-                kept["offsets"],
-                kept["sizes"],
-                kept["which"],
-                json.loads(kept["labels"].tobytes()),
-                kept["names"].tobytes(),
-                kept["ends"],
-                int(kept["skipped"]),
-            )
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+def _load(name: str, state: str) -> ShardIndex | None:
+    kept = load_index(name, state)
+    if kept is None:
         return None
-
-
-def _bytes(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(text.encode("utf-8", errors="surrogateescape"), np.uint8)
+    return ShardIndex(
+        state,
+        kept["offsets"],
+        kept["sizes"],
+        kept["which"],
+        json.loads(kept["labels"].tobytes()),
+        kept["names"].tobytes(),
+        kept["ends"],
+        int(kept["skipped"]),
+    )

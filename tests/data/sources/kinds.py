@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from partialfc.data.sources.insightface import write_source
 from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.source import open_source
@@ -119,6 +122,63 @@ def remote_shards(path: Path, content: Sequence[Image]) -> Opening:
     return Opening(f"file://{path}/set/shard-{{000..002}}.tar")
 
 
+def write_parquet(path: Path, columns: Mapping[str, Any], **how: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+    pq.write_table(table, path, **({"compression": "none", "use_dictionary": False} | how))
+    return path
+
+
+def columns_of(content: Sequence[Image], named: bool = True) -> dict[str, Any]:
+    return {
+        "label": [name if named else NAMES.index(name) for name, _ in content],
+        "image": [data for _, data in content],
+    }
+
+
+def parquet(path: Path, content: Sequence[Image]) -> Opening:
+    """Two files with columns of bytes and text."""
+    half = len(content) // 2
+    for number, part in enumerate((content[:half], content[half:])):
+        write_parquet(path / f"set/{number}.parquet", columns_of(part))
+    return Opening(path / "set")
+
+
+def compressed_parquet(path: Path, content: Sequence[Image]) -> Opening:
+    """Ids, and row groups of two images, that only pyarrow can read."""
+    columns = columns_of(content, named=False)
+    return Opening(write_parquet(path / "a.parquet", columns, compression="zstd", row_group_size=2))
+
+
+def dataset(content: Sequence[Image]) -> pa.Table:
+    """As the `datasets` library has it, with the names of the classes in the metadata."""
+    features = {"label": {"names": [*NAMES], "_type": "ClassLabel"}, "picture": {"_type": "Image"}}
+    images = [{"bytes": data, "path": None} for _, data in content]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    labels = [NAMES.index(name) for name, _ in content]
+    table = pa.table({"picture": pa.array(images, kind), "label": labels})
+    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def hub(path: Path, content: Sequence[Image]) -> Opening:
+    write_parquet(path / "hub/data/train-00000-of-00001.parquet", dataset(content))
+    return Opening(path / "hub")
+
+
+def saved(path: Path, content: Sequence[Image]) -> Opening:
+    """As save_to_disk writes it, in two files and batches of four."""
+    (path / "saved").mkdir(parents=True)
+    names = [f"data-{number:05d}-of-00002.arrow" for number in range(2)]
+    for name, part in zip(names, (content[:5], content[5:]), strict=True):
+        table = dataset(part)
+        with pa.ipc.new_stream(path / "saved" / name, table.schema) as stream:
+            stream.write_table(table, max_chunksize=4)
+    (path / "saved/state.json").write_text(
+        json.dumps({"_data_files": [{"filename": name} for name in names]})
+    )
+    return Opening(path / "saved")
+
+
 def several(path: Path, content: Sequence[Image]) -> Opening:
     """A folder and a list, which have classes in common."""
     half = len(content) // 2
@@ -142,6 +202,10 @@ KINDS = {
     "list of ids": Kind(list_of_ids, named=False),
     "shards": Kind(shards, file="set/1/shard-001.tar"),
     "shards behind a URL": Kind(remote_shards, named=False, file="set/shard-001.tar"),
+    "parquet": Kind(parquet, file="set/1.parquet"),
+    "compressed parquet": Kind(compressed_parquet, named=False, file="a.parquet"),
+    "parquet of the hub": Kind(hub, file="hub/data/train-00000-of-00001.parquet"),
+    "saved to disk": Kind(saved, file="saved/data-00001-of-00002.arrow"),
     "several": Kind(several),
     "selection": Kind(selection),
 }
