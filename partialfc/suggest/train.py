@@ -59,10 +59,13 @@ def is_images(text: str) -> bool:
 
 
 def run_dir_for(images: str) -> str:
-    """runs/ with the name of the images: of their file without its suffix, or of their folder."""
+    """runs/ with the name of the images: of their file without its suffix, or of their folder.
+
+    The last part of a path or URL that says something and is no pattern of several files.
+    """
     path = Path(os.path.abspath(images))
     own = path.name if path.is_dir() else path.stem
-    names = [name for name in (own, path.parent.name, "images") if name]
+    names = [name for name in (own, path.parent.name, "images") if name and not set(name) & set("*?{}[]")]
     return f"runs/{next((name for name in names if name not in GENERAL), names[0])}"
 
 

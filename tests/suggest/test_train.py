@@ -13,6 +13,8 @@ from partialfc.suggest.train import is_images, run_dir_for, split
         ("data/ms1mv3/train.rec", "runs/ms1mv3"),
         ("/data/faces.rec", "runs/faces"),
         ("/shop/images", "runs/shop"),
+        ("s3://bucket/set/shard-{000000..000127}.tar", "runs/set"),
+        ("/data/set/*.tar", "runs/set"),
         ("/data/images", "runs/images"),
         ("/", "runs/images"),
     ],
