@@ -10,13 +10,13 @@ from partialfc.metrics.run_log import read_metrics
 from tests.data.glyphs.fontmaker import pattern, save_font
 
 FOREVER = 10**6  # steps; the tests stop such a run
-CHARACTERS = [chr(0x4E00 + index) for index in range(30)]
 
 
-def write_glyphs(folder: Path) -> Path:
-    """24 characters in 4 faces -> train.rec, pairs.bin of 6 other characters; their folder."""
+def write_glyphs(folder: Path, *, characters: int = 24) -> Path:
+    """Characters in 4 faces -> train.rec, pairs.bin of 6 other characters; their folder."""
+    drawn = [chr(0x4E00 + index) for index in range(characters + 6)]
     for weight in range(4):
-        drawings = {c: pattern(ord(c), weight=weight) for c in CHARACTERS}
+        drawings = {c: pattern(ord(c), weight=weight) for c in drawn}
         save_font(folder / "fonts" / f"{weight}.ttf", drawings)
     build_glyphs(folder / "glyphs", fonts=[folder / "fonts"], size=16, min_faces=3, holdout=6, pairs=40)
     return folder / "glyphs"
