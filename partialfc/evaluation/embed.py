@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -41,11 +41,13 @@ def embed(
     result.
 
     Raises ImageError, which names an image that cannot be decoded or is larger than `max_pixels`, by `name`
-    or else by its index, and ValueError for no images.
+    or else by its index, and ValueError for no images or another `flip`.
     """
     part = range(len(images)) if part is None else part
     if not part:
         raise ValueError("there are no images to embed: give at least one")
+    if flip not in get_args(Flip):
+        raise ValueError(f"flip is {flip!r}: it must be one of {', '.join(get_args(Flip))}")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
 

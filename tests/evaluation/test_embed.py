@@ -82,6 +82,12 @@ def test_flip_joins_the_mirrored_images_embedding(backbone: Tiny, flip: Flip) ->
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("flip", [True, False, "both"])
+def test_another_flip_is_refused(backbone: Tiny, flip: object) -> None:
+    with pytest.raises(ValueError, match=f"flip is {flip!r}: it must be one of none, sum, concat"):
+        embed(backbone, [encode_png(_pixels(1)[0])], image_size=8, channels=3, device=CPU, flip=flip)
+
+
 @pytest.mark.parametrize("flip", ["none", "sum", "concat"])
 def test_amp_computes_in_bfloat16_and_returns_float32(backbone: Tiny, flip: Flip) -> None:
     images = [encode_png(p) for p in _pixels(4)]
