@@ -1,4 +1,4 @@
-"""benchmarks/intervals.py: rows for each design, unit and figure."""
+"""benchmarks/intervals.py, which wrote benchmarks/intervals.csv: rows for each design, unit and figure."""
 
 from tests.benchmarks.measured import measured
 
