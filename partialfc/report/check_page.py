@@ -85,7 +85,7 @@ def _group(checked: Checked, found: Group, max_pixels: int) -> Html:
             checked.source,
             index,
             detail=checked.class_name(index) or "",
-            mark=Mark.KEPT if index in found.kept else Mark.SUSPECT if found.kept else Mark.NONE,
+            mark=Mark.KEPT if index in found.kept else Mark.LEFT_OUT if found.kept else Mark.NONE,
             max_pixels=max_pixels,
         )
         for index in indices

@@ -19,7 +19,7 @@ Html = NewType("Html", str)  # text that is escaped already
 THUMBNAIL = 160  # pixels of a thumbnail's larger side, twice of what it is shown at: for fine screens
 # Nothing is loaded and nothing is run, whatever a file's name holds.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_MARKS = {Mark.KEPT: "kept", Mark.SUSPECT: "suspect"}
+_FRAMES = {Mark.KEPT: "kept", Mark.LEFT_OUT: "suspect", Mark.SUSPECT: "suspect"}  # of the style
 
 
 def check_page(option: str, output: Path | None) -> None:
@@ -141,9 +141,10 @@ def _figure(tile: Tile) -> str:
         exact = ' class="exact"' if max(tile.pixels.shape[:2]) <= PIXELATED else ""
         encoded = base64.b64encode(data).decode()
         image = f'<img{exact} alt="" loading="lazy" decoding="async" src="data:{kind};base64,{encoded}">'
-    mark = _MARKS.get(tile.mark, "")
-    frame = f' class="{mark}"' if mark else ""
-    said = f'<b class="mark">{mark}</b> ' if mark else ""
+    frame, said = "", ""
+    if tile.mark in _FRAMES:
+        frame = f' class="{_FRAMES[tile.mark]}"'
+        said = f'<b class="mark">{tile.mark.value}</b> '
     detail = f"<small>{_text(tile.detail)}</small>" if tile.detail else ""
     return f"<figure{frame}>{image}<figcaption>{said}{_text(tile.caption)}{detail}</figcaption></figure>"
 

@@ -17,7 +17,7 @@ MOST_TILES = 10_000
 _GAP = 12  # pixels between tiles, and around all
 _LINE = 15  # of a line of text
 _PAPER, _INK, _FAINT, _EMPTY = "#ffffff", "#1d2733", "#6b7785", "#eceff3"
-_FRAMES = {Mark.KEPT: "#2e8b57", Mark.SUSPECT: "#c23b4b"}
+_FRAMES = {Mark.KEPT: "#2e8b57", Mark.LEFT_OUT: "#c23b4b", Mark.SUSPECT: "#c23b4b"}
 
 
 def check_sheet(option: str, output: Path) -> None:

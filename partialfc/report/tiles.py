@@ -16,10 +16,11 @@ PIXELATED = 64  # an image whose sides are at most so many pixels is shown pixel
 
 
 class Mark(Enum):
-    """What a tile's frame says: nothing, that the image is kept, or that something is wrong with it."""
+    """What a tile's frame says: nothing, that the image is kept or left out, or that something is wrong."""
 
     NONE = "none"
     KEPT = "kept"
+    LEFT_OUT = "left out"
     SUSPECT = "suspect"
 
 

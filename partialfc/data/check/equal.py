@@ -13,9 +13,10 @@ def equal_groups(values: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
     """
     order = np.lexsort(values.T[::-1])  # stable: places of equal rows ascend
     ordered = values[order]
-    starts = np.flatnonzero(np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1)))
-    sizes = np.diff(starts, append=len(values))
-    groups = [order[start : start + size] for start, size in zip(starts, sizes, strict=True) if size > 1]
+    starts = np.flatnonzero(np.append(len(values) > 0, (ordered[1:] != ordered[:-1]).any(axis=1)))
+    stops = np.append(starts[1:], len(values))
+    several = stops - starts > 1
+    groups = [order[start:stop] for start, stop in zip(starts[several], stops[several], strict=True)]
     return sorted(groups, key=lambda group: int(group[0]))
 
 

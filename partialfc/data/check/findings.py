@@ -25,7 +25,7 @@ class Kind(StrEnum):
 TITLES = {
     Kind.BROKEN: "Cannot be decoded",
     Kind.LABEL: "Label out of range",
-    Kind.SIZE: "Size other than asked for",
+    Kind.SIZE: "Wrong size",
     Kind.BLANK: "Of one colour",
     Kind.DUPLICATE: "Twice in a class",
     Kind.CONFLICT: "In two classes",

@@ -21,12 +21,16 @@ class Near:
 
 def near_groups(hashes: NDArray[np.uint64], labels: NDArray[np.int64], *, distance: int) -> Near:
     """hashes, labels [n] of different images -> those that differ in at most `distance` of 64 bits."""
-    distinct, of_image = np.unique(hashes, return_inverse=True)
+    distinct, of_all, times = np.unique(hashes, return_inverse=True, return_counts=True)
     each = [*near_pairs(distinct, distance), np.empty((0, 2), np.int64)]
     pairs = np.concatenate(each)
+    concerned = times > 1
+    concerned[pairs.reshape(-1)] = True
+    images = np.flatnonzero(concerned[of_all])  # the others have no part in what follows, which takes room
+    of_image = of_all[images]
     # A node is the images of one class that share a hash: numbered in the order of their first images.
     nodes, first, of_image_node = np.unique(
-        np.stack([of_image, labels], axis=1), axis=0, return_index=True, return_inverse=True
+        np.stack([of_image, labels[images]], axis=1), axis=0, return_index=True, return_inverse=True
     )
     rank = np.argsort(np.argsort(first))
     at: dict[int, dict[int, int]] = {}  # hash -> label -> node
@@ -42,7 +46,7 @@ def near_groups(hashes: NDArray[np.uint64], labels: NDArray[np.int64], *, distan
             start = min(here.values())
             across += [(start, node) for node in (*here.values(), *there.values())]
     members: list[list[int]] = [[] for _ in nodes]
-    for image, node in enumerate(rank[of_image_node.reshape(-1)].tolist()):
+    for image, node in zip(images.tolist(), rank[of_image_node.reshape(-1)].tolist(), strict=True):
         members[node].append(image)
     return Near(_within(members, within), _across(members, across))
 
