@@ -106,10 +106,11 @@ class Checked:
             for single in self.singles.get(kind, ()):
                 why.setdefault(single.index, f"{kind}: {single.why}")
             for group in self.groups.get(kind, ()):
+                first, second = group.indices[:2]
                 for index in group.indices:
                     if index not in group.kept:
-                        other = next(each for each in (*group.kept, *group.indices) if each != index)
-                        why.setdefault(index, f"{kind}: as {self.source.key(other)}")
+                        other = self.source.key(second if index == first else first)
+                        why.setdefault(index, f"{kind}: in a group with {other}")
         for index in sorted(why):
             yield self.source.key(index), one_line(why[index])
 

@@ -50,8 +50,8 @@ def test_what_training_should_leave_out_leaves_a_clean_source(folder: Path, tmp_
     assert {key for key, _ in found.bad(near=False)} == BAD
     lines = dict(found.bad(near=True))
     assert lines.keys() == BAD | {"cat/near2.jpg"}
-    assert lines["cat/twice3.png"] == "duplicate: as cat/twice.png"
-    assert lines["cat/both.png"] == "conflict: as dog/both.png"
+    assert lines["cat/twice3.png"] == "duplicate: in a group with cat/twice.png"
+    assert lines["cat/both.png"] == "conflict: in a group with dog/both.png"
     assert lines["cat/empty.png"] == "broken: the file is empty, 0 bytes"
     write_keys(tmp_path / "bad.txt", found.bad(near=True))
     rest = check_source(open_source(folder, leave_out=tmp_path / "bad.txt"), workers=0)
