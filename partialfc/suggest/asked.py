@@ -10,7 +10,8 @@ class Asked:
     """images: one source of labelled images, or several. path: of the config. run_dir: where its run will be.
 
     overrides: section.key=value, by which the rules for other keys go. hold_out: how many classes, 0 for
-    none, None for as many as suit. overwrite: whether files that are there may go.
+    none, None for as many as suit. overwrite: whether files that are there may go. ranks: those that will
+    train; None: one for each accelerator of this machine, or one.
     """
 
     images: tuple[str, ...]
@@ -21,6 +22,7 @@ class Asked:
     hold_out: int | None = None
     seed: int = 0
     overwrite: bool = False
+    ranks: int | None = None
 
     @property
     def told(self) -> str:

@@ -45,14 +45,14 @@ class Machine:
         )
 
 
-def this_machine(choice: str = "auto") -> Machine:
-    """choice: train.device. Raises ConfigError or DistributedError for a device that cannot be had.
+def this_machine(choice: str = "auto", *, ranks: int | None = None) -> Machine:
+    """choice: train.device. ranks: those that train, on all machines; None: one for each accelerator, or one.
 
-    ranks: those of the launcher, or else one for each accelerator, or one.
+    Raises ConfigError or DistributedError for a device that cannot be had.
     """
     device = local_device(choice)
     accelerators = torch.accelerator.device_count() if is_accelerator(device) else 0
-    ranks = int(os.environ.get("WORLD_SIZE", max(1, accelerators)))
+    ranks = ranks or max(1, accelerators)
     return Machine(
         cores=cores(),
         accelerators=accelerators,

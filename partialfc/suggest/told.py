@@ -16,8 +16,16 @@ def heading(asked: Asked, look: Look, machine: Machine) -> str:
         f"Written by partialfc {__version__} for {asked.told} and a machine with {machine.describe()}.\n"
         f"{found(look)}.\n"
         "Each key has its reason, and when to change it; docs/reference/config.md has all keys.\n"
-        f"Check: partialfc doctor {asked.path}   Train: partialfc train {asked.path}"
+        f"Check: partialfc doctor {asked.path}\nTrain: {command(asked, machine)}"
     )
+
+
+def command(asked: Asked, machine: Machine) -> str:
+    """What starts the training on this machine, with a process for each accelerator."""
+    if machine.accelerators <= 1:
+        return f"partialfc train {asked.path}"
+    each = machine.accelerators
+    return f"torchrun --standalone --nproc-per-node {each} -m partialfc train {asked.path}"
 
 
 def found(look: Look) -> str:
@@ -57,4 +65,4 @@ def summary(asked: Asked, look: Look, machine: Machine, verified: Verified) -> I
         yield f"verified on {', '.join(verified.sets.values())}"
     else:
         yield f"verification: {verified.why}"
-    yield f"{asked.path}: a config for them, with a reason above each key"
+    yield f"{asked.path}: a config for them, with a reason above each key; {command(asked, machine)}"

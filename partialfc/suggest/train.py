@@ -87,7 +87,8 @@ def train_images(images: tuple[str, ...], overrides: Sequence[str]) -> int:
         before = parse_config({"run": {"dir": run_dir}} | LEAST, settings, "command line")
 
     def prepare(world: World) -> Config:
-        asked = Asked(images, path, run_dir, overrides, seed=given.whole("run.seed") or 0, overwrite=True)
+        seed = given.whole("run.seed") or 0
+        asked = Asked(images, path, run_dir, overrides, seed=seed, overwrite=True, ranks=world.size)
         written = on_first_rank(world, lambda: [] if path.exists() else write_suggestion(asked))
         if world.rank == 0:
             print(*(written or [f"going on with {path}"]), sep="\n", flush=True)

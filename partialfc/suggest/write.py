@@ -53,7 +53,7 @@ def write_suggestion(asked: Asked) -> list[str]:
             f"{asked.told}: all {look.images} images are of one class, so there is nothing to tell apart; "
             "add a second class, or check the layout: a folder per class"
         )
-    machine = this_machine(given.text("train.device") or "auto")
+    machine = this_machine(given.text("train.device") or "auto", ranks=asked.ranks)
     network = network_for(look.side, look.images, accelerator=machine.has_accelerator)
     size = given.whole("data.image_size") or network.size
     verified = verified_on(asked, given, source, labels, image_size=size)

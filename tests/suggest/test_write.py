@@ -1,5 +1,7 @@
 """Written files: a valid config for what it should train, keys and pairs; and inputs of every kind."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,9 +14,14 @@ from partialfc.data.sources.pack import pack_source
 from partialfc.data.sources.source import open_source
 from partialfc.errors import ConfigError, DataError
 from partialfc.suggest.asked import Asked
+from partialfc.suggest.given import Given
+from partialfc.suggest.machine import Machine
+from partialfc.suggest.told import command
+from partialfc.suggest.verified import verified_on
 from partialfc.suggest.write import write_suggestion
 from tests.disks import fill, small_disk
 from tests.suggest.cases import write_images
+from tests.suggest.test_look import Large
 
 
 def write(folder, images, *overrides, **options):
@@ -217,6 +224,34 @@ def test_on_an_accelerator(on_pretend, tmp_path):
     asked.mkdir()
     config, said = on_pretend(suggested_there, asked, images, "train.device=cpu")
     assert config["backbone"]["name"] == "convnet"
+
+
+def test_the_ranks_that_will_train_count(tmp_path, many):
+    write(tmp_path, many, ranks=2)
+    assert "over all ranks together (2 here)" in (tmp_path / "made.yaml").read_text()
+
+
+def machine(accelerators):
+    return Machine(
+        cores=64, accelerators=accelerators, kind="cuda", name="GPU", memory=80 << 30, ranks=accelerators,
+        here=accelerators, bfloat16=True, float16=True,
+    )  # fmt: skip
+
+
+def test_several_accelerators_are_started_by_torchrun():
+    asked = Asked(("x",), Path("mine.yaml"), "runs/x")
+    assert command(asked, machine(8)) == (
+        "torchrun --standalone --nproc-per-node 8 -m partialfc train mine.yaml"
+    )
+    assert command(asked, machine(1)) == "partialfc train mine.yaml"
+
+
+def test_of_very_many_images_nothing_is_held_out_unless_asked():
+    """Labels are not read for it: of ten million classes that takes minutes."""
+    asked = Asked(("large.rec",), Path("mine.yaml"), "runs/x")
+    verified = verified_on(asked, Given({}), Large(20_000_000, 10_000_000), None, image_size=112)
+    assert verified.held is None
+    assert "no labels were read" in verified.why
 
 
 def test_labels_of_pairs_are_those_of_the_classes(tmp_path, many):
