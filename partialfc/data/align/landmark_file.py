@@ -10,6 +10,8 @@ A photo is named by its path below the folder of photos, with or without its suf
 
 import csv
 import json
+import math
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,31 +30,40 @@ class LandmarkFile:
     """Finds the faces that a file lists. DataError for a file that cannot be read."""
 
     def __init__(self, path: str | Path) -> None:
-        self._faces: dict[str, list[Face]] = {}
         path = Path(path)
+        self._rows: dict[str, list[int]] = {}  # of the faces of each photo
+        numbers, scores = array("d"), array("d")  # as there may be millions, for each process
         for photo, face in _read(path):
-            found = self._faces.setdefault(PurePosixPath(photo.replace("\\", "/")).as_posix(), [])
+            rows = self._rows.setdefault(PurePosixPath(photo.replace("\\", "/")).as_posix(), [])
             if face is not None:
-                found.append(face)
-        if not self._faces:
+                rows.append(len(scores))
+                numbers.extend(face.landmarks.ravel())
+                scores.append(np.nan if face.score is None else face.score)
+        if not self._rows:
             raise DataError(f"{path}: lists no photo")
+        self._landmarks = np.array(numbers).reshape(-1, LANDMARKS, 2)
+        self._scores = np.array(scores)
 
     def __call__(self, photo: str, pixels: Pixels) -> list[Face]:
-        return self._faces.get(self._name(photo), [])
+        rows = self._rows.get(self._name(photo), [])
+        scores = (
+            [None if math.isnan(score) else score for score in self._scores[rows].tolist()] if rows else []
+        )
+        return [Face(self._landmarks[row], score) for row, score in zip(rows, scores, strict=True)]
 
     def require_some(self, photos: Sequence[str], path: Path) -> int:
         """How many of the photos are not listed; DataError where none is."""
-        missing = sum(self._name(photo) not in self._faces for photo in photos)
+        missing = sum(self._name(photo) not in self._rows for photo in photos)
         if missing == len(photos):
             raise DataError(
                 f"{path}: lists none of the {missing} photos: it has, for example, "
-                f"{next(iter(self._faces))!r}, and the folder {photos[0]!r}; both must be paths below the "
+                f"{next(iter(self._rows))!r}, and the folder {photos[0]!r}; both must be paths below the "
                 "folder of photos"
             )
         return missing
 
     def _name(self, photo: str) -> str:
-        return photo if photo in self._faces else str(PurePosixPath(photo).with_suffix(""))
+        return photo if photo in self._rows else str(PurePosixPath(photo).with_suffix(""))
 
 
 def _read(path: Path) -> Iterator[tuple[str, Face | None]]:

@@ -53,7 +53,8 @@ def _attach(address: Address) -> npt.NDArray[Any]:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) != (device, inode):
+        size = count * np.dtype(dtype).itemsize
+        if (status.st_dev, status.st_ino, status.st_size) != (device, inode, size):
             raise FileNotFoundError(f"{path} is another process's by now")
         return np.frombuffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), dtype, count)
     finally:

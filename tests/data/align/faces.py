@@ -20,20 +20,23 @@ def landmarks(*, scale: float, angle: float, shift: tuple[float, float]) -> np.n
 
 def draw(*faces: np.ndarray, size: tuple[int, int] = (200, 160), radius: float = 4) -> np.ndarray:
     """uint8 [height, width, 3]: a dot of its own colour at each landmark; size: (width, height)."""
-    photo = np.full((size[1], size[0], 3), 120.0)
-    rows, columns = np.mgrid[: size[1], : size[0]]
+    photo = np.full((size[1], size[0], 3), 120, np.uint8)
+    reach = int(radius) + 2
     for face in faces:
         for (x, y), colour in zip(face, COLOURS, strict=True):
-            within = np.clip(radius + 0.5 - np.hypot(columns - x, rows - y), 0, 1)[:, :, None]
-            photo += within * (np.array(colour) - photo)
-    return photo.round().astype(np.uint8)
+            left, top = max(int(x) - reach, 0), max(int(y) - reach, 0)
+            part = photo[top : int(y) + reach + 1, left : int(x) + reach + 1]
+            rows, columns = np.mgrid[: part.shape[0], : part.shape[1]]
+            within = np.clip(radius + 0.5 - np.hypot(columns + left - x, rows + top - y), 0, 1)[:, :, None]
+            part[:] = (part + within * (np.array(colour) - part)).round()
+    return photo
 
 
 def dots(pixels: np.ndarray) -> np.ndarray:
     """The middle [5, 2] of the pixels that are nearest to each of the five colours."""
     found = []
     for colour in COLOURS:
-        far = np.abs(pixels.astype(int) - colour).sum(axis=2)
+        far = np.abs(pixels.astype(np.int16) - colour).sum(axis=2)
         rows, columns = np.nonzero(far < 130)
         found.append([columns.mean(), rows.mean()])
     return np.array(found)
