@@ -22,7 +22,10 @@ Trust = Annotated[
 ]
 ClassDepth = Annotated[
     int,
-    typer.Option(min=1, help="Levels from the image folder to the class folders, as data.class_depth."),
+    typer.Option(
+        min=0,
+        help="Levels from the image folder to the class folders, 0: on any level, as data.class_depth.",
+    ),
 ]
 ImageSource = Annotated[
     list[str],

@@ -76,9 +76,10 @@ class DataConfig(Section):
     )
     class_depth: int = Field(
         1,
-        ge=1,
+        ge=0,
         description="Of an image folder: how many levels below data.train the class folders are. Images in "
-        "folders within a class folder belong to that class.",
+        "folders within a class folder belong to that class. 0: each folder that holds images itself is a "
+        "class, on whatever level.",
     )
     only: ConfigPath | None = Field(
         None,

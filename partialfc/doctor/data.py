@@ -67,7 +67,7 @@ def _opening_remedy(places: Sequence[Path | str], class_depth: int) -> str:
     if any(path.is_dir() for path in paths):
         return (
             "put each class's images into a folder of its own below data.train, and nothing beside these "
-            "folders; or set data.class_depth to the level that those folders are on"
+            "folders; or set data.class_depth to the level that those folders are on, or to 0"
         )
     there = all(path.exists() for path in paths)
     if there and class_depth != 1:

@@ -21,8 +21,9 @@ class FolderSource:
     """`path/class name/image.jpg` (the codec's SUFFIXES in any case); ids follow the sorted folder names.
 
     A class is a folder `class_depth` levels below `path`, with the images in folders within it; from 2 on its
-    name is `a/b`. An image above the class folders is an error. What is no image, what notebooks, file
-    managers and archivers leave behind, and classes without images are counted in warnings.
+    name is `a/b`. With 0 it is each folder that holds images itself, on whatever level. An image above the
+    class folders is an error. What is no image, what notebooks, file managers and archivers leave behind, and
+    classes without images are counted in warnings.
 
     `classes`, which an earlier run had as `FolderSource(...).classes`, keeps that run's ids; a folder that it
     does not list is an error. File names are kept in memory: beyond some millions of images, pack the folder
@@ -35,8 +36,8 @@ class FolderSource:
     def __init__(
         self, path: str | Path, classes: Sequence[str] | None = None, *, class_depth: int = 1
     ) -> None:
-        if class_depth < 1:
-            raise ValueError(f"class_depth is {class_depth}: it must be 1 or more")
+        if class_depth < 0:
+            raise ValueError(f"class_depth is {class_depth}: it must be 0 (any level) or more")
         self.path = Path(path)
         self.class_depth = class_depth
         found = list_folder(self.path, class_depth=class_depth)
@@ -79,7 +80,10 @@ class FolderSource:
             says = f"images of a kind that is not read: {counted(self.unread)}"
             found.append(Remark(says, "convert those to JPEG or PNG, or move them away"))
         if self.deeper == len(self):
-            deeper = f"if those within are the classes, set data.class_depth to {self.class_depth + 1}"
+            deeper = (
+                f"if those within are the classes, set data.class_depth to {self.class_depth + 1}, or to 0 "
+                "where they are on different levels"
+            )
             says = "no image lies in a class folder itself, all in folders within one"
             found.append(Remark(says, deeper))
         elif self.deeper:
@@ -169,13 +173,13 @@ def counted(kinds: Mapping[str, int]) -> str:
 
 def _require_classes(found: Listing, path: Path, class_depth: int) -> None:
     if found.above:
-        lower = "" if class_depth == 1 else f", or lower class_depth, which is {class_depth}"
+        lower = "" if class_depth <= 1 else f", or lower class_depth, which is {class_depth}"
         raise DataError(
             f"{path / min(found.above)}: lies outside a class folder ({len(found.above)} in all); "
             f"move it into one{lower}"
         )
     if not found.classes:
-        levels = "<class name>" if class_depth == 1 else "/".join(["<folder>"] * class_depth)
+        levels = "<class name>" if class_depth <= 1 else "/".join(["<folder>"] * class_depth)
         raise DataError(f"{path}: has no class folder; images go to {path}/{levels}/{_also(found)}")
 
 

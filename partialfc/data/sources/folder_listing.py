@@ -32,6 +32,7 @@ class Listing:
 def list_folder(path: Path, *, class_depth: int) -> Listing:
     """Everything below `path`. A class is a folder `class_depth` levels below it, with all that is in it.
 
+    With 0 a class is each folder that holds images itself, on whatever level.
     A class is named by its path relative to `path`, with `/` between levels. Leftovers are skipped
     (partialfc.data.sources.leftovers), and links to a folder that is listed anyway, or that holds this one.
     Raises DataError where a folder cannot be listed.
@@ -41,11 +42,13 @@ def list_folder(path: Path, *, class_depth: int) -> Listing:
     waiting: list[tuple[Path, list[str], tuple[str, ...]]] = [(path, [], (os.path.realpath(path),))]
     while waiting:
         folder, parts, roots = waiting.pop()
-        if len(parts) < class_depth:
+        depth = class_depth or max(1, len(parts))
+        name = "/".join(parts[:depth])
+        if len(parts) < depth:
             names, within = listing.above, parts
         else:
-            names = listing.classes.setdefault("/".join(parts[:class_depth]), [])
-            within = parts[class_depth:]
+            names = listing.classes.setdefault(name, [])
+            within = parts[depth:]
         images = []
         prefix = "".join(f"{part}/" for part in within)
         for entry in _entries(folder):
@@ -61,8 +64,10 @@ def list_folder(path: Path, *, class_depth: int) -> Listing:
             elif _is_image(entry, listing):
                 images.append(prefix + entry.name)
         names += images
-        if len(parts) > class_depth:
+        if len(parts) > depth:
             listing.deeper += len(images)
+        if class_depth == 0 and not images:
+            listing.classes.pop(name, None)  # a folder on the way to others
     return listing
 
 

@@ -22,7 +22,7 @@ class ShardSource(IndexedSource):
     """The images of tar shards, paths or URLs, shard after shard, in the order of each.
 
     Every image is read by its bytes, so the order is random over all shards, as of any other source. Where
-    images lie is read once from each shard, and kept (tar_index.py). In memory some 24 bytes an image, and
+    images lie is read once from each shard, and kept (tar_index.py). In memory some 20 bytes an image, and
     its name. Labels are class ids or class names (numbering.py). `origin`: what stands for all in messages.
 
     Raises DataError for a shard that cannot be read, is damaged, or is not in the layout.

@@ -18,6 +18,9 @@ from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.pack import pack_source
 from partialfc.data.sources.source import open_source
+from partialfc.doctor import Level
+from partialfc.doctor.data import check_records, check_source
+from partialfc.doctor.labels import read_labels
 from partialfc.errors import DataError, ImageError
 from tests.data.sources.kinds import KINDS, NAMES, Kind, images
 
@@ -196,3 +199,16 @@ def test_a_file_that_is_cut_short_is_named(kind: Kind, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 5])
     with pytest.raises(DataError, match=path.name):
         content(opening.open())
+
+
+@every_kind()
+def test_the_doctor_finds_nothing_wrong(kind: Kind, tmp_path: Path) -> None:
+    opening = kind.build(tmp_path, images())
+    check, source = check_source([opening.path], opening.open)
+    assert source is not None
+    assert check.level != Level.RED
+    assert f"{source.origin}: 9 images of 3 classes" in check.says
+    records = check_records(source, channels=3, max_pixels=10_000, allowed=0, seconds=60)
+    assert records.level == Level.GREEN
+    labels = read_labels(source, seconds=60)
+    assert labels.labels.tolist() == source.class_ids().tolist()

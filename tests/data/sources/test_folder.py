@@ -150,6 +150,19 @@ def test_images_in_deeper_folders_count_for_their_class(
     assert "3 of 4 images lie in folders within a class folder" in caplog.text
 
 
+def test_with_depth_0_each_folder_that_holds_images_is_a_class(tmp_path: Path) -> None:
+    put(tmp_path, "a/x/1.png", "a/y/2.png", "a/3.png", "b/4.png", "c/d/e/5.png", "empty/.x/6.png")
+    source = open_source(tmp_path, class_depth=0)
+    assert source.classes == ["a", "a/x", "a/y", "b", "c/d/e"]
+    assert [*source.each_key()] == ["a/3.png", "a/x/1.png", "a/y/2.png", "b/4.png", "c/d/e/5.png"]
+    assert source.class_ids().tolist() == [0, 1, 2, 3, 4]
+    assert source.empty_classes == 0
+    with pytest.raises(DataError, match=r"6\.png: lies outside .*; move it into one$"):
+        open_source(put(tmp_path, "6.png"), class_depth=0)
+    with pytest.raises(DataError, match="has no class folder"):
+        open_source(tmp_path / "empty", class_depth=0)
+
+
 def test_class_depth_says_which_folders_are_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(tmp_path, "a/x/1.png", "a/y/2.png", "a/y/deep/3.png", "b/x/4.png")
     source = open_source(tmp_path, class_depth=2)
@@ -163,8 +176,8 @@ def test_class_depth_says_which_folders_are_classes(tmp_path: Path, caplog: pyte
     (tmp_path / "b/x/none").mkdir()
     with pytest.raises(DataError, match=r"has no class folder; images go to .*/<folder>/<folder>/<folder>/"):
         FolderSource(tmp_path / "b/x/none", class_depth=3)
-    with pytest.raises(ValueError, match="class_depth is 0"):
-        FolderSource(tmp_path, class_depth=0)
+    with pytest.raises(ValueError, match="class_depth is -1"):
+        FolderSource(tmp_path, class_depth=-1)
     with pytest.raises(DataError, match="class_depth is 2, but only image folders have one"):
         open_source(MXNET / "train.rec", class_depth=2)
 
