@@ -38,6 +38,11 @@ def write_suggestion(asked: Asked) -> list[str]:
     """
     _refuse_existing(asked)
     given = Given.by(asked.overrides)
+    if "data.train" in given.values:
+        raise ConfigError(
+            f"override data.train: the images are those that are named first, {asked.told}; leave it out, "
+            "or name its images there"
+        )
     depth, own = given.whole("data.class_depth") or asked.class_depth, given.path("data.leave_out")
     source = open_source(
         asked.images,

@@ -103,6 +103,11 @@ def test_wrong_overrides_are_named(tmp_path, many):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_images_are_named_once(tmp_path, many):
+    with pytest.raises(ConfigError, match=r"override data\.train: the images are those that are named first"):
+        write(tmp_path, many, "data.train=others")
+
+
 def test_what_was_left_out_before_stays_left_out(tmp_path, many):
     mine = tmp_path / "mine.txt"
     mine.write_text("class-000/0.png\nclass-001/2.png\n")
