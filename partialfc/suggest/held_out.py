@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from partialfc.data.split.hold_out import hold_out_classes
 from partialfc.errors import ConfigError
 
 SHARE = 10  # of so many classes one is held out
@@ -32,13 +33,12 @@ def hold_out(labels: NDArray[np.signedinteger], *, classes: int | None, seed: in
     """
     names, sizes = np.unique(labels[labels >= 0], return_counts=True)
     eligible = names[sizes >= 2]
-    generator = np.random.default_rng((seed, 13))
     if classes is not None:
-        return _asked_for(labels, names, eligible, classes, generator)
+        return _asked_for(labels, names, eligible, classes, seed=seed)
     wanted = max(FEWEST, min(MOST, len(names) // SHARE))
     if len(names) >= MANY and len(eligible) >= FEWEST:
-        return _classes(labels, eligible, min(wanted, len(eligible)), generator)
-    return _images(labels, names[sizes >= ENOUGH_IMAGES], generator)
+        return _classes(labels, min(wanted, len(eligible)), seed=seed)
+    return _images(labels, names[sizes >= ENOUGH_IMAGES], seed=seed)
 
 
 def _asked_for(
@@ -46,7 +46,8 @@ def _asked_for(
     names: NDArray[np.signedinteger],
     eligible: NDArray[np.signedinteger],
     classes: int,
-    generator: np.random.Generator,
+    *,
+    seed: int,
 ) -> HeldOut | None:
     if classes == 0:
         return None
@@ -56,26 +57,21 @@ def _asked_for(
             f"--hold-out is {classes}: it must be 0, or from 2 to {max(most, 0)}, as {len(eligible)} of "
             f"{len(names)} classes have two images or more, and two classes must be left to train on"
         )
-    return _classes(labels, eligible, classes, generator)
+    return _classes(labels, classes, seed=seed)
 
 
-def _classes(
-    labels: NDArray[np.signedinteger],
-    eligible: NDArray[np.signedinteger],
-    count: int,
-    generator: np.random.Generator,
-) -> HeldOut:
-    chosen = np.sort(generator.choice(eligible, count, replace=False))
-    return HeldOut("classes", np.flatnonzero(np.isin(labels, chosen)), count)
+def _classes(labels: NDArray[np.signedinteger], count: int, *, seed: int) -> HeldOut:
+    """As many as `partialfc data split --classes` would hold out, and the same ones."""
+    return HeldOut("classes", np.flatnonzero(hold_out_classes(labels, count, seed=seed)), count)
 
 
 def _images(
-    labels: NDArray[np.signedinteger], eligible: NDArray[np.signedinteger], generator: np.random.Generator
+    labels: NDArray[np.signedinteger], eligible: NDArray[np.signedinteger], *, seed: int
 ) -> HeldOut | None:
     """A fifth of the images of each class that has enough, at least two, so that they make a pair."""
     if len(eligible) < 2:
         return None
-    order = generator.permutation(len(labels))
+    order = np.random.default_rng(seed).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]  # by class, in random order within each
     found = []
     for name in eligible.tolist():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from partialfc.data.split.hold_out import hold_out_classes
 from partialfc.errors import ConfigError
 from partialfc.suggest.held_out import hold_out
 
@@ -76,3 +77,9 @@ def test_as_many_classes_as_asked_for_or_none():
 def test_asked_for_more_than_there_are_or_too_few(classes):
     with pytest.raises(ConfigError, match=f"--hold-out is {classes}: it must be 0, or from 2 to 3"):
         hold_out(labels(2, 2, 2, 1, 1), classes=classes, seed=0)
+
+
+def test_the_classes_are_those_of_data_split():
+    given = labels(*[3] * 60)
+    held = hold_out(given, classes=12, seed=5)
+    assert held.indices.tolist() == np.flatnonzero(hold_out_classes(given, 12, seed=5)).tolist()
