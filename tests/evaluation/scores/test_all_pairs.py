@@ -110,16 +110,3 @@ def test_an_embedding_without_direction_is_named_on_every_rank(rank_outcomes):
     for outcome in rank_outcomes(unusable, 2, (1, 1)):
         assert isinstance(outcome, DataError)
         assert "rank 1: the embedding of image 1 is zero, 1 of 3 are unusable" in str(outcome)
-
-
-def on_device() -> tuple:
-    rows, labels = embeddings(40, 4, ties=True)
-    queries = Spread.of(torch.tensor(rows, dtype=torch.float32, device="pretend"), labels, World.of())
-    found = all_pairs(queries, fars=[0.01], side=16)
-    return found.genuine, found.tar
-
-
-def test_an_accelerator_gives_the_same(on_pretend):
-    rows, labels = embeddings(40, 4, ties=True)
-    found = all_pairs(spread(rows, labels, (1,)), fars=[0.01])
-    assert on_pretend(on_device) == (found.genuine, found.tar)
