@@ -45,9 +45,10 @@ def embeddings(count: int, size: int, *, per_class: int, seed: int) -> Spread:
 
 def products(queries: Spread, gallery: Spread) -> None:
     """All scores in the same blocks, and nothing else."""
+    room = queries.room(gallery)
     for rows in queries.blocks(SIDE):
         for columns in gallery.own_blocks(SIDE):
-            scores_of(rows, columns)
+            scores_of(rows, columns, room)
 
 
 def seconds(work: Callable[[], object]) -> float:

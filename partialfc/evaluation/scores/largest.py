@@ -7,7 +7,7 @@ from torch import Tensor
 
 from partialfc.distributed.world import World
 
-SPARE = 1 << 22  # values that are taken in beside twice those that are kept
+SPARE = 1 << 20  # values that are taken in beside twice those that are kept
 
 
 class Largest:
@@ -20,7 +20,8 @@ class Largest:
 
     def __init__(self, count: int, like: Tensor, *, spare: int = SPARE) -> None:
         self.bound = -torch.inf
-        self._count, self._most = count, 2 * count + spare
+        self._count, self._spare = count, spare
+        self._many = True  # of the last tile's values were taken
         self._values = [like.new_empty(0)]
         self._whose = [like.new_empty(0, dtype=torch.int64)]
         self._held = 0
@@ -30,20 +31,26 @@ class Largest:
 
         whose: row * columns + column.
         """
-        promising = (scores.amax(1) > self.bound).nonzero().flatten()
-        if not len(promising):
-            return
-        if len(promising) < len(scores):
-            scores = scores[promising]
-        row, column = (scores > self.bound).nonzero(as_tuple=True)
-        whose = (promising[row] + first_row) * columns + column + first_column
-        self._add(scores[row, column], whose)
+        # Of which most may be taken at first: in parts, for the memory that their numbers take.
+        step = max(1, self._spare // scores.shape[1]) if self._many else len(scores)
+        taken = 0
+        for start in range(0, len(scores), step):
+            part = scores[start : start + step]
+            promising = (part.amax(1) > self.bound).nonzero().flatten()
+            if len(promising):
+                if len(promising) < len(part):
+                    part = part[promising]
+                row, column = (part > self.bound).nonzero(as_tuple=True)
+                whose = (promising[row] + (first_row + start)).mul_(columns).add_(column).add_(first_column)
+                self._add(part[row, column], whose)
+                taken += len(whose)
+        self._many = taken > self._spare
 
     def _add(self, values: Tensor, whose: Tensor) -> None:
         self._values.append(values)
         self._whose.append(whose)
         self._held += len(values)
-        if self._held > self._most:
+        if self._held > 2 * self._count + self._spare:
             self._keep()
 
     def _keep(self) -> None:

@@ -47,8 +47,9 @@ class PairTiles:
         return genuine, total - genuine
 
     def all(self, *, genuine_only: bool = False) -> Iterator[Tile]:
-        """Collective; genuine_only: those without a genuine pair are left out."""
+        """Collective; genuine_only: without those that have no genuine pair. A tile lasts until the next."""
         own = list(self._gallery.own_blocks(self._side))
+        room = self._queries.room(self._gallery, self._side)
         for rows in self._queries.blocks(self._side):
             for columns in own:
                 if self._within and not self._is_first(rows.number, columns.number):
@@ -56,7 +57,7 @@ class PairTiles:
                 genuine = self._genuine(rows, columns)
                 if genuine_only and not len(genuine[0]):
                     continue
-                scores = scores_of(rows, columns)
+                scores = scores_of(rows, columns, room)
                 if self._within and rows.number == columns.number:
                     scores[torch.ones_like(scores, dtype=torch.bool).tril_()] = -torch.inf
                 yield Tile(scores, rows.start, columns.start, genuine)

@@ -190,8 +190,9 @@ def _tiles_of_others(
 ) -> Iterator[Tensor]:
     """Scores [q, c], minus infinity where both are of the same class."""
     for each in others:
+        room = block.rows.new_empty(len(block) * min(side, len(each.rows)))
         for columns in each.own_blocks(side):
-            tile = scores_of(block, columns)
+            tile = scores_of(block, columns, room)
             row, column = same_class(classes, each.all_classes[columns.start : columns.start + len(columns)])
             tile[torch.from_numpy(row), torch.from_numpy(column)] = -torch.inf
             yield tile

@@ -138,6 +138,10 @@ class Spread:
             calibration = None if self.calibration is None else self.calibration[part]
             yield Block(self.rows[part], calibration, self.first + start, first + number)
 
+    def room(self, columns: "Spread", side: int = SIDE) -> Tensor:
+        """For the scores of a block of these with one of this rank's of `columns`."""
+        return self.rows.new_empty(min(side, max(self.counts)) * min(side, len(columns.rows)))
+
     def block_count(self, side: int = SIDE) -> int:
         """How many blocks there are."""
         return sum(-(-count // side) for count in self.counts)
@@ -168,9 +172,15 @@ def same_class(
     return row, order[np.repeat(low, counts) + within]
 
 
-def scores_of(rows: Block, columns: Block) -> Tensor:
-    """The scores [q, c] of a tile: cosines, or what the calibration makes of them (`score_norm`)."""
-    scores = rows.rows @ columns.rows.T
+def scores_of(rows: Block, columns: Block, room: Tensor | None = None) -> Tensor:
+    """The scores [q, c] of a tile: cosines, or what the calibration makes of them (`score_norm`).
+
+    room [>= q * c]: where they are put. Tiles of many sizes that are made and dropped, with small tensors
+    kept in between, let the memory of a process grow by more than half a gigabyte.
+    """
+    size = len(rows), len(columns)
+    out = rows.rows.new_empty(size) if room is None else room[: size[0] * size[1]].view(size)
+    scores = torch.mm(rows.rows, columns.rows.T, out=out)
     if rows.calibration is not None and columns.calibration is not None:
         factor = rows.calibration[:, None, 0] + columns.calibration[None, :, 0]
         scores.mul_(factor).sub_(rows.calibration[:, None, 1] + columns.calibration[None, :, 1])
