@@ -28,9 +28,10 @@ ROOMS = {
     "uncertainty": {"backbones", "distributed", "head", "losses"},
     "occlusion": {"backbones", "distributed", "head", "losses"},
     "finetune": {"checkpoint", "deploy", "distributed", "head"},
+    "cleaning": {"data", "report"},
     "config": {"backbones", "plan"},
 }
-ROOMS["training"] = set(ROOMS) - {"report", "plot", "deploy", "plan"}
+ROOMS["training"] = set(ROOMS) - {"cleaning", "report", "plot", "deploy", "plan"}
 ROOMS["doctor"] = {*ROOMS["training"], "plan", "training"}
 ROOMS["suggest"] = {"config", "data", "distributed", "doctor", "plan", "training"}
 ROOMS["cli"] = {*ROOMS, "doctor", "training"} - {"cli"}

@@ -13,6 +13,7 @@ from partialfc.cli.compare import compare
 from partialfc.cli.config import config
 from partialfc.cli.data.align import align
 from partialfc.cli.data.check import check
+from partialfc.cli.data.clean import clean
 from partialfc.cli.data.glyphs import glyphs
 from partialfc.cli.data.pack import pack
 from partialfc.cli.data.pairs import pairs
@@ -82,6 +83,7 @@ data_app.command()(check)
 data_app.command()(stats)
 data_app.command()(show)
 data_app.command()(split)
+data_app.command()(clean)
 data_app.command()(glyphs)
 data_app.command()(pack)
 data_app.command()(pairs)
