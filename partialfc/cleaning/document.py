@@ -81,7 +81,7 @@ def by_likelihood(found: Findings) -> list[int]:
     """The images to leave out, the one that fits its class least first."""
     indices = found.wrong.left_out.nonzero().flatten()
     order = found.wrong.margins[indices].argsort(stable=True)
-    return indices[order].tolist()  # type: ignore[no-any-return]
+    return indices[order].tolist()
 
 
 def disputed_classes(found: Findings, labels: Tensor) -> list[Tensor]:

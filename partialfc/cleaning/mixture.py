@@ -78,7 +78,7 @@ def _fitted(counts: Tensor, start: float) -> tuple[float, Tensor]:
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     found = parameters.detach()
     value = float(_loss(found, counts))
     return (value if value == value else torch.inf), found
@@ -89,7 +89,8 @@ def _loss(parameters: Tensor, counts: Tensor) -> Tensor:
     likely = (1 - wrong) * right_mass + wrong * wrong_mass
     _, a, b, _, tail = parameters
     held = NEAR_UNIFORM * (a.square() + b.square()) + TAIL * tail.square()
-    return held - (counts * (likely + 1e-15).log()).sum()
+    value: Tensor = held - (counts * (likely + 1e-15).log()).sum()
+    return value
 
 
 def _curves(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:

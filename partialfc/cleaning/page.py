@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from partialfc.cleaning.document import by_likelihood, disputed_classes
@@ -131,10 +132,10 @@ class _Shown:
 
     def _kept(self, label: int) -> list[int]:
         """The images of a class that are not left out, or all of them where all are."""
-        start, stop = (int(self._starts.searchsorted(label + side)) for side in (0, 1))
+        start, stop = torch.searchsorted(self._starts, torch.tensor([label, label + 1])).tolist()
         images = self._order[start:stop]
         kept = images[~self._found.wrong.left_out[images]]
-        return (kept if len(kept) else images).tolist()  # type: ignore[no-any-return]
+        return (kept if len(kept) else images).tolist()
 
 
 def _percent(share: float | None) -> str:
