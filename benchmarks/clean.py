@@ -46,7 +46,7 @@ def main() -> None:
     rows: list[Row] = []
 
     def add(row: Row) -> None:
-        rows.append(row | {"steps": options.steps} | surroundings())
+        rows.append(row | {"steps": options.steps, "batch": options.batch} | surroundings())
         print(json.dumps(row), flush=True)
         if options.output:
             write(options.output, rows)
@@ -57,7 +57,7 @@ def main() -> None:
         return
     for seed in options.seeds:
         folder = options.folder / f"{options.noise}-{seed}"
-        noisy = flipped(options.data, folder, share=options.noise, seed=seed)
+        noisy = flipped(options.data, folder, share=options.noise, seed=seed, limit=options.limit)
         verified = _train(folder / "run", noisy.path, seed, options)
         found = _find(folder / "run", noisy, options)
         add(_row("noisy", options.noise, seed, noisy, verified) | _figures(found, noisy))
@@ -75,7 +75,7 @@ def main() -> None:
 
 def _other(share: float, seed: int, training: str, options: argparse.Namespace) -> Row:
     folder = options.folder / f"{share}-{seed}"
-    data = flipped(options.data, folder, share=share, seed=seed)
+    data = flipped(options.data, folder, share=share, seed=seed, limit=options.limit)
     verified = _train(folder / "run", data.path, seed, options)
     return _row(training, share, seed, data, verified) | _figures(_find(folder / "run", data, options), data)
 
@@ -125,7 +125,14 @@ def _figures(found: Findings, data: Noisy) -> Row:
 
 def _row(training: str, share: float, seed: int, data: Noisy, verified: Mapping[str, Any]) -> Row:
     scores = {score: round(100 * verified[key], 3) for score, key in SCORES.items()}
-    return {"training": training, "noise": share, "seed": seed, "images": len(data.given), **scores}
+    return {
+        "training": training,
+        "noise": share,
+        "seed": seed,
+        "classes": int(data.true.max()) + 1,
+        "images": len(data.given),
+        **scores,
+    }
 
 
 def _train(
@@ -136,7 +143,8 @@ def _train(
     overrides = [
         f"run={{dir: {run}, seed: {seed}}}",
         f"data.train={data}",
-        f"train={{batch_size: 256, steps: {steps}, amp: auto, log_every: {steps}, threads: 1}}",
+        f"train={{batch_size: {options.batch}, steps: {steps}, amp: auto, log_every: {steps}, threads: 1}}",
+        f"schedule.warmup_steps={steps // 10}",
         f"verification={{sets: {{unseen: {options.data / 'pairs.bin'}}}, every_steps: {steps}}}",
         f"checkpoint={{every_steps: {steps}}}",
         "metrics.port=null",
@@ -182,7 +190,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shares", type=float, nargs="*", default=[0.4, 0.05], help="further ones")
     parser.add_argument("--precision", type=float, default=0.95)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--limit", type=int, help="of classes; default: all")
     parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--classes", type=int, default=0, help="cut and join so many, instead of the rest")
     parser.add_argument("--output", type=Path)
     return parser.parse_args()

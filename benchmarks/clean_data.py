@@ -25,27 +25,38 @@ class Noisy:
         return self.given != self.true
 
 
-def flipped(data: Path, folder: Path, *, share: float, seed: int) -> Noisy:
-    """All images of `data`, of which a share got another label, each of the others as likely."""
+def flipped(data: Path, folder: Path, *, share: float, seed: int, limit: int | None = None) -> Noisy:
+    """The images of `data`, of which a share got another label, each of the others as likely.
+
+    limit: take so many classes, the same whatever the seed.
+    """
     source = RecordSource(data / "train.rec")
-    true = source.class_ids().astype(np.int64)
+    classes = source.class_ids().astype(np.int64)
+    chosen = np.arange(source.num_classes)
+    if limit is not None:
+        chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:limit])
+    images = np.flatnonzero(np.isin(classes, chosen))
+    true = np.searchsorted(chosen, classes[images])
     generator = np.random.default_rng(seed)
-    chosen = generator.permutation(len(true))[: round(share * len(true))]
-    given = true.copy()
-    given[chosen] = (
-        true[chosen] + generator.integers(1, source.num_classes, len(chosen))
-    ) % source.num_classes
-    return _written(source, folder, given, true, num_classes=source.num_classes)
+    flips = generator.permutation(len(true))[: round(share * len(true))]
+    given = _flipped(true, flips, len(chosen), generator)
+    return _written(source, folder, images, given, true, num_classes=len(chosen))
 
 
 def _written(
-    source: RecordSource, folder: Path, given: np.ndarray, true: np.ndarray, *, num_classes: int
+    source: RecordSource,
+    folder: Path,
+    images: np.ndarray,
+    given: np.ndarray,
+    true: np.ndarray,
+    *,
+    num_classes: int,
 ) -> Noisy:
     order = np.argsort(given, kind="stable")  # images of a class lie together in such files
 
     def samples() -> Iterator[tuple[bytes, int]]:
         for index in order.tolist():
-            yield source.read(index)[0], int(given[index])
+            yield source.read(int(images[index]))[0], int(given[index])
 
     path = folder / "train.rec"
     if not path.exists():
@@ -81,17 +92,22 @@ def cut_and_joined(data: Path, folder: Path, *, count: int, share: float, seed: 
         ids[classes == gone] = kept
     used, true = np.unique(ids, return_inverse=True)
     new = {int(old): place for place, old in enumerate(used.tolist())}
-    given = true.copy()
     flips = generator.permutation(len(true))[: round(share * len(true))]
-    given[flips] = (true[flips] + generator.integers(1, len(used), len(flips))) % len(used)
+    given = _flipped(true, flips, len(used), generator)
+    first = source.num_classes  # of the ids that the cut classes got besides
     return Rearranged(
-        _written(source, folder, given, true, num_classes=len(used)),
-        {
-            (new[each], new[source.num_classes + number])
-            for number, each in enumerate(chosen[:count].tolist())
-        },
+        _written(source, folder, np.arange(len(true)), given, true, num_classes=len(used)),
+        {(new[each], new[first + number]) for number, each in enumerate(chosen[:count].tolist())},
         {new[kept] for kept in pairs[:, 0].tolist()},
     )
+
+
+def _flipped(
+    true: np.ndarray, chosen: np.ndarray, num_classes: int, generator: np.random.Generator
+) -> np.ndarray:
+    given = true.copy()
+    given[chosen] = (true[chosen] + generator.integers(1, num_classes, len(chosen))) % num_classes
+    return given
 
 
 def look_alike(data: Noisy, pairs: set[tuple[int, int]]) -> int:
