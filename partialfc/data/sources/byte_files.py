@@ -88,7 +88,12 @@ class ByteFiles:
             data = _tried(name, lambda: _ranged(name, start, start + count))
         else:
             data = self._opened(which).read(start, count)
-        if len(data) != count:
+        if len(data) > count:
+            raise DataError(
+                f"{name}: its server gives whole files only, not parts of them; copy it here, or put "
+                "simplecache:: before the URL, which does"
+            )
+        if len(data) < count:
             raise DataError(f"{name}: ends before byte {start + count}: it was cut short or replaced")
         return data
 

@@ -8,6 +8,7 @@ import pickle
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from partialfc.data.sources import byte_files
 from partialfc.data.sources.byte_files import expanded
@@ -201,8 +202,51 @@ def test_any_file_system_of_fsspec_serves(tmp_path):
         memory.rm("/bucket", recursive=True)
 
 
+class Troubled(MemoryFileSystem):
+    """A store in memory that gives whole files only, or that fails before it answers."""
+
+    protocol = "troubled"
+    whole = False
+    failures = 0
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("troubled://"))
+
+    def cat_file(self, path, start=None, end=None, **how):
+        if type(self).failures:
+            type(self).failures -= 1
+            raise ConnectionError("reset by peer")
+        return super().cat_file(path, None if self.whole else start, None if self.whole else end, **how)
+
+
+@pytest.fixture
+def troubled(tmp_path, monkeypatch):
+    """A shard there, opened."""
+    monkeypatch.setattr(byte_files, "PAUSES", (0.0, 0.0))
+    fsspec.register_implementation("troubled", Troubled, clobber=True)
+    Troubled().pipe("/s.tar", write_tar(tmp_path / "a.tar", GOOD).read_bytes())
+    yield open_source("troubled://s.tar")
+    Troubled().rm("/s.tar")
+
+
+def test_a_store_that_fails_is_asked_again(troubled, monkeypatch, caplog):
+    monkeypatch.setattr(Troubled, "failures", 2)
+    assert troubled.read(0)[0] == png(1)
+    assert sum("reset by peer; trying again" in record.getMessage() for record in caplog.records) == 2
+    monkeypatch.setattr(Troubled, "failures", 3)
+    with pytest.raises(DataError, match=r"s\.tar: cannot be read: ConnectionError: reset by peer"):
+        troubled.read(0)
+
+
+def test_a_server_that_gives_whole_files_only_is_told(troubled, monkeypatch):
+    monkeypatch.setattr(Troubled, "whole", True)
+    with pytest.raises(DataError, match=r"s\.tar: its server gives whole files only"):
+        troubled.read(0)
+
+
 def test_a_url_that_nothing_here_reads_is_an_error(tmp_path):
     with pytest.raises(DataError, match=r"nosuch://x/a\.tar: "):
         open_source("nosuch://x/a.tar")
-    with pytest.raises(DataError, match=r"file:///x/a\.txt: is no tar shard \(\.tar\), which is what a URL"):
+    with pytest.raises(DataError, match=r"file:///x/a\.txt: a URL or a pattern may name \.tar or \.parquet"):
         open_source("file:///x/a.txt")
