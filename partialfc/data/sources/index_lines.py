@@ -1,7 +1,7 @@
 """The text of a `.idx`: lines of `key TAB offset`, as numbers.
 
 Neighbouring lines nearly always have keys of as many digits, and offsets too. Such lines are a matrix of
-digits, and its product with powers of ten is the numbers: ten times as fast as a parser of numbers.
+digits, and its product with powers of ten is the numbers: several times as fast as a parser of numbers.
 """
 
 import re
