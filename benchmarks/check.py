@@ -97,10 +97,9 @@ def main() -> None:
             )
     load = round(os.getloadavg()[0], 1)
     for row in rows:
-        row["load"] = load
         print(" ".join(f"{value!s:>18}" for value in row.values()))
     if options.output:
-        table.write(options.output, rows)
+        table.write(options.output, [row | {"load": load} | table.surroundings() for row in rows])
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def reduced(pixels: Pixels) -> Pixels:
 
 def is_flat(small: Pixels) -> bool:
     """Whether a reduced picture [SIDE, SIDE, 3] is of one colour, as far as one can see: it has no hash."""
-    each = small.reshape(-1, 3)
-    return bool((each.max(axis=0) - each.min(axis=0)).max() < _FLAT)
+    ends = (cv2.minMaxLoc(channel) for channel in cv2.split(small))
+    return all(high - low < _FLAT for low, high, *_ in ends)
 
 
 def perceptual_hashes(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
