@@ -2,8 +2,10 @@
 
 On the glyphs (32 x 32, PNG) and on JPEGs of 112 x 112 that are made here, `partialfc data check` and
 `data pack` run with 1 process and with 2. They take turns, so that the machine's other load slows all alike.
-A row gives the images a second of the median round: by the clock, and for 1 process by its CPU time. `decode`
-is what decoding alone takes. Starting two worker processes is part of the time, as for a user.
+A row gives the images a second of the median round: by the clock, and by the CPU time of the process that was
+started. With 2 processes the latter only collects or writes what they send, so that its figure is what more
+processes could reach at most. `decode` is what decoding alone takes. Starting the processes is part of the
+time, as for a user.
 """
 
 import argparse
@@ -68,9 +70,8 @@ def measure(name: str, path: Path, out: Path, *, rounds: int, processes: list[in
     rows = []
     for (what, number), times in clocks.items():
         wall, cpu = (statistics.median(column) for column in zip(*times, strict=True))
-        by_cpu = round(images / cpu) if number == 1 else ""
         row = {"images": name, "count": images, "work": what, "processes": number}
-        rows.append(row | {"images_per_s": round(images / wall), "images_per_cpu_s": by_cpu})
+        rows.append(row | {"images_per_s": round(images / wall), "images_per_cpu_s": round(images / cpu)})
     return rows
 
 
