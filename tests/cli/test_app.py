@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import partialfc
+from partialfc.cli.data.check import Skip
+from partialfc.data.check.findings import Kind
 from partialfc.data.images.codec import encode_png
 from tests.processes import ENVIRONMENT, call
 
@@ -53,6 +55,10 @@ def test_help_does_not_wait_for_what_only_a_command_needs():
     ours = {name for name in names if name.startswith("partialfc")} - {"partialfc.files"}  # which is small
     assert all(name.startswith("partialfc.cli") for name in ours)
     assert not names & {"pydantic", "yaml", "matplotlib", "tqdm"}
+
+
+def test_what_check_may_skip_is_what_it_finds():
+    assert [*map(str, Skip)] == [*map(str, Kind)]
 
 
 @pytest.mark.parametrize(
