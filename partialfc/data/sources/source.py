@@ -81,6 +81,7 @@ def _opened(place: Place, classes: Sequence[str] | None, options: _Options) -> L
                 f"{path}: holds RecordIO files, not class folders; name one of them, such as {records[0]}"
             )
         if files := _within(path, ".tar") or table_files(path):
+            _require_no_folders(path, files)
             return _files(files, str(path), classes)
         return FolderSource(path, classes, class_depth=options.class_depth)
     if path.suffix == ".rec":
@@ -103,6 +104,17 @@ def _files(names: Sequence[str], origin: str, classes: Sequence[str] | None) -> 
     raise DataError(f"{names[0]}: is not {KINDS}")
 
 
+def _require_no_folders(folder: Path, files: Sequence[str]) -> None:
+    """DataError where folders lie beside the files, so that their images may be meant."""
+    there = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not leftover_kind(entry.name))
+    other = next((entry for entry in there if entry.name != "data"), None)  # which holds the hub's files
+    if other is not None:
+        raise DataError(
+            f"{folder}: holds files with images, such as {files[0]}, and folders, such as {other}; move one "
+            f"kind away, or name the files: {Path(files[0]).with_name('*' + _suffix(files[0]))}"
+        )
+
+
 def _within(folder: Path, suffix: str) -> list[str]:
     """The files of a kind that lie in the folder itself."""
     return sorted(str(file) for file in folder.glob(f"*{suffix}") if not leftover_kind(file.name))
@@ -115,7 +127,7 @@ def _suffix(name: str) -> str:
 
 def _require_users(places: Sequence[Place], options: _Options) -> None:
     """DataError for an option that no source has a use for."""
-    there = [path for path in map(Path, places) if path.exists()]
+    there = [Path(place) for place in places if is_url(place) or is_pattern(place) or Path(place).exists()]
     if options.class_depth != 1 and there and not any(path.is_dir() for path in there):
         raise DataError(
             f"{there[0]}: class_depth is {options.class_depth}, but only image folders have one; leave it out"

@@ -14,7 +14,7 @@ from partialfc.data.sources import byte_files
 from partialfc.data.sources.byte_files import expanded
 from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError, ImageError, LabelError
-from tests.data.sources.cases import png
+from tests.data.sources.cases import png, put
 from tests.data.sources.kinds import write_tar
 
 GOOD = {"cats/1.png": png(1), "cats/1.cls": b"cat", "2.PNG": png(2), "2.json": b'{"class": "dog"}'}
@@ -200,6 +200,28 @@ def test_any_file_system_of_fsspec_serves(tmp_path):
             open_source("memory://bucket/none.tar")
     finally:
         memory.rm("/bucket", recursive=True)
+
+
+def test_files_beside_class_folders_are_not_taken_for_all(tmp_path):
+    """As where the tar file lies there yet from which the folders came."""
+    put(tmp_path, "cat/1.png")
+    assert len(open_source(tmp_path)) == 1
+    write_tar(tmp_path / "images.tar", GOOD)
+    with pytest.raises(DataError, match=r"images\.tar, and folders, such as .*cat; move one .*: .*/\*\.tar"):
+        open_source(tmp_path)
+    assert len(open_source(tmp_path / "*.tar")) == 2
+    with pytest.raises(DataError, match="only image folders have one"):
+        open_source(tmp_path / "*.tar", class_depth=2)
+
+
+def test_a_shard_takes_20_bytes_an_image_and_its_name(tmp_path):
+    sizes = []
+    for count in (100, 1100):
+        members = {}
+        for number in range(count):
+            members |= {f"{number:04d}.png": b"x", f"{number:04d}.cls": b"0"}
+        sizes.append(len(pickle.dumps(open_source(write_tar(tmp_path / "a.tar", members)))))
+    assert sizes[1] - sizes[0] <= 1000 * (20 + len("0000.png")) + 16
 
 
 class Troubled(MemoryFileSystem):

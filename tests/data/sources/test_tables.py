@@ -1,6 +1,7 @@
 """What is the tables' own: parquet files, and folders that Hugging Face's library wrote."""
 
 import logging
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from partialfc.data.images.codec import decode
 from partialfc.data.sources.source import open_source
 from partialfc.errors import DataError, ImageError, LabelError, MissingExtraError
-from tests.data.sources.cases import png
+from tests.data.sources.cases import png, put
 from tests.data.sources.kinds import write_parquet
 from tests.paths import HUGGING_FACE
 
@@ -174,6 +175,20 @@ def test_arrows_format_with_a_footer_and_a_compressed_one(tmp_path):
     assert open_source(tmp_path / "a.arrow").read(1) == (png(2), 1)
     with pytest.raises(DataError, match=r"b\.arrow: is compressed"):
         open_source(tmp_path / "b.arrow")
+
+
+def test_a_table_takes_16_bytes_an_image(tmp_path):
+    sizes = []
+    for count in (100, 1100):
+        path = write_parquet(tmp_path / "a.parquet", {"image": [b"x"] * count, "label": [1] * count})
+        sizes.append(len(pickle.dumps(open_source(path))))
+    assert sizes[1] - sizes[0] <= 1000 * 16 + 16
+
+
+def test_an_image_folder_may_hold_other_listings(tmp_path):
+    put(tmp_path, "cat/1.png")
+    (tmp_path / "state.json").write_text("{}")
+    assert len(open_source(tmp_path)) == 1
 
 
 def test_damaged_listings_are_errors(real):
