@@ -33,11 +33,6 @@ def paragraph(text: str) -> Html:
     return Html(f"<p>{_text(text)}</p>")
 
 
-def command(words: str) -> Html:
-    """A command to copy, as it is typed."""
-    return Html(f"<pre><code>{_text(words)}</code></pre>")
-
-
 def facts(values: Mapping[str, str]) -> Html:
     """Names and what they are, side by side: the figures that a page begins with."""
     each = (f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in values.items())

@@ -23,10 +23,6 @@ h2 { margin: 2rem 0 0.5rem; font-size: 1.2rem; }
 h3 { margin: 0; font-size: 1rem; }
 p { margin: 0.25rem 0 0.75rem; max-width: 46rem; }
 a { color: var(--accent); }
-pre {
-  margin: 0.5rem 0; padding: 0.5rem 0.75rem; overflow-x: auto; border: 1px solid var(--line);
-  border-radius: 6px; background: var(--panel); font-size: 0.875rem;
-}
 .facts {
   display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 0.5rem; margin: 1rem 0;
 }

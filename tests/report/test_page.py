@@ -14,7 +14,6 @@ from partialfc.report.page import (
     Section,
     bars,
     check_page,
-    command,
     facts,
     folded,
     group,
@@ -75,7 +74,7 @@ def everything(name: str) -> str:
                 bad=True,
             ),
             Section("b", groups([group(name, shown, note=name)]), tiles(shown), count=0, bad=True),
-            Section("c", folded(name, command(name)), bars({name: 3, "b": 0}), bars({})),
+            Section("c", folded(name, paragraph(name)), bars({name: 3, "b": 0}), bars({})),
         ],
     )
 
