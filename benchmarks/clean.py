@@ -1,24 +1,30 @@
 """Labels made wrong on purpose: how many are found, and what training on the rest gains.
 
     partialfc data glyphs data/glyphs
-    python benchmarks/clean.py --output benchmarks/clean.csv
+    python benchmarks/clean.py estimates --output benchmarks/clean_estimates.csv
+    python benchmarks/clean.py retraining --limit 400 --batch 128 --steps 200 \\
+        --output benchmarks/clean_retraining.csv
+    python benchmarks/clean.py classes --shares 0.2 --output benchmarks/clean_classes.csv
 
-The quickstart's network learns the glyphs (`clean`), then with a share of their labels flipped to any other
-class (`noisy`), and then without the images that `partialfc data clean` finds by that second run (`cleaned`).
-Nothing but the labels with their flips is known to it. Pairs of other characters verify each run. The seed
-is that of the flips and of the training; flips of other shares are made with the first seed only, and tell
-whether the estimates are true. Each training is a `partialfc train` on one thread and stays in --folder,
-where it is not made again; a row is written when its run is done. About 100 s of one core a run.
+The quickstart's network learns glyphs of which a share have another label, each of the others as likely.
+Nothing but these labels is known to it. Then `partialfc data clean` says which are wrong.
+  estimates: for each of --shares, how many it finds, and whether what it expects is true.
+  retraining: for each of --seeds, pairs of other characters verify a network that learned the right labels
+    (`clean`), one that learned the wrong ones among them (`noisy`), and one that learned what is left of
+    these (`cleaned`). The seed is that of the flips and of the training.
+  classes: some classes are cut into two ids, and some pairs of classes put together under one id; then labels
+    are flipped. How many of these are found.
 
-With --classes, `clean` runs on glyphs of which some classes are cut into two ids, and some pairs of classes
-put together under one id, without flips and with flips; the row says how many of these are found.
+Each training is a `partialfc train` on one thread, about 0.8 ms an image, and stays in --folder, where it is
+not made again; a row is written when its run is done.
 """
 
 import argparse
 import contextlib
 import json
+import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,46 +50,58 @@ def main() -> None:
     options = _arguments()
     torch.set_num_threads(1)
     rows: list[Row] = []
-
-    def add(row: Row) -> None:
+    parts = {"estimates": _estimates, "retraining": _retraining, "classes": _classes}
+    for row in parts[options.part](options):
         rows.append(row | {"steps": options.steps, "batch": options.batch} | surroundings())
         print(json.dumps(row), flush=True)
         if options.output:
             write(options.output, rows)
+    if options.part == "retraining":
+        _print(rows)
 
-    if options.classes:
-        for share in (0.0, options.noise):
-            add(_classes(share, options))
-        return
-    for seed in options.seeds:
-        folder = options.folder / f"{options.noise}-{seed}"
-        noisy = flipped(options.data, folder, share=options.noise, seed=seed, limit=options.limit)
-        verified = _train(folder / "run", noisy.path, seed, options)
-        found = _find(folder / "run", noisy, options)
-        add(_row("noisy", options.noise, seed, noisy, verified) | _figures(found, noisy))
-        source = open_source(noisy.path)
-        labels = torch.from_numpy(noisy.given)
-        write_keys(folder / "wrong.txt", leave_out_lines(found, source, labels))
-        leave_out = [f"data.leave_out={folder / 'wrong.txt'}"]
-        verified = _train(folder / "cleaned", noisy.path, seed, options, more=leave_out)
-        add(_row("cleaned", options.noise, seed, noisy, verified))
-        add(_other(0.0, seed, "clean", options))
+
+def _estimates(options: argparse.Namespace) -> Iterator[Row]:
     for share in options.shares:
-        add(_other(share, options.seeds[0], "noisy", options))
-    _print(rows)
+        yield _noisy(share, options.seeds[0], options)
 
 
-def _other(share: float, seed: int, training: str, options: argparse.Namespace) -> Row:
-    folder = options.folder / f"{share}-{seed}"
+def _retraining(options: argparse.Namespace) -> Iterator[Row]:
+    share = options.shares[-1]
+    for seed in options.seeds:
+        folder = _folder(share, seed, options)
+        yield _noisy(share, seed, options)
+        leave_out = [f"data.leave_out={folder / 'wrong.txt'}"]
+        data = flipped(options.data, folder, share=share, seed=seed, limit=options.limit)
+        verified = _train(folder / "cleaned", data.path, seed, options, more=leave_out)
+        yield _row("cleaned", share, seed, data, verified)
+        yield _noisy(0.0, seed, options) | {"training": "clean"}
+
+
+def _noisy(share: float, seed: int, options: argparse.Namespace) -> Row:
+    """Learn labels of which a share is wrong, and find those."""
+    folder = _folder(share, seed, options)
     data = flipped(options.data, folder, share=share, seed=seed, limit=options.limit)
     verified = _train(folder / "run", data.path, seed, options)
-    return _row(training, share, seed, data, verified) | _figures(_find(folder / "run", data, options), data)
+    found = _find(folder / "run", data, options)
+    lines = leave_out_lines(found, open_source(data.path), torch.from_numpy(data.given))
+    write_keys(folder / "wrong.txt", lines)
+    return _row("noisy", share, seed, data, verified) | _figures(found, data)
 
 
-def _classes(share: float, options: argparse.Namespace) -> Row:
+def _folder(share: float, seed: int, options: argparse.Namespace) -> Path:
+    folder: Path = options.folder / f"{options.limit or 'all'}-{options.steps}-{share}-{seed}"
+    return folder
+
+
+def _classes(options: argparse.Namespace) -> Iterator[Row]:
+    for share in options.shares:
+        yield _rearranged(share, options)
+
+
+def _rearranged(share: float, options: argparse.Namespace) -> Row:
     """Duplicate and mixed classes among all; those that look alike in the pixels are not counted as wrong."""
-    folder = options.folder / f"classes-{share}"
-    made = cut_and_joined(options.data, folder, count=options.classes, share=share, seed=5)
+    folder = options.folder / f"classes-{options.steps}-{share}"
+    made = cut_and_joined(options.data, folder, count=options.count, share=share, seed=5)
     verified = _train(folder / "run", made.noisy.path, 0, options)
     found = _find(folder / "run", made.noisy, options)
     pairs = {(pair.first, pair.second) for pair in found.duplicates}
@@ -124,7 +142,7 @@ def _figures(found: Findings, data: Noisy) -> Row:
 
 
 def _row(training: str, share: float, seed: int, data: Noisy, verified: Mapping[str, Any]) -> Row:
-    scores = {score: round(100 * verified[key], 3) for score, key in SCORES.items()}
+    scores = {score: _percent(verified[key]) for score, key in SCORES.items()}
     return {
         "training": training,
         "noise": share,
@@ -165,6 +183,11 @@ def _verified(run: Path, steps: int) -> dict[str, Any] | None:
     return next((r for r in records if r["event"] == "verification" and r["step"] == steps), None)
 
 
+def _percent(share: float | None) -> float:
+    """NaN where there are too few pairs to say it."""
+    return math.nan if share is None else round(100 * share, 3)
+
+
 def _share(value: float | None) -> float | str:
     return "" if value is None else round(value, 4)
 
@@ -184,18 +207,26 @@ def _mean(values: Sequence[float]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("part", choices=("estimates", "retraining", "classes"))
     parser.add_argument("--data", type=Path, default=Path("data/glyphs"))
     parser.add_argument("--folder", type=Path, default=Path("runs/clean"), help="where data and runs stay")
-    parser.add_argument("--noise", type=float, default=0.2, help="the share of labels that are flipped")
-    parser.add_argument("--shares", type=float, nargs="*", default=[0.4, 0.05], help="further ones")
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs="+",
+        help="of labels that are flipped; default: 0, 0.05, 0.2, 0.4 for estimates, else 0.2",
+    )
     parser.add_argument("--precision", type=float, default=0.95)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--limit", type=int, help="of classes; default: all")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--classes", type=int, default=0, help="cut and join so many, instead of the rest")
+    parser.add_argument("--count", type=int, default=40, help="classes to cut, and pairs of them to join")
     parser.add_argument("--output", type=Path)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.shares is None:
+        options.shares = [0.0, 0.05, 0.2, 0.4] if options.part == "estimates" else [0.2]
+    return options
 
 
 if __name__ == "__main__":
