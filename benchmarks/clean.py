@@ -1,10 +1,10 @@
 """Labels made wrong on purpose: how many are found, and what training on the rest gains.
 
     partialfc data glyphs data/glyphs
-    python benchmarks/clean.py estimates --output benchmarks/clean_estimates.csv
+    python benchmarks/clean.py estimates --shares 0 0.2 0.4 --output benchmarks/clean_estimates.csv
     python benchmarks/clean.py retraining --limit 400 --batch 128 --steps 200 \\
         --output benchmarks/clean_retraining.csv
-    python benchmarks/clean.py classes --shares 0.2 --output benchmarks/clean_classes.csv
+    python benchmarks/clean.py classes --output benchmarks/clean_classes.csv
 
 The quickstart's network learns glyphs of which a share have another label, each of the others as likely.
 Nothing but these labels is known to it. Then `partialfc data clean` says which are wrong.
