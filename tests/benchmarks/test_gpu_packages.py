@@ -13,6 +13,7 @@ from tests.paths import ROOT
 SCRIPT = ROOT / "benchmarks" / "gpu_packages.py"
 NEEDED = [
     *("numpy", "pyyaml", "pydantic", "typer", "tqdm", "pillow", "simplejpeg", "prometheus-client"),
+    "fsspec",
     *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "liger-kernel"),
 ]
 
