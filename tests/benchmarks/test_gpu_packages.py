@@ -20,7 +20,7 @@ NEEDED = [
 
 def write_wheel(folder: Path, name: str) -> None:
     """A package of one empty module, newer than any."""
-    module, version = name.replace("-", "_"), "999.0"
+    module, version = name.replace("-", "_"), "9999.0"
     about = f"{module}-{version}.dist-info"
     files = {
         f"{module}_here.py": "",
@@ -54,7 +54,7 @@ def test_all_that_the_package_and_its_tests_need_comes_from_the_folder(wheels):
 
 
 def test_a_missing_wheel_is_named(wheels):
-    (wheels / "wheels" / "tqdm-999.0-py3-none-any.whl").unlink()
+    (wheels / "wheels" / "tqdm-9999.0-py3-none-any.whl").unlink()
     done = install(wheels)
     assert done.returncode == 1
     assert "tqdm" in done.stderr
@@ -70,11 +70,11 @@ def collect(folder: Path, version: str, *, index: Path) -> subprocess.CompletedP
 def test_collected_wheels_take_the_place_of_the_old_and_stay_where_pip_fails(wheels):
     (wheels / "kept").mkdir()
     write_wheel(wheels / "kept", "old")
-    missing = wheels / "wheels" / "tqdm-999.0-py3-none-any.whl"
+    missing = wheels / "wheels" / "tqdm-9999.0-py3-none-any.whl"
     away = missing.rename(wheels / missing.name)
     failed = collect(wheels, "3.12", index=wheels / "wheels")
     assert failed.returncode == 1
-    assert [path.name for path in (wheels / "kept").iterdir()] == ["old-999.0-py3-none-any.whl"]
+    assert [path.name for path in (wheels / "kept").iterdir()] == ["old-9999.0-py3-none-any.whl"]
     away.rename(missing)
     done = collect(wheels, "3.12", index=wheels / "wheels")
     assert done.returncode == 0, done.stderr

@@ -185,9 +185,7 @@ def test_the_metrics_have_the_stage_and_its_settings(folder):
 
 def test_what_the_head_refuses_is_refused_before_the_first_step(folder):
     """The config knows no bound of a scale, the type of the products does."""
-    with pytest.raises(
-        ConfigError, match=r"stages, in step 9: head\.margin: .* logits come up to 300, .*lower"
-    ):
+    with pytest.raises(ConfigError, match=r"stages, in step 9: head\.margin: .* up to 300, .*lower"):
         run(config_of(folder, stages=[{"from_step": 9, "head.margin.scale": 300}]))
     assert not (folder / "run" / "metrics.jsonl").exists()
 
