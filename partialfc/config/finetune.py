@@ -33,6 +33,7 @@ class LoraConfig(Section):
     patterns: Patterns = Field(
         ("*",),
         min_length=1,
+        examples=[["layer1", "layer2"]],
         description="Names or patterns, as in freeze, of the Linear and Conv2d layers that get one.",
     )
     alpha: float | None = Field(

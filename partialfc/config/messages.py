@@ -62,8 +62,9 @@ def _explained(error: ErrorDetails, path: Keys, section: type[BaseModel]) -> tup
         case "union_tag_invalid" if isinstance(value, dict):
             names = error["ctx"]["expected_tags"].replace("'", "")
             return (*path, "name"), f"must be one of {names}, got {shown(value['name'])}"
-        case "union_tag_not_found" if isinstance(value, dict):  # of an element of a list of sections
-            names = map(_variant, _sections(section.model_fields[path[-2]].annotation))
+        case "union_tag_not_found" if isinstance(value, dict):
+            of_list = path[-1].isdigit()  # an element of a list of sections
+            names = map(_variant, _sections(section.model_fields[path[-1 - of_list]].annotation))
             return (*path, "name"), f"is required: one of {', '.join(names)}"
         case "value_error" if isinstance(value, dict):  # a rule between keys: it says itself what it got
             return path, str(error["ctx"]["error"])
@@ -76,11 +77,11 @@ def _explained(error: ErrorDetails, path: Keys, section: type[BaseModel]) -> tup
         case "bool_type":
             rule = "must be true or false"
         case "path_type":
-            rule = "must be a path"
+            rule = "must be a path" + _colon_hint(value)
         case "string_type" if location[-1] == "[key]":
             return path, f"a key must be text, got {shown(value)}; put it in quotes"
         case "string_type":
-            rule = "must be text"
+            rule = "must be text" + _colon_hint(value)
         case "string_pattern_mismatch":
             rule = "must be a name such as " + " or ".join(section.model_fields[path[-1]].examples or ["x"])
         case "float_type":
@@ -88,6 +89,11 @@ def _explained(error: ErrorDetails, path: Keys, section: type[BaseModel]) -> tup
         case "dict_type":
             (example,) = section.model_fields[path[-1]].examples or [{"name": "value"}]
             rule = "must be values by name, such as " + _as_yaml(example)
+        case "tuple_type":
+            rule = "must be a list" + _such_list(path, section)
+        case "too_short" | "too_long":
+            bound, size = ("least", "min_length") if kind == "too_short" else ("most", "max_length")
+            rule = f"must list at {bound} {error['ctx'][size]}{_such_list(path, section)}"
         case "model_type" | "model_attributes_type" | "union_tag_invalid":
             rule = "must be a section of keys and values" + _such_as(path, section, value)
         case _:
@@ -102,6 +108,24 @@ def _such_as(path: Keys, section: type[BaseModel], value: object) -> str:
         return ""
     names = [_variant(each) for each in sections]
     return f", such as {{name: {value if value in names else names[0]}}}"
+
+
+def _such_list(path: Keys, section: type[BaseModel]) -> str:
+    """The first example of a list, if its field has one."""
+    field = section.model_fields.get(path[-1])
+    return f", such as [{', '.join(map(str, field.examples[0]))}]" if field and field.examples else ""
+
+
+def _colon_hint(value: object) -> str:
+    """What to do where YAML took text with a colon in it for keys and values."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return ""
+    ((name, below),) = value.items()
+    if below is None:
+        return f" (a name is missing after {name}: unless that is all, and then it needs quotes)"
+    if isinstance(below, dict | list):
+        return ""
+    return f" (with a space after the colon, YAML reads a key: write {name}:{below}, or put it in quotes)"
 
 
 def _as_yaml(mapping: dict[str, Any]) -> str:
@@ -154,7 +178,8 @@ def _unknown(path: Keys, section: type[BaseModel]) -> str:
     *parents, key = path
     kind = "key" if parents else "section"
     named = tuple(part for part in path if not part.isdigit())
-    if owners := [_variant(owner) for other, owner in _keys() if other == named]:
+    of_other = [] if key.isdigit() else [owner for other, owner in _keys() if other == named]
+    if owners := [*map(_variant, of_other)]:
         below = {".".join(other) for other, _ in _keys(section, tuple(parents)) if other[-1] == key}
         if below:
             return f"name: {_variant(section)} has no such key; did you mean {' or '.join(sorted(below))}?"
