@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from partialfc.config.section import ConfigPath, Section
+from partialfc.config.section import LARGEST_WEIGHT, ConfigPath, Section
 
 
 class TeacherConfig(Section):
@@ -37,6 +37,7 @@ class DistillConfig(Section):
     )
     weight: float = Field(
         gt=0,
+        le=LARGEST_WEIGHT,
         description="What the loss to the teacher is multiplied by. VarGFaceNet has 7 with loss: angular; "
         "with loss: l2 divide that by the mean squared norm of the teacher's embeddings.",
     )

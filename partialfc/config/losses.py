@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, model_validator
 
-from partialfc.config.section import Section
+from partialfc.config.section import LARGEST_WEIGHT, Section
 
 
 class _LossConfig(Section):
@@ -14,6 +14,7 @@ class _LossConfig(Section):
     name: str  # declared here to come first in a saved config
     weight: float = Field(
         ge=0,
+        le=LARGEST_WEIGHT,
         description="What its value is multiplied by in the sum with the head's loss; 0: it is computed and "
         "logged, and trains nothing.",
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, model_validator
 
-from partialfc.config.section import Section, default_variant
+from partialfc.config.section import LARGEST_WEIGHT, Section, default_variant
 
 LAMBDA_MIN = "Smallest lambda: the weight of the plain cosine beside the margin's value, whose weight is 1."
 LAMBDA_BASE = (
@@ -111,6 +111,7 @@ class MagFaceConfig(_ScaledConfig):
     lambda_g: float = Field(
         20.0,
         ge=0,
+        le=LARGEST_WEIGHT,
         description="Weight of the regulariser 1/a + a/u_a². Below the paper's bound, "
         "scale·(u_m - l_m)/(u_a - l_a)·l_a²·u_a²/(u_a² - l_a²), norms may stay at l_a, and a warning says "
         "so. With the other defaults the bound is 22.6, so the default of 20 warns too; the paper took 35.",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from partialfc.config.section import Section
+from partialfc.config.section import LARGEST_WEIGHT, Section
 
 Way = Literal["region", "half", "random_half"]
 Point = tuple[float, float]
@@ -18,7 +18,7 @@ def _check_ways(ways: tuple[Way, ...]) -> tuple[Way, ...]:
 
 
 def _check_list(value: object) -> object:
-    if value is not None and (not isinstance(value, Sequence) or isinstance(value, str)):
+    if not isinstance(value, Sequence) or isinstance(value, str):
         raise ValueError("must be a list")
     return value
 
@@ -86,12 +86,14 @@ class OcclusionConfig(Section):
     adversary: float = Field(
         1.0,
         ge=0,
+        le=LARGEST_WEIGHT,
         description="How fast the generator learns to choose masks that raise the loss, as a factor of its "
         "gradient; 0: masks stay almost random.",
     )
     segmentation: float = Field(
         0.1,
         ge=0,
+        le=LARGEST_WEIGHT,
         description="The weight of the loss of the branch that predicts the hidden cells.",
     )
     hidden: int = Field(32, ge=1, description="Channels within the generator and the branch.")

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from partialfc.config.section import Section
+from partialfc.config.section import LARGEST_WEIGHT, Section
 from partialfc.errors import ConfigError
 
 ONLY_PARTIAL_FC = (
@@ -44,7 +44,12 @@ class PoolConfig(Section):
         description="How many of the pool's classes, the nearest ones, push an image whose own class is not "
         "in the pool, at most all of them; null: a five-thousandth of the pool, at least 3 and at most 10.",
     )
-    weight: float = Field(1.0, ge=0, description="Weight of the loss of such images beside the softmax.")
+    weight: float = Field(
+        1.0,
+        ge=0,
+        le=LARGEST_WEIGHT,
+        description="Weight of the loss of such images beside the softmax.",
+    )
     shard: bool = Field(
         False,
         description="Keep on each rank its part of the pool alone, and exchange embeddings; false: each rank "

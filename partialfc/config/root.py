@@ -70,6 +70,8 @@ class Config(Section):
             self._check_finetune(self.finetune)
         if self.objective.name == "pfe":
             self._check_pfe()
+        if self.objective.name == "distill" and self.objective.alone:
+            self._check_head_rates("objective.alone", "true")
         self._check_pool()
         batch, each = self.train.batch_size, self.data.images_per_identity
         if each is not None and batch % each:

@@ -13,6 +13,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+LARGEST_WEIGHT = 1e9  # of a loss: far above any that trains, and far below where float32 ends
+
 
 class Section(BaseModel):
     """Frozen and strict: no conversions, no unknown keys, no numbers that are not finite."""

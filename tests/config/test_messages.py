@@ -202,3 +202,66 @@ def test_values_by_name_are_shown_by_an_example(bad: str) -> None:
 @pytest.mark.parametrize("key", ["backbone.name", "verification.best", "metrics.bind"])
 def test_text_is_called_text(key: str) -> None:
     assert failure(f"{key}=[1]").startswith(f"override '{key}=[1]': {key}: must be text, got [1]")
+
+
+LISTS = {
+    "objective.trust": "objective={name: distill, teacher_from: runs/a, weight: 1}",
+    "objective.ways": "objective={name: occlusion}",
+    "finetune.freeze": "finetune={backbone_from: runs/a}",
+    "finetune.lora.patterns": "finetune={backbone_from: runs/a, lora: {rank: 1}}",
+    "optimizer.betas": "optimizer.name=adamw",
+    "losses": "losses=[]",
+    "stages": "stages=[]",
+}
+
+
+@pytest.mark.parametrize("bad", ["foo", "null", "3", "{a: b}"])
+@pytest.mark.parametrize("key", LISTS)
+def test_a_list_is_called_a_list(key: str, bad: str) -> None:
+    assert re.search(rf": {re.escape(key)}: must be a list\b", failure(LISTS[key], f"{key}={bad}"))
+
+
+def test_an_empty_list_is_told_in_plain_words() -> None:
+    text = failure(LISTS["finetune.lora.patterns"], "finetune.lora.patterns=[]")
+    assert text.endswith("finetune.lora.patterns: must list at least 1, such as [layer1, layer2], got []")
+
+
+def test_an_objective_without_a_name_is_told_the_names() -> None:
+    text = failure("objective={weight: 7}")
+    assert text.endswith("objective.name: is required: one of classification, distill, occlusion, pfe")
+
+
+def test_a_number_as_a_key_of_a_section_is_unknown() -> None:
+    assert failure("run.1=2").endswith("run.1: unknown key; run has dir, seed")
+    assert "head.margin.1: unknown key; head.margin has " in failure("head={margin: {1: 2}}")
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"), [("backbone.name", "must be text"), ("run.dir", "must be a path")], ids=["text", "path"]
+)
+def test_text_that_yaml_takes_for_a_key_is_told_how_to_be_written(key: str, rule: str) -> None:
+    assert f"{key}: {rule} (a name is missing after timm: unless" in failure(f"{key}=timm:")
+    assert f"{key}: {rule} (with a space after the colon, YAML reads a key: write timm:x, " in failure(
+        f"{key}=timm: x"
+    )
+    assert f"{key}: {rule}, got " in failure(f"{key}={{a: 1, b: 2}}")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["objective={name: distill, teacher_from: runs/a, weight: 1e300}"],
+        ["losses=[{name: triplet, weight: 1e300}]"],
+        ["losses=[{name: triplet, weight: 1}]", "stages=[{from_step: 1, losses.triplet.weight: 1e300}]"],
+        ["head={name: pool, pool: {size: 0.1, weight: 1e300}}", "data.sampler=half_identities"],
+        ["head.margin={name: magface, lambda_g: 1e300}"],
+        ["objective={name: occlusion, segmentation: 1e300}"],
+        ["objective={name: occlusion, adversary: 1e300}"],
+    ],
+    ids=["distill", "losses", "stages", "pool", "magface", "segmentation", "adversary"],
+)
+def test_a_weight_beyond_any_use_is_refused(overrides: list[str]) -> None:
+    text = failure(*overrides)
+    assert re.search(
+        r"(weight|lambda_g|segmentation|adversary): must be less than or equal to 1000000000, ", text
+    )

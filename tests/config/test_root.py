@@ -108,6 +108,15 @@ def test_a_warm_up_in_epochs_ends_before_the_run() -> None:
     assert failure(*short, "schedule.warmup_steps=7").endswith("such as schedule.warmup_steps=0")
 
 
+@pytest.mark.parametrize("rate", ["head_lr", "head_weight_decay"])
+def test_a_teacher_alone_moves_no_centres(rate: str) -> None:
+    """As other objectives without a head: what is for its centres is refused."""
+    taught = "objective={name: distill, teacher_from: runs/a, weight: 7.0, alone: %s}"
+    rule = f"optimizer.{rate}: must be null with objective.alone: true, which has no centres to move, got 0.1"
+    assert rule in failure(taught % "true", f"optimizer.{rate}=0.1")
+    assert getattr(small(taught % "false", f"optimizer.{rate}=0.1").optimizer, rate) == 0.1
+
+
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_a_config_that_comes_along_may_run_for_one_epoch(config: Path) -> None:
     assert load_config(config, ["train.epochs=1", "train.steps=null"]).train.epochs == 1
