@@ -40,8 +40,8 @@ class Tensors:
 
 def named_views(tensors: Tensors, num_classes: int, world: World) -> dict[str, Tensor]:
     """The tensors by their names in the checkpoint; in a process group sharded ones as DTensors [C, ...]."""
-    flat = {f"replicated/{name}": tensor for name, tensor in tensors.replicated.items()}
-    flat |= {f"private/{world.rank}/{name}": tensor for name, tensor in tensors.private.items()}
+    flat = {f"replicated/{name}": _plain(tensor) for name, tensor in tensors.replicated.items()}
+    flat |= {f"private/{world.rank}/{name}": _plain(tensor) for name, tensor in tensors.private.items()}
     mesh = None
     for name, rows in tensors.sharded.items():
         if world.group is None:
@@ -49,9 +49,25 @@ def named_views(tensors: Tensors, num_classes: int, world: World) -> dict[str, T
             continue
         mesh = mesh or DeviceMesh.from_group(world.group, rows.device.type)
         shape = tensors.whole(name, num_classes)
-        stride = torch.empty(shape, device="meta").stride()
-        flat[f"sharded/{name}"] = DTensor.from_local(rows, mesh, [Shard(0)], shape=shape, stride=stride)
+        flat[f"sharded/{name}"] = DTensor.from_local(
+            rows, mesh, [Shard(0)], shape=shape, stride=_contiguous_stride(shape)
+        )
     return flat
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """The same memory, so described that equal tensors give equal files.
+
+    A dimension of size 1 may have any stride: that of one input channel has another in a kernel read back
+    from a checkpoint than in one that a step left in the order channels_last.
+    """
+    strides = zip(tensor.shape, tensor.stride(), _contiguous_stride(tensor.shape), strict=True)
+    return tensor.as_strided(tensor.shape, [plain if size == 1 else own for size, own, plain in strides])
+
+
+def _contiguous_stride(shape: torch.Size) -> tuple[int, ...]:
+    """The strides of a contiguous tensor."""
+    return torch.empty(shape, device="meta").stride()
 
 
 def total_bytes(tensors: Tensors, num_classes: int, world: World) -> int:

@@ -51,6 +51,26 @@ def test_rows_that_are_no_plain_block_of_memory_are_saved(tmp_path):
         assert torch.equal(blank[name], tensor)
 
 
+def test_equal_tensors_give_equal_files_whatever_the_stride_of_a_single_channel(tmp_path):
+    """A kernel of one input channel is contiguous and in the order channels_last at once."""
+    kernel = torch.randn(8, 1, 3, 3)
+    rows = torch.randn(C, 2, 1, 3).to(memory_format=torch.channels_last)
+    told = {"kernel": kernel, "rows": rows, "number": torch.tensor(7)}
+    otherwise = {
+        **told,
+        "kernel": kernel.as_strided(kernel.shape, (9, 1, 3, 1)),
+        "rows": rows.as_strided(rows.shape, (6, 1, 5, 2)),
+    }
+    written = []
+    for name, tensors in (("told", told), ("otherwise", otherwise)):
+        folder = CheckpointFolder(tmp_path / name, World.of())
+        folder.save(1, Tensors({}, tensors, tensors), {"world_size": 1}, num_classes=C)
+        written.append((tmp_path / name / "step-00000001" / "__0_0.distcp").read_bytes())
+        found = load_replicated(tmp_path / name / "step-00000001", "")
+        assert all(torch.equal(found[key], tensor) for key, tensor in told.items())
+    assert written[0] == written[1]
+
+
 @pytest.mark.gpu
 def test_tensors_of_a_device_are_saved_and_loaded(tmp_path):
     folder = CheckpointFolder(tmp_path, World.of())

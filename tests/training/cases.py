@@ -38,6 +38,12 @@ def losses(folder: Path) -> list[float]:
     return [record["loss"] for record in read_metrics(folder / "run") if record["event"] == "train"]
 
 
+def tensor_files(folder: Path) -> dict[str, bytes]:
+    """What each rank wrote of its tensors to the newest checkpoint, by the file's name."""
+    newest = max((folder / "run" / "checkpoints").glob("step-*"))
+    return {path.name: path.read_bytes() for path in newest.glob("*.distcp")}
+
+
 def assert_same_end(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a["rows"], b["rows"])

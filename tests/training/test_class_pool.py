@@ -12,7 +12,7 @@ from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
 from tests.paths import ROOT
 from tests.train_cases import small_config
-from tests.training.cases import EXACT, losses, moved, stop_after_seven
+from tests.training.cases import EXACT, losses, moved, stop_after_seven, tensor_files
 from tests.training.test_accelerator import faults_of_steps
 from tests.training.test_accelerator import run_both as run_here_and_there
 
@@ -50,14 +50,15 @@ def assert_same(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> No
 
 @pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
 def test_a_stop_and_a_resume_leave_no_trace(run_ranks, folder, shard):
-    """With normalisation over the batch, dropout, and a margin that keeps averages."""
-    how = sections(shard=shard)
+    """With normalisation over the batch, dropout, and a margin that keeps averages; nor in any rank's file."""
+    how = sections(shard=shard, backbone={"channels_last": True})
     how["head"] |= {"margin": {"name": "curricularface", "scale": 16}, "sub_centers": 2}
     whole, parts = moved(folder, "whole"), moved(folder, "parts")
     expected = run_ranks(run, 2, small_config(whole, **how))
     run_ranks(stop_after_seven, 2, small_config(parts, **how))
     assert_same(run_ranks(run, 2, small_config(parts, **how)), expected)
     assert losses(parts) == losses(whole)
+    assert tensor_files(parts) == tensor_files(whole)
     assert len(expected[0]["classes"]) == SIZE
     assert not torch.equal(expected[0]["gallery features.0.weight"], expected[0]["features.0.weight"])
 

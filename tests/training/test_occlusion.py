@@ -11,7 +11,7 @@ from partialfc.metrics.run_log import read_metrics
 from partialfc.trained import load_trained
 from partialfc.training.loop import Trainer
 from tests.train_cases import Normed, small_config
-from tests.training.cases import losses, moved
+from tests.training.cases import losses, moved, tensor_files
 
 MAPPED = {"name": "tests.occlusion.cases:Mapped"}
 EXACT = {"backbone": MAPPED | {"options": {"exact": True}}}
@@ -87,15 +87,17 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_as_one_that_was_not(
     run_ranks, folder, world_size, options, train
 ):
     whole, parts = moved(folder, "whole"), moved(folder, "parts")
+    mapped = MAPPED | {"channels_last": True}
     given = {**objective(**options), "train": train}
     passes = train.get("accumulation", 1) * (2 if options["at"] == "image" else 1)
-    stops = MAPPED | {"options": {"at": 7 * passes}}
-    expected = run_ranks(run, world_size, small_config(whole, **given, backbone=MAPPED))
+    stops = mapped | {"options": {"at": 7 * passes}}
+    expected = run_ranks(run, world_size, small_config(whole, **given, backbone=mapped))
     stopped = run_ranks(run, world_size, small_config(parts, **given, backbone=stops))
     assert not any(result["finished"] for result in stopped)
-    resumed = run_ranks(run, world_size, small_config(parts, **given, backbone=MAPPED))
+    resumed = run_ranks(run, world_size, small_config(parts, **given, backbone=mapped))
     assert losses(parts) == losses(whole)
     assert_same(expected, resumed)
+    assert tensor_files(parts) == tensor_files(whole)
     assert expected[0]["network"]["generator.layers.0.weight"].any()
 
 
