@@ -50,7 +50,7 @@ def assert_same(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> No
 
 @pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
 def test_a_stop_and_a_resume_leave_no_trace(run_ranks, folder, shard):
-    """With normalisation over the batch, dropout, and a margin that keeps averages; nor in any rank's file."""
+    """With normalisation over the batch, dropout, a margin that keeps averages; nor in a rank's file."""
     how = sections(shard=shard, backbone={"channels_last": True})
     how["head"] |= {"margin": {"name": "curricularface", "scale": 16}, "sub_centers": 2}
     whole, parts = moved(folder, "whole"), moved(folder, "parts")
