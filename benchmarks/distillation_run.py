@@ -83,6 +83,8 @@ STUDENTS = {
     ),
     "angular, twice as long": Student("angular, second generation", loss=ANGULAR, lengths=2),
     "alone, twice as long": Student(lengths=2),
+    "alone, five times as long": Student("angular, twice as long", lengths=5),  # in about the same CPU time
+    "angular, five times as long": Student("alone, five times as long", loss=ANGULAR, lengths=5),
     "l2, no head": Student(loss=L2, head=False),
 }
 
