@@ -34,7 +34,8 @@ class LoraConfig(Section):
         ("*",),
         min_length=1,
         examples=[["layer1", "layer2"]],
-        description="Names or patterns, as in freeze, of the Linear and Conv2d layers that get one.",
+        description="Names or patterns, as in freeze, of the Linear and Conv2d layers that get one. A layer "
+        "that freeze names while others train gets one only by a pattern without wildcards.",
     )
     alpha: float | None = Field(
         None, gt=0, description="An update is multiplied by alpha / rank; null: by 1, as if alpha were rank."

@@ -63,7 +63,7 @@ def examine_training(
             device=device,
             start=config.initial_weights,
         )
-        prepare_backbone(config.finetune, backbone, seed=config.run.seed)
+        prepare_backbone(config, backbone)
     except Exception as error:
         return [failed("backbone", error)], None
     try:

@@ -18,6 +18,7 @@ from partialfc.errors import CheckpointError, ConfigError
 from partialfc.finetune.names import named_modules, selected
 
 ORIGINAL, A, B = (f"parametrizations.weight.{name}" for name in ("original", "0.a", "0.b"))
+WILDCARDS = frozenset("*?[")
 SAVED = {"original": ORIGINAL, "lora_a": A, "lora_b": B}
 
 
@@ -52,7 +53,9 @@ def add_lora(
 ) -> list[str]:
     """Give every Linear and Conv2d layer that the patterns name a low-rank update; returns their names.
 
-    Patterns: see `names.selected`. The layers' own weights need no gradient any more; all else stays as it
+    Patterns: see `names.selected`. A layer that is frozen while others train gets an update only by a pattern
+    without wildcards, such as its name; where all such layers are frozen, patterns name them as ever. The
+    layers' own weights need no gradient any more; all else stays as it
     is, biases too: for LoRA as in the paper, `freeze(module, ["*"])` before it. `state_dict` and
     `load_state_dict` of the module, or of one around it, keep the names that they had, and hold W + B A: what
     is saved needs nothing of this. `lora_state` has the parts.
@@ -61,8 +64,8 @@ def add_lora(
     by which the factor in equation 3 is 1. seed: of the first A, the same on every rank. key: what the
     patterns were given as, for messages.
 
-    Raises ConfigError for a pattern that names no such layer, a layer whose weight is parametrized already,
-    and a rank that a layer is too small for.
+    Raises ConfigError for a pattern that names no such layer, a wildcard that names frozen ones alone, a
+    layer whose weight is parametrized already, and a rank that a layer is too small for.
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = [_layers(module, pattern, key=key) for pattern in patterns]
@@ -126,7 +129,20 @@ def _layers(module: nn.Module, pattern: str, *, key: str) -> set[str]:
             f"{key}: {pattern!r} names no Linear or Conv2d layer; the backbone has "
             f"{', '.join(known) or 'none'}"
         )
-    return layers
+    frozen = {name for name in known if not _trains(module.get_submodule(name))}
+    if WILDCARDS.isdisjoint(pattern) or len(frozen) == len(known):
+        return layers
+    if not layers - frozen:
+        raise ConfigError(
+            f"{key}: {pattern!r} names frozen layers alone, {', '.join(sorted(layers))}: frozen parts get "
+            "low-rank updates only where they are named without wildcards"
+        )
+    return layers - frozen
+
+
+def _trains(layer: nn.Module) -> bool:
+    weight: Any = layer.weight  # computed, where it is parametrized
+    return bool(weight.requires_grad)
 
 
 def _check(name: str, layer: nn.Module, rank: int) -> None:

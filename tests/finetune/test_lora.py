@@ -192,3 +192,27 @@ def test_layers_that_it_does_not_fit_are_named(pattern, rank, message):
     with pytest.raises(ConfigError, match=message):
         add_lora(network, ["fc", pattern], rank=rank)
     assert network.state_dict().keys() == mixed().state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("frozen", "patterns", "layers"),
+    [
+        (["stem"], ["*"], ["block.0", "fc"]),
+        (["stem.0"], ["s*", "*"], None),
+        (["stem"], ["*", "stem.0"], LAYERS),
+        (["stem"], ["stem", "fc"], ["stem.0", "fc"]),
+        (["*"], ["*"], LAYERS),
+        (["*"], ["stem*"], ["stem.0"]),
+        (["*.weight"], ["*"], LAYERS),
+        (["*.bias"], ["*"], LAYERS),
+    ],
+    ids=["others", "none left", "by name", "by module", "all", "some of all", "weights", "biases"],
+)
+def test_a_frozen_layer_gets_an_update_where_it_is_named_outright_or_all_are_frozen(frozen, patterns, layers):
+    network = mixed()
+    freeze(network, frozen)
+    if layers is not None:
+        assert add_lora(network, patterns, rank=1) == layers
+        return
+    with pytest.raises(ConfigError, match=r"'s\*' names frozen layers alone, stem\.0: .* without wildcards"):
+        add_lora(network, patterns, rank=1)

@@ -1,6 +1,7 @@
 """Runs that go on from another one's network: what they take over, what trains, and how they resume."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,36 @@ def test_a_compiled_run_trains_as_the_uncompiled_one(folder, base):
 def test_names_that_the_backbone_does_not_have_are_told(folder, base, finetune, message):
     with pytest.raises(ConfigError, match=message):
         Trainer(tuned(folder, base, finetune=finetune), CPU)
+
+
+@pytest.mark.parametrize("freeze", [["*"], ["features", "head"]], ids=["all", "each part"])
+@pytest.mark.parametrize("objective", ["alone", "pool"])
+def test_something_has_to_train(folder, base, objective, freeze):
+    sections = {
+        "alone": {
+            "objective": {
+                "name": "distill",
+                "teacher_from": str(base / "run"),
+                "weight": 1.0,
+                "alone": True,
+                "trust": TRUST,
+            }
+        },
+        "pool": {
+            "head": {"name": "pool", "pool": {"size": 12.0}, "sample_rate": 1.0},
+            "data": {"sampler": "half_identities"},
+        },
+    }[objective]
+    why = {"alone": "objective.alone: true", "pool": "head.name: pool"}[objective]
+    named = re.escape(", ".join(freeze))
+    message = (
+        rf"finetune.freeze is \[{named}\], which leaves nothing to train: .* with {why} there are no centres"
+    )
+    with pytest.raises(ConfigError, match=message):
+        Trainer(tuned(folder, base, finetune={"freeze": freeze}, **sections), CPU)
+    updates = {"freeze": freeze, "lora": {"rank": 2}}
+    if objective == "alone":  # a pool takes none
+        Trainer(tuned(folder, base, finetune=updates, **sections), CPU)
 
 
 def test_a_missing_run_is_named_by_the_key(folder, tmp_path):

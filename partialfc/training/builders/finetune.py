@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from partialfc.checkpoint import find_checkpoint
-from partialfc.config import Config, FinetuneConfig
+from partialfc.config import Config
 from partialfc.config.finetune import MEANS, RANDOM
+from partialfc.config.objective import has_head
 from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.labels import out_of_range
 from partialfc.distributed.together import together
@@ -30,27 +31,40 @@ BATCHES = 8  # of images that each rank embeds between two exchanges of what it 
 log = logging.getLogger(__name__)
 
 
-def prepare_backbone(section: FinetuneConfig | None, backbone: nn.Module, *, seed: int) -> None:
-    """Freeze what the section names, and add low-rank updates; nothing without the section.
+def prepare_backbone(config: Config, backbone: nn.Module) -> None:
+    """Freeze what `finetune` names, and add low-rank updates; nothing without the section.
 
     After whatever replaces modules, and before the optimizer. Raises ConfigError for patterns that match
-    nothing, and a rank that a layer is too small for.
+    nothing, a rank that a layer is too small for, and where nothing is left that trains.
     """
+    section = config.finetune
     if section is None:
         return
     freeze(backbone, section.freeze, key="finetune.freeze")
     if section.lora is not None:
         lora, key = section.lora, "finetune.lora.patterns"
         try:
-            add_lora(backbone, lora.patterns, rank=lora.rank, alpha=lora.alpha, seed=seed, key=key)
+            add_lora(backbone, lora.patterns, rank=lora.rank, alpha=lora.alpha, seed=config.run.seed, key=key)
         except ConfigError as error:
             raise ConfigError(f"finetune.{str(error).removeprefix('finetune.')}") from error
     trained = [p for p in backbone.parameters() if p.requires_grad]
+    if not trained and (why := _why_no_centres(config)):
+        raise ConfigError(
+            f"finetune.freeze is [{', '.join(section.freeze)}], which leaves nothing to train: it names "
+            f"all parameters of the backbone, and with {why} there are no centres that could move; freeze less"
+        )
     log.info(
         "finetune: %d of the backbone's %d parameters train, with %s of %s numbers",
         *(len(trained), len([*backbone.parameters()])),
         *(f"{sum(p.numel() for p in each):,}" for each in (trained, backbone.parameters())),
     )
+
+
+def _why_no_centres(config: Config) -> str | None:
+    """The setting with which a run has no centres; None: it has some, which can train alone."""
+    if config.head.name == "pool":
+        return "head.name: pool"
+    return None if has_head(config.objective) else "objective.alone: true"
 
 
 def check_centres(config: Config) -> None:

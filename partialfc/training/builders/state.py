@@ -37,7 +37,7 @@ def build_state(
     together = config.train.sync_batchnorm
     if together:
         backbone = synchronised(backbone, world, device)
-    prepare_backbone(config.finetune, backbone, seed=config.run.seed)
+    prepare_backbone(config, backbone)
     require_samples_to_normalise(
         backbone,
         config.backbone.name,
