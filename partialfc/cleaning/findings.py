@@ -28,7 +28,7 @@ def find_all(
     num_classes: int,
     *,
     centres: Tensor | None = None,
-    precision: float = 0.95,
+    precision: float = 0.97,
     seed: int = 0,
     device: torch.device | None = None,
 ) -> Findings:

@@ -35,7 +35,7 @@ def clean(
     precision: Annotated[
         float,
         typer.Option(help="The share of these images whose labels should really be wrong, by its estimate."),
-    ] = 0.95,
+    ] = 0.97,
     by: Annotated[
         By,
         typer.Option(
@@ -82,7 +82,7 @@ def clean(
     require_folder("--output", output)
     require_folder("--write-wrong", write_wrong)
     if not 0 < precision < 1:
-        raise ConfigError(f"--precision is {precision}; it must be above 0 and below 1, such as 0.95")
+        raise ConfigError(f"--precision is {precision}; it must be above 0 and below 1, such as 0.97")
     trained = load_trained(checkpoint, trust=trust or ())
     opened = open_source(source, class_depth=class_depth, only=only, leave_out=leave_out)
     target = local_device(device, name="--device")
