@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from partialfc.checkpoint.state import read_state
 from partialfc.data.sources.labelled import Source
+from partialfc.deploy.norms import why_norms_say_nothing
 from partialfc.deploy.trained import Trained
 from partialfc.evaluation.embed import embed
 from partialfc.uncertainty import confidence
@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 By = Literal["auto", "norm", "pfe"]
 BATCHES = 16  # that are embedded at a time
-MARGINS = ("magface", "adaface")  # that give the norm a meaning
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,9 @@ def _norm(embeddings: Tensor) -> Tensor:
 
 
 def _warn_of_margin(trained: Trained) -> None:
-    config = read_state(trained.checkpoint).get("config")
-    head = config.get("head") if isinstance(config, dict) else None
-    margin = head.get("margin") if isinstance(head, dict) else None
-    name = margin.get("name") if isinstance(margin, dict) else None
-    if name not in MARGINS:
+    if why := why_norms_say_nothing(trained.checkpoint):
         log.warning(
-            "quality by norm: %s was trained with the margin %s, and nothing made its norms follow quality; "
-            "train with head.margin.name: magface for norms that do",
-            trained.checkpoint,
-            name,
+            "quality by norm: %s, and nothing made its norms follow quality; train with head.margin.name: "
+            "magface for norms that do",
+            why,
         )

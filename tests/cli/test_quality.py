@@ -14,6 +14,7 @@ from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.deploy.trained import load_trained
 from partialfc.evaluation.embed import embed
+from partialfc.training.run import train
 from tests.processes import call
 from tests.train_cases import small_config, write_data
 from tests.training.cases import run
@@ -118,3 +119,38 @@ def test_a_mistake_is_one_line(folder, mistake):
     line = done.stderr.splitlines()[-1]
     assert says in line
     assert "Traceback" not in done.stderr
+
+
+OF_NORMS = {
+    "of magface": ("pfe", "run", None),
+    "of arcface": ("pfe", "arcface", "has the backbone of {from}, which was trained with the margin arcface"),
+    "of a file": ("pfe", "weights.pt", "has the backbone of {from}, which was trained in a way that is not"),
+    "a teacher alone": ("distill", "arcface", "was trained by a teacher alone, without a margin"),
+}
+
+
+@pytest.mark.parametrize("case", OF_NORMS)
+def test_a_margin_is_named_where_a_head_took_part(folder, tmp_path, case):
+    """Not the config's default of a run without a head."""
+    name, source, says = OF_NORMS[case]
+    origin = str(folder / source)
+    if source == "weights.pt":
+        torch.save(load_trained(folder / "run").backbone.state_dict(), origin)
+    config = {
+        "run": {"dir": str(tmp_path / "run")},
+        "backbone": {"name": "convnet", "options": {"widths": [8, 8]}},
+        "head": {"margin": {"name": "arcface", "scale": 64, "margin": 0.5}, "sample_rate": 1.0},
+        "train": {"steps": 3},
+    }
+    if name == "pfe":
+        config["objective"] = {"name": name, "backbone_from": origin}
+        config["data"] = {"sampler": "identities", "images_per_identity": 4}
+    else:
+        config["objective"] = {"name": name, "teacher_from": origin, "weight": 1.0, "alone": True}
+    train(small_config(folder, **config))
+    done = call("quality", tmp_path / "run", folder / "train.rec", "--by", "norm")
+    assert done.returncode == 0, done.stderr
+    if says is None:
+        assert "quality by norm" not in done.stderr
+    else:
+        assert says.replace("{from}", origin) in done.stderr

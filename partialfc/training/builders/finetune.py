@@ -50,8 +50,8 @@ def prepare_backbone(config: Config, backbone: nn.Module) -> None:
     trained = [p for p in backbone.parameters() if p.requires_grad]
     if not trained and (why := _why_no_centres(config)):
         raise ConfigError(
-            f"finetune.freeze is [{', '.join(section.freeze)}], which leaves nothing to train: it names "
-            f"all parameters of the backbone, and with {why} there are no centres that could move; freeze less"
+            f"finetune.freeze is [{', '.join(section.freeze)}], which leaves nothing to train: it names all "
+            f"parameters of the backbone, and with {why} there are no centres that could move; freeze less"
         )
     log.info(
         "finetune: %d of the backbone's %d parameters train, with %s of %s numbers",
