@@ -12,6 +12,7 @@ from partialfc.backbones.convnet import ConvNet
 from partialfc.backbones.imported import import_callable
 from partialfc.backbones.iresnet import IResNet
 from partialfc.backbones.mobilefacenet import MobileFaceNet
+from partialfc.backbones.narrow_maps import widen_narrow_maps
 from partialfc.backbones.sizes import OptionError
 from partialfc.backbones.timm_model import PREFIX, TimmBackbone
 from partialfc.backbones.vargfacenet import VarGFaceNet
@@ -64,6 +65,7 @@ def build_backbone(
         raise ConfigError(f"backbone {name!r}: {key}={error.value!r}: {error.rule}") from error
     if not isinstance(backbone, nn.Module):
         raise ConfigError(f"backbone {name!r}: returned a {type(backbone).__name__}, not an nn.Module")
+    widen_narrow_maps(backbone)
     return backbone
 
 
