@@ -7,10 +7,19 @@ from typing import Annotated
 import typer
 
 from partialfc.cli.arguments import AsJson, Overrides
+from partialfc.cli.values import is_given
+from partialfc.errors import ConfigError
 from partialfc.files import json_text
+
+WITHOUT_CONFIG = {  # option -> the key that says it in a config
+    "image_size": "data.image_size",
+    "channels": "data.channels",
+    "embedding": "backbone.embedding_size",
+}
 
 
 def backbones(
+    context: typer.Context,
     config: Annotated[
         Path | None, typer.Argument(help="YAML file whose backbone alone is shown.", show_default=False)
     ] = None,
@@ -30,6 +39,7 @@ def backbones(
     from partialfc.backbones.describe import describe, to_dict
     from partialfc.config import load_config
 
+    require_none_given(context, config)
     sizes = {"embedding_size": embedding, "image_size": image_size, "channels": channels}
     if config is None:
         costs, refused = known_costs(**sizes)
@@ -43,3 +53,12 @@ def backbones(
         cost = backbone_cost(network.name, options=network.options, options_key="backbone.options", **sizes)
         costs = {network.name: cost}
     print(json_text(to_dict(costs, **sizes)) if as_json else describe(costs, **sizes))
+
+
+def require_none_given(context: typer.Context, config: Path | None) -> None:
+    """ConfigError for options that stand for a config where there is one, all of them together."""
+    given = [name for name in WITHOUT_CONFIG if is_given(context, name)]
+    if config is not None and given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        keys = " ".join(f"{WITHOUT_CONFIG[name]}={context.params[name]}" for name in given)
+        raise ConfigError(f"{options}: only without CONFIG; with {config} write {keys}")

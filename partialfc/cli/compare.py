@@ -57,12 +57,14 @@ def compare(
     """
     from partialfc.cli.protocols.pairs import naming
     from partialfc.cli.protocols.setting import embedder_of, ranks
+    from partialfc.cli.values import require_rates
     from partialfc.data.pairs.files import read_pairs_or_videos
     from partialfc.deploy.reject import names_of
     from partialfc.deploy.trained import load_trained
     from partialfc.evaluation.comparison import compare as compared
     from partialfc.evaluation.verification import FARS
 
+    require_rates("--far", far or ())
     trained = [load_trained(run, trust=trust or ()) for run in (first, second)]
     how: dict[str, Any] = {"folds": folds, "fars": far or FARS, "video": video}
     found = {}

@@ -13,6 +13,7 @@ from partialfc.cli.protocols import sets
 from partialfc.cli.protocols import templates as of_templates
 from partialfc.cli.protocols.pairs import VERIFICATION, Folds, Images, Pairs, PairScore, Video
 from partialfc.cli.protocols.protocol import choose
+from partialfc.cli.values import require_rates
 from partialfc.files import json_text
 
 PROTOCOLS = (
@@ -86,6 +87,7 @@ def evaluate(
     evaluate CHECKPOINT --pairs FILE.
     """
     protocol, options = choose(PROTOCOLS, context)
+    require_rates("--far", far or ())
 
     from partialfc.cli.protocols.setting import Setting, embedder_of, ranks
     from partialfc.deploy.trained import load_trained

@@ -1,7 +1,10 @@
 """Values of options that are checked before any work is done."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
+
+import typer
 
 from partialfc.errors import ConfigError
 
@@ -10,6 +13,19 @@ def require_folder(option: str, output: Path | None) -> None:
     """ConfigError unless `output` is None, or a file to write in a folder that exists."""
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise ConfigError(f"{option} is {str(output)!r}; it must be a file in a folder that exists")
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether the parameter stood on the command line or in the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+def require_rates(option: str, rates: Iterable[float]) -> None:
+    """ConfigError unless each is a rate between 0 and 1, neither of them included."""
+    for rate in rates:
+        if not 0 < rate < 1:
+            raise ConfigError(f"{option} is {rate:g}; it must lie between 0 and 1")
 
 
 def height_and_width(option: str, text: str | None) -> tuple[int, int] | None:

@@ -45,3 +45,13 @@ def test_a_wrong_option_is_one_line():
     assert done.returncode == 1
     rule = "backbone.options.heads=3: must divide width, which is 7"
     assert done.stderr == f"partialfc: ConfigError: backbone 'vit_tiny': {rule}\n"
+
+
+def test_sizes_beside_a_config_are_refused_together():
+    file = ROOT / "configs" / "vit.yaml"
+    done = call("backbones", file, "--image-size", 64, "--channels", 3, "--embedding", 512)
+    assert (done.returncode, done.stdout) == (1, "")
+    says = (
+        f"--image-size, --channels, --embedding: only without CONFIG; with {file} write data.image_size=64 "
+    )
+    assert f"ConfigError: {says}data.image_size=64 data.channels=3 backbone.embedding_size=512" in done.stderr

@@ -101,13 +101,50 @@ MISTAKES = {
     "no likelihood": (("evaluate", "{run}", "--pairs", "{pairs}", "--score", "mls"), "without uncertainty"),
     "few impostors": (
         ("plot", "reject", "{run}", "--pairs", "{pairs}", "--fmr", "0.001"),
-        "pairs.bin: fmr is 0.001: of 100 impostor pairs not one may be accepted; give more pairs",
+        "--fmr is 0.001: of the 100 impostor pairs of {pairs} not one may be accepted; take at least 0.01",
     ),
     "all rejected": (
         ("plot", "reject", "{run}", "--pairs", "{pairs}", "--up-to", "1"),
-        "--up-to is 1.0; it must lie between 0 and 1",
+        "--up-to is 1; it must lie between 0 and 1",
+    ),
+    "no rate": (
+        ("plot", "reject", "nowhere", "--pairs", "{pairs}", "--fmr", "2"),
+        "--fmr is 2; it must lie between 0 and 1",
+    ),
+    "few impostors, before the run": (
+        ("plot", "reject", "nowhere", "--pairs", "{pairs}", "--fmr", "1e-9"),
+        "--fmr is 1e-09: of the 100 impostor pairs",
+    ),
+    "one run twice": (
+        ("plot", "reject", "{run}", "{run}/../run", "--pairs", "{pairs}", "--fmr", "0.1"),
+        "RUNS has {run} 2 times; give each run once",
+    ),
+    "reject's device": (
+        ("plot", "reject", "nowhere", "--pairs", "{pairs}", "--device", "abacus"),
+        "--device",
+    ),
+    "quality's device": (("quality", "nowhere", "{rec}", "--device", "abacus"), "--device"),
+    "quality's output": (
+        ("quality", "nowhere", "{rec}", "--output", "nowhere/a.csv"),
+        "--output is 'nowhere/a.csv'; it must be a file in a folder that exists",
+    ),
+    "occlusion's device": (("plot", "occlusion", "nowhere", "{rec}", "--device", "abacus"), "--device"),
+    "evaluate's rate": (
+        ("evaluate", "nowhere", "--pairs", "{pairs}", "--far", "2"),
+        "--far is 2; it must lie between 0 and 1",
+    ),
+    "compare's rate": (
+        ("compare", "nowhere", "nowhere", "--pairs", "{pairs}", "--far", "0"),
+        "--far is 0; it must lie between 0 and 1",
     ),
 }
+
+
+def test_a_batch_has_an_image_at_least(folder):
+    """In words of the option, before anything is loaded."""
+    done = call("plot", "reject", "nowhere", "--pairs", folder / "pairs.bin", "--batch-size", 0)
+    assert done.returncode == 2
+    assert "--batch-size" in done.stderr
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -117,7 +154,7 @@ def test_a_mistake_is_one_line(folder, mistake):
     done = call(*(word.format(**places) for word in words))
     assert (done.returncode, done.stdout) == (1, "")
     line = done.stderr.splitlines()[-1]
-    assert says in line
+    assert says.format(**places) in line
     assert "Traceback" not in done.stderr
 
 

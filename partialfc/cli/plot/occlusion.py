@@ -52,11 +52,12 @@ def occlusion(
     from partialfc.report.figure import check_picture
 
     check_picture("--output", output)
+    target = local_device(device, name="--device")
     trained = load_trained(run, trust=trust or ())
     network = load_occlusion(trained)
     source = open_source(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     pixels = read_pixels(trained, source, count=count, seed=seed, max_pixels=max_pixels)
-    seen = look(network, pixels, device=local_device(device, name="--device"), seed=seed)
+    seen = look(network, pixels, device=target, seed=seed)
     picture = draw_occlusion(
         images=seen.images[:drawn],
         scores=seen.scores[:drawn],

@@ -1,7 +1,8 @@
 """The `partialfc plot reject` command."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +10,31 @@ from partialfc.cli.arguments import MAX_PIXELS, AsJson, Device, MaxPixels, Quali
 from partialfc.errors import ConfigError, DataError
 from partialfc.files import json_text
 
+if TYPE_CHECKING:
+    import numpy as np
+
 SHARES = (0.0, 0.1, 0.3)
+
+
+def require_different(runs: Sequence[Path]) -> None:
+    """ConfigError where the same folder is there twice, whose curves would lie on each other."""
+    there = [run.resolve() for run in runs]
+    for run, place in zip(runs, there, strict=True):
+        if there.count(place) > 1:
+            raise ConfigError(f"RUNS has {run} {there.count(place)} times; give each run once")
+
+
+def require_impostors(option: str, fmr: float, same: "np.ndarray", pairs: Path) -> None:
+    """ConfigError where the share `fmr` of the impostor pairs is not even one of them."""
+    from partialfc.evaluation.scores.all_pairs import allowed_at
+
+    count = int((~same).sum())
+    if allowed_at(fmr, count) < 1:
+        least = f"at least {1 / count:.1g}" if count else "another pair file"
+        raise ConfigError(
+            f"{option} is {fmr:g}: of the {count:,} impostor pairs of {pairs} not one may be accepted; take "
+            f"{least}, or give more pairs"
+        )
 
 
 def reject(
@@ -22,13 +47,14 @@ def reject(
     score: Annotated[Score, typer.Option(help="How pairs are matched, as evaluate's.")] = "auto",
     fmr: Annotated[float, typer.Option(help="False match rate that sets the threshold.")] = 1e-3,
     up_to: Annotated[float, typer.Option(help="Largest share of pairs that is rejected.")] = 0.95,
-    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 256,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw how the error falls as the images of the worst quality are rejected, by run and quality."""
+    from partialfc.cli.values import require_rates
     from partialfc.data.pairs.files import read_pairs, require_images
     from partialfc.deploy.reject import names_of, reject_curves
     from partialfc.deploy.trained import load_trained
@@ -37,13 +63,13 @@ def reject(
     from partialfc.report.figure import check_picture
 
     check_picture("--output", output)
-    if not 0 < up_to < 1:
-        raise ConfigError(f"--up-to is {up_to}; it must lie between 0 and 1")
-    if not 0 < fmr < 1:
-        raise ConfigError(f"--fmr is {fmr}; it must lie between 0 and 1")
-    pair_set = read_pairs(pairs)
-    trained = {name: load_trained(run, trust=trust or ()) for name, run in names_of(runs).items()}
+    require_rates("--up-to", [up_to])
+    require_rates("--fmr", [fmr])
+    require_different(runs)
     target = local_device(device, name="--device")
+    pair_set = read_pairs(pairs)
+    require_impostors("--fmr", fmr, pair_set.same, pairs)
+    trained = {name: load_trained(run, trust=trust or ()) for name, run in names_of(runs).items()}
     for each in trained.values():
         (each.probabilistic or each.backbone).to(target)
     try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from partialfc.cli.values import is_given
 from partialfc.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def choose(protocols: Sequence[Protocol], context: typer.Context) -> tuple[Proto
 
     Raises ConfigError where none or several are chosen, and for an option that the chosen one does not read.
     """
-    given = [name for name in context.params if _is_given(context, name)]
+    given = [name for name in context.params if is_given(context, name)]
     chosen = [each for each in protocols if each.chosen_by in given]
     if len(chosen) != 1:
         names = ", ".join(_option(context, each.chosen_by) for each in protocols)
@@ -57,12 +58,6 @@ def choose(protocols: Sequence[Protocol], context: typer.Context) -> tuple[Proto
             )
     read = {protocol.chosen_by, *protocol.options}
     return protocol, {name: value for name, value in context.params.items() if name in read}
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    """Whether the parameter stood on the command line or in the environment."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
 
 
 def _option(context: typer.Context, name: str) -> str:
