@@ -22,9 +22,9 @@ class Given:
             values |= dict(_leaves(".".join(override.path), override.value))
         return cls(values)
 
-    def whole(self, key: str) -> int | None:
+    def whole(self, key: str, *, least: int = 1) -> int | None:
         value = self.values.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else None
 
     def number(self, key: str) -> float | None:
         value = self.values.get(key)

@@ -43,7 +43,8 @@ def write_suggestion(asked: Asked) -> list[str]:
             f"override data.train: the images are those that are named first, {asked.told}; leave it out, "
             "or name its images there"
         )
-    depth, own = given.whole("data.class_depth") or asked.class_depth, given.path("data.leave_out")
+    given_depth, own = given.whole("data.class_depth", least=0), given.path("data.leave_out")
+    depth = asked.class_depth if given_depth is None else given_depth
     source = open_source(
         asked.images,
         class_depth=depth,

@@ -192,6 +192,14 @@ def test_folders_that_lie_deeper(tmp_path):
     assert keys(config)[0].startswith("2023/class-")
 
 
+def test_a_depth_of_zero_as_an_override_counts_as_given(tmp_path):
+    for folder in ("", "2024"):
+        write_images(tmp_path / "mixed" / folder, 30, 4)
+    config, said = write(tmp_path, tmp_path / "mixed", "data.class_depth=0")
+    assert config.data.class_depth == 0
+    assert any("of 60 classes" in line for line in said)
+
+
 def test_an_existing_file_is_kept_unless_asked(tmp_path, many):
     write(tmp_path, many)
     before = (tmp_path / "made.yaml").read_text()

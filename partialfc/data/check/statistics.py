@@ -73,7 +73,7 @@ class Statistics:
             "classes": len(self.of_class),
             "empty_classes": int((self.of_class == 0).sum()),
             "images_a_class": {
-                "least": int(self.of_class.min(initial=0)) if len(self.of_class) else 0,
+                "least": int(self.of_class.min()) if len(self.of_class) else 0,
                 "most": int(self.of_class.max(initial=0)),
                 "mean": float(self.of_class.mean()) if len(self.of_class) else 0.0,
                 "quartiles": quantiles,

@@ -37,6 +37,11 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def test_the_least_of_classes_that_all_have_images(folder: Path) -> None:
+    (folder / "cat").rmdir()
+    assert statistics_of(open_source(folder)).document()["images_a_class"]["least"] == 2
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_each_image_is_counted(folder: Path, workers: int) -> None:
     found = statistics_of(open_source(folder), workers=workers)
@@ -55,6 +60,7 @@ def test_each_image_is_counted(folder: Path, workers: int) -> None:
     assert document["images_a_class"]["classes_by_images"] == {"0": 1, "2": 1, "7": 1}
     assert document["images_a_class"]["smallest"][0] == {"class": "bee", "images": 2}
     assert document["images_a_class"]["quartiles"] == [1.0, 2.0, 4.5]
+    assert (document["images_a_class"]["least"], document["images_a_class"]["most"]) == (0, 7)
     assert document["bytes"] == sum(
         file.stat().st_size for file in folder.rglob("*.*") if file.name != "none.jpg"
     )
