@@ -46,7 +46,7 @@ def held(out: HeldOut) -> str:
     """What is held out, in a few words."""
     if out.kind == "classes":
         return f"{out.of:,} classes, {len(out.indices):,} images, held out for verification"
-    return f"{len(out.indices):,} images, a fifth of each class, held out for verification"
+    return f"{len(out.indices):,} images, a fifth of each class and two at least, held out for verification"
 
 
 def summary(asked: Asked, look: Look, machine: Machine, verified: Verified) -> Iterator[str]:
