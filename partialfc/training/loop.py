@@ -81,6 +81,8 @@ class Trainer:
             whole_in_evaluation=self.objective.whole_in_evaluation,
             amp=self.amp,
         )
+        if self.world.rank == 0:
+            warn_of_slow_amp(config.train.amp, device)
         self.metrics = build_metrics(config.metrics, config.run.dir, self.state, self.world)
         self.clock = self.metrics.clock
         self.later = Later(device)
@@ -124,8 +126,6 @@ class Trainer:
         )
         self._stop = StopSignal()
         self.stopped_by = 0  # the number of the signal, on any rank, that stopped `run`
-        if first_rank:
-            warn_of_slow_amp(config.train.amp, device)
         on_first_rank(self.world, self._begin_files)
 
     def _begin_files(self) -> None:

@@ -385,6 +385,15 @@ def test_what_centres_need_is_said(folder, base):
         Trainer(tuned(folder, base, finetune={"head_from": str(folder)}), CPU)
 
 
+def test_what_takes_long_before_the_first_step_is_announced(folder, base, caplog):
+    """And before it, that its type is slow on a CPU: later there is nothing left to stop."""
+    with caplog.at_level(logging.INFO):
+        rows_before_training(tuned(folder, base, "train.amp=float16", finetune={"head_from": "means"}))
+    said = ("train.amp is float16, which is slow", "means: embedding 120 images", "begin at the means of")
+    places = [caplog.text.index(words) for words in said]
+    assert places == sorted(places)
+
+
 def damaged(folder: Path) -> Path:
     """Two classes of two images, one of which does not decode."""
     write_data(folder, 2)
