@@ -51,7 +51,5 @@ def test_sizes_beside_a_config_are_refused_together():
     file = ROOT / "configs" / "vit.yaml"
     done = call("backbones", file, "--image-size", 64, "--channels", 3, "--embedding", 512)
     assert (done.returncode, done.stdout) == (1, "")
-    says = (
-        f"--image-size, --channels, --embedding: only without CONFIG; with {file} write data.image_size=64 "
-    )
-    assert f"ConfigError: {says}data.image_size=64 data.channels=3 backbone.embedding_size=512" in done.stderr
+    says = f"--image-size, --channels, --embedding: only without CONFIG; with {file} write data.image_size=64"
+    assert f"ConfigError: {says} data.channels=3 backbone.embedding_size=512" in done.stderr
