@@ -8,6 +8,7 @@ import torch
 
 from partialfc.config import Config
 from partialfc.config.plan import planned_device, planned_setting
+from partialfc.config.plan_pool import planned_pool
 from partialfc.distributed.ranks import named_ranks
 from partialfc.doctor.check import Check, Level, Report, failed, gathered, green, red
 from partialfc.doctor.host_clocks import judge_clocks, measure_clocks
@@ -17,6 +18,7 @@ from partialfc.doctor.network import Step, judge_communication, judge_link, sock
 from partialfc.doctor.rank import Found, examine_rank
 from partialfc.doctor.software import judge_versions
 from partialfc.errors import DistributedError
+from partialfc.plan import PoolSetting, Setting
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +124,12 @@ def _judge(
         return [*checks, judge_link(link)]
     assert slowest.classes is not None
     device = planned_device(slowest.device)
-    setting = planned_setting(config, classes=slowest.classes, gpus=len(everyone), device=device)
+    ranks = len(everyone)
+    setting: Setting | PoolSetting
+    if config.head.name == "pool":
+        setting = planned_pool(config, {"classes": slowest.classes}, gpus=ranks, device=device)
+    else:
+        setting = planned_setting(config, classes=slowest.classes, gpus=ranks, device=device)
     return [
         *checks,
         judge_communication(

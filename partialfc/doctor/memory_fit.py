@@ -6,9 +6,10 @@ import torch
 
 from partialfc.distributed.accelerator import is_accelerator
 from partialfc.doctor.check import Check, green, red, yellow
-from partialfc.plan import Setting, memory_of
+from partialfc.plan import PoolSetting, Setting, memory_of
 from partialfc.plan.advice import alternatives
 from partialfc.plan.describe import as_options
+from partialfc.plan.pool_memory import pool_memory_of
 from partialfc.plan.units import show_bytes
 
 TIGHT = 0.9  # share of the memory that may be planned for; the allocator and other programs need some
@@ -25,12 +26,17 @@ def available(device: torch.device, *, ranks: int) -> int:
     return min(_system(), cgroup_room(CGROUPS, own)) // ranks
 
 
-def judge_memory(setting: Setting, *, backbone: int, available: int, with_activations: bool) -> Check:
+def judge_memory(
+    setting: Setting | PoolSetting, *, backbone: int, available: int, with_activations: bool
+) -> Check:
     """backbone: bytes of the network, its gradients and optimizer, and with_activations also of a batch's."""
-    head = memory_of(setting).total
+    if isinstance(setting, PoolSetting):
+        name, head = "pool and gallery", pool_memory_of(setting).total
+    else:
+        name, head = "head", memory_of(setting).total
     network = "backbone" if with_activations else "backbone without its activations"
     says = (
-        f"a rank needs {show_bytes(head + backbone)} (head {show_bytes(head)}, {network} "
+        f"a rank needs {show_bytes(head + backbone)} ({name} {show_bytes(head)}, {network} "
         f"{show_bytes(backbone)}) of {show_bytes(available)}"
     )
     if head + backbone <= TIGHT * available:
@@ -41,8 +47,10 @@ def judge_memory(setting: Setting, *, backbone: int, available: int, with_activa
     return red("memory", f"{says}: it does not fit", remedy)
 
 
-def _remedy(setting: Setting, room: int) -> str:
+def _remedy(setting: Setting | PoolSetting, room: int) -> str:
     """The smallest change that fits, as options of `partialfc plan`."""
+    if isinstance(setting, PoolSetting):
+        return "lower head.pool.size, train.batch_size or data.image_size, or set head.pool.shard=true"
     if room > 0:
         for each in alternatives(setting, room):
             if each.fits:

@@ -8,8 +8,9 @@ from partialfc.distributed.device import own_backend
 from partialfc.doctor.check import Check, Level, green, red, yellow
 from partialfc.doctor.cost import Waiting
 from partialfc.doctor.link import Link
-from partialfc.plan import Setting, Speed
+from partialfc.plan import PoolSetting, Setting, Speed
 from partialfc.plan.communication import communication_of
+from partialfc.plan.pool_communication import pool_communication_of
 from partialfc.plan.units import show_bytes, show_seconds
 
 BUCKET = 25 << 20  # bytes of gradients that DistributedDataParallel reduces at a time
@@ -23,9 +24,13 @@ class Step:
     backward: float
 
 
-def collective_seconds(setting: Setting, link: Link) -> float:
+def collective_seconds(setting: Setting | PoolSetting, link: Link) -> float:
     """Seconds of a step's collectives, those of the backbone's gradients apart."""
-    planned = communication_of(setting, Speed.of(setting))  # for what is sent; how fast is measured
+    speed = Speed.of(setting)  # for what is sent; how fast is measured
+    if isinstance(setting, PoolSetting):
+        planned = pool_communication_of(setting, speed)
+    else:
+        planned = communication_of(setting, speed)
     seconds = 0.0
     for each in planned.collectives:
         gather = link.host_gather if each.on_host else link.all_gather
@@ -47,7 +52,7 @@ def judge_link(link: Link) -> Check:
 
 
 def judge_communication(
-    link: Link, setting: Setting, *, gradients: int, step: Step, steps: int, backend: str
+    link: Link, setting: Setting | PoolSetting, *, gradients: int, step: Step, steps: int, backend: str
 ) -> Check:
     """gradients: bytes. Of their exchange only what outlasts the backward pass counts as waiting."""
     head = collective_seconds(setting, link)

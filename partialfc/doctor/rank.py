@@ -10,11 +10,13 @@ import torch
 from partialfc.config import Config, DataConfig
 from partialfc.config.objective import has_head
 from partialfc.config.plan import planned_device, planned_setting
+from partialfc.config.plan_pool import planned_pool
 from partialfc.data.loading import dali_package
 from partialfc.data.pairs.files import FOLDS
 from partialfc.data.sources.labelled import Labelled
 from partialfc.distributed.torchrun import local_rank
-from partialfc.doctor.check import Check, attempt, failed, green
+from partialfc.doctor.check import Check, attempt, failed
+from partialfc.doctor.class_pool import examine_pool
 from partialfc.doctor.data import check_records, check_source
 from partialfc.doctor.devices import check_amp, check_backend, check_device, cores, local_ranks
 from partialfc.doctor.disk import check_room, check_writing, count_checkpoints
@@ -29,6 +31,7 @@ from partialfc.doctor.resume import check_resume, check_run_folder
 from partialfc.doctor.software import check_compile, judge_dali, versions
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
+from partialfc.plan import PoolSetting, Setting
 from partialfc.training.builders.data import build_loader_from, read_training_source
 from partialfc.training.builders.schedule import total_steps
 from partialfc.training.determinism import set_determinism
@@ -119,22 +122,19 @@ def _measure(
     classes = config.data.num_classes or (source.num_classes if source else None)
     if classes is None:
         return found
-    if config.head.name == "pool":
-        says = "head.name is pool: what it needs of memory, and how long a step takes, is not examined"
-        return replace(_with(found, green("head", says)), classes=classes)
     try:
         require_sample_each(config.train.batch_size, meeting.size)
-        centres = classes if has_head(config.objective) else 1  # without a head: next to nothing
-        setting = planned_setting(
-            config, classes=centres, gpus=meeting.size, device=planned_device(device.type)
-        )
+        setting = _setting(config, classes, gpus=meeting.size, device=planned_device(device.type))
     except ConfigError as error:
         return _with(found, failed("config", error))
     if not quick and (setting.compiled or config.backbone.compile):
         found = _with(found, attempt("compile", lambda: check_compile(device)))
     if not quick:
         meeting.wait_for_all(STEP)
-    checks, training = examine_training(config, setting, device, quick=quick)
+    if isinstance(setting, PoolSetting):
+        checks, training = examine_pool(config, setting, device, quick=quick)
+    else:
+        checks, training = examine_training(config, setting, device, quick=quick)
     steps = None if source is None else total_steps(config.train, len(source))
     found = replace(_with(found, *checks), classes=classes, steps=steps, training=training)
     if training is None or training.compute is None or source is None or steps is None:
@@ -142,6 +142,13 @@ def _measure(
     compute = training.compute
     meeting.wait_for_all(LOADING)
     return _with(found, attempt("loading", lambda: _loading(config, source, meeting, device, compute, steps)))
+
+
+def _setting(config: Config, classes: int, *, gpus: int, device: str) -> Setting | PoolSetting:
+    if config.head.name == "pool":
+        return planned_pool(config, {"classes": classes}, gpus=gpus, device=device)
+    centres = classes if has_head(config.objective) else 1  # without a head: next to nothing
+    return planned_setting(config, classes=centres, gpus=gpus, device=device)
 
 
 def _with(found: Found, *checks: Check) -> Found:

@@ -11,6 +11,7 @@ from torch import nn
 
 from partialfc.distributed.accelerator import is_accelerator, synchronize
 from partialfc.head.partial_fc import PartialFC
+from partialfc.pool.class_pool import DynamicClassPool
 
 PROBE = 4  # images of the first step; the next has twice as many, and so on while there is time
 REPEATS = 5
@@ -103,6 +104,24 @@ def time_head(
     step()
     times = _repeat(lambda: (step(), 0.0), seconds)
     return statistics.median(total for total, _ in times), len(head.last_sample)
+
+
+def time_pool(pool: DynamicClassPool, *, samples: int, inside: int, seconds: float) -> float:
+    """Seconds of a step of a full pool on `samples` random embeddings, `inside` of them of classes in it."""
+    device, size = pool.features.device, pool.embedding_size
+    generator = torch.Generator().manual_seed(0)
+    pool.write(torch.randn(pool.size, size, generator=generator).to(device), torch.arange(pool.size))
+
+    def step() -> float:
+        embeddings = torch.randn(samples, size, generator=generator).to(device)
+        labels = torch.randint(pool.size, (samples,), generator=generator)
+        labels[inside:] += pool.size  # of classes that are not in it
+        began = _now(device)
+        pool(embeddings.requires_grad_(), labels).backward()
+        return _now(device) - began
+
+    step()
+    return statistics.median(total for total, _ in _repeat(lambda: (step(), 0.0), seconds))
 
 
 def _repeat(step: Callable[[], tuple[float, float]], seconds: float) -> list[tuple[float, float]]:

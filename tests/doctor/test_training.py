@@ -1,5 +1,7 @@
 """Backbones and heads that cannot be built, or cannot train."""
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -122,8 +124,35 @@ def test_a_head_that_cannot_be_built_is_red(folder):
     assert "scale" in check.says
 
 
-def test_of_a_class_pool_it_says_what_is_not_examined(folder):
-    pool = {"head": {"name": "pool", "pool": {"size": 0.5}, "sample_rate": 1.0}}
-    report = quick(folder, **pool, data={"sampler": "half_identities"})
-    assert "what it needs of memory, and how long a step takes, is not examined" in found(report, "head").says
+POOL = {
+    "head": {"name": "pool", "pool": {"size": 0.5}, "sample_rate": 1.0},
+    "data": {"sampler": "half_identities"},
+}
+
+
+def test_a_class_pool_is_examined_as_a_head_is(folder):
+    report = examined(train_cases.small_config(folder, **POOL))
+    assert "(pool and gallery " in found(report, "memory").says
+    assert re.search(r"computes .*: backbone .*, gallery .*, pool ", found(report, "step").says)
     assert report.level != Level.RED
+    assert "step" not in {finding.check.name for finding in quick(folder, **POOL).findings}
+
+
+def test_a_class_pool_that_does_not_fit_is_red(folder):
+    huge = ("head.pool.size=1e9", "data.num_classes=10_000_000_000")
+    check = found(quick(folder, *huge, **POOL), "memory")
+    assert check.level == Level.RED
+    assert "it does not fit -> lower head.pool.size, " in f"{check.says} -> {check.remedy}"
+    check = found(quick(folder, "train.batch_size=96", **POOL), "head")
+    assert check.level == Level.RED
+    assert "head.pool.size is 0.5, of 20 classes 10, but a batch of 96 has 24 identities" in check.says
+
+
+@pytest.mark.parametrize("objective", ["alone", "pool"])
+def test_a_fine_tuning_in_which_nothing_trains_is_red(folder, objective):
+    taught = {"name": "distill", "teacher_from": "nowhere", "weight": 1.0, "alone": True}
+    given = {"alone": {"objective": taught}, "pool": POOL}[objective]
+    frozen = ("finetune.freeze=['*']", "finetune.head_from=random")
+    check = found(quick(folder, "backbone.name=tests.train_cases:Tiny", FROM, *frozen, **given), "backbone")
+    assert check.level == Level.RED
+    assert "finetune.freeze is [*], which leaves nothing to train" in check.says

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from partialfc.config import Config
 from partialfc.config.pool import pool_size
 from partialfc.data.loading.half_identities import become_features
 from partialfc.data.loading.sampler import split_batch
@@ -21,9 +22,8 @@ from partialfc.training.objectives.pool import ClassPool, Halves
 FEWEST = 3  # images on a rank: two that are classified, for what is normalised over the batch
 
 
-def build_class_pool(backbone: nn.Module, parts: Parts) -> ClassPool:
-    """`head.name: pool`. Raises ConfigError where it does not fit the classes, the batch or the ranks."""
-    config, num_classes, world = parts.config, parts.num_classes, parts.world
+def fitting_size(config: Config, num_classes: int, world_size: int) -> int:
+    """Q. Raises ConfigError where the pool does not fit the classes, the batch or the ranks."""
     section, batch = config.head, config.train.batch_size
     assert section.pool is not None
     size = pool_size(section.pool.size, num_classes)
@@ -39,30 +39,44 @@ def build_class_pool(backbone: nn.Module, parts: Parts) -> ClassPool:
             f"the pool, {size:,} (head.pool.size is {section.pool.size:g}, of {num_classes:,} classes): "
             "lower it, or raise head.pool.size"
         )
-    is_feature = become_features(*split_batch(batch, world.rank, world.size))
-    if batch // world.size < FEWEST:
+    if batch // world_size < FEWEST:
         raise ConfigError(
-            f"train.batch_size is {batch} on {world.size} ranks: with head.name: pool every rank needs "
+            f"train.batch_size is {batch} on {world_size} ranks: with head.name: pool every rank needs "
             f"{FEWEST} images at least, of which one may become a feature; raise it to "
-            f"{4 * math.ceil(FEWEST * world.size / 4)}"
+            f"{4 * math.ceil(FEWEST * world_size / 4)}"
         )
-    margin, compute_dtype = build_head_margin(section), getattr(torch, section.compute_dtype)
+    return size
+
+
+def build_pool(config: Config, size: int, *, shard: bool, device: torch.device) -> DynamicClassPool:
+    """An empty pool of `size` classes. Raises ConfigError for what it refuses."""
+    section = config.head
+    assert section.pool is not None
     try:
-        pool = DynamicClassPool(
+        return DynamicClassPool(
             config.backbone.embedding_size,
             size,
-            margin=margin,
+            margin=build_head_margin(section),
             hard_negatives=section.pool.hard_negatives,
             weight=section.pool.weight,
-            shard=section.pool.shard,
+            shard=shard,
             feature_dtype=getattr(torch, section.weight_dtype),
-            compute_dtype=compute_dtype,
+            compute_dtype=getattr(torch, section.compute_dtype),
             seed=config.run.seed,
             compile=section.compile,
-            device=parts.device,
+            device=device,
         )
     except ValueError as error:
         raise ConfigError(f"head: {error}") from error
-    gallery = GalleryNetwork(backbone, momentum=section.pool.momentum)
+
+
+def build_class_pool(backbone: nn.Module, parts: Parts) -> ClassPool:
+    """`head.name: pool`. Raises ConfigError where it does not fit the classes, the batch or the ranks."""
+    config, world, section = parts.config, parts.world, parts.config.head.pool
+    assert section is not None
+    size = fitting_size(config, parts.num_classes, world.size)
+    is_feature = become_features(*split_batch(config.train.batch_size, world.rank, world.size))
+    pool = build_pool(config, size, shard=section.shard, device=parts.device)
+    gallery = GalleryNetwork(backbone, momentum=section.momentum)
     halves = Halves(np.flatnonzero(is_feature), np.flatnonzero(~is_feature), parts.device)
     return ClassPool(backbone, pool, gallery, halves, partial(margin_with, config))
