@@ -209,7 +209,7 @@ def test_normalised_scores_and_saved_embeddings(run, images, tmp_path):
         ),
         (("--all-pairs", "set", "--rank", 1), "--rank goes with --identification or --retrieval"),
         (("--retrieval", "set/c1"), "DataError: "),
-        (("--all-pairs", "set", "--far", 2), "a false accept rate must lie between 0 and 1"),
+        (("--all-pairs", "set", "--far", 2), "ConfigError: --far is 2; it must lie between 0 and 1"),
         (("--all-pairs", "set", "--as-norm", "other"), "other: top is 300: it must be 2..4, the number"),
         (("--all-pairs", "set", "--groups", "nowhere"), "nowhere: cannot be read"),
     ],
