@@ -11,13 +11,11 @@ from partialfc.doctor.check import Check, Level, failed, first_line, green, red
 from partialfc.doctor.devices import local_ranks
 from partialfc.doctor.memory_fit import available, judge_memory
 from partialfc.doctor.step_time import time_backbone, time_pool
-from partialfc.doctor.training import SECONDS, Training
+from partialfc.doctor.training import SECONDS, Training, prepared_backbone
 from partialfc.plan import PoolSetting
 from partialfc.plan.pool_memory import pool_checkpoint_of
 from partialfc.plan.units import show_seconds
-from partialfc.training.builders.backbone import build_backbone_from
 from partialfc.training.builders.class_pool import build_pool, fitting_size
-from partialfc.training.builders.finetune import prepare_backbone
 from partialfc.training.builders.optimizers import build_network_optimizer
 
 ELEMENTS = 1 << 25  # in the features of a pool that is measured; the time is scaled to the job's
@@ -29,14 +27,7 @@ def examine_pool(
     """As `examine_training` of a head. The gallery's pass is taken for as fast as the backbone's forward."""
     try:
         room = available(device, ranks=1 if is_accelerator(device) else local_ranks())
-        backbone = build_backbone_from(
-            config.backbone,
-            image_size=config.data.image_size,
-            channels=config.data.channels,
-            device=device,
-            start=config.initial_weights,
-        )
-        prepare_backbone(config, backbone)
+        backbone = prepared_backbone(config, device)
     except Exception as error:
         return [failed("backbone", error)], None
     try:

@@ -50,20 +50,26 @@ class Training:
     backward: float | None = None
 
 
+def prepared_backbone(config: Config, device: torch.device) -> nn.Module:
+    """The backbone as a run begins with it; errors are those of its builders."""
+    backbone = build_backbone_from(
+        config.backbone,
+        image_size=config.data.image_size,
+        channels=config.data.channels,
+        device=device,
+        start=config.initial_weights,
+    )
+    prepare_backbone(config, backbone)
+    return backbone
+
+
 def examine_training(
     config: Config, setting: Setting, device: torch.device, *, quick: bool
 ) -> tuple[list[Check], Training | None]:
     """Build the backbone and, unless quick, measure steps on random images where they fit the memory."""
     try:
         room = available(device, ranks=1 if is_accelerator(device) else local_ranks())
-        backbone = build_backbone_from(
-            config.backbone,
-            image_size=config.data.image_size,
-            channels=config.data.channels,
-            device=device,
-            start=config.initial_weights,
-        )
-        prepare_backbone(config, backbone)
+        backbone = prepared_backbone(config, device)
     except Exception as error:
         return [failed("backbone", error)], None
     try:
