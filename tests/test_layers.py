@@ -24,6 +24,7 @@ ROOMS = {
     "report": {"data", "evaluation", "metrics", "plan"},
     "plot": {"backbones", "data", "evaluation", "head", "metrics", "report"},
     "deploy": {"backbones", "checkpoint", "data", "evaluation", "head", "occlusion", "uncertainty"},
+    "serving": {"data", "deploy"},
     "distillation": {"backbones", "deploy", "distributed", "head", "losses"},
     "uncertainty": {"backbones", "distributed", "head", "losses"},
     "occlusion": {"backbones", "distributed", "head", "losses"},
@@ -31,7 +32,7 @@ ROOMS = {
     "cleaning": {"data", "report"},
     "config": {"backbones", "plan"},
 }
-ROOMS["training"] = set(ROOMS) - {"cleaning", "report", "plot", "deploy", "plan"}
+ROOMS["training"] = set(ROOMS) - {"cleaning", "report", "plot", "deploy", "plan", "serving"}
 ROOMS["doctor"] = {*ROOMS["training"], "plan", "training"}
 ROOMS["suggest"] = {"config", "data", "distributed", "doctor", "plan", "training"}
 ROOMS["cli"] = {*ROOMS, "doctor", "training"} - {"cli"}
@@ -83,6 +84,7 @@ PURE = {
     "losses/geometry",
     "occlusion/covers",
     "occlusion/masks",
+    "serving/card",
     "training/schedule",
 }
 DOORS = {"__init__", "__main__", "trained"}  # what a user imports: they may reach anywhere
