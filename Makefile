@@ -27,7 +27,10 @@ PYTHON_VERSION ?= 3.12
 ARCFACE_TORCH ?=
 GPU_OPTIONS ?=
 
-.PHONY: quickstart monitor test integration gpu gpu-wheels check format docs clean
+# make vendor: the version to change to; empty: that of the lock, partialfc/report/vendor/uplot/lock.json.
+UPLOT ?=
+
+.PHONY: quickstart monitor test integration gpu gpu-wheels check format docs vendor clean
 
 quickstart: $(GLYPHS)/train.rec  ## train two processes on real images, verify on unseen classes
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 \
@@ -86,6 +89,9 @@ $(INSTALLED): pyproject.toml
 .venv/docs-installed: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
+
+vendor: $(INSTALLED)  ## uPlot of npm, as locked; make vendor UPLOT=1.6.32 takes another version
+	$(BIN)/python -m partialfc.report.vendor.refresh $(UPLOT)
 
 clean:
 	rm -rf .venv data runs build *.egg-info
