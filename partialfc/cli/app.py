@@ -121,6 +121,8 @@ def _status() -> int | str | None:
         if isinstance(error, OSError) and (error.filename or error.errno in OF_DISKS):
             what = "" if error.filename else "the output: "
             tell(f"{what}{told(error)}")
+        elif isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            tell("MissingExtraError: this command needs PyTorch: pip install torch")
         else:  # nothing that a user could look at
             sys.excepthook(*sys.exc_info())
     return 1
