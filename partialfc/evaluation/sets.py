@@ -12,7 +12,7 @@ from partialfc.data.pairs.files import PairSet
 from partialfc.distributed.world import World
 from partialfc.errors import DataError
 from partialfc.evaluation.embedder import Embedder
-from partialfc.evaluation.evaluate import evaluate_pairs
+from partialfc.evaluation.evaluate import Evaluated, evaluate_pairs
 from partialfc.evaluation.verification import Verification, pair_scores
 from partialfc.files import replacing, told
 
@@ -62,14 +62,21 @@ class VerificationSets:
             if self._world.rank == 0:
                 file = self._folder / f"{name}.{'latest' if step else 'untrained'}.npz"
                 try:
-                    _write(file, found.scores, pairs.same, step)
+                    _write(file, found, pairs, step)
                 except OSError as error:
                     log.warning("%s; the report will lack this ROC curve, training goes on", told(error))
             yield name, found.result
 
 
-def _write(file: Path, scores: np.ndarray, same: np.ndarray, step: int) -> None:
-    """For the ROC curves of a report."""
+def _write(file: Path, found: Evaluated, pairs: PairSet, step: int) -> None:
+    """For a report: the scores, and what their intervals need, so that it needs no images for these."""
     file.parent.mkdir(exist_ok=True)
     with replacing(file) as beside, beside.open("wb") as npz:
-        np.savez(npz, scores=scores, same=same, step=step)
+        np.savez(
+            npz,
+            scores=found.scores,
+            same=pairs.same,
+            step=step,
+            folds=found.folds,
+            identities=pairs.identities.astype(np.int32),
+        )

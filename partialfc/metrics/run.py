@@ -24,6 +24,7 @@ from partialfc.metrics.families import FAMILIES, STEP_PHASES
 from partialfc.metrics.process_memory import follow_memory
 from partialfc.metrics.registry import Registry, Totals
 from partialfc.metrics.step_clock import StepClock
+from partialfc.metrics.step_times import StepTimes
 from partialfc.metrics.watch import Values, Watch
 
 RECENT_STEPS = 20  # a rank's own step time is the median of the last so many
@@ -55,6 +56,7 @@ class RunMetrics:
         self._gradient_bytes = 0
         self._in_collectives = 0.0
         self._own: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._times = StepTimes(STEP_PHASES)
         self._bad_records = 0
         for each in (world, *others):
             each.traffic.observer = self._collective_took
@@ -146,6 +148,10 @@ class RunMetrics:
             self.registry.set("partialfc_learning_rate", rate, group=group)
         self._watch.log(watched)
 
+    def step_times(self) -> dict[str, Any]:
+        """What a log line says of the steps that were timed since the last one; see `StepTimes.means`."""
+        return self._times.means()
+
     def verified(self, name: str, result: Verification) -> None:
         """A verification set's result."""
         self.registry.set("partialfc_verification_accuracy", result.accuracy, set=name)
@@ -185,6 +191,7 @@ class RunMetrics:
     def phase_took(self, phase: str, seconds: float) -> None:
         """The clock reports a phase."""
         self.registry.observe("partialfc_phase_seconds", seconds, phase=phase)
+        self._times.phase(phase, seconds)
         if phase == "checkpoint":
             self.registry.observe("partialfc_checkpoint_seconds", seconds)
         if phase not in STEP_PHASES:
@@ -193,6 +200,7 @@ class RunMetrics:
     def step_took(self, seconds: float, waited: float) -> None:
         """The clock reports a step, of which DistributedDataParallel waited for other ranks that long."""
         self.registry.observe("partialfc_step_seconds", seconds)
+        self._times.step(seconds)
         if self._gradient_bytes:
             self.registry.collective("all_reduce", self._gradient_bytes, waited)
         self._own.append(max(seconds - waited - self._in_collectives, 0.0))

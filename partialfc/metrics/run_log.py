@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +80,22 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 
     None stands for a number that was not finite; older versions wrote it as NaN, which JSON does not have.
     """
-    records = []
-    for line in (run_dir / METRICS).read_text(errors="replace").splitlines():
-        try:
-            record = json.loads(line, parse_constant=lambda _: None, parse_int=_number)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and "event" in record and type(record.get("step")) is int:
-            records.append(record)
-    return records
+    return [record for _, record in metrics_lines(run_dir)]
+
+
+def metrics_lines(run_dir: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same one after another, each with how many bytes of the file came before its end."""
+    done = 0
+    with (run_dir / METRICS).open("rb") as file:
+        for data in file:
+            done += len(data)
+            for line in data.decode(errors="replace").splitlines():
+                try:
+                    record = json.loads(line, parse_constant=lambda _: None, parse_int=_number)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(record, dict) and "event" in record and type(record.get("step")) is int:
+                    yield done, record
 
 
 def _number(text: str) -> int | float:

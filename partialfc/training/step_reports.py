@@ -110,6 +110,7 @@ class StepReports:
             "nonfinite_steps": self._state.nonfinite_steps,
             "overflow_steps": self._state.overflow_steps,
             "loss_scale": self._loss_scale,
+            **self._metrics.step_times(),
             **self._stages.values(measured.step - 1),
         }
         self.interval = Interval(measured.samples, measured.at, names=self._state.objective.terms)

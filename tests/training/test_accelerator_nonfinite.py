@@ -88,7 +88,15 @@ def records_of(folder: Path, device: str, sections: dict[str, Any]) -> list[dict
 
 
 def told(folder: Path) -> list[dict[str, Any]]:
-    timed = ("time", "seconds", "images_per_second", "path", "target_angle_histogram")
+    timed = (
+        "time",
+        "seconds",
+        "images_per_second",
+        "path",
+        "target_angle_histogram",
+        "step_seconds",
+        "phase_seconds",
+    )
     return [{k: v for k, v in each.items() if k not in timed} for each in read_metrics(folder / "run")]
 
 
