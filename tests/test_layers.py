@@ -24,7 +24,7 @@ ROOMS = {
     "report": {"data", "evaluation", "metrics", "plan"},
     "plot": {"backbones", "data", "evaluation", "head", "metrics", "report"},
     "deploy": {"backbones", "checkpoint", "data", "evaluation", "head", "occlusion", "uncertainty"},
-    "serving": {"data", "deploy"},
+    "serving": {"data", "distributed", "evaluation", "trained"},  # by that door it opens runs, with torch
     "distillation": {"backbones", "deploy", "distributed", "head", "losses"},
     "uncertainty": {"backbones", "distributed", "head", "losses"},
     "occlusion": {"backbones", "distributed", "head", "losses"},

@@ -73,3 +73,20 @@ def test_telling_of_itself_imports_none(option):
     """
     done = run("-c", program)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_is_said_to_need_it(tmp_path):
+    program = """if True:
+        import sys
+        sys.modules["torch"] = None
+        from partialfc.errors import MissingExtraError
+        from partialfc.serving.model import open_model
+        try:
+            open_model("runs/faces")
+        except MissingExtraError as error:
+            print(error)
+    """
+    done = run("-c", program)
+    assert done.stderr == ""
+    assert done.stdout.startswith("runs/faces is opened by torch, which cannot be imported")
+    assert "take the .onnx" in done.stdout

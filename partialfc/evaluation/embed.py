@@ -61,16 +61,31 @@ def embed(
     outputs = []
     with ThreadPoolExecutor() as pool, _evaluating(backbone), torch.inference_mode():
         for start in range(0, len(part), batch_size):
-            rows = list(pool.map(pixels, part[start : start + batch_size]))
-            batch = torch.from_numpy(np.stack(rows)).to(device).permute(0, 3, 1, 2)
-            batch = normalise(batch, memory_format=torch.contiguous_format)
-            with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
-                output = backbone(batch)
-                if flip != "none":
-                    both = output.float(), backbone(batch.flip(-1)).float()
-                    output = torch.cat(both, 1) if flip == "concat" else both[0] + both[1]
-            outputs.append(output.float().cpu())
+            batch = np.stack(list(pool.map(pixels, part[start : start + batch_size])))
+            outputs.append(rows_of(backbone, batch, device=device, flip=flip, amp=amp))
     return torch.cat(outputs)  # outside inference mode, so that callers may compute gradients with it
+
+
+def rows_of(
+    backbone: nn.Module,
+    images: np.ndarray,
+    *,
+    device: torch.device,
+    flip: Flip = "none",
+    amp: torch.dtype | None = None,
+) -> torch.Tensor:
+    """uint8 images [n, H, W, C] -> the rows that the backbone gives, float32 on the CPU, as `embed` has them.
+
+    The backbone is in evaluation mode already.
+    """
+    batch = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    batch = normalise(batch, memory_format=torch.contiguous_format)
+    with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
+        output: torch.Tensor = backbone(batch)
+        if flip != "none":
+            both = output.float(), backbone(batch.flip(-1)).float()
+            output = torch.cat(both, 1) if flip == "concat" else both[0] + both[1]
+    return output.float().cpu()
 
 
 @contextmanager
