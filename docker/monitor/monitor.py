@@ -21,6 +21,7 @@ from typing import NoReturn
 
 DOCKER = Path(__file__).parents[1]
 DASHBOARD = DOCKER / "grafana" / "dashboards" / "partialfc.json"
+UPLOT = DOCKER.parent / "partialfc" / "report" / "vendor" / "uplot"  # which draws the curves
 HOST = "127.0.0.1"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal was closed
 READY_SECONDS = 60.0
@@ -109,6 +110,8 @@ def prepare(folder: Path, scrape: str) -> None:
     shutil.copy(DOCKER / "prometheus" / "rules.yaml", folder)
     shutil.copytree(DOCKER / "monitor" / "page", folder / "page", dirs_exist_ok=True)
     shutil.copy(DASHBOARD, folder / "page" / "dashboard.json")
+    for name in ("uPlot.iife.min.js", "uPlot.min.css"):
+        shutil.copy(UPLOT / name, folder / "page")
 
 
 def remove_targets(folder: Path) -> None:

@@ -10,7 +10,7 @@ const LEAST_RANGE = 120; // seconds
 const place = (id) => document.getElementById(id);
 const chosen = new URLSearchParams(location.search);
 
-function build(dashboard, onCursor) {
+function build(dashboard) {
   const panels = [];
   for (const model of dashboard.panels) {
     if (model.type === "row") {
@@ -18,7 +18,7 @@ function build(dashboard, onCursor) {
       heading.textContent = model.title;
       place("panels").append(heading);
     } else {
-      const panel = new Panel(model, onCursor);
+      const panel = new Panel(model);
       place("panels").append(panel.root);
       panels.push(panel);
     }
@@ -58,13 +58,8 @@ async function start() {
   const dashboard = await loadDashboard("dashboard.json");
   const source = variableSource(dashboard, "run");
   const scrape = await scrapeInterval();
-  let cursor = null;
   let from = 0;
-  const draw = () => panels.forEach((panel) => panel.draw(from, cursor));
-  const panels = build(dashboard, (time) => {
-    cursor = time;
-    draw();
-  });
+  const panels = build(dashboard);
   place("title").textContent = document.title = dashboard.title;
   if (chosen.has("range")) place("range").value = chosen.get("range");
 
@@ -76,7 +71,7 @@ async function start() {
     const range = Math.min(asked, Math.max(now - from, LEAST_RANGE)); // a young run fills the width
     await Promise.all([showAlerts(), ...panels.map((panel) => panel.load(run, { range, scrape, now }))]);
     from = Math.max(now - asked, Math.min(...panels.map((panel) => panel.first)));
-    draw();
+    panels.forEach((panel) => panel.draw(from));
     return say("live", `live, every ${REFRESH_MS / 1000} s; as of ${new Date(now * 1000).toLocaleTimeString("en-GB")}`);
   }
 
@@ -97,7 +92,6 @@ async function start() {
       refresh().catch((error) => say("lost", error.message));
     });
   }
-  addEventListener("resize", draw);
   await keepFresh();
 }
 

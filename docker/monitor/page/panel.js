@@ -1,7 +1,7 @@
 // One panel of the dashboard as an element of the page.
 
+import { Chart, clock, seriesColour, valueAt } from "./chart.js";
 import { fill, legend, window } from "./dashboard.js";
-import { COLOURS, drawHeatmap, drawSeries, valueAt } from "./plot.js";
 import { queryRange } from "./prometheus.js";
 import { format } from "./units.js";
 
@@ -13,8 +13,8 @@ function element(name, className, text = "") {
 }
 
 export class Panel {
-  /** `model`: the panel in the dashboard's JSON; `onCursor(time or null)`: the pointer is over that time. */
-  constructor(model, onCursor) {
+  /** `model`: the panel in the dashboard's JSON. */
+  constructor(model) {
     this.model = model;
     this.defaults = model.fieldConfig.defaults;
     this.series = [];
@@ -23,21 +23,24 @@ export class Panel {
     this.root.dataset.title = model.title;
     this.root.style.setProperty("--w", model.gridPos.w);
     this.root.style.setProperty("--h", model.gridPos.h);
-    this.root.append(element("h3", "", model.title));
+    const heading = element("h3", "", model.title);
+    this.root.append(heading);
     if (model.type === "stat") {
       this.value = element("div", "value", "–");
       this.root.append(this.value);
       return;
     }
-    this.canvas = element("canvas", "");
-    this.canvas.setAttribute("role", "img");
-    this.note = element("div", "note", "no data yet");
+    this.moment = element("time", "");
+    heading.append(this.moment);
     this.plot = element("div", "plot");
-    this.plot.append(this.canvas, this.note);
+    this.plot.tabIndex = 0;
+    this.plot.setAttribute("role", "img");
+    this.plot.setAttribute("aria-label", `${model.title}. Arrow keys choose a moment, Escape the last one.`);
+    this.plot.addEventListener("keydown", (event) => this.#key(event));
+    this.note = element("div", "note", "no data yet");
     this.legend = element("div", "legend");
-    this.root.append(this.plot, this.legend);
-    this.plot.addEventListener("pointermove", (event) => onCursor(this.#timeAt(event)));
-    this.plot.addEventListener("pointerleave", () => onCursor(null));
+    this.root.append(this.plot, this.note, this.legend);
+    this.chart = new Chart(this.plot, this.#kind(), () => this.#showLegend());
   }
 
   /** Asks Prometheus for the panel's series; marks the element as drawn, empty or error. */
@@ -64,47 +67,49 @@ export class Panel {
     return Math.min(Infinity, ...this.series.map((series) => series.times[0]));
   }
 
-  /** Draws from `from` on; with the values at `cursor` in the legend, or the last ones if it is null. */
-  draw(from, cursor) {
+  /** Draws from the time `from` on; the legend has the values at the moment pointed to, or the last ones. */
+  draw(from) {
     const { unit, decimals } = this.defaults;
     if (this.model.type === "stat") {
       this.value.textContent = format(this.series[0]?.values.findLast(Number.isFinite), unit, decimals);
       return;
     }
     this.note.hidden = this.series.length > 0;
-    this.canvas.hidden = !this.series.length;
-    const named = this.model.type === "heatmap" ? [] : this.series; // the legend first: it takes of the plot's height
-    this.legend.replaceChildren(...named.map((series, index) => this.#entry(series, index, cursor)));
+    this.plot.hidden = !this.series.length;
+    this.#showLegend(); // before the chart: it takes of its height
     if (!this.series.length) return;
-    const view = { from: Math.min(from, this.window.end - this.window.step), to: this.window.end, step: this.window.step, cursor };
-    if (this.model.type === "heatmap") {
-      this.drawn = { ...view, ...drawHeatmap(this.canvas, this.series, { ...view, unit: this.model.options.yAxis.unit }) };
-      return;
-    }
-    const { custom, min, max, thresholds } = this.defaults;
-    this.drawn = {
-      ...view,
-      ...drawSeries(this.canvas, this.series, {
-        ...view,
-        ...{ unit, min, max },
-        stacked: custom.stacking.mode === "normal",
-        threshold: custom.thresholdsStyle && thresholds.steps.at(-1).value,
-      }),
-    };
+    const { end, step } = this.window;
+    this.chart.show(this.series, { from: Math.min(from, end - step), to: end, step });
   }
 
-  #entry(series, index, cursor) {
-    const value = cursor === null ? series.values.findLast(Number.isFinite) : valueAt(series, cursor, this.window.step);
+  #kind() {
+    const { custom, min, max, thresholds, unit } = this.defaults;
+    if (this.model.type === "heatmap") return { heatmap: true, unit: this.model.options.yAxis.unit };
+    const stacked = custom.stacking.mode === "normal";
+    return { unit, min, max, stacked, threshold: custom.thresholdsStyle && thresholds.steps.at(-1).value };
+  }
+
+  #showLegend() {
+    const { moment } = this.chart;
+    this.moment.textContent = moment === null ? "" : clock(moment, 1);
+    this.moment.dateTime = moment === null ? "" : new Date(moment * 1000).toISOString();
+    const named = this.model.type === "heatmap" ? [] : this.series;
+    this.legend.replaceChildren(...named.map((series, index) => this.#entry(series, index, moment)));
+  }
+
+  #entry(series, index, moment) {
+    const value = moment === null ? series.values.findLast(Number.isFinite) : valueAt(series, moment, this.window.step);
     const entry = element("span", "");
     const colour = element("i", "");
-    colour.style.background = COLOURS[index % COLOURS.length];
+    colour.style.background = seriesColour(index);
     entry.append(colour, `${series.name} `, element("b", "", format(value, this.defaults.unit, this.defaults.decimals)));
     return entry;
   }
 
-  #timeAt(event) {
-    if (!this.drawn) return null;
-    const { from, to, left, width } = this.drawn;
-    return from + ((event.offsetX - left) / (width - left - 4)) * (to - from);
+  #key(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity, Escape: null }[event.key];
+    if (by === undefined) return;
+    event.preventDefault();
+    this.chart.move(by);
   }
 }

@@ -1,7 +1,7 @@
 // Numbers as a reader wants them, by the names that Grafana has for units.
 
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-const DURATIONS = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200]; // seconds, round in minutes or hours
+const DURATIONS = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 432000, 864000];
 const SHORT = ["", "k", "M", "G", "T"];
 
 /** The number with about three digits that count, or with exactly `decimals` behind the point. */
@@ -54,21 +54,19 @@ export function format(value, unit, decimals) {
   }
 }
 
-/** About `count` round numbers from `low` to `high`: round in the unit's own way. */
-export function ticks(low, high, count, unit) {
-  const step = roundStep((high - low) / count, unit, high);
-  const found = [];
-  for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index += 1) {
-    found.push(index * step);
+/** Steps between the marks of an axis, from small to large: round in the unit's own way. */
+export function increments(unit) {
+  if (unit === "degree") return [5, 15, 30, 45, 90];
+  if (unit === "s") return [...decimal(-6, 1, [1, 2, 5]).filter((size) => size < 15), ...DURATIONS];
+  if (unit === "bytes" || unit === "Bps") {
+    const whole = BYTES.flatMap((_, power) => decimal(0, 2, [1, 2, 5]).map((size) => size * 1024 ** power));
+    return [...decimal(-3, -1, [1, 2, 5]), ...whole];
   }
-  return found;
+  return decimal(-9, 12, [1, 2, 2.5, 5]);
 }
 
-function roundStep(rough, unit, high) {
-  if (unit === "degree") return [5, 15, 30, 45, 90].find((size) => size >= rough) ?? 180;
-  if (unit === "s" && high >= 90) return DURATIONS.find((size) => size >= rough) ?? 86400 * Math.ceil(rough / 86400);
-  const binary = (unit === "bytes" || unit === "Bps") && high >= 1;
-  const base = binary ? 1024 ** Math.floor(Math.log(high) / Math.log(1024)) : 1;
-  const power = 10 ** Math.floor(Math.log10(rough / base));
-  return [1, 2, 2.5, 5, 10].map((factor) => factor * power * base).find((size) => size >= rough * 0.999);
+/** `factors` times each power of ten from one exponent to the other. */
+function decimal(from, to, factors) {
+  const powers = Array.from({ length: to - from + 1 }, (_, index) => from + index);
+  return powers.flatMap((power) => factors.map((factor) => Number(`${factor}e${power}`)));
 }
