@@ -30,7 +30,7 @@ GPU_OPTIONS ?=
 # make vendor: the version to change to; empty: that of the lock, partialfc/report/vendor/uplot/lock.json.
 UPLOT ?=
 
-.PHONY: quickstart monitor test integration gpu gpu-wheels check format docs vendor clean
+.PHONY: quickstart monitor test integration gpu gpu-wheels check format docs vendor dist clean
 
 quickstart: $(GLYPHS)/train.rec  ## train two processes on real images, verify on unseen classes
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 \
@@ -77,6 +77,9 @@ check: $(INSTALLED)  ## lint, format, types
 docs: .venv/docs-installed  ## the documentation as a site, build/docs/index.html; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going --quiet --fresh-env docs build/docs
 
+dist: $(INSTALLED)  ## an sdist and the wheel that is built of it, in dist/; the same files give the same bytes
+	.ci/dist dist $(BIN)/python
+
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -94,4 +97,4 @@ vendor: $(INSTALLED)  ## uPlot of npm, as locked; make vendor UPLOT=1.6.32 takes
 	$(BIN)/python -m partialfc.report.vendor.refresh $(UPLOT)
 
 clean:
-	rm -rf .venv data runs build *.egg-info
+	rm -rf .venv data runs build dist *.egg-info

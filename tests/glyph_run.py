@@ -12,13 +12,19 @@ from tests.data.glyphs.fontmaker import pattern, save_font
 FOREVER = 10**6  # steps; the tests stop such a run
 
 
-def write_glyphs(folder: Path, *, characters: int = 24) -> Path:
-    """Characters in 4 faces -> train.rec, pairs.bin of 6 other characters; their folder."""
-    drawn = [chr(0x4E00 + index) for index in range(characters + 6)]
+def write_fonts(folder: Path, *, characters: int) -> Path:
+    """So many characters in each of 4 faces; the folder."""
+    drawn = [chr(0x4E00 + index) for index in range(characters)]
     for weight in range(4):
         drawings = {c: pattern(ord(c), weight=weight) for c in drawn}
-        save_font(folder / "fonts" / f"{weight}.ttf", drawings)
-    build_glyphs(folder / "glyphs", fonts=[folder / "fonts"], size=16, min_faces=3, holdout=6, pairs=40)
+        save_font(folder / f"{weight}.ttf", drawings)
+    return folder
+
+
+def write_glyphs(folder: Path, *, characters: int = 24) -> Path:
+    """Characters in 4 faces -> train.rec, pairs.bin of 6 other characters; their folder."""
+    fonts = write_fonts(folder / "fonts", characters=characters + 6)
+    build_glyphs(folder / "glyphs", fonts=[fonts], size=16, min_faces=3, holdout=6, pairs=40)
     return folder / "glyphs"
 
 

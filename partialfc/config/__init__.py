@@ -8,6 +8,7 @@ from partialfc.config.backbone import BackboneConfig
 from partialfc.config.checkpoint import CheckpointConfig
 from partialfc.config.data import AugmentConfig, DataConfig
 from partialfc.config.distill import DistillConfig, TeacherConfig
+from partialfc.config.example import example_names, example_text
 from partialfc.config.finetune import FinetuneConfig, LoraConfig
 from partialfc.config.head import HeadConfig, MarginsBySizeConfig
 from partialfc.config.load import config_schema, dump_config, load_config, parse_config
@@ -95,6 +96,8 @@ __all__ = [
     "VerificationConfig",
     "config_schema",
     "dump_config",
+    "example_names",
+    "example_text",
     "load_config",
     "parse_config",
     "settings",

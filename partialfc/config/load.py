@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from partialfc.config.example import example_names
 from partialfc.config.messages import Problem, explain
 from partialfc.config.overrides import Override, origin_of
 from partialfc.config.root import Config
@@ -34,11 +35,21 @@ def _read(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from error
+        raise ConfigError(f"{path}: cannot read the config: {error.strerror}{_comes_along(path)}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}") from error
     content = load(text, str(path))
     return {} if content is None else content
+
+
+def _comes_along(path: Path) -> str:
+    """Where a file that is not there has the name of a config that comes along: how to get that one."""
+    if path.exists() or path.suffix != ".yaml" or path.stem not in example_names():
+        return ""
+    return (
+        "; a config of that name comes along, which this command writes: "
+        f"partialfc config --example {path.stem} > {path.name}"
+    )
 
 
 def parse_config(mapping: Mapping[str, Any], overrides: Sequence[str], origin: str) -> Config:

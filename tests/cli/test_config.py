@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from partialfc.config import Config
+from partialfc.config import Config, example_text
 from tests.paths import ROOT
 from tests.processes import call
 
@@ -33,3 +33,23 @@ def test_a_config_is_only_read_by_config_and_plan(folder: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert sorted(folder.rglob("*")) == before
     assert call("train", *named, cwd=folder).returncode == 3  # which does as it is told
+
+
+def test_a_config_that_comes_along_is_printed_as_it_is(tmp_path: Path) -> None:
+    for path in (ROOT / "configs").glob("*.yaml"):
+        assert example_text(path.stem) == path.read_text()
+    printed = call("config", "--example", "quickstart", cwd=tmp_path)
+    assert printed.stdout == (ROOT / "configs" / "quickstart.yaml").read_text()
+    unknown = call("config", "--example", "quikstart", cwd=tmp_path)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "no config 'quikstart' comes along; there are distill, faces_100k, " in unknown.stderr
+
+
+def test_a_missing_file_with_the_name_of_a_config_that_comes_along_brings_the_way_to_it(
+    tmp_path: Path,
+) -> None:
+    missing = call("train", "configs/folder.yaml", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert "No such file or directory; a config of that name comes along" in missing.stderr
+    assert "partialfc config --example folder > folder.yaml" in missing.stderr
+    assert "comes along" not in call("train", "configs/mine.yaml", cwd=tmp_path).stderr

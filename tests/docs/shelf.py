@@ -80,8 +80,15 @@ class Desk:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
 
-    def run(self, shown: list[str]) -> None:
-        """A command of a block in words; an AssertionError where it fails."""
+    def run(self, shown: list[str]) -> str:
+        """A command of a block in words, `> FILE` at its end too -> what it printed.
+
+        Raises AssertionError where it fails.
+        """
+        if ">" in shown:
+            shown, (target,) = shown[: shown.index(">")], shown[shown.index(">") + 1 :]
+            (self.folder / target).write_text(self.run(shown))
+            return ""
         variables = dict(word.split("=", 1) for word in shown if re.match(r"[A-Z_]+=", word))
         words = [SMALLER.get(w, w.replace("/path/to", str(self.folder))) for w in shown[len(variables) :]]
         if "train" in words:
@@ -101,6 +108,7 @@ class Desk:
         found = 3 if "check" in words else 0  # the status where a check found something
         says = f"{' '.join(shown)} ended with {done.returncode}:\n{done.stderr}"
         assert done.returncode in (0, found), says
+        return done.stdout
 
 
 def write_characters(folder: Path, glyphs: Path) -> None:
