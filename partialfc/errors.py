@@ -59,12 +59,23 @@ class MissingExtraError(PartialFCError, ImportError):
     """A feature needs an optional dependency; the message names the extra that installs it."""
 
 
+def printable(text: str, *, but: str = "") -> str:
+    """Text from files, such as their names, as a terminal may get it.
+
+    Without characters that would steer it, except those of `but`.
+    """
+    return "".join(
+        each if each.isprintable() or each in but else "\N{REPLACEMENT CHARACTER}" for each in text
+    )
+
+
 def tell(what: str) -> None:
     """Show an error on stderr, and where torchrun started this process, in what it shows last of it.
 
     what: the error's name and its message; under torchrun the rank stands before it.
     """
     rank = os.environ.get("RANK")
+    what = printable(what, but="\n\t")
     line = f"partialfc: {what}" if rank is None else f"[rank {rank}] partialfc: {what}"
     print(line, file=sys.stderr, flush=True)
     if shown_by_torchrun := os.environ.get("TORCHELASTIC_ERROR_FILE"):

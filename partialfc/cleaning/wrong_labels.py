@@ -10,6 +10,7 @@ from partialfc.cleaning.nearest import Nearest, chance_margins
 from partialfc.cleaning.references import References
 from partialfc.errors import DataError
 
+LEAST_CLASSES = 3  # an image's own, and two that it may be nearest to
 AGREE = 0.01  # an image with at most this share agrees with its class
 
 
@@ -58,29 +59,36 @@ def find_wrong_labels(
     *,
     precision: float,
     seed: int = 0,
+    origin: str = "the images",
 ) -> WrongLabels:
     """Unit embeddings [n, D] and class ids [n] -> the labels that are wrong, to a precision.
 
     precision: above 0 and below 1, the share of those to leave out whose labels should really be wrong. The
     estimates take wrong labels as drawn at random. A label of a class that looks like the right one fits
-    better than that, and is found less often.
+    better than that, and is found less often. origin: what the images are called in an error.
 
     Raises DataError where there are too few classes, or no class with two images.
     """
-    if int(references.centres.any(1).sum()) < 3:
-        raise DataError("wrong labels are found by comparing classes, and there are fewer than 3")
+    classes = int(references.centres.any(1).sum())
+    if classes < LEAST_CLASSES:
+        raise DataError(
+            f"{origin}: {len(rows)} images of {classes} classes; wrong labels are found by comparing classes, "
+            f"of which {LEAST_CLASSES} are needed at least"
+        )
     margins = references.own - nearest.cosines[:, 0]
     compared = ~margins.isnan()
     if not compared.any():
-        raise DataError("no class has two images, so no image can be compared with its class")
+        raise DataError(
+            f"{origin}: none of the {classes} classes has two images, so no image can be compared with its class"
+        )
     chance = chance_margins(rows, labels, references.own, nearest, references.centres, seed=seed)
     shares = share_of(margins, chance)
     disputed = compared & _disputed(shares, labels, len(references.centres))
     judged = compared & ~disputed
     if not judged.any():
         raise DataError(
-            "in no class do two images agree: the network does not tell these classes apart, or hardly any "
-            "label is right"
+            f"{origin}: in none of the {classes} classes do two images agree: the network does not tell these "
+            "classes apart, or hardly any label is right"
         )
     mixture = fit_mixture(shares[judged])
     threshold = mixture.threshold(precision)

@@ -32,11 +32,13 @@ from partialfc.cli.plot.reject import reject
 from partialfc.cli.quality import quality
 from partialfc.cli.report import report
 from partialfc.cli.train import train
-from partialfc.errors import PartialFCError, tell
+from partialfc.cli.usage import Commands
+from partialfc.errors import PartialFCError, printable, tell
 from partialfc.files import OF_DISKS, discard, told
 
 app = typer.Typer(
     name="partialfc",
+    cls=Commands,
     help="Train classifiers with millions of classes: sharded, sampled, exact.",
     no_args_is_help=True,
     add_completion=False,
@@ -102,10 +104,19 @@ def main() -> None:
     sys.exit(status)
 
 
+class _Printable(logging.Formatter):
+    """Log lines, in which the name of a file or of a class does not steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), but="\n\t")
+
+
 def _status() -> int | str | None:
     rank = os.environ.get("RANK")
     prefix = "" if rank is None else f"[rank {rank}] "
-    logging.basicConfig(level=logging.INFO, format=f"{prefix}%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable(f"{prefix}%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         try:
             app()

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from partialfc.errors import DataError
+from partialfc.errors import DataError, printable
 from partialfc.metrics.run_log import METRICS
 from partialfc.report.figure import empty_figure, save_picture
-from partialfc.report.run_records import printable, records_of
+from partialfc.report.run_records import records_of
 
 MOMENTS = ("start", "middle", "end")
 KINDS = {"target": ("own centre", "C0"), "nearest_negative": ("nearest other centre", "C3")}

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import NewType
 
-from partialfc.errors import ConfigError
+from partialfc.errors import ConfigError, printable
 from partialfc.files import replacing, told
 from partialfc.report.page_style import STYLE
 from partialfc.report.tiles import PIXELATED, Mark, Tile, encoded_thumbnail
@@ -167,5 +167,4 @@ def _share(value: int, largest: int) -> str:
 
 def _text(text: str) -> str:
     """Escaped; what does not print, or is no text (a file name that is not UTF-8), as a question mark."""
-    seen = (each if each.isprintable() or each in "\t\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
-    return escape("".join(seen))
+    return escape(printable(text, but="\t\n"))

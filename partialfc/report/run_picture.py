@@ -7,10 +7,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from partialfc.errors import DataError
+from partialfc.errors import DataError, printable
 from partialfc.evaluation.verification import roc, verify
 from partialfc.report.figure import new_figure, save_picture
-from partialfc.report.run_records import printable, records_of
+from partialfc.report.run_records import records_of
 
 LOWEST_FAR = 1e-4
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from partialfc.errors import DataError
+from partialfc.errors import DataError, printable
 from partialfc.metrics.run_log import METRICS, read_metrics
 
 NUMBER = (int, float)
@@ -41,11 +41,6 @@ def records_of(run_dir: Path, event: str, *, needed: bool = True) -> list[dict[s
                     "writes there: delete its line"
                 )
     return records
-
-
-def printable(text: str) -> str:
-    """A name out of a run's files as a terminal may get it: without characters that would steer it."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _is(value: Any, kinds: tuple[type, ...]) -> bool:

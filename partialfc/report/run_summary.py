@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from partialfc.errors import printable
 from partialfc.metrics.run_log import METRICS
-from partialfc.report.run_records import printable, records_of
+from partialfc.report.run_records import records_of
 
 
 def summarise(run_dir: Path) -> str:

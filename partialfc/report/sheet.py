@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from partialfc.data.images.opencv import cv2
-from partialfc.errors import ConfigError
+from partialfc.errors import ConfigError, printable
 from partialfc.files import replacing, told
 from partialfc.report.tiles import Mark, Pixels, Tile, thumbnail
 
@@ -88,8 +88,7 @@ def _fitting(pixels: Pixels, side: int) -> Pixels:
 
 def _fitted(text: str, font: Any, width: int) -> str:
     """One line of printable text of at most that many pixels, cut in the middle where it is longer."""
-    shown = text.replace("\t", " ")
-    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
+    text = printable(text.replace("\t", " "))
     kept = min(len(text), 4 * width)  # no character is that narrow
     while True:
         cut = text if kept >= len(text) else f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"

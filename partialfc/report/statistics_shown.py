@@ -6,7 +6,7 @@ from pathlib import Path
 from partialfc.data.check.statistics import Statistics
 from partialfc.files import show_size
 from partialfc.report.page import Html, Section, bars, facts, folded, paragraph, table, write_page
-from partialfc.report.run_records import printable
+from partialfc.errors import printable
 
 _BAR = 40  # characters of the longest bar
 _SHOWN = 5  # sizes and classes, in text

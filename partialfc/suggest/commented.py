@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from partialfc.config.yaml12 import dump_line
+from partialfc.errors import printable
 
 WIDTH = 110
 
@@ -32,6 +33,6 @@ def _comment(text: str, *, indent: int) -> Iterator[str]:
     start = " " * indent + "# "
     for line in text.splitlines():
         yield from textwrap.wrap(
-            line, WIDTH, initial_indent=start, subsequent_indent=start,
+            printable(line), WIDTH, initial_indent=start, subsequent_indent=start,
             break_long_words=False, break_on_hyphens=False,
         ) or [start.rstrip()]  # fmt: skip

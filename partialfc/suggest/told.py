@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from partialfc import __version__
+from partialfc.errors import printable
 from partialfc.suggest.asked import Asked
 from partialfc.suggest.held_out import HeldOut
 from partialfc.suggest.look import Look
@@ -50,7 +51,11 @@ def held(out: HeldOut) -> str:
 
 
 def summary(asked: Asked, look: Look, machine: Machine, verified: Verified) -> Iterator[str]:
-    """Lines that say what was found and written."""
+    """Lines that say what was found and written, as a terminal may get them."""
+    yield from map(printable, _summary(asked, look, machine, verified))
+
+
+def _summary(asked: Asked, look: Look, machine: Machine, verified: Verified) -> Iterator[str]:
     yield f"{asked.told}: {found(look)}"
     if look.bad:
         yield (
@@ -64,5 +69,5 @@ def summary(asked: Asked, look: Look, machine: Machine, verified: Verified) -> I
     elif verified.sets:
         yield f"verified on {', '.join(verified.sets.values())}"
     else:
-        yield f"verification: {verified.why}"
+        yield f"no verification: {verified.why.removeprefix('None: ')}"
     yield f"{asked.path}: a config for them, with a reason above each key; {command(asked, machine)}"

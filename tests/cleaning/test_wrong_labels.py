@@ -66,13 +66,13 @@ def test_the_same_seed_gives_the_same_answer():
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ([0, 0, 1, 1], "fewer than 3"),
-        ([0, 1, 2, 3], "no class has two images"),
-        ([0, 1, 2, 0, 1, 2], "no class do two images agree"),
+        ([0, 0, 1, 1], "^faces: 4 images of 2 classes; .* of which 3 are needed at least"),
+        ([0, 1, 2, 3], "^faces: none of the 4 classes has two images"),
+        ([0, 1, 2, 0, 1, 2], "^faces: in none of the 3 classes do two images agree"),
     ],
     ids=["two classes", "one image each", "nothing fits"],
 )
 def test_what_cannot_be_judged_is_refused(labels, says):
     rows = torch.eye(len(labels)).half()  # no image is like another one
     with pytest.raises(DataError, match=says):
-        find_all(rows, torch.tensor(labels), 4)
+        find_all(rows, torch.tensor(labels), 4, origin="faces")

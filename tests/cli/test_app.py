@@ -10,6 +10,7 @@ import pytest
 
 import partialfc
 from partialfc.cli.data.check import Skip
+from partialfc.config import load_config
 from partialfc.data.check.findings import Kind
 from partialfc.data.images.codec import encode_png
 from tests.processes import ENVIRONMENT, call
@@ -93,6 +94,65 @@ def test_mistakes_are_one_line_and_exit_code_1(folder, arguments, message):
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert message.format(**places) in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["data", "check", "x", "--skip", "nosuch"], "'--skip': 'nosuch' is not one of 'broken', 'label',"),
+        (["evaluate", "x", "--flip", "y"], "'--flip': 'y' is not one of 'none', 'sum', 'concat'"),
+        (["data", "check", "x", "--min-side", "0"], "'--min-side': must be greater than or equal to 1, got '0'"),
+        (["data", "align", "x", "y", "--min-score", "two"], "'--min-score': must be a number, got 'two'"),
+        (["init", "x", "--seed", "1.5"], "'--seed': must be a whole number, got '1.5'"),
+    ],
+    ids=["list of words", "word", "bound", "number", "whole number"],
+)
+def test_a_wrong_value_of_an_option_is_told_plainly(words, says):
+    done = call(*words)
+    assert done.returncode == 2
+    shown = " ".join(line.strip("│ ") for line in done.stderr.splitlines())
+    assert f"Invalid value for {says}" in shown
+
+
+ODD = {"two\nlines": 2, "red\x1b[31m": 2, "bell\x07\x85": 2, "right\u202eleft": 2, "tab\t": 2, "bad\udcff": 2}
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """Classes whose names would steer a terminal, break a line or are no text; one image is none."""
+    folder = tmp_path_factory.mktemp("odd")
+    for shade, name in enumerate(ODD):
+        (folder / "in" / name).mkdir(parents=True)
+        for number in range(ODD[name]):
+            image = encode_png(np.full((16, 16, 3), 20 * shade + number, np.uint8))
+            (folder / "in" / name / f"{number}\x1b.png").write_bytes(image)
+    (folder / "in" / "red\x1b[31m" / "bad\x1b[0m\n.png").write_bytes(b"none")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data", "stats", "in", "--page", "stats.html", "-o", "stats.json"],
+        ["data", "show", "in", "-o", "show.png"],
+        ["data", "check", "in", "--page", "check.html", "-o", "check.json", "--write-bad", "bad.txt"],
+        ["data", "split", "in", "split", "--classes", "2"],
+        ["data", "stats", "in/red\x1b[31m"],
+        ["data", "stats", "no/red\x1b[31m"],
+        ["init", "in", "-o", "config.yaml", "data.leave_out=no\x1b[31m"],
+        ["init", "in", "-o", "config.yaml"],
+    ],
+    ids=["stats", "show", "check", "split", "log", "error", "override", "init"],
+)
+def test_no_name_of_a_class_or_file_steers_the_terminal(odd, words):
+    done = call(*words, cwd=odd)
+    shown = done.stdout + done.stderr
+    assert "Traceback" not in shown
+    assert all(each.isprintable() or each in "\n\t" for each in shown)
+    for page in odd.glob("*.html"):
+        assert all(each.isprintable() or each in "\n\t" for each in page.read_text())
+    if (odd / "config.yaml").exists():
+        assert load_config(odd / "config.yaml").data.shown == "in"
 
 
 def test_torchrun_shows_the_error_last(tmp_path):

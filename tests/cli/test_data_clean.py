@@ -96,4 +96,4 @@ def test_what_cannot_be_used_is_refused(folder, tmp_path):
     assert "class 'stranger' of" in call(*strange, "--by", "centres").stderr
     done = call(*strange)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "fewer than 3" in done.stderr
+    assert f"{tmp_path / 'images'}: 1 images of 1 classes; wrong labels are found by" in done.stderr

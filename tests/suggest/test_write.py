@@ -149,7 +149,7 @@ def test_one_image_a_class_trains_without_verification(tmp_path):
     config, said = write(tmp_path, write_images(tmp_path / "ones", 30, 1))
     assert config.verification.sets == {}
     assert config.data.leave_out is None
-    assert any("verification: None" in line for line in said)
+    assert any("no verification: pairs of one class" in line for line in said)
 
 
 def test_one_class_is_refused(tmp_path):

@@ -93,6 +93,7 @@ def _finder(
     from partialfc.data.align.landmark_file import LandmarkFile
     from partialfc.errors import ConfigError
 
+    log = logging.getLogger(__name__)
     if (landmarks is None) == (detector is None):
         raise ConfigError("give either --landmarks FILE or --detector yunet | mtcnn")
     if (model is not None) != (detector == "yunet"):
@@ -100,7 +101,14 @@ def _finder(
     if landmarks is not None:
         listed = LandmarkFile(landmarks)
         if missing := listed.require_some(photos, landmarks):
-            logging.getLogger(__name__).warning("%s: %d photos are not listed", landmarks, missing)
+            log.warning("%s: %d photos are not listed", landmarks, missing)
+        if unused := listed.without_photo(photos):
+            log.warning(
+                "%s: lists %d photos that are not in the folder, such as %s; they are left out",
+                landmarks,
+                len(unused),
+                ", ".join(unused[:3]),
+            )
         return listed, {"landmarks": str(landmarks)}
     settings = {"detector": detector, "model": model and str(model), "min_score": min_score}
     if model is not None:

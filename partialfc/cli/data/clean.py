@@ -100,7 +100,16 @@ def clean(
         )
     labels = torch.from_numpy(images.labels)
     classes = max(opened.num_classes, int(labels.max()) + 1)
-    found = find_all(rows, labels, classes, centres=centres, precision=precision, seed=seed, device=target)
+    found = find_all(
+        rows,
+        labels,
+        classes,
+        centres=centres,
+        precision=precision,
+        seed=seed,
+        device=target,
+        origin=opened.origin,
+    )
     text = json_text(document(found, opened, labels), indent=2) if output or as_json else ""
     if output is not None:
         write_whole(output, text + "\n")

@@ -170,7 +170,10 @@ def _entries_to_keep(
 ) -> list[Entry]:
     """What an earlier call did, where this one resumes it."""
     if resume and overwrite:
-        raise ConfigError("resume and overwrite: only one of them can be asked for")
+        raise ConfigError(
+            "--resume and --overwrite: give only one of them; --resume keeps the crops of an earlier call, "
+            "--overwrite replaces them"
+        )
     if out.resolve().is_relative_to(folder.resolve()):
         raise ConfigError(
             f"{out}: lies within {folder}, so its crops would be photos; name a folder elsewhere"

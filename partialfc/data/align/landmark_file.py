@@ -62,6 +62,11 @@ class LandmarkFile:
             )
         return missing
 
+    def without_photo(self, photos: Sequence[str]) -> list[str]:
+        """The names, in the order of the file, that are none of the photos'."""
+        named = {self._name(photo) for photo in photos}
+        return [name for name in self._rows if name not in named]
+
     def _name(self, photo: str) -> str:
         return photo if photo in self._rows else str(PurePosixPath(photo).with_suffix(""))
 
@@ -97,7 +102,7 @@ def _csv(path: Path, file: Iterator[str]) -> Iterator[tuple[str, Face | None]]:
             continue
         place = f"{path}: line {rows.line_num}"
         sure = row[score] if score is not None and len(row) > score and row[score].strip() else None
-        yield row[0].strip(), _face(fields, sure, place)
+        yield row[0].strip(), _face(fields, sure, f"{place}: {','.join(fields)[:120]}")
 
 
 def _json(path: Path, document: Any) -> Iterator[tuple[str, Face | None]]:
@@ -115,10 +120,11 @@ def _json(path: Path, document: Any) -> Iterator[tuple[str, Face | None]]:
                 numbers = [number for point in known.get("landmarks", ()) for number in point]
             except TypeError:
                 numbers = []
-            yield photo, _face(numbers, known.get("score"), place)
+            yield photo, _face(numbers, known.get("score"), f"{place}: {json.dumps(face)[:120]}")
 
 
-def _face(numbers: list[Any], score: Any, place: str) -> Face:
+def _face(numbers: list[Any], score: Any, given: str) -> Face:
+    """given: where it stands and what stands there, for an error."""
     try:
         landmarks = np.array(numbers, np.float64).reshape(LANDMARKS, 2)
         sure = None if score is None else float(score)
@@ -126,7 +132,6 @@ def _face(numbers: list[Any], score: Any, place: str) -> Face:
         landmarks, sure = np.array([np.nan]), None
     if not np.isfinite(landmarks).all():
         raise DataError(
-            f"{place}: {json.dumps(numbers)[:120]} must be {LANDMARKS} landmarks, {_NUMBERS} finite "
-            "numbers, and a score a number"
+            f"{given}: must be {LANDMARKS} landmarks, {_NUMBERS} finite numbers, and a score a number"
         )
     return Face(landmarks, sure)

@@ -41,6 +41,6 @@ def read_size(text: str) -> tuple[int, int]:
     width, height = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if min(width, height) < 16:
         raise ConfigError(
-            f"size is {text!r}: it must be a number such as 112, or WIDTHxHEIGHT, of 16 pixels at least"
+            f"--size is {text!r}; it must be a number such as 112, or WIDTHxHEIGHT, of 16 pixels at least"
         )
     return width, height

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partialfc.data.sources.labelled import Labelled
-from partialfc.errors import DataError
+from partialfc.errors import DataError, printable
 from partialfc.files import replacing
 
 _BLOCK = 1 << 16
@@ -21,10 +21,14 @@ def as_key(name: str) -> str:
 
 
 def write_keys(path: Path, lines: Iterable[tuple[str, str]]) -> None:
-    """Write (key, comment) a line each, with a tab between; where the comment is empty, the key alone."""
+    """Write (key, comment) a line each, with a tab between; where the comment is empty, the key alone.
+
+    Line breaks in a comment, such as of a class's name, become spaces.
+    """
     with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="surrogateescape") as file:
         for key, comment in lines:
-            file.write(f"{key}\t{comment}\n" if comment else f"{key}\n")
+            said = printable(" ".join(comment.split()))
+            file.write(f"{key}\t{said}\n" if said else f"{key}\n")
 
 
 def read_keys(path: Path) -> Iterator[tuple[int, str]]:

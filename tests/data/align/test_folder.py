@@ -120,6 +120,15 @@ def test_landmarks_that_are_no_faces_are_listed(photos: Path) -> None:
     assert "points.csv: 1 photos are not listed" in printed
 
 
+def test_landmarks_of_photos_that_are_not_there_are_counted(photos: Path) -> None:
+    listed = {f"bob/{number}.png": [NEAR] for number in range(4)} | {"ann/two": [NEAR], "none.png": []}
+    write_landmarks(photos.with_name("points.csv"), listed)
+    printed = align(photos)
+    assert "lists 4 photos that are not in the folder, such as bob/0.png, bob/1.png, bob/2.png; they" in printed
+    write_landmarks(photos.with_name("points.csv"), {"ann/2020/one": [NEAR], "ann/two": [], "none.png": []})
+    assert "not in the folder" not in align(photos, out="other")
+
+
 def test_a_call_that_was_stopped_goes_on(photos: Path) -> None:
     """Its last line was cut, a crop is missing, and a photo came after it."""
     out = photos.with_name("out")
@@ -134,7 +143,7 @@ def test_a_call_that_was_stopped_goes_on(photos: Path) -> None:
     assert files(out) == {**expected, "ann/2020/one.jpg": b"kept"}
     refused = align(photos, "--several", "largest", "--resume", status=1)
     assert "several is largest, and was all in the call that is resumed" in refused
-    assert "only one of them" in align(photos, "--resume", "--overwrite", status=1)
+    assert "ConfigError: --resume and --overwrite: give only one" in align(photos, "--resume", "--overwrite", status=1)
     align(photos, "--several", "largest", "--overwrite")
     assert files(out).keys() == {"align.csv", "align.json", "ann/2020/one.jpg", "ann/two.jpg"}
     align(photos, "--several", "all", "--overwrite")

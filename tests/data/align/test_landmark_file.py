@@ -54,16 +54,16 @@ BAD = {
     "few columns.csv": ("photo,x1,y1\na,1,2\n", "its first line must name the columns"),
     "empty.csv": ("", "its first line must name the columns"),
     "only a header.csv": (f"{HEADER}\n", "lists no photo"),
-    "word.csv": (f"{HEADER}\na,{NUMBERS.replace('51.6963', 'left')}\n", "line 2: .*must be 5 landmarks"),
+    "word.csv": (f"{HEADER}\na,{NUMBERS.replace('51.6963', 'left')}\n", "line 2: 38.2946,left,.*: must be 5 landmarks"),
     "nan.csv": (f"{HEADER}\na,{NUMBERS.replace('51.6963', 'nan')}\n", "line 2: .*must be 5 landmarks"),
-    "short.csv": (f"{HEADER}\n\na,1,2,3\n", "line 3: .*must be 5 landmarks"),
+    "short.csv": (f"{HEADER}\n\na,1,2,3\n", "line 3: 1,2,3: must be 5 landmarks"),
     "score.csv": (f"{HEADER},score\na,{NUMBERS},sure\n", "line 2: .*a score a number"),
     "cut.json": ('{"a": [', "neither CSV nor JSON"),
     "list.json": ("[]", "must be an object with a list of faces"),
     "face.json": ('{"a": 3}', "'a': must be a list of faces, is 3"),
-    "points.json": ('{"a": [[[1, 2]]]}', "'a': .*must be 5 landmarks"),
-    "numbers.json": ('{"a": [3]}', "'a': .*must be 5 landmarks"),
-    "words.json": ('{"a": [{"points": []}]}', "'a': .*must be 5 landmarks"),
+    "points.json": ('{"a": [[[1, 2]]]}', r"'a': \[\[1, 2\]\]: must be 5 landmarks"),
+    "numbers.json": ('{"a": [3]}', "'a': 3: must be 5 landmarks"),
+    "words.json": ('{"a": [{"points": []}]}', r"'a': {\"points\": \[\]}: must be 5 landmarks"),
 }
 
 
