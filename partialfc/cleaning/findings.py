@@ -36,8 +36,8 @@ def find_all(
     """Unit embeddings [n, D] and class ids [n] -> wrong labels, duplicate classes and mixed classes.
 
     centres: trained ones, [num_classes, D] or [num_classes, K, D], to compare images with in place of the
-    means of their classes. precision: that the images to leave out shall have, at least. origin: what the images are called in an
-    error.
+    means of their classes. precision: that the images to leave out shall have, at least. origin: what the
+    images are called in an error.
 
     Raises DataError as `find_wrong_labels` does.
     """
@@ -46,7 +46,9 @@ def find_all(
     else:
         references = trained_references(rows, labels, centres)
     nearest = nearest_others(rows, labels, references.centres, device=device)
-    wrong = find_wrong_labels(rows, labels, references, nearest, precision=precision, seed=seed, origin=origin)
+    wrong = find_wrong_labels(
+        rows, labels, references, nearest, precision=precision, seed=seed, origin=origin
+    )
     kept = ~wrong.left_out
     rows_kept, labels_kept = rows[kept], labels[kept]
     means = mean_references(rows_kept, labels_kept, num_classes)

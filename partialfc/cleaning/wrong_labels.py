@@ -72,14 +72,15 @@ def find_wrong_labels(
     classes = int(references.centres.any(1).sum())
     if classes < LEAST_CLASSES:
         raise DataError(
-            f"{origin}: {len(rows)} images of {classes} classes; wrong labels are found by comparing classes, "
-            f"of which {LEAST_CLASSES} are needed at least"
+            f"{origin}: {len(rows)} images of {classes} classes; wrong labels are found by comparing "
+            f"classes, of which {LEAST_CLASSES} are needed at least"
         )
     margins = references.own - nearest.cosines[:, 0]
     compared = ~margins.isnan()
     if not compared.any():
         raise DataError(
-            f"{origin}: none of the {classes} classes has two images, so no image can be compared with its class"
+            f"{origin}: none of the {classes} classes has two images, so no image can be compared "
+            "with its class"
         )
     chance = chance_margins(rows, labels, references.own, nearest, references.centres, seed=seed)
     shares = share_of(margins, chance)
@@ -87,8 +88,8 @@ def find_wrong_labels(
     judged = compared & ~disputed
     if not judged.any():
         raise DataError(
-            f"{origin}: in none of the {classes} classes do two images agree: the network does not tell these "
-            "classes apart, or hardly any label is right"
+            f"{origin}: in none of the {classes} classes do two images agree: the network does not tell "
+            "these classes apart, or hardly any label is right"
         )
     mixture = fit_mixture(shares[judged])
     threshold = mixture.threshold(precision)

@@ -19,7 +19,7 @@ def init(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Config to write; other files go beside it.")
+        Path, typer.Option("--output", "-o", help="Config to write, as YAML; other files go beside it.")
     ] = Path("config.yaml"),
     class_depth: ClassDepth = 1,
     hold_out: Annotated[

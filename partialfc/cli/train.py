@@ -13,7 +13,8 @@ def train(
         str,
         typer.Argument(
             metavar="CONFIG|IMAGES",
-            help="YAML file; or images: then a config is made as by partialfc init, in the run's folder.",
+            help="YAML or JSON file; or images: then a config is made as by partialfc init, in the run's "
+            "folder.",
             show_default=False,
         ),
     ],

@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 from partialfc.data.check.statistics import Statistics
+from partialfc.errors import printable
 from partialfc.files import show_size
 from partialfc.report.page import Html, Section, bars, facts, folded, paragraph, table, write_page
-from partialfc.errors import printable
 
 _BAR = 40  # characters of the longest bar
 _SHOWN = 5  # sizes and classes, in text

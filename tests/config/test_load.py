@@ -1,5 +1,6 @@
 """The config as users meet it: files, mappings, what is saved with a run, and the schema."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     assert load(tmp_path, b"\xef\xbb\xbf" + SMALL.encode()) == small()
+
+
+def test_json_is_a_config_too(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    for indent in (None, 2):
+        path.write_text(json.dumps(load(tmp_path, FULL).model_dump(mode="json"), indent=indent))
+        assert load_config(path) == load(tmp_path, FULL)
 
 
 def test_an_alias_inside_itself_is_refused(tmp_path: Path) -> None:

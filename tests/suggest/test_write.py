@@ -1,5 +1,6 @@
 """Written files: a valid config for what it should train, keys and pairs; and inputs of every kind."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -288,3 +289,25 @@ def test_several_sources_and_a_text_list(tmp_path, many):
     assert "304 images of 91 classes" in said[0]
     left = open_source(config.data.train, root=config.data.root, leave_out=config.data.leave_out)
     assert len(left) == 304 - len(keys(config))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("there", r"-o is .*/there, a folder; name a file in it, such as .*/there/config\.yaml$"),
+        ("x.json", r"-o is .*/x\.json; a config is written as YAML.* such as .*/x\.yaml$"),
+        ("file/x.yaml", r"-o is .*/x\.yaml, but .*/file is no folder; name a file elsewhere$"),
+        ("locked/x/y.yaml", r"-o is .*/y\.yaml, but this user may not write into .*/locked; name"),
+    ],
+    ids=["folder", "other suffix", "below a file", "locked"],
+)
+@pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwrite"])
+def test_a_config_that_cannot_be_written_is_told_first(tmp_path, many, name, says, overwrite):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir(mode=0o500)
+    if name.startswith("locked") and os.access(tmp_path / "locked", os.W_OK):
+        pytest.skip("root may write everywhere")
+    with pytest.raises(ConfigError, match=says):
+        write_suggestion(Asked((str(many),), tmp_path / name, "runs/x", overwrite=overwrite))
+    assert not any((tmp_path / "there").iterdir())

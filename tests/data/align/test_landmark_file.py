@@ -54,7 +54,10 @@ BAD = {
     "few columns.csv": ("photo,x1,y1\na,1,2\n", "its first line must name the columns"),
     "empty.csv": ("", "its first line must name the columns"),
     "only a header.csv": (f"{HEADER}\n", "lists no photo"),
-    "word.csv": (f"{HEADER}\na,{NUMBERS.replace('51.6963', 'left')}\n", "line 2: 38.2946,left,.*: must be 5 landmarks"),
+    "word.csv": (
+        f"{HEADER}\na,{NUMBERS.replace('51.6963', 'left')}\n",
+        "line 2: 38.2946,left,.*: must be 5 landmarks",
+    ),
     "nan.csv": (f"{HEADER}\na,{NUMBERS.replace('51.6963', 'nan')}\n", "line 2: .*must be 5 landmarks"),
     "short.csv": (f"{HEADER}\n\na,1,2,3\n", "line 3: 1,2,3: must be 5 landmarks"),
     "score.csv": (f"{HEADER},score\na,{NUMBERS},sure\n", "line 2: .*a score a number"),

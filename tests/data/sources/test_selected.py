@@ -136,5 +136,6 @@ def test_packing_takes_the_rest_alone(folder, tmp_path, caplog):
 
 def test_a_comment_stays_on_its_line(tmp_path):
     write_keys(tmp_path / "keys.txt", [("a", "labelled two\nlines\r\x1b[31m"), ("b", "\n"), ("c", "")])
-    assert (tmp_path / "keys.txt").read_text() == "a\tlabelled two lines \N{REPLACEMENT CHARACTER}[31m\nb\nc\n"
+    written = (tmp_path / "keys.txt").read_text()
+    assert written == "a\tlabelled two lines \N{REPLACEMENT CHARACTER}[31m\nb\nc\n"
     assert [*read_keys(tmp_path / "keys.txt")] == [(1, "a"), (2, "b"), (3, "c")]
