@@ -61,10 +61,12 @@ def compare(
     from partialfc.data.pairs.files import read_pairs_or_videos
     from partialfc.deploy.reject import names_of
     from partialfc.deploy.trained import load_trained
+    from partialfc.distributed.device import local_device
     from partialfc.evaluation.comparison import compare as compared
     from partialfc.evaluation.verification import FARS
 
     require_rates("--far", far or ())
+    local_device(device, name="--device")
     trained = [load_trained(run, trust=trust or ()) for run in (first, second)]
     how: dict[str, Any] = {"folds": folds, "fars": far or FARS, "video": video}
     found = {}

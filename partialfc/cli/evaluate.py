@@ -50,10 +50,11 @@ def evaluate(
     far: sets.Far = None,
     rank: sets.Rank = None,
     class_depth: sets.Depth = 1,
+    root: sets.Root = None,
     only: sets.Only = None,
     leave_out: sets.LeaveOut = None,
     as_norm: sets.AsNorm = None,
-    as_norm_top: sets.AsNormTop = 300,
+    as_norm_top: sets.AsNormTop = None,
     save_embeddings: sets.SaveEmbeddings = None,
     flip: Annotated[
         Flip,
@@ -91,7 +92,9 @@ def evaluate(
 
     from partialfc.cli.protocols.setting import Setting, embedder_of, ranks
     from partialfc.deploy.trained import load_trained
+    from partialfc.distributed.device import local_device
 
+    local_device(device, name="--device")
     trained = load_trained(checkpoint, trust=trust or ())
     with ranks(device) as (world, own):
         embedder = embedder_of(

@@ -13,8 +13,8 @@ from partialfc.evaluation.bootstrap import Interval, interval, without_errors
 from partialfc.evaluation.figures import Figures, mean_interval
 from partialfc.evaluation.intervals import with_intervals
 from partialfc.evaluation.scores.open_set import OpenSet, best_scores
-from partialfc.evaluation.scores.ranking import rank_mates
-from partialfc.evaluation.scores.score_norm import calibrated
+from partialfc.evaluation.scores.ranking import largest_rank, rank_mates
+from partialfc.evaluation.scores.score_norm import Cohort
 from partialfc.evaluation.scores.spread import Spread
 from partialfc.evaluation.templates import Pooled
 from partialfc.evaluation.verification import tar_key, verify
@@ -30,7 +30,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class TemplateProtocol:
-    """pooled: the templates. cohort: against which scores are normalised, its `top` nearest; None: cosines.
+    """pooled: the templates. cohort: against which scores are normalised; None: cosines.
 
     reject_missing: a pair with a template that there is not is refused, and so is a search; otherwise it is a
     DataError. Ranks share the pairs and the searches; the results are the same on each, the intervals on the
@@ -42,15 +42,14 @@ class TemplateProtocol:
         pooled: Pooled,
         world: World,
         *,
-        cohort: Spread | None,
-        top: int,
+        cohort: Cohort | None,
         reject_missing: bool,
         replicates: int,
         seed: int,
         dtype: str | None = None,
     ) -> None:
         self._pooled, self._world, self._reject = pooled, world, reject_missing
-        self._cohort, self._top, self._dtype = cohort, top, dtype
+        self._cohort, self._dtype = cohort, dtype
         self._replicates, self._seed = 0 if world.rank else replicates, seed
         self._spread = self._of(np.arange(len(pooled.numbers)), np.arange(len(pooled.numbers)))
 
@@ -94,20 +93,22 @@ class TemplateProtocol:
         all together; collective.
 
         Rank-k is over the searches whose subject is in the gallery, TPIR at FPIR over all (`OpenSet`). Of all
-        galleries together: rank-k over all such searches, TPIR is the mean of theirs.
+        galleries together: rank-k over all such searches, TPIR is the mean of theirs. None at a rank that no
+        search of a gallery can miss.
         """
+        mosts = largest_ranks(probes[1], [subjects for _, subjects in galleries])
         found: dict[str, Figures] = {}
         searches: list[OpenSet] = []
         before: list[Integers] = []
         _, numbered = np.unique(probes[1], return_inverse=True)
-        for number, gallery in enumerate(galleries, start=1):
+        for number, (gallery, most) in enumerate(zip(galleries, mosts, strict=True), start=1):
             search, places = self._search(probes, numbered.reshape(-1).astype(np.int64), gallery, ranks)
             searches.append(search)
             before.append(places)
-            found[f"1:N gallery {number}"] = self._figures([search], [places], len(gallery[0]), ranks)
+            found[f"1:N gallery {number}"] = self._figures([search], [places], len(gallery[0]), ranks, most)
         if len(galleries) > 1:
             size = sum(len(templates) for templates, _ in galleries)
-            found["1:N"] = self._figures(searches, before, size, ranks)
+            found["1:N"] = self._figures(searches, before, size, ranks, max(mosts))
         return found
 
     def _search(
@@ -130,12 +131,14 @@ class TemplateProtocol:
         return OpenSet(np.isin(probes[1], gallery[1]), mates, strangers, numbered), before
 
     def _figures(
-        self, searches: list[OpenSet], before: list[Integers], size: int, ranks: Sequence[int]
+        self, searches: list[OpenSet], before: list[Integers], size: int, ranks: Sequence[int], most: int
     ) -> Figures:
         mated = np.concatenate([each.mated for each in searches])
         subjects = np.concatenate([each.subjects for each in searches])
         places = np.concatenate(before)
-        rates: dict[str, float | None] = {f"rank-{k}": float((places < k)[mated].mean()) for k in ranks}
+        rates: dict[str, float | None] = {
+            f"rank-{k}": float((places < k)[mated].mean()) if k <= most else None for k in ranks
+        }
         intervals: dict[str, Interval | None] = {}
         if self._replicates:
             intervals = {
@@ -147,6 +150,7 @@ class TemplateProtocol:
                     seed=self._seed,
                 )
                 for k in ranks
+                if k <= most
             }
         for fpir in FPIRS:
             name = tar_key(fpir).replace("tar@far", "tpir@fpir")
@@ -194,7 +198,7 @@ class TemplateProtocol:
         own = slice(cuts[self._world.rank], cuts[self._world.rank + 1])
         rows = self._pooled.rows[torch.from_numpy(places[own]).to(self._pooled.rows.device)]
         found = Spread.of(rows, subjects[own], self._world)
-        return found if self._cohort is None else calibrated(found, self._cohort, top=self._top)
+        return found if self._cohort is None else self._cohort.calibrate(found)
 
     def _pair_scores(self, places: Integers) -> npt.NDArray[np.float64]:
         """The scores [P] of pairs of places [P, 2]; below every other where a template is missing."""
@@ -217,6 +221,11 @@ class TemplateProtocol:
         if missing.any():
             found[missing] = found.min() - 1
         return found
+
+
+def largest_ranks(probes: Integers, galleries: Sequence[Integers]) -> list[int]:
+    """Of the subjects [n] of probes and those of each gallery, what `largest_rank` says of each gallery."""
+    return [largest_rank(probes, gallery, [gallery]) for gallery in galleries]
 
 
 def _identities(pairs: Integers, same: npt.NDArray[np.bool_], subjects: Mapping[int, int]) -> Integers:

@@ -54,7 +54,7 @@ def test_a_protocol_gets_its_own_options():
     ("words", "message"),
     [
         ((), "give one of --pairs, --templates: it says what is measured; none of them was given"),
-        (("--pairs", "a", "--templates", "b"), "--pairs and --templates was given"),
+        (("--pairs", "a", "--templates", "b"), "--pairs and --templates were given"),
         (("--pairs", "a", "--no-media"), "--media goes with --templates; --pairs does not read it: leave"),
         (("--templates", "a", "--folds", "10"), "--folds goes with --pairs; --templates does not"),
     ],

@@ -129,6 +129,18 @@ MISTAKES = {
         "--output is 'nowhere/a.csv'; it must be a file in a folder that exists",
     ),
     "occlusion's device": (("plot", "occlusion", "nowhere", "{rec}", "--device", "abacus"), "--device"),
+    "evaluate's device": (
+        ("evaluate", "nowhere", "--pairs", "nowhere.bin", "--device", "abacus"),
+        "--device is 'abacus'",
+    ),
+    "compare's device": (
+        ("compare", "nowhere", "nowhere", "--pairs", "nowhere.bin", "--device", "abacus"),
+        "--device is 'abacus'",
+    ),
+    "clean's device": (
+        ("data", "clean", "nowhere", "nowhere", "--device", "abacus"),
+        "--device is 'abacus'",
+    ),
     "evaluate's rate": (
         ("evaluate", "nowhere", "--pairs", "{pairs}", "--far", "2"),
         "--far is 2; it must lie between 0 and 1",

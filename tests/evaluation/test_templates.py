@@ -81,7 +81,7 @@ GALLERY = np.array([9, 16, 50])  # subjects 4, 1 and 0
 def protocol(*, reject: bool, replicates: int = 0) -> TemplateProtocol:
     pooled = of_ranks(False, True)
     return TemplateProtocol(
-        pooled, World.of(), cohort=None, top=2, reject_missing=reject, replicates=replicates, seed=0
+        pooled, World.of(), cohort=None, reject_missing=reject, replicates=replicates, seed=0
     )
 
 

@@ -12,6 +12,7 @@ from partialfc.cli.arguments import (
     Device,
     ImageSource,
     LeaveOut,
+    ListRoot,
     MaxPixels,
     Only,
     Trust,
@@ -49,6 +50,7 @@ def clean(
     ] = None,
     as_json: AsJson = False,
     class_depth: ClassDepth = 1,
+    root: ListRoot = None,
     only: Only = None,
     leave_out: LeaveOut = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
@@ -83,9 +85,9 @@ def clean(
     require_folder("--write-wrong", write_wrong)
     if not 0 < precision < 1:
         raise ConfigError(f"--precision is {precision}; it must be above 0 and below 1, such as 0.97")
-    trained = load_trained(checkpoint, trust=trust or ())
-    opened = open_source(source, class_depth=class_depth, only=only, leave_out=leave_out)
     target = local_device(device, name="--device")
+    trained = load_trained(checkpoint, trust=trust or ())
+    opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     centres = centres_of(trained, opened) if by == "centres" else None
     trained.backbone.to(target)
     images = of_source(opened)

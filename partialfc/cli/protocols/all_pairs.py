@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from partialfc.cli.protocols.protocol import Answer, Protocol
-from partialfc.cli.protocols.sets import MEASURED, OPTIONS, SOURCE_OPTIONS, embedded, opened, told_of
+from partialfc.cli.protocols.sets import MEASURED, OPTIONS, SOURCE_OPTIONS, called, embedded, opened, told_of
 
 if TYPE_CHECKING:
     from partialfc.cli.protocols.setting import Setting
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 FARS = (1e-6, 1e-5, 1e-4)
 Images = Annotated[
-    Path | None,
+    list[str] | None,
     typer.Option(
         "--all-pairs",
         metavar="SOURCE",
-        help="Verification on all pairs of these images, as MFR: a folder of class folders, or a .rec file.",
+        help="Verification on all pairs of these images, as MFR: what data.train takes.",
         rich_help_panel=MEASURED,
         show_default=False,
     ),
@@ -38,11 +38,10 @@ Groups = Annotated[
 def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     from partialfc.data.benchmarks.groups import read_groups
 
-    path = options["all_pairs"]
-    images = opened(path, options, selected=True)
+    images = opened(options["all_pairs"], options, selected=True)
     groups = {} if options["groups"] is None else read_groups(options["groups"], images)
     (spread,) = embedded(setting, options, {"images": images})
-    with told_of(path):
+    with told_of(called(options["all_pairs"])):
         found = {"all": _figures(setting, spread, options["far"])}
     for name, chosen in groups.items():
         with told_of(options["groups"]), told_of_group(name):
@@ -56,7 +55,7 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
 
 def told_of_group(name: str) -> Any:
     """Errors name the group."""
-    return told_of(Path(f"group {name}"))
+    return told_of(f"group {name}")
 
 
 def _figures(setting: "Setting", spread: "Spread", asked: list[float] | None) -> "Figures":

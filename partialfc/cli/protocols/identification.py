@@ -1,6 +1,6 @@
 """Identification among distractors, as MegaFace and TinyFace measure it: the option --identification."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +11,13 @@ from partialfc.cli.protocols.sets import (
     MEASURED,
     OPTIONS,
     SOURCE_OPTIONS,
+    called,
     embedded,
+    layout_folder,
     opened,
     rank_intervals,
     ranks_of,
+    require_none,
     told_of,
 )
 from partialfc.errors import ConfigError
@@ -26,23 +29,23 @@ if TYPE_CHECKING:
 PANEL = "With --identification"
 RANKS = (1, 5, 10, 20)
 Images = Annotated[
-    Path | None,
+    list[str] | None,
     typer.Option(
         "--identification",
         metavar="SOURCE",
-        help="Rank-k of these probes among --distractors: a folder of class folders, a .rec file, or "
-        "TinyFace's folder. With --gallery, of each probe's best mate there; without, of each pair of "
-        "probes of a class, as MegaFace.",
+        help="Rank-k of these probes among --distractors: what data.train takes, or TinyFace's folder. With "
+        "--gallery, of each probe's best mate there; without, of each pair of probes of a class, as "
+        "MegaFace.",
         rich_help_panel=MEASURED,
         show_default=False,
     ),
 ]
 Distractors = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         metavar="SOURCE",
-        help="Images of nobody who is looked for: a .rec file, or a folder with images at any depth; as "
-        "often as you like.",
+        help="Images of nobody who is looked for: a folder with images at any depth, or what else "
+        "data.train takes; as often as you like.",
         rich_help_panel=PANEL,
         show_default=False,
     ),
@@ -63,16 +66,17 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     from partialfc.evaluation.figures import Figures
     from partialfc.evaluation.scores.ranking import rank_mates
 
-    path = options["identification"]
-    sets = _sets(path, options)
+    places = options["identification"]
+    sets = _sets(places, options)
+    with told_of(called(places)):
+        ranks = ranks_of(options, RANKS, _largest_rank(sets))
     spreads = dict(zip(sets, embedded(setting, options, sets), strict=True))
     probes = spreads.pop("probes")
     gallery = spreads.pop("gallery", None)
     distractors = list(spreads.values())
-    ranks = ranks_of(options, RANKS)
     one_mate = gallery is None
     others = distractors if gallery is None else [gallery, *distractors]
-    with told_of(path):
+    with told_of(called(places)):
         found = rank_mates(
             probes, probes if gallery is None else gallery, others, ranks=ranks, leave_one_out=one_mate
         )
@@ -94,24 +98,33 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     return Answer(figures.describe(), figures.to_dict())
 
 
-def _sets(path: Path, options: Mapping[str, Any]) -> "dict[str, ImageSet]":
+def _largest_rank(sets: "Mapping[str, ImageSet]") -> int:
+    from partialfc.data.benchmarks.image_set import joined
+    from partialfc.evaluation.scores.ranking import largest_rank
+
+    labels = dict(zip(sets, joined(*sets.values()), strict=True))
+    probes = labels.pop("probes")
+    gallery = labels.get("gallery")
+    others = list(labels.values())
+    return largest_rank(probes, probes if gallery is None else gallery, others, leave_one_out=gallery is None)
+
+
+def _sets(places: Sequence[str], options: Mapping[str, Any]) -> "dict[str, ImageSet]":
     from partialfc.data.benchmarks.noise import without_noise
     from partialfc.data.benchmarks.tinyface import read_tinyface, tinyface_folder
 
-    tinyface = tinyface_folder(path) if path.is_dir() else None
+    folder = layout_folder(places)
+    tinyface = None if folder is None else tinyface_folder(folder)
     if tinyface is not None:
-        for name in ("gallery", "distractors", "only", "leave_out"):
-            if options[name]:
-                raise ConfigError(
-                    f"--{name.replace('_', '-')}: {path} has TinyFace's gallery and distractors; leave it out"
-                )
+        why = f"{folder} has TinyFace's gallery and distractors"
+        require_none(options, ("gallery", "distractors", "only", "leave_out"), why)
         sets = dict(zip(("probes", "gallery", "distractors"), read_tinyface(tinyface), strict=True))
     else:
-        sets = {"probes": opened(path, options, selected=True)}
-        if options["gallery"] is not None:
+        sets = {"probes": opened(places, options, selected=True)}
+        if options["gallery"]:
             sets["gallery"] = opened(options["gallery"], options)
         for number, each in enumerate(options["distractors"] or ()):
-            sets[f"distractors-{number}"] = _distractors(each)
+            sets[f"distractors-{number}"] = _distractors(each, options)
         if len(sets) == 1:
             raise ConfigError(
                 "--identification looks for the probes in a gallery: give --distractors, --gallery or both; "
@@ -120,15 +133,16 @@ def _sets(path: Path, options: Mapping[str, Any]) -> "dict[str, ImageSet]":
     return {name: without_noise(images, options["noise"] or []) for name, images in sets.items()}
 
 
-def _distractors(path: Path) -> "ImageSet":
-    """A folder's images at any depth, or those of a file."""
-    from partialfc.data.benchmarks.image_set import files_below, of_files, of_source
-    from partialfc.data.sources.source import open_source
+def _distractors(place: str, options: Mapping[str, Any]) -> "ImageSet":
+    """A folder's images at any depth, or those of another source."""
+    from partialfc.data.benchmarks.image_set import files_below, of_files
+    from partialfc.data.sources.source import holds_files
 
-    if path.is_dir() and not any(path.glob("*.rec")):
+    path = Path(place)
+    if path.is_dir() and not holds_files(path):
         files = files_below(path)
         return of_files(path, files, files).strangers()
-    return of_source(open_source(path)).strangers()
+    return opened([place], options).strangers()
 
 
 IDENTIFICATION = Protocol(

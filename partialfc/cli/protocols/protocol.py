@@ -46,7 +46,8 @@ def choose(protocols: Sequence[Protocol], context: typer.Context) -> tuple[Proto
     if len(chosen) != 1:
         names = ", ".join(_option(context, each.chosen_by) for each in protocols)
         found = " and ".join(_option(context, each.chosen_by) for each in chosen) or "none of them"
-        raise ConfigError(f"give one of {names}: it says what is measured; {found} was given")
+        verb = "were" if len(chosen) > 1 else "was"
+        raise ConfigError(f"give one of {names}: it says what is measured; {found} {verb} given")
     (protocol,) = chosen
     for name in given:
         readers = [each for each in protocols if name in each.options]

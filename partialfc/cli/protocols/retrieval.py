@@ -1,7 +1,6 @@
 """Retrieval: is an image of the same class among the nearest? The option --retrieval of `evaluate`."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,13 +10,15 @@ from partialfc.cli.protocols.sets import (
     MEASURED,
     OPTIONS,
     SOURCE_OPTIONS,
+    called,
     embedded,
+    layout_folder,
     opened,
     rank_intervals,
     ranks_of,
+    require_none,
     told_of,
 )
-from partialfc.errors import ConfigError
 
 if TYPE_CHECKING:
     from partialfc.cli.protocols.setting import Setting
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 RANKS = (1, 10, 100, 1000)
 IN_SHOP_RANKS = (1, 10, 20, 30)
 Images = Annotated[
-    Path | None,
+    list[str] | None,
     typer.Option(
         "--retrieval",
         metavar="SOURCE",
-        help="Recall@k and mAP of each of these images among the others, or among --gallery: a folder of "
-        "class folders, a .rec file, or the folder of Stanford Online Products or In-Shop.",
+        help="Recall@k and mAP of each of these images among the others, or among --gallery: what "
+        "data.train takes, or the folder of Stanford Online Products or In-Shop.",
         rich_help_panel=MEASURED,
         show_default=False,
     ),
@@ -39,16 +40,20 @@ Images = Annotated[
 
 
 def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
+    from partialfc.data.benchmarks.image_set import joined
     from partialfc.evaluation.figures import Figures
-    from partialfc.evaluation.scores.ranking import rank_mates
+    from partialfc.evaluation.scores.ranking import largest_rank, rank_mates
 
-    path = options["retrieval"]
-    sets, default = _sets(path, options)
-    ranks = ranks_of(options, default)
+    places = options["retrieval"]
+    sets, default = _sets(places, options)
+    labels = joined(*sets.values())
+    within = len(sets) == 1
+    with told_of(called(places)):
+        most = largest_rank(labels[0], labels[-1], [labels[-1]], leave_one_out=within)
+        ranks = ranks_of(options, default, most)
     queries, *gallery = embedded(setting, options, sets)
-    within = not gallery
     mates = queries if within else gallery[0]
-    with told_of(path):
+    with told_of(called(places)):
         found = rank_mates(queries, mates, [mates], ranks=ranks, leave_one_out=within)
     rates: dict[str, float | None] = {f"recall@{k}": found.recall(k) for k in ranks}
     rates["mAP"] = found.mean_average_precision()
@@ -68,7 +73,7 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     return Answer(figures.describe(), figures.to_dict())
 
 
-def _sets(path: Path, options: Mapping[str, Any]) -> "tuple[dict[str, ImageSet], tuple[int, ...]]":
+def _sets(places: Sequence[str], options: Mapping[str, Any]) -> "tuple[dict[str, ImageSet], tuple[int, ...]]":
     """The queries, and the gallery where it is another set; and the usual k."""
     from partialfc.data.benchmarks.products import (
         in_shop_list,
@@ -77,19 +82,16 @@ def _sets(path: Path, options: Mapping[str, Any]) -> "tuple[dict[str, ImageSet],
         read_online_products,
     )
 
-    if path.is_dir() and (is_online_products(path) or in_shop_list(path)):
-        for name in ("gallery", "only", "leave_out"):
-            if options[name] is not None:
-                raise ConfigError(
-                    f"--{name.replace('_', '-')}: {path} says itself which images are queries and which are "
-                    "the gallery; leave it out"
-                )
-        if is_online_products(path):
-            return {"queries": read_online_products(path)}, RANKS
-        queries, gallery = read_in_shop(path)
+    folder = layout_folder(places)
+    if folder is not None and (is_online_products(folder) or in_shop_list(folder)):
+        why = f"{folder} says itself which images are queries and which are the gallery"
+        require_none(options, ("gallery", "only", "leave_out"), why)
+        if is_online_products(folder):
+            return {"queries": read_online_products(folder)}, RANKS
+        queries, gallery = read_in_shop(folder)
         return {"queries": queries, "gallery": gallery}, IN_SHOP_RANKS
-    sets = {"queries": opened(path, options, selected=True)}
-    if options["gallery"] is not None:
+    sets = {"queries": opened(places, options, selected=True)}
+    if options["gallery"]:
         sets["gallery"] = opened(options["gallery"], options)
     return sets, RANKS
 

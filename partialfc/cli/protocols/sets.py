@@ -1,5 +1,6 @@
 """What the protocols on sets of images share: their options, and images to embeddings over the ranks."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
     from partialfc.data.benchmarks.image_set import ImageSet
     from partialfc.evaluation.bootstrap import Interval
     from partialfc.evaluation.scores.ranking import Ranking
+    from partialfc.evaluation.scores.score_norm import Cohort
     from partialfc.evaluation.scores.spread import Spread
+
+log = logging.getLogger(__name__)
 
 MEASURED = "What is measured: one of these"
 PANEL = "With all protocols but --pairs"
+OF_SOURCES = "Of each SOURCE"
 Far = Annotated[
     list[float] | None,
     typer.Option(
@@ -38,14 +43,16 @@ Rank = Annotated[
         min=1,
         metavar="K",
         help="Rank-k or recall@k, as often as you like. --identification: 1, 5, 10 and 20; --retrieval: 1, "
-        "10, 100 and 1000, In-Shop 1, 10, 20 and 30; --templates: 1, 5 and 10.",
+        "10, 100 and 1000, In-Shop 1, 10, 20 and 30; --templates: 1, 5 and 10; as far as a search meets so "
+        "many images of other classes.",
         rich_help_panel="With --identification, --retrieval and --templates",
         show_default=False,
     ),
 ]
 Gallery = Annotated[
-    Path | None,
+    list[str] | None,
     typer.Option(
+        metavar="SOURCE",
         help="Images among which those of --identification or --retrieval are looked for, their classes "
         "named alike; without it they are looked for among each other.",
         rich_help_panel="With --identification and --retrieval",
@@ -56,9 +63,18 @@ Depth = Annotated[
     int,
     typer.Option(
         "--class-depth",
-        min=1,
-        help="Levels from an image folder to its class folders, as data.class_depth.",
-        rich_help_panel="With --all-pairs, --identification and --retrieval",
+        min=0,
+        help="Levels from an image folder to its class folders, 0: on any level, as data.class_depth.",
+        rich_help_panel=OF_SOURCES,
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        help="Folder that the paths of a text list are relative to, as data.root.",
+        rich_help_panel=OF_SOURCES,
+        show_default=False,
     ),
 ]
 Only = Annotated[
@@ -78,7 +94,7 @@ LeaveOut = Annotated[
     ),
 ]
 AsNorm = Annotated[
-    Path | None,
+    list[str] | None,
     typer.Option(
         metavar="SOURCE",
         help="Images of other identities, a cohort against whose class means each score is normalised "
@@ -88,8 +104,13 @@ AsNorm = Annotated[
     ),
 ]
 AsNormTop = Annotated[
-    int,
-    typer.Option(min=2, help="Nearest classes of the cohort that count.", rich_help_panel=PANEL),
+    int | None,
+    typer.Option(
+        min=2,
+        help="Nearest classes of the cohort that count. Default: 300, or all of a smaller cohort.",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
 ]
 SaveEmbeddings = Annotated[
     Path | None,
@@ -100,19 +121,53 @@ SaveEmbeddings = Annotated[
         show_default=False,
     ),
 ]
-OPTIONS = frozenset({"as_norm", "as_norm_top", "save_embeddings"})
-SOURCE_OPTIONS = frozenset({"class_depth", "only", "leave_out"})
+COHORT_OPTIONS = frozenset({"as_norm", "as_norm_top", "class_depth", "root"})
+OPTIONS = COHORT_OPTIONS | {"save_embeddings"}
+SOURCE_OPTIONS = frozenset({"only", "leave_out"})
+SOURCES = ("all_pairs", "identification", "retrieval", "gallery", "distractors", "as_norm")
+TOP = 300
 
 
-def opened(path: Path, options: Mapping[str, Any], *, selected: bool = False) -> "ImageSet":
-    """The images of a labelled source; selected: those of --only and --leave-out."""
+def opened(places: Sequence[str], options: Mapping[str, Any], *, selected: bool = False) -> "ImageSet":
+    """The images of what `data.train` may name; selected: those of --only and --leave-out.
+
+    --class-depth and --root are for those sources that have a use for them; ConfigError where none has.
+    """
     from partialfc.data.benchmarks.image_set import of_source
     from partialfc.data.sources.source import open_source
+    from partialfc.data.sources.text_list import LIST_SUFFIXES
 
+    def folders(some: Sequence[str]) -> bool:
+        return any(Path(place).is_dir() for place in some)
+
+    def lists(some: Sequence[str]) -> bool:
+        return any(Path(place).suffix in LIST_SUFFIXES for place in some)
+
+    everything = [place for name in SOURCES for place in options.get(name) or ()]
+    for name, users, what in (("class_depth", folders, "folder of images"), ("root", lists, "text list")):
+        if options[name] not in (1, None) and not users(everything):
+            raise ConfigError(f"{option(name)} is {options[name]}, but no SOURCE is a {what}; leave it out")
     chosen = {"only": options["only"], "leave_out": options["leave_out"]} if selected else {}
-    # a .rec has no class folders, and --class-depth may be for another of the sources
-    depth = options["class_depth"] if path.is_dir() else 1
-    return of_source(open_source(path, class_depth=depth, **chosen))
+    depth = options["class_depth"] if folders(places) else 1
+    root = options["root"] if lists(places) else None
+    return of_source(open_source(places, class_depth=depth, root=root, **chosen))
+
+
+def layout_folder(places: Sequence[str]) -> Path | None:
+    """The folder that may have the layout of a benchmark, where one folder alone is named."""
+    return Path(places[0]) if len(places) == 1 and Path(places[0]).is_dir() else None
+
+
+def require_none(options: Mapping[str, Any], names: Sequence[str], why: str) -> None:
+    """ConfigError where one of the options is given."""
+    for name in names:
+        if options[name]:
+            raise ConfigError(f"{option(name)}: {why}; leave it out")
+
+
+def option(name: str) -> str:
+    """As the command line has it: --leave-out for leave_out."""
+    return f"--{name.replace('_', '-')}"
 
 
 def embedded(
@@ -120,10 +175,10 @@ def embedded(
 ) -> "list[Spread]":
     """The embeddings of each set, by its name, equal identities of all of them numbered alike; collective."""
     from partialfc.data.benchmarks.image_set import joined
-    from partialfc.evaluation.scores.score_norm import calibrated
     from partialfc.evaluation.scores.spread import Spread
 
     embedder = setting.embedder
+    cohort = cohort_of(setting, options)
     found = []
     for (name, images), labels in zip(sets.items(), joined(*sets.values()), strict=True):
         rows = own_rows(setting, images, options["save_embeddings"], name)
@@ -136,24 +191,39 @@ def embedded(
                 name=_named(images, part.start),
             )
         )
-    means = cohort_of(setting, options)
-    if means is None:
-        return found
-    with told_of(options["as_norm"]):
-        return [calibrated(each, means, top=options["as_norm_top"]) for each in found]
+    return found if cohort is None else [cohort.calibrate(each) for each in found]
 
 
-def cohort_of(setting: "Setting", options: Mapping[str, Any]) -> "Spread | None":
-    """The class means of --as-norm, where it is given; collective."""
-    from partialfc.evaluation.scores.score_norm import class_means
+def cohort_of(setting: "Setting", options: Mapping[str, Any]) -> "Cohort | None":
+    """The class means of --as-norm, where it is given; collective.
 
-    path = options["as_norm"]
-    if path is None:
+    Raises ConfigError where --as-norm-top is more than its classes, or there is but one.
+    """
+    import numpy as np
+
+    from partialfc.evaluation.scores.score_norm import Cohort, class_means
+
+    places, asked = options["as_norm"], options["as_norm_top"]
+    if not places:
+        require_none(options, ["as_norm_top"], "it counts classes of a cohort, and --as-norm names none")
         return None
-    images = opened(path, {"class_depth": options.get("class_depth", 1)})
-    with told_of(path):
-        (strangers,) = embedded(setting, {"as_norm": None, "save_embeddings": None}, {"cohort": images})
-        return class_means(strangers)
+    images = opened(places, options)
+    classes = len(np.unique(images.labels))
+    if classes < 2:
+        raise ConfigError(
+            f"--as-norm is {called(places)}, with images of one class: scores are measured against two "
+            "classes at least, better hundreds"
+        )
+    if asked is not None and asked > classes:
+        raise ConfigError(
+            f"--as-norm-top is {asked}: {called(places)} has {classes} classes, so it must be 2..{classes}"
+        )
+    if asked is None and classes < TOP:
+        log.info("--as-norm-top is %d, all classes of %s", classes, called(places))
+    with told_of(called(places)):
+        nothing = dict.fromkeys(("as_norm", "as_norm_top", "save_embeddings"))
+        (strangers,) = embedded(setting, nothing, {"cohort": images})
+        return Cohort(class_means(strangers), min(asked or TOP, classes))
 
 
 def _named(images: "ImageSet", first: int) -> Callable[[int], str]:
@@ -171,8 +241,13 @@ def own_rows(setting: "Setting", images: "ImageSet", folder: Path | None, name: 
     return rows
 
 
+def called(places: Sequence[str]) -> str:
+    """Several sources in messages."""
+    return " and ".join(places)
+
+
 @contextmanager
-def told_of(path: Path) -> Iterator[None]:
+def told_of(path: str | Path) -> Iterator[None]:
     """Errors in what a user gave name the path."""
     try:
         yield
@@ -196,6 +271,19 @@ def rank_intervals(
     }
 
 
-def ranks_of(options: Mapping[str, Any], default: Sequence[int]) -> list[int]:
-    """The k of --rank, rising."""
-    return sorted(set(options["rank"] or default))
+def ranks_of(options: Mapping[str, Any], default: Sequence[int], most: int) -> list[int]:
+    """The k of --rank, or those of the default that are not above `most`, rising.
+
+    most: as `largest_rank` gives it. Raises ConfigError for one above it that was asked for.
+    """
+    asked = options["rank"]
+    if asked and max(asked) > most:
+        raise ConfigError(
+            f"--rank is {max(asked)}: no search meets more than {most} images of other classes, so that any "
+            f"mate is among the first {max(asked)}, whatever the network; it must be 1..{most}"
+        )
+    if beyond := [str(k) for k in default if k > most and not asked]:
+        log.info(
+            "no search meets more than %d images of other classes: without rank %s", most, ", ".join(beyond)
+        )
+    return sorted({k for k in asked or default if k <= most})

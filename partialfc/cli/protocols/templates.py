@@ -54,11 +54,17 @@ Missing = Annotated[
 
 def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     from partialfc.data.benchmarks.ijb import read_templates
-    from partialfc.evaluation.template_protocol import TemplateProtocol
+    from partialfc.evaluation.template_protocol import TemplateProtocol, largest_ranks
     from partialfc.evaluation.templates import pool
 
     path, embedder = options["templates"], setting.embedder
     found = read_templates(path)
+    ranks: list[int] = []
+    if found.probes is not None:
+        galleries = [each.subjects for each in found.galleries]
+        with told_of(path):
+            ranks = ranks_of(options, RANKS, max(largest_ranks(found.probes.subjects, galleries)))
+    cohort = cohort_of(setting, options)
     images = found.aligned(max_pixels=embedder.max_pixels) if options["align"] else found.images
     with told_of(path):
         rows = own_rows(setting, images, options["save_embeddings"], "images").to(embedder.device)
@@ -74,8 +80,7 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
         measured = TemplateProtocol(
             pooled,
             embedder.world,
-            cohort=cohort_of(setting, options),
-            top=options["as_norm_top"],
+            cohort=cohort,
             reject_missing=options["missing"] == "reject",
             replicates=setting.replicates,
             seed=setting.seed,
@@ -94,7 +99,7 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
             figures |= measured.identify(
                 (found.probes.templates, found.probes.subjects),
                 [(each.templates, each.subjects) for each in found.galleries],
-                ranks_of(options, RANKS),
+                ranks,
             )
     text = "\n".join(f"{name}: {each.describe()}" for name, each in figures.items())
     return Answer(text, {name: each.to_dict() for name, each in figures.items()})

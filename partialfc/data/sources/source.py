@@ -104,6 +104,11 @@ def _files(names: Sequence[str], origin: str, classes: Sequence[str] | None) -> 
     raise DataError(f"{names[0]}: is not {KINDS}")
 
 
+def holds_files(folder: Path) -> bool:
+    """Whether the folder holds files with images, such as tar shards, rather than the images themselves."""
+    return bool(_within(folder, ".rec") or _within(folder, ".tar") or table_files(folder))
+
+
 def _require_no_folders(folder: Path, files: Sequence[str]) -> None:
     """DataError where folders lie beside the files, so that their images may be meant."""
     there = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not leftover_kind(entry.name))

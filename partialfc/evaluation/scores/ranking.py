@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from partialfc.evaluation.scores.spread import SIDE, Block, Spread, same_class, scores_of
+from partialfc.evaluation.scores.spread import NOBODY, SIDE, Block, Spread, same_class, scores_of
 
 MOST = 1 << 22  # mates of a block of queries
+Classes = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,16 +93,45 @@ def rank_mates(
     order = np.argsort([part.start for part in parts])
     found = [parts[place] for place in order]
     if not any(part.mates.any() for part in found):
-        raise ValueError(
-            f"none of the {len(queries)} queries has a mate, another image of its class: give classes of two "
-            "images or more, or a gallery with the queries' classes"
-        )
+        raise _no_mates(len(queries))
     return Ranking(
         queries.all_classes,
         np.concatenate([part.mates for part in found]),
         np.concatenate([part.before_best for part in found]),
         np.concatenate([part.average_precision for part in found]),
         {k: np.concatenate([part.reached[k] for part in found]) for k in ranks},
+    )
+
+
+def largest_rank(
+    queries: Classes, mates: Classes, others: Sequence[Classes], *, leave_one_out: bool = False
+) -> int:
+    """The largest k at which rank-k says anything: the most images of other classes that a query with a mate
+    meets. With a larger k every mate is among the first k, whatever the network gives.
+
+    The classes of what `rank_mates` takes. Raises ValueError where no query has a mate, and where none meets
+    an image of another class.
+    """
+    known, counts = np.unique(mates[mates != NOBODY], return_counts=True)
+    classes = np.intersect1d(known[counts > leave_one_out], queries)
+    if not len(classes):
+        raise _no_mates(len(queries))
+    every = np.concatenate(others)
+    own = np.sort(every)
+    of_class = np.searchsorted(own, classes, "right") - np.searchsorted(own, classes, "left")
+    most = len(every) - int(of_class.min())
+    if not most:
+        raise ValueError(
+            "no query meets an image of another class, so that every search succeeds, whatever the network: "
+            "give images of two classes or more"
+        )
+    return most
+
+
+def _no_mates(queries: int) -> ValueError:
+    return ValueError(
+        f"none of the {queries} queries has a mate, another image of its class: give classes of two "
+        "images or more, or a gallery with the queries' classes"
     )
 
 

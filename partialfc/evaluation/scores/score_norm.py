@@ -1,6 +1,6 @@
 """Adaptive symmetric score normalisation: cosines measured against those with a cohort of strangers."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +8,18 @@ from torch import Tensor
 from partialfc.evaluation.scores.spread import SIDE, Spread, scores_of
 
 LEAST_STD = 1e-6  # below it a cohort's scores are one value, and nothing can be measured against them
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """means: an embedding for each class of the cohort. top: how many of the nearest count."""
+
+    means: Spread
+    top: int
+
+    def calibrate(self, embeddings: Spread) -> Spread:
+        """As `calibrated` does; collective."""
+        return calibrated(embeddings, self.means, top=self.top)
 
 
 def calibrated(embeddings: Spread, cohort: Spread, *, top: int, side: int = SIDE) -> Spread:

@@ -6,22 +6,18 @@ import numpy as np
 import pytest
 
 from partialfc.evaluation.verification import verify
-from tests.cli.protocols.world import Images, embedded, evaluated, refused, trained_run, write_images
+from tests.cli.protocols.world import Images, embedded, evaluated, refused, write_images
 
 CLASSES, EACH = 6, 5
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return trained_run(tmp_path_factory.mktemp("trained"))
-
-
-@pytest.fixture(scope="module")
 def images(run, tmp_path_factory) -> Images:
-    """set/class/image, and in other/ four classes more, of nobody there."""
+    """set/class/image, in other/ four classes more, of nobody there, and in one/ a single class of set/."""
     folder = tmp_path_factory.mktemp("images")
     names = [f"set/c{label}/{image}.png" for label in range(CLASSES) for image in range(EACH)]
     names += [f"other/s{label}/{image}.png" for label in range(4) for image in range(6)]
+    names += [f"one/c0/{image}.png" for image in range(3)]
     write_images(folder, names)
     return embedded(run, folder)
 
@@ -158,7 +154,8 @@ def test_products_in_their_published_layouts(run, tmp_path):
     found = evaluated(run, "--retrieval", sop)
     images = embedded(run, sop)
     images.identity = lambda name: name.split("/")[1].split("_")[0]  # type: ignore[method-assign]
-    check_retrieval(found, ranking(images, names, names), (1, 10, 100))
+    check_retrieval(found, ranking(images, names, names), (1,))
+    assert "recall@10" not in found  # each is looked for among nine of other classes
     names = [
         f"img/WOMEN/Dresses/id_0000000{label}/0{image}_front.png" for label in range(4) for image in range(4)
     ]
@@ -170,7 +167,7 @@ def test_products_in_their_published_layouts(run, tmp_path):
     listing.write_text(f"{len(names)}\nimage_name item_id evaluation_status\n" + "".join(lines))
     found = evaluated(run, "--retrieval", shop)
     check_retrieval(
-        found, ranking(embedded(run, shop / "Img"), names[1::4], sorted(names[2::4] + names[3::4])), (1, 10)
+        found, ranking(embedded(run, shop / "Img"), names[1::4], sorted(names[2::4] + names[3::4])), (1,)
     )
     listing.write_text("2\nimage_name item_id evaluation_status\nimg/a.png id_1\n")
     assert "line 3: 'img/a.png id_1' has 2 fields, not 3" in refused(run, "--retrieval", shop)
@@ -210,11 +207,61 @@ def test_normalised_scores_and_saved_embeddings(run, images, tmp_path):
         (("--all-pairs", "set", "--rank", 1), "--rank goes with --identification or --retrieval"),
         (("--retrieval", "set/c1"), "DataError: "),
         (("--all-pairs", "set", "--far", 2), "ConfigError: --far is 2; it must lie between 0 and 1"),
-        (("--all-pairs", "set", "--as-norm", "other"), "other: top is 300: it must be 2..4, the number"),
+        (
+            ("--all-pairs", "set", "--as-norm", "other", "--as-norm-top", 300),
+            "other has 4 classes, so it must be 2..4",
+        ),
+        (
+            ("--all-pairs", "set", "--as-norm", "one"),
+            "one, with images of one class: scores are measured against two classes at least",
+        ),
+        (("--all-pairs", "set", "--as-norm-top", 3), "--as-norm-top: it counts classes of a cohort"),
+        (("--all-pairs", "one"), "one: 3 genuine and 0 impostor pairs"),
+        (("--retrieval", "one"), "one: no query meets an image of another class"),
+        (("--retrieval", "set", "--rank", 1, "--rank", 26), "--rank is 26: no search meets more than 25"),
+        (("--retrieval", "one", "--gallery", "set", "--rank", 26), "it must be 1..25"),
+        (
+            ("--identification", "one", "--distractors", "other", "--rank", 25),
+            "it must be 1..24",
+        ),
+        (("--all-pairs", "set", "--root", "other"), "--root is other, but no SOURCE is a text list"),
         (("--all-pairs", "set", "--groups", "nowhere"), "nowhere: cannot be read"),
     ],
-    ids=["no gallery", "another's option", "no classes", "far", "small cohort", "no groups"],
+    ids=[
+        "no gallery",
+        "another's option",
+        "no classes",
+        "far",
+        "small cohort",
+        "cohort of one class",
+        "no cohort",
+        "pairs of one class",
+        "retrieval of one class",
+        "rank beyond the set",
+        "rank beyond the gallery",
+        "rank beyond the distractors",
+        "root of no list",
+        "no groups",
+    ],
 )
 def test_what_cannot_be_measured_is_said_in_a_line(run, images, words, says):
-    paths = [images.folder / word if word in ("set", "set/c1", "other") else word for word in words]
-    assert says in refused(run, *paths)
+    folders = ("set", "set/c1", "other", "one")
+    given = [
+        images.folder / word if word in folders and words[max(at - 1, 0)] != "--root" else word
+        for at, word in enumerate(words)
+    ]
+    assert says in refused(run, *given)
+
+
+def test_usual_ranks_as_far_as_a_search_can_miss(run, images):
+    """30 images of 6 classes: each is looked for among 25 of other classes."""
+    found = evaluated(run, "--retrieval", images.folder / "set", "--bootstrap", 0)
+    assert [name for name in found if "@" in name] == ["recall@1", "recall@10"]
+    words = ("--identification", images.folder / "one", "--distractors", images.folder / "set" / "c1")
+    found = evaluated(run, *words, "--bootstrap", 0)
+    assert [name for name in found if "rank" in name] == ["rank-1", "rank-5"]
+
+
+def test_the_usual_cohort_is_as_large_as_there_is(run, images):
+    words = ("--all-pairs", images.folder / "set", "--far", "0.05", "--as-norm", images.folder / "other")
+    assert evaluated(run, *words) == evaluated(run, *words, "--as-norm-top", 4)

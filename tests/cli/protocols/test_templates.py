@@ -10,12 +10,7 @@ from partialfc.evaluation.embed import embed
 from partialfc.evaluation.verification import verify
 from partialfc.trained import load_trained
 from tests.cli.protocols.ijb import write_ijb
-from tests.cli.protocols.world import evaluated, refused, trained_run
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return trained_run(tmp_path_factory.mktemp("trained"))
+from tests.cli.protocols.world import evaluated, refused
 
 
 def lines(path):
@@ -81,15 +76,18 @@ def test_as_loops_over_the_lists(run, tmp_path, prefix, letter, ranks, plain):
         low, high = found["1:N"]["intervals"][f"rank-{k}"]
         assert low <= found["1:N"][f"rank-{k}"] <= high
     assert set(found) == {"1:1", "1:N gallery 1", "1:N gallery 2", "1:N"}
+    assert found["1:N gallery 1"]["rank-2"] is not None
+    assert found["1:N gallery 2"]["rank-2"] is None  # one of its two templates is the mate
+    assert "it must be 1..2" in refused(run, "--templates", tmp_path / "ijb", "--rank", 3)
 
 
 def test_missing_templates(run, tmp_path):
     write_ijb(tmp_path, missing=(7, 12))
     words = ("--templates", tmp_path, "--no-align")
     assert "2 templates have no image, such as template 7 of a pair; give" in refused(run, *words)
-    found = evaluated(run, *words, "--missing", "reject", "--bootstrap", 0)
+    found = evaluated(run, *words, "--missing", "reject", "--bootstrap", 0, "--rank", 2)
     assert found["1:N"]["searches"] == 9
-    assert found["1:N"]["rank-10"] == pytest.approx(7 / 9)  # two are never found
+    assert found["1:N gallery 1"]["rank-2"] <= 4 / 6 + 1e-9  # both that are missing are never found
     assert "intervals" not in found["1:1"]
 
 

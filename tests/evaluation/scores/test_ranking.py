@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from partialfc.evaluation.scores.ranking import Ranking, rank_mates
+from partialfc.evaluation.scores.ranking import Ranking, largest_rank, rank_mates
 from tests.evaluation.scores.cases import cosine, embeddings, spread
 from tests.evaluation.scores.test_all_pairs import SHARES
 
@@ -112,3 +112,27 @@ def test_no_mates_at_all_are_refused(count):
     alone = spread(np.eye(4)[:count], np.arange(count), (1,))
     with pytest.raises(ValueError, match=f"none of the {count} queries has a mate"):
         rank_mates(alone, alone, [alone], ranks=[1], leave_one_out=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_largest_rank_is_the_last_that_a_search_can_miss(kind):
+    """With one embedding for all, every image of another class comes before the mate."""
+    (rows, labels), gallery, distractors = parts(kind, False)
+    queries = spread(np.ones_like(rows), labels, (1,))
+    mates = queries if gallery is None else spread(np.ones_like(gallery[0]), gallery[1], (1,))
+    strangers = [] if distractors is None else [np.full(len(distractors[0]), -1)]
+    others = strangers if kind == "one mate at a time" else [mates.all_classes, *strangers]
+    one_out = gallery is None
+    most = largest_rank(labels, mates.all_classes, others, leave_one_out=one_out)
+    spreads = [spread(np.ones((len(each), rows.shape[1])), each, (1,)) for each in others]
+    ranks = [most, most + 1]
+    found = rank_mates(queries, mates, spreads, ranks=ranks, leave_one_out=one_out)
+    assert [found.recall(k) < 1 for k in ranks] == [found.pairs_within(k) < 1 for k in ranks] == [True, False]
+
+
+def test_a_rank_that_says_nothing_is_refused():
+    one = np.zeros(4, np.int64)
+    with pytest.raises(ValueError, match="no query meets an image of another class"):
+        largest_rank(one, one, [one], leave_one_out=True)
+    with pytest.raises(ValueError, match="none of the 3 queries has a mate"):
+        largest_rank(np.arange(3), one + 7, [one])
