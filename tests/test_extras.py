@@ -42,6 +42,9 @@ def run(tmp_path: Path) -> Path:
         (["fontTools"], ("plot", "embeddings", "a.png"), "glyphs"),
         (["matplotlib"], ("data", "glyphs", "out"), "glyphs"),
         (["fontTools"], ("data", "glyphs", "out"), "glyphs"),
+        (["fastapi"], ("serve", "model.onnx"), "serve"),
+        (["uvicorn"], ("serve", "model.onnx"), "serve"),
+        (["python_multipart"], ("serve", "model.onnx"), "serve"),
     ],
 )
 def test_a_command_names_the_extra_that_it_needs(

@@ -31,6 +31,7 @@ from partialfc.cli.plot.occlusion import occlusion
 from partialfc.cli.plot.reject import reject
 from partialfc.cli.quality import quality
 from partialfc.cli.report import report
+from partialfc.cli.serve import serve
 from partialfc.cli.train import train
 from partialfc.cli.usage import Commands
 from partialfc.errors import PartialFCError, printable, tell
@@ -77,6 +78,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(quality)
 app.command()(report)
+app.command()(serve)
 app.command()(config)
 app.command()(plan)
 app.command()(backbones)

@@ -1,0 +1,86 @@
+"""The `partialfc serve` command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partialfc.cli.arguments import Trust
+
+
+def serve(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="An exported .onnx or folder, which needs no torch, or a run's folder or checkpoint.",
+            show_default=False,
+        ),
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on; one that others reach needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the token that requests must have; default: PARTIALFC_TOKEN of the environment."
+        ),
+    ] = None,
+    far: Annotated[
+        float | None,
+        typer.Option(
+            help="False accept rate whose threshold of the model's card is used. Default: the card's lowest."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Cosine from which on two images are the same; not the card's.")
+    ] = None,
+    max_image_bytes: Annotated[int, typer.Option(help="Bytes of one encoded image.")] = 10_000_000,
+    max_request_bytes: Annotated[
+        int, typer.Option(help="Bytes of a request's body; eight times as many may be in memory.")
+    ] = 32_000_000,
+    max_pixels: Annotated[int, typer.Option(help="Pixels of an image, by its header.")] = 25_000_000,
+    max_images: Annotated[int, typer.Option(help="Images of one request.")] = 64,
+    max_batch: Annotated[int, typer.Option(help="Images in one call of the model.")] = 32,
+    max_wait_ms: Annotated[
+        float, typer.Option(help="How long a call that is not full waits for images that are being decoded.")
+    ] = 2.0,
+    queue: Annotated[
+        int, typer.Option(help="Images that may be decoded or wait for the model; more are answered 503.")
+    ] = 256,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to read a body, and seconds from there to the answer.")
+    ] = 10.0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the model. Default: one a core.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, or the accelerator's name, such as cuda.")] = "cpu",
+    trust: Trust = None,
+) -> None:
+    """Serve a model over HTTP: /embed, /verify, /card, /healthz, /readyz, /metrics."""
+    from partialfc.serving.service.limits import Limits
+    from partialfc.serving.service.start import run
+
+    limits = Limits(
+        max_image_bytes=max_image_bytes,
+        max_request_bytes=max_request_bytes,
+        max_pixels=max_pixels,
+        max_images=max_images,
+        max_batch=max_batch,
+        max_wait_ms=max_wait_ms,
+        queue=queue,
+        timeout=timeout,
+    )
+    run(
+        model,
+        host=host,
+        port=port,
+        token_file=token_file,
+        far=far,
+        threshold=threshold,
+        limits=limits,
+        threads=threads,
+        device=device,
+        trust=trust or (),
+        say=lambda line: print(line, flush=True),
+    )

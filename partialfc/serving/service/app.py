@@ -1,0 +1,169 @@
+"""The routes: HTTP in, HTTP out; what they need is in `service`."""
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from partialfc import __version__
+from partialfc.serving.service.body import MULTIPART, TYPES
+from partialfc.serving.service.gate import Gate
+from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.service import CLIENT_CLOSED, Service
+from partialfc.serving.service.token import Token
+
+NPY = "application/x-npy"
+Far = Annotated[
+    float | None,
+    Query(gt=0, lt=1, description="False accept rate, one that the card has, whose threshold is used."),
+]
+routes = APIRouter()
+
+
+class Embedded(BaseModel):
+    """Embeddings of norm 1, in the order of the images."""
+
+    model: str
+    embeddings: list[list[float]]
+
+
+class Verified(BaseModel):
+    """How alike two images are; `same` is null where the model's card has no threshold."""
+
+    cosine: float
+    threshold: float | None
+    far: float | None
+    same: bool | None
+
+
+def body_of(what: str, *, raw: bool) -> dict[str, Any]:
+    """OpenAPI's description of a body with images."""
+    binary = {"type": "string", "format": "binary"}
+    files = {"type": "object", "properties": {"images": {"type": "array", "items": binary}}}
+    content: dict[str, Any] = {MULTIPART: {"schema": files}}
+    if raw:
+        content |= {kind: {"schema": binary} for kind in TYPES}
+    return {"requestBody": {"required": True, "description": what, "content": content}}
+
+
+@routes.post("/embed", response_model=Embedded, openapi_extra=body_of("One image, or files.", raw=True))
+async def embed(request: Request) -> Response:
+    """The embedding of each image; as a NumPy file, float32 [n, D], where `Accept` is application/x-npy."""
+    service: Service = request.app.state.service
+    rows = await service.embed(request)
+    if NPY in request.headers.get("accept", ""):
+        file = io.BytesIO()
+        np.save(file, rows)
+        return Response(file.getvalue(), media_type=NPY)
+    return _json(Embedded.model_construct(model=service.model.card.name, embeddings=rows.tolist()))
+
+
+@routes.post("/verify", response_model=Verified, openapi_extra=body_of("Two files.", raw=False))
+async def verify(request: Request, far: Far = None) -> Response:
+    """Whether two images show the same."""
+    service: Service = request.app.state.service
+    chosen = service.thresholds.choose(far)
+    first, second = await service.embed(request, images=2)
+    cosine = float(first @ second)
+    return _json(
+        Verified(cosine=cosine, threshold=chosen.threshold, far=chosen.far, same=chosen.reached(cosine))
+    )
+
+
+@routes.get("/card")
+async def card(request: Request) -> Response:
+    """The model's card."""
+    service: Service = request.app.state.service
+    return Response(service.model.card.to_json(), media_type="application/json")
+
+
+@routes.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@routes.get("/readyz")
+async def readyz(request: Request) -> dict[str, str]:
+    """Images are embedded."""
+    service: Service = request.app.state.service
+    if not service.ready:
+        rule = "must run: start the service again"
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "inference", "ended", rule)
+    return {"status": "ready"}
+
+
+@routes.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus's text format."""
+    service: Service = request.app.state.service
+    return Response(generate_latest(service.numbers.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def build_app(service: Service, *, token: Token | None) -> Gate:
+    """The application behind its gate; it closes the service when it ends.
+
+    Its pages /docs and /redoc would load scripts from elsewhere, so there are none; /openapi.json there is.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(title="partialfc", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.service = service
+    app.include_router(routes)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _wrong_option)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _broken)
+    return Gate(app, token=token, numbers=service.numbers)
+
+
+def _json(answer: BaseModel) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _told(problem: Problem) -> Response:
+    return Response(problem.body(), int(problem.status), problem.headers, "application/json")
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _told(error)
+
+
+async def _wrong_option(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][1:])
+    return _told(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, field, first.get("input"), first["msg"]))
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        rule = f"must be {(error.headers or {}).get('Allow', 'another')} for {request.url.path}"
+        return _told(Problem(HTTPStatus(405), "method", request.method, rule, headers=error.headers))
+    paths = ", ".join(sorted({route.path for route in routes.routes if isinstance(route, APIRoute)}))
+    return _told(Problem(HTTPStatus(error.status_code), "path", request.url.path, f"must be one of {paths}"))
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED)
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    return _told(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "service", type(error).__name__, "see its log"))

@@ -1,0 +1,84 @@
+"""What each request passes before it is routed: who may ask, and the metrics of the answer."""
+
+import time
+from http import HTTPStatus
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from partialfc.serving.service.numbers import OTHER, Numbers
+from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.token import Token, names_loopback
+
+PROBES = ("/healthz", "/readyz")  # which say nothing that has to be hidden
+
+
+class Gate:
+    """An ASGI application around another one.
+
+    With a token, every request but PROBES must have it. Without one the service is on loopback, and requests
+    must name this machine, so that no page in a browser asks in its user's stead.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: Token | None, numbers: Numbers) -> None:
+        self._app, self._token, self._numbers = app, token, numbers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self._numbers.in_flight.track_inprogress():
+            try:
+                if refused := self._refusal(scope):
+                    await answer(refused, counted)
+                else:
+                    await self._app(scope, receive, counted)
+            finally:
+                route = getattr(scope.get("route"), "path", OTHER)
+                self._numbers.requests.labels(route, status or "none").inc()
+                self._numbers.request_seconds.labels(route).observe(time.perf_counter() - started)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        if scope["path"] in PROBES:
+            return None
+        headers = Headers(scope=scope)
+        if self._token is None:
+            host = headers.get("host", "")
+            if names_loopback(host):
+                return None
+            rule = "must name this machine, as localhost does: a service without a token serves it alone"
+            return Problem(HTTPStatus.MISDIRECTED_REQUEST, "Host", host, rule)
+        if self._token.fits(headers.get("authorization", "")):
+            return None
+        given = "wrong" if "authorization" in headers else "not given"
+        return Problem(
+            HTTPStatus.UNAUTHORIZED,
+            "Authorization",
+            given,
+            "must be `Bearer TOKEN` with the token of this service",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+async def answer(problem: Problem, send: Send) -> None:
+    """Send a problem as the answer."""
+    body = problem.body()
+    headers: list[Any] = [
+        (name.lower().encode(), value.encode())
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **problem.headers,
+        }.items()
+    ]
+    await send({"type": "http.response.start", "status": int(problem.status), "headers": headers})
+    await send({"type": "http.response.body", "body": body})

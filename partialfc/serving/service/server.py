@@ -1,0 +1,82 @@
+"""From an application to a process that serves it: the socket, the signals, the end."""
+
+import signal
+import socket
+from typing import Any
+
+import uvicorn
+
+from partialfc.errors import ConfigError
+from partialfc.serving.service.token import is_loopback
+
+CONNECTIONS = 512  # at once; more are answered 503
+KEEP_ALIVE_SECONDS = 30
+BACKLOG = 1024
+LONGEST_HEAD = 16_384  # bytes of a request's line and headers
+
+
+def listening_socket(host: str, port: int, *, has_token: bool) -> socket.socket:
+    """A socket bound to an address, which nobody reaches before `serve`. port: 0 for any free one.
+
+    Raises ConfigError for a host that is none, or that others reach where there is no token, and for a port
+    that is taken.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"--host is {host!r}: it must be an address of this machine: {error}") from error
+    if not (has_token or is_loopback(str(address[0]))):
+        raise ConfigError(
+            f"--host is {host}, which other machines reach, and there is no token: give one by --token-file "
+            "or PARTIALFC_TOKEN, or stay on 127.0.0.1"
+        )
+    bound = socket.socket(family, kind, protocol)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise _taken(host, port, error) from error
+    return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    """http://ADDRESS:PORT."""
+    address, port, *_ = bound.getsockname()
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def listen(bound: socket.socket) -> None:
+    """Let connections come in, which wait until `serve` takes them. Raises ConfigError."""
+    try:
+        bound.listen(BACKLOG)
+    except OSError as error:
+        address, port, *_ = bound.getsockname()
+        raise _taken(address, port, error) from error
+
+
+def serve(app: Any, listening: socket.socket, *, grace_seconds: float) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in flight, within `grace_seconds`, and return."""
+    config = uvicorn.Config(
+        app,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(grace_seconds) + 1,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more at its end: exit with 0
+        signal.signal(number, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _taken(host: str, port: int, error: OSError) -> ConfigError:
+    why = error.strerror or error
+    return ConfigError(
+        f"port {port} on {host} cannot be used: {why}; choose another --port (0 takes any free one)"
+    )

@@ -1,0 +1,112 @@
+"""What the routes share: the model behind its queue, thresholds, limits and metrics."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import numpy as np
+import numpy.typing as npt
+from starlette.requests import Request
+
+from partialfc.errors import DataError
+from partialfc.serving.model import Model
+from partialfc.serving.service.batcher import Batcher, FailedCallError
+from partialfc.serving.service.body import Body, Held
+from partialfc.serving.service.limits import RETRY_SECONDS, Limits
+from partialfc.serving.service.numbers import Numbers
+from partialfc.serving.service.pixels import pixels_of
+from partialfc.serving.service.problem import Problem, busy
+from partialfc.serving.service.thresholds import Thresholds
+
+Image = npt.NDArray[np.uint8]  # [S, S, channels]
+Row = npt.NDArray[np.float32]  # [D]
+CLIENT_CLOSED = 499  # nginx's word for an answer that nobody waits for
+
+
+class Service:
+    """A model that requests share."""
+
+    def __init__(self, model: Model, *, limits: Limits, thresholds: Thresholds, numbers: Numbers) -> None:
+        self.model, self.limits, self.thresholds, self.numbers = model, limits, thresholds, numbers
+        self.held = Held(limits.held_bytes)
+        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+        self._batcher: Batcher[Image, Row] = Batcher(
+            "inference",
+            self._rows,
+            largest=limits.max_batch,
+            wait_seconds=limits.max_wait_ms / 1000,
+            capacity=limits.queue,
+            watch=numbers.called,
+        )
+        numbers.follow(queue=lambda: self._batcher.waiting, held=lambda: self.held.now)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered."""
+        return self._batcher.alive
+
+    async def embed(self, request: Request, *, images: int | None = None) -> npt.NDArray[np.float32]:
+        """The images of a request's body -> unit rows [n, D].
+
+        images: how many there must be; without it, any number that the limits allow. Raises Problem.
+        """
+        if self._batcher.waiting >= self.limits.queue:  # told before its body takes memory
+            rule = "is full: try again later"
+            raise busy("queue", f"{self.limits.queue} images", rule, retry_seconds=RETRY_SECONDS)
+        headers = request.headers
+        with Body(
+            headers.get("content-type", ""), headers.get("content-length"), self.limits, self.held
+        ) as body:
+            encoded = await body.images(request.stream())
+            if images is not None and len(encoded) != images:
+                rule = f"must be {images} for this route"
+                raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "images", len(encoded), rule)
+            with self._batcher.place(len(encoded)) as place:
+                async with deadline(self.limits.timeout):
+                    loop = asyncio.get_running_loop()
+                    pixels = await loop.run_in_executor(self._decoders, self._pixels, encoded)
+                    return np.stack(await place.results(list(pixels)))
+
+    def close(self) -> None:
+        """End the threads; what waits is answered."""
+        self._batcher.close()
+        self._decoders.shutdown()
+
+    def _pixels(self, encoded: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+        size, channels = self.model.image_size, self.model.channels
+        return pixels_of(encoded, size=size, channels=channels, max_pixels=self.limits.max_pixels)
+
+    def _rows(self, images: Sequence[Image]) -> list[Row | Exception]:
+        """A row for each image; an error for one that has no embedding, which is not the others' affair."""
+        try:
+            return list(self.model.embed(np.stack(images)))
+        except DataError as error:
+            if len(images) == 1:
+                return [_NoEmbeddingError(str(error))]
+            return [row for image in images for row in self._rows([image])]
+
+
+class _NoEmbeddingError(Exception):
+    """The model gives a row without a direction for this image."""
+
+
+@asynccontextmanager
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """Raises Problem: 504 where the block takes longer, 422 where an image has no embedding, 500 where the
+    model fails.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        rule = f"must be there within {seconds:g} seconds (--timeout): try again later, or with fewer images"
+        raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "answer", "not ready", rule) from error
+    except _NoEmbeddingError as error:
+        rule = "must be of what the model was trained on"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "images", str(error), rule) from error
+    except FailedCallError as error:
+        rule = "must embed every image: see the service's log"
+        raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "model", str(error), rule) from error

@@ -1,0 +1,63 @@
+"""`partialfc serve`: from its options to a service that listens."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from prometheus_client import disable_created_metrics
+
+from partialfc import __version__
+from partialfc.errors import MissingExtraError
+from partialfc.serving.model import Model, open_model
+from partialfc.serving.service.limits import Limits
+from partialfc.serving.service.numbers import Numbers
+from partialfc.serving.service.thresholds import Thresholds
+from partialfc.serving.service.token import read_token
+
+try:
+    from partialfc.serving.service.app import build_app
+    from partialfc.serving.service.server import listen, listening_socket, serve, url_of
+    from partialfc.serving.service.service import Service
+except ImportError as error:
+    raise MissingExtraError(
+        f"serve needs {error.name}, which is not installed: pip install 'partialfc[serve]'"
+    ) from error
+
+
+def run(
+    path: Path,
+    *,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    far: float | None,
+    threshold: float | None,
+    limits: Limits,
+    threads: int | None,
+    device: str,
+    trust: Sequence[str],
+    say: Callable[[str], None],
+) -> None:
+    """Serve the model of `path` until SIGTERM. say: gets a line once it listens, with the address.
+
+    Raises ConfigError for options that do not fit, and what `open_model` raises.
+    """
+    token = read_token(token_file)
+    bound = listening_socket(host, port, has_token=token is not None)
+    model = open_model(path, threads=threads, device=device, trust=trust)
+    thresholds = Thresholds(model.card, far=far, fixed=threshold)
+    _warm_up(model)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    numbers = Numbers(version=__version__, model=model.card.name)
+    service = Service(model, limits=limits, thresholds=thresholds, numbers=numbers)
+    listen(bound)
+    say(f"serving {model.card.name} at {url_of(bound)}")
+    serve(build_app(service, token=token), bound, grace_seconds=limits.timeout)
+
+
+def _warm_up(model: Model) -> None:
+    """Embed something, as the first call takes longer than the others; raises what that raises."""
+    pixels = np.random.default_rng(0).integers(
+        256, size=(1, model.image_size, model.image_size, model.channels), dtype=np.uint8
+    )
+    model.embed(pixels)

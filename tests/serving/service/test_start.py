@@ -1,0 +1,128 @@
+"""The service's process: where it listens, who may ask, what it does under load, how it ends."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.processes import call
+from tests.serving.service.cases import (
+    TOKEN,
+    files,
+    png,
+    problem,
+    serving,
+    wait_until,
+    write_model,
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "small.onnx")
+
+
+@pytest.fixture(scope="module")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "slow.onnx", slow=True)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--host", "0.0.0.0"), ("--host is 0.0.0.0", "no token", "--token-file")),
+        (("--host", "no.such.host.invalid"), ("no.such.host.invalid", "must be an address")),
+        (("--far", 0.5), ("no threshold at the false accept rate 0.5", "0.001")),
+        (("--token-file", "missing"), ("missing: No such file",)),
+    ],
+    ids=["open", "no-host", "far", "no-token-file"],
+)
+def test_options_that_do_not_fit(model, tmp_path, options, says):
+    done = call("serve", model, "--port", 0, *options, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert all(each in done.stderr for each in says), done.stderr
+
+
+def test_a_port_that_is_taken(model, taken):
+    done = call("serve", model, "--port", taken)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"partialfc: ConfigError: port {taken} on 127.0.0.1 cannot be used: Address already in use; "
+        "choose another --port (0 takes any free one)"
+    ]
+
+
+@pytest.mark.slow
+def test_with_a_token_only_who_has_it_is_answered(model, tmp_path):
+    """On all addresses; of the variable and the file the file counts."""
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    options = ("--host", "0.0.0.0", "--token-file", tmp_path / "token")
+    with serving(model, *options, environment={"PARTIALFC_TOKEN": "x" * 20}, token=TOKEN) as service:
+        assert service.embed(png(1)).status_code == 200
+        assert service.client.get("/card", headers={"Host": "any.example"}).status_code == 200
+        paths = ("/card", "/metrics", "/openapi.json", "/nothing")
+        for given in (None, "Bearer " + "x" * 20, TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer é"):
+            headers = {} if given is None else {"Authorization": given.encode("latin-1")}
+            with httpx.Client(base_url=service.client.base_url, headers=headers) as stranger:
+                for path in paths:
+                    answer = stranger.get(path)
+                    assert (answer.status_code, problem(answer)["field"]) == (401, "Authorization")
+                    assert answer.headers["www-authenticate"] == "Bearer"
+                    assert TOKEN not in answer.text
+                assert stranger.post("/embed", files=files(png(1))).status_code == 401
+                assert stranger.get("/healthz").status_code == 200
+                assert stranger.get("/readyz").status_code == 200
+
+
+@pytest.mark.slow
+def test_a_full_queue_is_told_at_once_and_what_is_in_flight_is_finished(slow_model):
+    """The second request finds no room while the first one is computed, in which SIGTERM comes."""
+    options = ("--queue", 4, "--max-images", 4, "--timeout", 100)
+    with serving(slow_model, *options) as service, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.client.post, "/embed", files=files(*map(png, range(4))))
+        with httpx.Client(base_url=service.client.base_url, timeout=120) as other:
+            queued = lambda: "partialfc_serve_queue_images 4.0" in other.get("/metrics").text  # noqa: E731
+            assert wait_until(queued)
+            answer = other.post("/embed", files=files(png(1)))
+            assert (answer.status_code, problem(answer)["field"]) == (503, "queue")
+            assert int(answer.headers["retry-after"]) >= 1
+            assert other.get("/readyz").status_code == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert len(first.result().json()["embeddings"]) == 4
+        status, err = service.ended()
+        assert (status, err) == (0, "")
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", service.port))
+
+
+@pytest.mark.slow
+def test_an_answer_or_a_body_that_takes_too_long(slow_model):
+    with serving(slow_model, "--timeout", 0.2) as service:
+        answer = service.embed(png(1))
+        assert (answer.status_code, problem(answer)["field"]) == (504, "answer")
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
+            lines = (
+                "POST /embed HTTP/1.1",
+                "Host: localhost",
+                "Content-Type: image/png",
+                "Content-Length: 9",
+            )
+            connection.sendall("\r\n".join([*lines, "", ""]).encode() + b"12345")
+            with connection.makefile("rb") as told:
+                head, _, body = told.read().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408 ")
+        assert b'"field": "body", "value": "5 bytes so far"' in body
+        assert wait_until(lambda: service.metric("partialfc_serve_queue_images") == 0)
+        service.process.send_signal(signal.SIGINT)
+        assert service.ended()[0] == 0
