@@ -21,6 +21,7 @@ from partialfc.cli.data.show import show
 from partialfc.cli.data.split import split
 from partialfc.cli.data.stats import stats
 from partialfc.cli.doctor import doctor
+from partialfc.cli.embed import embed
 from partialfc.cli.evaluate import evaluate
 from partialfc.cli.init import init
 from partialfc.cli.plan import plan
@@ -76,6 +77,7 @@ app.command()(init)
 app.command()(train)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(embed)
 app.command()(quality)
 app.command()(report)
 app.command()(serve)

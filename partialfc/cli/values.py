@@ -1,5 +1,6 @@
 """Values of options that are checked before any work is done."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,15 @@ def require_folder(option: str, output: Path | None) -> None:
     """ConfigError unless `output` is None, or a file to write in a folder that exists."""
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise ConfigError(f"{option} is {str(output)!r}; it must be a file in a folder that exists")
+
+
+def require_alone(command: str) -> None:
+    """ConfigError under torchrun with several processes, each of which would do all the work."""
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        raise ConfigError(
+            f"partialfc {command} is one process, not several of torchrun: start it without, and let "
+            "--workers decode in parallel"
+        )
 
 
 def is_given(context: typer.Context, name: str) -> bool:

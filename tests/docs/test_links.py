@@ -71,7 +71,7 @@ def spoken(code: str) -> str:
 
 
 def check_command(words: list[str], known: dict[str, Any]) -> None:
-    if words[:1] == ["partialfc"] or "-m partialfc" in " ".join(words):
+    if words[:1] == ["partialfc"] or {"-m", "partialfc"} <= {*words}:
         rest = words[words.index("partialfc") + 1 :]
         if rest[:1] in (["--help"], ["--version"], ["X"]):
             return

@@ -1,0 +1,98 @@
+"""The `partialfc embed` command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partialfc.cli.arguments import (
+    MAX_PIXELS,
+    ClassDepth,
+    LeaveOut,
+    ListRoot,
+    MaxPixels,
+    Only,
+    Trust,
+    Workers,
+)
+
+ModelPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="An .onnx file, an exported folder, the folder of a run or of a checkpoint, or weights.",
+        show_default=False,
+    ),
+]
+AnyImages = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGES...",
+        help="A folder of class folders or of images, image files, a .rec file, a text list, tar shards, "
+        "parquet.",
+        show_default=False,
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="That the network computes with. Default: one a core.")
+]
+ModelDevice = Annotated[
+    str,
+    typer.Option("--device", help="cpu, auto, or the accelerator's name, such as cuda or xpu."),
+]
+
+
+def embed(
+    model: ModelPath,
+    images: AnyImages,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .npy, with the keys and classes in a .txt beside it; or .parquet.",
+            show_default=False,
+        ),
+    ],
+    class_depth: ClassDepth = 1,
+    root: ListRoot = None,
+    only: Only = None,
+    leave_out: LeaveOut = None,
+    skip_bad: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write the keys of the images into that cannot be decoded, which are then left out."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, and replace what an earlier call wrote.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64,
+    workers: Workers = None,
+    threads: Threads = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: ModelDevice = "auto",
+    trust: Trust = None,
+) -> None:
+    """Write the embeddings of images, rows of norm 1 in the order of the source.
+
+    The same command goes on where one was killed. With an .onnx it needs no torch.
+    """
+    from partialfc.cli.bars import stages
+    from partialfc.cli.values import require_alone, require_folder
+    from partialfc.serving.embed import Work, embed_to_file
+    from partialfc.serving.images import open_images
+    from partialfc.serving.model import open_model
+
+    require_alone("embed")
+    require_folder("--output", output)
+    require_folder("--skip-bad", skip_bad)
+    opened = open_images(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
+    network = open_model(model, threads=threads, device=device, trust=trust or ())
+    work = Work(batch_size=batch_size, max_pixels=max_pixels, workers=workers)
+    with stages() as progress:
+        rows, skipped = embed_to_file(
+            network, opened, output, work, skip_bad=skip_bad, overwrite=overwrite, progress=progress
+        )
+    left_out = f", {skipped:,} images left out: {skip_bad}" if skipped else ""
+    print(f"{output}: {rows:,} embeddings of {network.embedding_size} numbers{left_out}")

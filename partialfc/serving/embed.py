@@ -1,0 +1,142 @@
+"""The embeddings of a source's images as a file: `.npy` with a list of keys, or `.parquet`."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from partialfc.data.images.header import MAX_PIXELS
+from partialfc.data.parallel.in_order import in_order, workers_for
+from partialfc.data.sources.keys import as_key
+from partialfc.errors import ConfigError
+from partialfc.serving.images import Decode, Decoded, Images, require_good
+from partialfc.serving.model import Model
+from partialfc.serving.parquet import require_parquet, write_parquet
+from partialfc.serving.row_file import RowFile, sweep, write_lines, writing
+from partialfc.serving.rows import Rows
+
+NPY, PARQUET = ".npy", ".parquet"
+SAVE_EVERY = 16  # batches, or
+SAVE_SECONDS = 5.0
+
+ShowProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """How images are embedded. workers: processes that decode; 0 or 1: none besides, None: one a core."""
+
+    batch_size: int = 64
+    max_pixels: int = MAX_PIXELS
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The images start..stop of a source. rows [m, D]: of those that could be decoded, numbers `kept`."""
+
+    stop: int
+    kept: list[int]
+    rows: Rows
+    bad: list[tuple[int, str]]
+
+
+def embedded(
+    model: Model, images: Images, work: Work, *, start: int = 0, skip_bad: bool = False
+) -> Iterator[Embedded]:
+    """The images from number `start` on, a batch at a time, in their order.
+
+    What is in a batch, and so each row to the last bit, is the same wherever it begins, at a multiple of the
+    batch size. Raises ImageError for an image that cannot be decoded, unless `skip_bad`, and DataError for
+    one without a direction.
+    """
+    count = len(images) - start
+    decode = Decode(images.source, start, model.image_size, model.channels, work.max_pixels)
+    workers = workers_for(count) if work.workers is None else work.workers
+    with closing(in_order(decode, count, part=work.batch_size, workers=workers)) as parts:
+        for part in parts:
+            if not skip_bad:
+                require_good(part)
+            yield Embedded(part.stop, part.kept, _rows(model, images, part), part.bad)
+
+
+def _rows(model: Model, images: Images, part: Decoded) -> Rows:
+    return model.embed(part.pixels, name=lambda index: images.source.name(part.kept[index]))
+
+
+def embed_to_file(
+    model: Model,
+    images: Images,
+    output: Path,
+    work: Work,
+    *,
+    skip_bad: Path | None = None,
+    overwrite: bool = False,
+    progress: ShowProgress = lambda stage, done, total: None,
+) -> tuple[int, int]:
+    """Write rows of norm 1, float32 [n, D], in the source's order -> how many, and how many were skipped.
+
+    output: a `.npy`, beside which a `.txt` of the same name has a line `key<tab>class` for each row; or a
+    `.parquet` with the columns key, class (where there are classes) and embedding. A process that was killed
+    is gone on with by the same call, and the result is the same. skip_bad: a file for the keys of the images
+    that cannot be decoded, which then have no row.
+
+    Raises ConfigError for another name, where the output is there (unless `overwrite`), and where it was
+    begun with another model, source or batch size; ImageError and DataError as `embedded` does.
+    """
+    if output.suffix not in (NPY, PARQUET):
+        raise ConfigError(f"{output}: must end with {NPY} or {PARQUET}")
+    if output.suffix == PARQUET:
+        require_parquet()
+    plan = {
+        "model": model.card.identity,
+        "source": images.fingerprint(),
+        "batch_size": work.batch_size,
+        "max_pixels": work.max_pixels,
+    }
+    with writing(output, width=model.embedding_size, plan=plan, overwrite=overwrite) as file:
+        if skip_bad is None and file.journal.bad:
+            raise ConfigError(
+                f"{output} was begun with --skip-bad, and {len(file.journal.bad)} images were skipped; give "
+                "it again, or begin anew with --overwrite"
+            )
+        _fill(file, model, images, work, skip_bad is not None, progress)
+        bad, rows = file.journal.bad, file.journal.rows
+        if skip_bad is not None:
+            sweep(skip_bad)
+            write_lines(skip_bad, ((images.source.key(index), as_key(why)) for index, why in bad))
+        skipped = {index for index, _ in bad}
+        if output.suffix == PARQUET:
+            write_parquet(output, file, images, skipped, model.card)
+        else:
+            listing = output.with_suffix(".txt")
+            sweep(listing)
+            write_lines(listing, lines_of(images, skipped))
+            file.to_npy()
+        file.forget()
+        return rows, len(bad)
+
+
+def lines_of(images: Images, skipped: set[int]) -> Iterator[tuple[str, str]]:
+    r"""(key, class name) of each image that was not skipped; a line break in a name becomes `\n`."""
+    for index, key in enumerate(images.source.each_key()):
+        if index not in skipped:
+            yield key, as_key(images.class_name(index))
+
+
+def _fill(
+    file: RowFile, model: Model, images: Images, work: Work, skip_bad: bool, progress: ShowProgress
+) -> None:
+    """Write the rows that are missing."""
+    total = len(images)
+    progress("embedding", file.journal.images, total)
+    saved = time.monotonic()
+    start = file.journal.images
+    for number, part in enumerate(embedded(model, images, work, start=start, skip_bad=skip_bad), start=1):
+        file.append(part.rows, images=part.stop, bad=part.bad)
+        if number % SAVE_EVERY == 0 or time.monotonic() - saved > SAVE_SECONDS:
+            file.save()
+            saved = time.monotonic()
+        progress("embedding", part.stop, total)
+    file.save()

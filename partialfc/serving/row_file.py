@@ -1,0 +1,190 @@
+"""Rows that are written piece by piece to a file beside the one they are for, so that a kill loses little.
+
+The pieces follow each other in `OUT.partial`, behind room for the header of a `.npy`. After each few,
+`OUT.partial.json` says how far they go, once they are on the disk; what lies beyond is written again.
+"""
+
+import errno
+import fcntl
+import glob
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from partialfc.errors import ConfigError, DataError
+from partialfc.files import remove, replacing, sync, write_whole
+
+HEADER = 128  # bytes of a .npy before its numbers: a multiple of 64, with room for any shape
+BLOCK = 1 << 14  # rows that are in memory at a time
+
+
+@dataclass(slots=True)
+class Journal:
+    """images: how many were gone through. rows: how many were written. bad: the others, and why."""
+
+    images: int = 0
+    rows: int = 0
+    bad: list[tuple[int, str]] = field(default_factory=list)
+
+
+class RowFile:
+    """Rows float32 [n, width] for `path`, begun or gone on with. Use `writing` to have one."""
+
+    def __init__(self, path: Path, width: int, journal: Journal, plan: Mapping[str, Any], file: int) -> None:
+        self.path, self.width, self.journal = path, width, journal
+        self._plan, self._file = plan, file
+
+    @property
+    def partial(self) -> Path:
+        return partial_of(self.path)
+
+    def append(self, rows: npt.NDArray[np.float32], *, images: int, bad: list[tuple[int, str]]) -> None:
+        """Write the rows [m, width] of images up to number `images`, but for the bad ones among them."""
+        place = HEADER + self.journal.rows * self.width * 4
+        data = rows.astype("<f4", copy=False).tobytes()
+        with _named(self.partial):
+            while data:
+                written = os.pwrite(self._file, data, place)
+                data, place = data[written:], place + written
+        self.journal.images, self.journal.rows = images, self.journal.rows + len(rows)
+        self.journal.bad += bad
+
+    def save(self) -> None:
+        """Have what was written so far outlive a kill."""
+        with _named(self.partial):
+            os.fsync(self._file)
+        found = self.journal
+        written = {"images": found.images, "rows": found.rows, "bad": found.bad}
+        write_whole(_journal_of(self.path), json.dumps({**self._plan, "written": written}) + "\n")
+
+    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+        """The rows from the first on, a block at a time."""
+        rows = self._mapped()
+        for start in range(0, len(rows), BLOCK):
+            yield np.array(rows[start : start + BLOCK])
+
+    def to_npy(self) -> None:
+        """Become the `.npy` that it is for."""
+        with _named(self.partial):
+            os.pwrite(self._file, npy_header(self.journal.rows, self.width), 0)
+            os.fsync(self._file)
+        self.partial.replace(self.path)
+        sync(self.path.parent)
+
+    def forget(self) -> None:
+        """Delete what was kept for going on."""
+        remove(self.partial)
+        remove(_journal_of(self.path))
+
+    def _mapped(self) -> npt.NDArray[np.float32]:
+        shape = (self.journal.rows, self.width)
+        if not self.journal.rows:  # of which there is no map
+            return np.zeros(shape, np.float32)
+        return np.memmap(self.partial, "<f4", "r", offset=HEADER, shape=shape)
+
+
+@contextmanager
+def writing(path: Path, *, width: int, plan: Mapping[str, Any], overwrite: bool) -> Iterator[RowFile]:
+    """The rows for `path`, as far as an earlier process with the same plan wrote them.
+
+    plan: what decides the rows, by names that a message may use; a JSON object. overwrite: begin anew, and
+    replace `path`, which a process that goes on then does too. Raises ConfigError where `path` is there
+    already and there is nothing to go on with, where it was begun with another plan, or another process is
+    writing it; DataError where what was kept is damaged.
+    """
+    partial, journal = partial_of(path), _journal_of(path)
+    if overwrite:
+        remove(journal)
+    elif path.exists() and not partial.exists():
+        remove(journal)  # of a process that was killed when all was done
+        raise ConfigError(f"{path}: exists already; name another file, or replace it with --overwrite")
+    file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _lock(file, path)
+        sweep(path)
+        sweep(journal)
+        found = _read(journal, plan, path)
+        end = HEADER + found.rows * width * 4
+        if found.rows and os.fstat(file).st_size < end:
+            raise DataError(f"{partial}: is shorter than {journal} says; begin anew with --overwrite")
+        os.ftruncate(file, end)
+        yield RowFile(path, width, found, plan, file)
+    finally:
+        os.close(file)
+
+
+def partial_of(path: Path) -> Path:
+    """Where the rows for a file are written."""
+    return path.with_name(f"{path.name}.partial")
+
+
+def npy_header(rows: int, width: int) -> bytes:
+    """Of float32 [rows, width], HEADER bytes: NumPy's format 1.0."""
+    said = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}".encode()
+    start = b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little")
+    return start + said.ljust(HEADER - 11) + b"\n"
+
+
+def write_lines(path: Path, lines: Iterator[tuple[str, str]]) -> None:
+    """Write a key and what belongs to it on each line, a tab between; a reader sees the old file or this."""
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="surrogateescape") as file:
+        for key, label in lines:
+            file.write(f"{key}\t{label}\n")
+
+
+def sweep(path: Path) -> None:
+    """Delete what processes that were killed left beside a file that this one alone writes."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        remove(left)
+
+
+def _journal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial.json")
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of an open file has its name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def _lock(file: int, path: Path) -> None:
+    """Until the process ends, however it does. ConfigError where another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise ConfigError(f"{path}: another process is writing it; wait, or name another file") from error
+        # a file system without locks
+
+
+def _read(journal: Path, plan: Mapping[str, Any], path: Path) -> Journal:
+    try:
+        document = json.loads(journal.read_text())
+        written = document["written"]
+        found = Journal(written["images"], written["rows"], [(index, why) for index, why in written["bad"]])
+        if not 0 <= found.rows <= found.images:
+            raise ValueError(f"{found.rows} rows of {found.images} images")
+    except FileNotFoundError:
+        return Journal()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{journal}: is damaged: {error!r}; begin anew with --overwrite") from error
+    for name, value in plan.items():
+        if document.get(name) != value:
+            shown = f", {document.get(name)} then and {value} now" if isinstance(value, int) else ""
+            raise ConfigError(
+                f"{path} was begun with another {name}{shown}; go on with that one, or begin anew with "
+                "--overwrite"
+            )
+    return found
