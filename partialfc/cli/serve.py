@@ -16,6 +16,10 @@ def serve(
             show_default=False,
         ),
     ],
+    gallery: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a gallery, for /search; made where there is none.", show_default=False),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; one that others reach needs a token.")] = (
         "127.0.0.1"
     ),
@@ -57,7 +61,7 @@ def serve(
     device: Annotated[str, typer.Option(help="cpu, or the accelerator's name, such as cuda.")] = "cpu",
     trust: Trust = None,
 ) -> None:
-    """Serve a model over HTTP: /embed, /verify, /card, /healthz, /readyz, /metrics."""
+    """Serve a model over HTTP: embeddings, verification, search in a gallery; with metrics."""
     from partialfc.serving.service.limits import Limits
     from partialfc.serving.service.start import run
 
@@ -73,6 +77,7 @@ def serve(
     )
     run(
         model,
+        gallery=gallery,
         host=host,
         port=port,
         token_file=token_file,

@@ -5,11 +5,28 @@ import subprocess
 from pathlib import Path
 
 import yaml
+from prometheus_client.metrics import MetricWrapperBase as Collector
 
 from partialfc.metrics import FAMILIES
+from partialfc.metrics.families import Family
+from partialfc.serving.service.numbers import Numbers
+
+SUFFIXES = {"counter": "_total", "info": "_info"}  # that prometheus-client adds itself
+
+
+def service_families() -> list[Family]:
+    """What `partialfc serve` exports, as FAMILIES has what ranks do."""
+    metrics = [each for each in vars(Numbers(version="", model="")).values() if isinstance(each, Collector)]
+    return [
+        Family(described.type, described.name + SUFFIXES.get(described.type, ""), "", metric._labelnames)
+        for metric in metrics
+        for described in metric.describe()
+    ]
+
 
 EVERYWHERE = {"run", "rank", "instance", "job"}  # labels of every sample
-BY_NAME = {name: family for family in FAMILIES.values() for name in family.sample_names()}
+EXPORTED = (*FAMILIES.values(), *service_families())
+BY_NAME = {name: family for family in EXPORTED for name in family.sample_names()}
 OTHERS = {"up"}  # metrics that Prometheus makes itself
 
 

@@ -1,8 +1,9 @@
-"""The HTTP service: embeds and verifies images, those of many requests in few calls of the model.
+"""The HTTP service: embeds, verifies and searches images, and keeps what is added to a gallery.
 
-`start` puts it together and `server` is its process. `app` has the routes behind `gate`, and `service` what
-these share: `body` reads a request within `limits`, `pixels` decodes, `batcher` has the queue before the
-model. `problem` is the answer to what breaks a rule. `app` and `server` alone import FastAPI and uvicorn.
+`start` puts it together and `server` is its process. `app` and `gallery_routes` have the routes behind
+`gate`, `service` and `searcher` what these share: `body` reads a request within `limits`, `pixels` decodes,
+`batcher` has the queue before the model. `gallery` is `added` in memory and `changes` on the disk. `problem`
+is the answer to what breaks a rule. FastAPI and uvicorn are imported by the routes and `server` alone.
 
-May import `serving/model` and `serving/card`, `data/images` and `errors`.
+May import `serving/model` and `serving/card`, `data/images`, `files` and `errors`.
 """

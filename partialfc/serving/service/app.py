@@ -4,10 +4,9 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -16,17 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from partialfc import __version__
-from partialfc.serving.service.body import MULTIPART, TYPES
+from partialfc.serving.service import gallery_routes
+from partialfc.serving.service.answers import Far, body_of, json_answer
 from partialfc.serving.service.gate import Gate
 from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.searcher import Searcher
 from partialfc.serving.service.service import CLIENT_CLOSED, Service
 from partialfc.serving.service.token import Token
 
 NPY = "application/x-npy"
-Far = Annotated[
-    float | None,
-    Query(gt=0, lt=1, description="False accept rate, one that the card has, whose threshold is used."),
-]
 routes = APIRouter()
 
 
@@ -46,16 +43,6 @@ class Verified(BaseModel):
     same: bool | None
 
 
-def body_of(what: str, *, raw: bool) -> dict[str, Any]:
-    """OpenAPI's description of a body with images."""
-    binary = {"type": "string", "format": "binary"}
-    files = {"type": "object", "properties": {"images": {"type": "array", "items": binary}}}
-    content: dict[str, Any] = {MULTIPART: {"schema": files}}
-    if raw:
-        content |= {kind: {"schema": binary} for kind in TYPES}
-    return {"requestBody": {"required": True, "description": what, "content": content}}
-
-
 @routes.post("/embed", response_model=Embedded, openapi_extra=body_of("One image, or files.", raw=True))
 async def embed(request: Request) -> Response:
     """The embedding of each image; as a NumPy file, float32 [n, D], where `Accept` is application/x-npy."""
@@ -65,7 +52,7 @@ async def embed(request: Request) -> Response:
         file = io.BytesIO()
         np.save(file, rows)
         return Response(file.getvalue(), media_type=NPY)
-    return _json(Embedded.model_construct(model=service.model.card.name, embeddings=rows.tolist()))
+    return json_answer(Embedded.model_construct(model=service.model.card.name, embeddings=rows.tolist()))
 
 
 @routes.post("/verify", response_model=Verified, openapi_extra=body_of("Two files.", raw=False))
@@ -75,7 +62,7 @@ async def verify(request: Request, far: Far = None) -> Response:
     chosen = service.thresholds.choose(far)
     first, second = await service.embed(request, images=2)
     cosine = float(first @ second)
-    return _json(
+    return json_answer(
         Verified(cosine=cosine, threshold=chosen.threshold, far=chosen.far, same=chosen.reached(cosine))
     )
 
@@ -110,8 +97,8 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(service.numbers.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def build_app(service: Service, *, token: Token | None) -> Gate:
-    """The application behind its gate; it closes the service when it ends.
+def build_app(service: Service, searcher: Searcher | None, *, token: Token | None) -> Gate:
+    """The application behind its gate; it closes the service and the gallery when it ends.
 
     Its pages /docs and /redoc would load scripts from elsewhere, so there are none; /openapi.json there is.
     """
@@ -120,20 +107,19 @@ def build_app(service: Service, *, token: Token | None) -> Gate:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         service.close()
+        if searcher is not None:
+            searcher.close()
 
     app = FastAPI(title="partialfc", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.service = service
+    app.state.service, app.state.searcher, app.state.may_change = service, searcher, token is not None
     app.include_router(routes)
+    app.include_router(gallery_routes.routes)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _wrong_option)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _broken)
     return Gate(app, token=token, numbers=service.numbers)
-
-
-def _json(answer: BaseModel) -> Response:
-    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def _told(problem: Problem) -> Response:
@@ -157,7 +143,8 @@ async def _no_route(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         rule = f"must be {(error.headers or {}).get('Allow', 'another')} for {request.url.path}"
         return _told(Problem(HTTPStatus(405), "method", request.method, rule, headers=error.headers))
-    paths = ", ".join(sorted({route.path for route in routes.routes if isinstance(route, APIRoute)}))
+    known = (*routes.routes, *gallery_routes.routes.routes)
+    paths = ", ".join(sorted({route.path for route in known if isinstance(route, APIRoute)}))
     return _told(Problem(HTTPStatus(error.status_code), "path", request.url.path, f"must be one of {paths}"))
 
 

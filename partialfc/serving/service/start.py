@@ -9,6 +9,7 @@ from prometheus_client import disable_created_metrics
 from partialfc import __version__
 from partialfc.errors import MissingExtraError
 from partialfc.serving.model import Model, open_model
+from partialfc.serving.service.gallery import ServedGallery
 from partialfc.serving.service.limits import Limits
 from partialfc.serving.service.numbers import Numbers
 from partialfc.serving.service.thresholds import Thresholds
@@ -16,6 +17,7 @@ from partialfc.serving.service.token import read_token
 
 try:
     from partialfc.serving.service.app import build_app
+    from partialfc.serving.service.searcher import Searcher
     from partialfc.serving.service.server import listen, listening_socket, serve, url_of
     from partialfc.serving.service.service import Service
 except ImportError as error:
@@ -27,6 +29,7 @@ except ImportError as error:
 def run(
     path: Path,
     *,
+    gallery: Path | None,
     host: str,
     port: int,
     token_file: Path | None,
@@ -38,7 +41,9 @@ def run(
     trust: Sequence[str],
     say: Callable[[str], None],
 ) -> None:
-    """Serve the model of `path` until SIGTERM. say: gets a line once it listens, with the address.
+    """Serve the model of `path`, with a gallery if one is given, until SIGTERM.
+
+    say: gets a line once it listens, with the address.
 
     Raises ConfigError for options that do not fit, and what `open_model` raises.
     """
@@ -49,10 +54,12 @@ def run(
     _warm_up(model)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     numbers = Numbers(version=__version__, model=model.card.name)
+    opened = None if gallery is None else ServedGallery(gallery, model.card)
     service = Service(model, limits=limits, thresholds=thresholds, numbers=numbers)
+    searcher = None if opened is None else Searcher(opened, limits=limits, numbers=numbers)
     listen(bound)
     say(f"serving {model.card.name} at {url_of(bound)}")
-    serve(build_app(service, token=token), bound, grace_seconds=limits.timeout)
+    serve(build_app(service, searcher, token=token), bound, grace_seconds=limits.timeout)
 
 
 def _warm_up(model: Model) -> None:

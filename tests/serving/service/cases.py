@@ -22,6 +22,7 @@ from tests.serving import cases
 
 CARD = replace(
     cases.CARD,
+    embedding_size=32,
     thresholds=(
         Threshold(set="pairs", far=1e-3, threshold=0.6, tar=0.9),
         Threshold(set="pairs", far=1e-2, threshold=0.3, tar=0.95),

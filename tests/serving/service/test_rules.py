@@ -10,6 +10,8 @@ from partialfc.serving.service.limits import Limits
 from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.thresholds import Thresholds
 from partialfc.serving.service.token import VARIABLE, Token, is_loopback, names_loopback, read_token
+from tests.docker.promql import service_families
+from tests.paths import ROOT
 from tests.serving.service.cases import CARD, TOKEN
 
 
@@ -94,3 +96,8 @@ def test_names_that_others_may_have(host: str) -> None:
 def test_addresses_that_only_this_machine_reaches() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "fe80::1%eth0")))
+
+
+def test_every_metric_is_explained() -> None:
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    assert [each.name for each in service_families() if f"| `{each.name}` |" not in page] == []

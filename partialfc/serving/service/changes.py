@@ -1,0 +1,178 @@
+"""What was added to a gallery and removed while it was served: a file, on the disk before it is answered.
+
+The file is a head, MAGIC and a line of JSON, and then records: length and CRC-32 of what follows, the CRC-32
+of these two, then kind, length of the name, the name in UTF-8, rows float32. Records are only ever appended,
+so a process that is killed leaves at most a piece of them at the end. That was answered to nobody, and is cut
+off when the file is opened; all other damage is an error.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from partialfc.errors import DataError
+from partialfc.files import sync, told
+
+log = logging.getLogger(__name__)
+
+FILE = "changes.log"
+MAGIC = b"partialfc changes 1\n"
+LONGEST_NAME = 200  # characters
+_RECORD = struct.Struct("<II")  # bytes of the payload, and its CRC-32
+_CHECK = struct.Struct("<I")  # the CRC-32 of these two
+_BEFORE = _RECORD.size + _CHECK.size
+_KIND = struct.Struct("<cH")  # ADD or REMOVE, bytes of the name
+ADD, REMOVE = b"+", b"-"
+NUMBER = np.dtype("<f4")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Rows [n, D] that were added under a name; None: all of that name were removed."""
+
+    name: str
+    rows: npt.NDArray[np.float32] | None
+
+
+class Changes:
+    """The file of a gallery's changes, which one process at a time may have open.
+
+    identity: of the model that gives the rows; width: D. `read` comes before the first `append`. Raises
+    DataError for a file of another model, a damaged one, or one that another process has open.
+    """
+
+    def __init__(self, path: Path, *, identity: str, width: int) -> None:
+        self._path, self._width = path, width
+        self._head = MAGIC + json.dumps({"identity": identity, "width": width}).encode() + b"\n"
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._end = 0  # of what is on the disk and whole
+        self.broken: str | None = None  # why nothing can be appended any longer
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise DataError(
+                f"{path}: another process has it open; one process at a time serves a gallery with changes"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def read(self) -> Iterator[Change]:
+        """The changes from the first on; a piece of one at the end is cut off."""
+        with open(self._file, "rb", closefd=False) as file:
+            head = file.read(len(self._head))
+            if len(head) < len(self._head) and self._head.startswith(head):  # killed as it was made
+                self._begin()
+                return
+            if head != self._head:
+                raise DataError(
+                    f"{self._path}: begins with {head[:60]!r}: it is no file of changes, or one of another "
+                    "model; serve the model that they were made with, or move it away to be without them"
+                )
+            self._end = len(head)
+            size = os.fstat(self._file).st_size
+            while (payload := self._payload(file, size)) is not None:
+                yield self._change(payload)
+                self._end += _BEFORE + len(payload)
+        if self._end < size:
+            log.warning(
+                "%s: cut %d bytes off, of a change that was not finished", self._path, size - self._end
+            )
+            os.ftruncate(self._file, self._end)
+            os.fsync(self._file)
+
+    def append(self, changes: Sequence[Change]) -> None:
+        """Put changes on the disk, all of them with one wait for it.
+
+        Raises OSError where the disk takes them not; then none of them is there. After a failure of the disk,
+        other than a full one, nothing more is taken, as nobody knows what it holds.
+        """
+        if self.broken is not None:
+            raise OSError(f"{self._path}: {self.broken}")
+        data = b"".join(map(_record, changes))
+        try:
+            _write(self._file, data, self._end)
+            os.fsync(self._file)
+        except OSError as error:
+            error.filename = str(self._path)
+            try:
+                os.ftruncate(self._file, self._end)
+                os.fsync(self._file)
+            except OSError as worse:
+                self.broken = told(worse)
+            raise
+        self._end += len(data)
+
+    def _begin(self) -> None:
+        os.ftruncate(self._file, 0)
+        _write(self._file, self._head, 0)
+        os.fsync(self._file)
+        sync(self._path.parent)
+        self._end = len(self._head)
+
+    def _payload(self, file: BinaryIO, size: int) -> bytes | None:
+        """The next record's; None at the end, or where only a piece of a record follows."""
+        before = file.read(_BEFORE)
+        if len(before) < _BEFORE:
+            return None
+        length, checksum = _RECORD.unpack_from(before)
+        stop = self._end + _BEFORE + length
+        if _CHECK.unpack_from(before, _RECORD.size)[0] != zlib.crc32(before[: _RECORD.size]):
+            if not any(before) and not any(file.read()):
+                return None  # room that was taken on the disk, and not written to
+            raise self._damaged("its length's checksum is another")
+        payload = file.read(length) if stop <= size else b""
+        if zlib.crc32(payload) == checksum and stop <= size:
+            return payload
+        if stop < size:
+            raise self._damaged("its checksum is another")
+        return None
+
+    def _change(self, payload: bytes) -> Change:
+        try:
+            kind, length = _KIND.unpack_from(payload)
+            start = _KIND.size + length
+            name = payload[_KIND.size : start].decode()
+            rows = np.frombuffer(payload, NUMBER, offset=start).reshape(-1, self._width).astype(np.float32)
+        except (struct.error, ValueError) as error:
+            raise self._damaged(str(error)) from error
+        return Change(name, rows if kind == ADD else None)
+
+    def _damaged(self, why: str) -> DataError:
+        return DataError(
+            f"{self._path}: the change at byte {self._end} is damaged: {why}; bring the file back from a "
+            "copy, or cut it off there to be without that change and all after it"
+        )
+
+
+def _record(change: Change) -> bytes:
+    name = change.name.encode()
+    rows = b"" if change.rows is None else change.rows.astype(NUMBER).tobytes()
+    payload = _KIND.pack(REMOVE if change.rows is None else ADD, len(name)) + name + rows
+    before = _RECORD.pack(len(payload), zlib.crc32(payload))
+    return before + _CHECK.pack(zlib.crc32(before)) + payload
+
+
+def _write(file: int, data: bytes, offset: int) -> None:
+    """All of the data, as one call may take a part."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written

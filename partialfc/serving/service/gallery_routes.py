@@ -1,0 +1,141 @@
+"""The routes of a gallery: who is it, and additions and removals."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel
+
+from partialfc.serving.service.answers import Far, body_of, json_answer
+from partialfc.serving.service.changes import LONGEST_NAME, Change
+from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.searcher import MOST, Searcher
+from partialfc.serving.service.service import Service
+
+K = Annotated[int, Query(ge=1, le=MOST, description="How many names to answer.")]
+Name = Annotated[
+    str, Path(min_length=1, max_length=LONGEST_NAME, description="Of a person or thing; printable.")
+]
+routes = APIRouter()
+
+
+class Match(BaseModel):
+    """A name of the gallery, and the cosine of its nearest image."""
+
+    name: str
+    score: float
+
+
+class Searched(BaseModel):
+    """Who is in an image: `name`, null for nobody, and the nearest names, the best one first.
+
+    Without a threshold `name` is null; decide by the scores.
+    """
+
+    name: str | None
+    threshold: float | None
+    far: float | None
+    found: list[Match]
+
+
+class Counted(BaseModel):
+    """How many names and images a gallery has."""
+
+    names: int
+    images: int
+
+
+class Named(BaseModel):
+    """How many images a name has."""
+
+    name: str
+    images: int
+
+
+class Changed(BaseModel):
+    """How many images of a name were added or removed, and how many it has now."""
+
+    name: str
+    changed: int
+    images: int
+
+
+@routes.post("/search", response_model=Searched, openapi_extra=body_of("One image.", raw=True))
+async def search(request: Request, k: K = 5, far: Far = None) -> Response:
+    """Who it is: the nearest names of the gallery."""
+    service, searcher = _opened(request)
+    chosen = service.thresholds.choose(far)
+    (row,) = await service.embed(request, images=1)
+    matches = (await searcher.search(row))[:k]
+    known = bool(matches) and chosen.reached(matches[0].score) is True
+    found = [Match(name=each.name, score=each.score) for each in matches]
+    name = found[0].name if known else None
+    return json_answer(Searched(name=name, threshold=chosen.threshold, far=chosen.far, found=found))
+
+
+@routes.get("/gallery", response_model=Counted)
+async def count(request: Request) -> Response:
+    """How much the gallery has."""
+    _, searcher = _opened(request)
+    gallery = searcher.gallery
+    return json_answer(Counted(names=gallery.names, images=len(gallery)))
+
+
+@routes.get("/gallery/{name}", response_model=Named)
+async def look_up(request: Request, name: Name) -> Response:
+    """Whether the gallery has a name."""
+    _, searcher = _opened(request)
+    return json_answer(Named(name=name, images=_count(searcher, name)))
+
+
+@routes.post(
+    "/gallery/{name}",
+    response_model=Changed,
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=body_of("Images of one person or thing.", raw=True),
+)
+async def add(request: Request, name: Name) -> Response:
+    """Add images under a name; they are on the disk when this is answered."""
+    service, searcher = _opened(request, change=name)
+    rows = await service.embed(request)
+    changed = await searcher.change(Change(name, rows))
+    return _changed(searcher, name, changed, HTTPStatus.CREATED)
+
+
+@routes.delete("/gallery/{name}", response_model=Changed)
+async def remove(request: Request, name: Name) -> Response:
+    """Remove all images of a name; they are gone from the disk's gallery when this is answered."""
+    _, searcher = _opened(request, change=name)
+    _count(searcher, name)
+    changed = await searcher.change(Change(name, None))
+    return _changed(searcher, name, changed, HTTPStatus.OK)
+
+
+def _count(searcher: Searcher, name: str) -> int:
+    """The images of a name. Raises Problem, 404, where it has none."""
+    images = searcher.gallery.count(name)
+    if not images:
+        raise Problem(HTTPStatus.NOT_FOUND, "name", name, "must be one that the gallery has")
+    return images
+
+
+def _opened(request: Request, *, change: str | None = None) -> tuple[Service, Searcher]:
+    """What the routes need. change: the name that is to be changed. Raises Problem where that may not be."""
+    service: Service = request.app.state.service
+    searcher: Searcher | None = request.app.state.searcher
+    if searcher is None:
+        rule = "must be given when the service is started: --gallery"
+        raise Problem(HTTPStatus.NOT_FOUND, "gallery", "none", rule)
+    if change is not None:
+        if not request.app.state.may_change:
+            rule = "must be set when the service is started, before it takes changes: --token-file"
+            raise Problem(HTTPStatus.FORBIDDEN, "token", "none", rule)
+        if not change.isprintable() or change != change.strip():
+            rule = "must be printable, without blanks at its ends"
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "name", repr(change), rule)
+    return service, searcher
+
+
+def _changed(searcher: Searcher, name: str, changed: int, status: HTTPStatus) -> Response:
+    answer = Changed(name=name, changed=changed, images=searcher.gallery.count(name))
+    return json_answer(answer, status)

@@ -1,0 +1,68 @@
+"""Searches and changes of a gallery that requests share: several in one call, each in a thread of its own."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import numpy as np
+
+from partialfc.files import told
+from partialfc.serving.service.added import Match, Rows
+from partialfc.serving.service.batcher import Batcher
+from partialfc.serving.service.changes import Change
+from partialfc.serving.service.gallery import ServedGallery
+from partialfc.serving.service.limits import Limits
+from partialfc.serving.service.numbers import Numbers
+from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.service import deadline
+
+MOST = 50  # names that a search answers
+LARGEST = 64  # queries in a search, changes in one wait for the disk
+
+
+class Searcher:
+    """A gallery behind two queues: of searches, and of changes, which wait for the disk together."""
+
+    def __init__(self, gallery: ServedGallery, *, limits: Limits, numbers: Numbers) -> None:
+        self.gallery, self._limits, self._numbers = gallery, limits, numbers
+        self._searches: Batcher[Rows, list[Match]] = Batcher(
+            "search", self._search, largest=LARGEST, wait_seconds=0.0, capacity=limits.queue
+        )
+        self._changes: Batcher[Change, int] = Batcher(
+            "changes", self._change, largest=LARGEST, wait_seconds=0.0, capacity=limits.queue
+        )
+        numbers.gallery.set_function(lambda: len(gallery))
+
+    async def search(self, row: Rows) -> list[Match]:
+        """A unit row [D] -> the MOST nearest names, or fewer, the best one first. Raises Problem."""
+        with self._searches.place(1) as place:
+            async with deadline(self._limits.timeout):
+                (found,) = await place.results([row])
+        return found
+
+    async def change(self, change: Change) -> int:
+        """Make a change; how many rows that were, all on the disk. Raises Problem where they are not.
+
+        Who is answered 504 does not know: the change may still be made.
+        """
+        with self._changes.place(1) as place:
+            async with deadline(self._limits.timeout):
+                (count,) = await place.results([change])
+        self._numbers.changes.labels("added" if change.rows is not None else "removed").inc(count)
+        return count
+
+    def close(self) -> None:
+        """End the threads; what waits is answered."""
+        self._searches.close()
+        self._changes.close()
+        self.gallery.close()
+
+    def _search(self, rows: Sequence[Rows]) -> list[list[Match] | Exception]:
+        return [*self.gallery.search(np.stack(rows), MOST)]
+
+    def _change(self, changes: Sequence[Change]) -> list[int | Exception]:
+        try:
+            return [*self.gallery.change(changes)]
+        except OSError as error:
+            rule = "must be on the disk before it is answered: make room there, or look at the disk"
+            problem = Problem(HTTPStatus.INSUFFICIENT_STORAGE, "gallery", told(error), rule)
+            return [problem for _ in changes]

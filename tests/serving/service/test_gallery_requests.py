@@ -1,0 +1,164 @@
+"""A service with a gallery: searches, additions and removals, and that none is lost when it is killed."""
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.processes import call
+from tests.serving.service.cases import (
+    TOKEN,
+    Running,
+    files,
+    jpeg,
+    png,
+    problem,
+    serving,
+    wait_until,
+    write_model,
+)
+
+pytestmark = pytest.mark.slow
+WRITERS = 6
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "small.onnx")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gallery") / "people"
+
+
+@pytest.fixture(scope="module")
+def service(model: Path, folder: Path) -> Iterator[Running]:
+    with with_gallery(model, folder) as running:
+        yield running
+
+
+def with_gallery(model: Path, folder: Path):
+    return serving(model, "--gallery", folder, environment={"PARTIALFC_TOKEN": TOKEN}, token=TOKEN)
+
+
+def add(client: httpx.Client, name: str, *seeds: int) -> httpx.Response:
+    return client.post(f"/gallery/{quote(name)}", files=files(*map(png, seeds)))
+
+
+def who(client: httpx.Client, seed: int, **options: object) -> dict:
+    headers = {"Content-Type": "image/png"}
+    return client.post("/search", content=png(seed), headers=headers, params=options).json()
+
+
+def test_who_was_added_is_found_and_a_stranger_is_nobody(service):
+    assert who(service.client, 1)["found"] == []
+    added = add(service.client, "Anna Č", 1, 2)
+    assert (added.status_code, added.json()) == (201, {"name": "Anna Č", "changed": 2, "images": 2})
+    add(service.client, "bob", 3)
+    for seed, name in ((1, "Anna Č"), (2, "Anna Č"), (3, "bob")):
+        answer = who(service.client, seed)
+        assert (answer["name"], answer["threshold"], answer["far"]) == (name, 0.6, 1e-3)
+        assert answer["found"][0] == {"name": name, "score": pytest.approx(1, abs=1e-5)}
+        assert len(answer["found"]) == 2
+    assert len(who(service.client, 1, k=1)["found"]) == 1
+    stranger = who(service.client, 4)
+    assert stranger["found"][0]["score"] < 0.6
+    assert stranger["name"] is None
+    assert service.client.get("/gallery").json() == {"names": 2, "images": 3}
+    assert service.metric("partialfc_serve_gallery_embeddings") == 3
+
+
+def test_who_is_removed_is_not_found(service):
+    add(service.client, "clara", 5, 6)
+    removed = service.client.delete("/gallery/clara")
+    assert (removed.status_code, removed.json()) == (200, {"name": "clara", "changed": 2, "images": 0})
+    assert "clara" not in [each["name"] for each in who(service.client, 5, k=50)["found"]]
+    told = problem(service.client.delete("/gallery/clara"))
+    assert (told["status"], told["field"], told["value"]) == (404, "name", "clara")
+    assert service.metric("partialfc_serve_gallery_changes_total", kind="removed") >= 2
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "status", "field"),
+    [
+        (f"/gallery/{'x' * 201}", {}, 422, "name"),
+        ("/gallery/a%0Ab", {}, 422, "name"),
+        ("/gallery/%20a", {}, 422, "name"),
+        ("/search", {"k": 0}, 422, "k"),
+        ("/search", {"k": 51}, 422, "k"),
+        ("/search", {"far": 0.9}, 422, "far"),
+    ],
+    ids=["long", "line", "blank", "none", "many", "far"],
+)
+def test_an_option_that_breaks_a_rule(service, path, options, status, field):
+    answer = service.client.post(path, files=files(png(1)), params=options)
+    assert (answer.status_code, problem(answer)["field"]) == (status, field)
+
+
+def test_nothing_is_added_where_one_image_is_bad(service):
+    before = service.client.get("/gallery").json()
+    answer = service.client.post("/gallery/dora", files=files(png(1), jpeg(2)[:-40]))
+    assert problem(answer)["field"] == "image 1"
+    assert service.client.get("/gallery").json() == before
+
+
+def test_a_second_service_may_not_have_the_gallery(service, model, folder):
+    done = call("serve", model, "--port", 0, "--gallery", folder)
+    assert done.returncode == 1
+    assert "DataError" in done.stderr
+    assert "another process has it open" in done.stderr
+
+
+def test_without_a_token_nothing_is_changed_and_without_a_gallery_nothing_searched(model, tmp_path):
+    with serving(model, "--gallery", tmp_path / "people") as service:
+        assert who(service.client, 1) == {"name": None, "threshold": 0.6, "far": 1e-3, "found": []}
+        for method in ("POST", "DELETE"):
+            answer = service.client.request(method, "/gallery/anna")
+            assert (answer.status_code, problem(answer)["field"]) == (403, "token")
+    with serving(model) as service:
+        assert problem(service.client.post("/search", files=files(png(1))))["field"] == "gallery"
+
+
+def test_killed_while_many_add_and_remove_it_comes_back_with_all_that_it_answered(model, tmp_path):
+    """Each writer adds a name with two images, and removes every other one again, until it is cut off."""
+    answered: dict[str, bool] = {}  # by name, whether it is there after the last change that was answered
+    tried: set[str] = set()  # the names whose change was cut off
+
+    def write(port: int, writer: int) -> None:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120) as client:
+            for number in range(10_000):
+                name = f"{writer}-{number}"
+                for present in (True, False) if number % 2 else (True,):
+                    tried.add(name)
+                    try:
+                        path = f"/gallery/{name}"
+                        answer = add(client, name, writer, number) if present else client.delete(path)
+                    except httpx.TransportError:
+                        return
+                    assert answer.status_code in (200, 201)
+                    answered[name] = present
+                    tried.remove(name)
+
+    folder = tmp_path / "people"
+    for kills in range(3):
+        with with_gallery(model, folder) as service, ThreadPoolExecutor(WRITERS) as pool:
+            count, sure = service.client.get("/gallery").json()["names"], sum(answered.values())
+            assert sure - len(tried) <= count <= sure + len(tried)
+            for name, present in answered.items():
+                if name not in tried:
+                    found = service.client.get(f"/gallery/{name}").json()
+                    assert found.get("images", 0) == (2 if present else 0), name
+            if kills < 2:
+                goal = len(answered) + 10 * WRITERS
+                writers = [
+                    pool.submit(write, service.port, WRITERS * kills + each) for each in range(WRITERS)
+                ]
+                assert wait_until(lambda: len(answered) >= goal)  # noqa: B023
+                service.process.send_signal(signal.SIGKILL)
+                assert [each.result() for each in writers] == [None] * WRITERS
