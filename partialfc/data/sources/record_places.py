@@ -1,8 +1,4 @@
-"""Where the records of a `.rec` are, in some four bytes a record.
-
-Records have a key. Their positions 0..n-1 are their order in the file, their places 0..n-1 the order of
-their keys; where keys count up in the file, as nearly always, all three are one but for a constant.
-"""
+"""Where the records of a `.rec` are, in some four bytes a record, and eight where keys are shuffled."""
 
 from array import array
 from bisect import bisect_right
@@ -11,13 +7,14 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from partialfc.data.sources.record_keys import KeyRuns, Keys, KeyTable, Numbers
 from partialfc.data.sources.shared_array import SharedArray
-
-Numbers = npt.NDArray[np.int64]
 
 _WORD = 4  # every offset is a multiple of it
 _BITS = 32
 _MOST_TURNS = 1 << 16  # a file of 1 PB
+LEAST = 4096  # records, before a table is thought of
+_RUN, _KEY = 12, 4  # bytes that a run of keys takes, and a key of a table
 
 
 class Offsets:
@@ -49,95 +46,22 @@ class Offsets:
         return (int(self._low.array[position]) + (bisect_right(self._turns, position) << _BITS)) * _WORD
 
 
-class Keys:
-    """The keys [n] of the records by place, ascending, kept as runs of keys that count up in the file."""
-
-    def __init__(self, first: Numbers, position: Numbers, count: int) -> None:
-        """Runs in the order of the file: first key and position of each [runs]; the records are `count`."""
-        order = np.argsort(first, kind="stable")
-        lengths = np.diff(position, append=count)[order]
-        first = first[order]
-        self.distinct = bool((first[:-1] + lengths[:-1] <= first[1:]).all())
-        self._first = SharedArray(_narrow(first))
-        self._place = SharedArray(_narrow(np.cumsum(lengths) - lengths))
-        self._position = SharedArray(_narrow(position[order]))
-        self._count = count
-        self._first_of_all = int(first[0]) if len(first) == 1 else None  # where all keys are one run
-
-    def __len__(self) -> int:
-        return self._count
-
-    def attach(self) -> None:
-        """As Offsets.attach."""
-        for shared in (self._first, self._place, self._position):
-            shared.attach()
-
-    @overload
-    def __getitem__(self, place: int) -> int: ...
-    @overload
-    def __getitem__(self, place: slice) -> Numbers: ...
-    def __getitem__(self, place: int | slice) -> int | Numbers:
-        if isinstance(place, slice):
-            return self._at(np.arange(*place.indices(len(self))), self._place, self._first)
-        if not -len(self) <= place < len(self):
-            raise IndexError(f"place {place} of {len(self)} records")
-        place %= len(self)
-        if self._first_of_all is not None:
-            return self._first_of_all + place
-        run = self._run(self._place, place)
-        return int(self._first.array[run]) + place - int(self._place.array[run])
-
-    def below(self, key: int) -> int:
-        """How many keys are smaller: the place of `key`, where it is one."""
-        if self._first_of_all is not None:
-            return min(max(key - self._first_of_all, 0), len(self))
-        run = self._run(self._first, key)
-        if run < 0:
-            return 0
-        after = self._place.array[run + 1] if run + 1 < len(self._place.array) else len(self)
-        return min(int(self._place.array[run]) + key - int(self._first.array[run]), int(after))
-
-    def position(self, place: int) -> int:
-        """Of the record with this place."""
-        if self._first_of_all is not None:
-            return place
-        run = self._run(self._place, place)
-        return int(self._position.array[run]) + place - int(self._place.array[run])
-
-    def positions(self, places: Numbers) -> Numbers:
-        """[n] of the records with these places [n]."""
-        return self._at(places, self._place, self._position)
-
-    def places(self, positions: Numbers) -> Numbers:
-        """[n] of the records at these positions [n]."""
-        order = np.argsort(self._position.array)
-        ordered = SharedArray(self._position.array[order]), SharedArray(self._place.array[order])
-        return self._at(positions, *ordered)
-
-    def gaps(self) -> Numbers:
-        """The positions after which no key follows that is larger by one, ascending."""
-        return np.sort(self._position.array.astype(np.int64))[1:] - 1
-
-    @staticmethod
-    def _run(starts: SharedArray, value: int) -> int:
-        return bisect_right(starts.array, value) - 1
-
-    @staticmethod
-    def _at(values: Numbers, starts: SharedArray, others: SharedArray) -> Numbers:
-        runs = np.searchsorted(starts.array, values, side="right") - 1
-        found: Numbers = others.array[runs].astype(np.int64) + values - starts.array[runs]
-        return found
-
-
 class PlacesBuilder:
-    """Takes the records in the order of the file, in parts."""
+    """Takes the records in the order of the file, in parts.
 
-    def __init__(self) -> None:
+    Keys are kept as runs. Where these would take more than a table of all keys, they become one.
+    """
+
+    def __init__(self, *, most_keys: int = 0) -> None:
+        """most_keys: a table has room for these keys at most, from 0 on."""
         self._low = array("I")
         self._turns: list[int] = []
         self._first, self._position = array("q"), array("q")
         self._after = -1  # what the next key is, where keys count up
         self._end = -_WORD
+        self._most_keys = most_keys
+        self._table: npt.NDArray[np.uint32] | None = None
+        self._range = most_keys, -1  # the least and the largest key in the table
 
     def __len__(self) -> int:
         return len(self._low)
@@ -145,7 +69,8 @@ class PlacesBuilder:
     def add(self, keys: Numbers, offsets: Numbers) -> bool:
         """Keys [n] and offsets [n] of the next records, n at least 1.
 
-        False, and nothing is taken, where the offsets do not ascend, or are no multiples of 4, or very large.
+        False, and the builder is of no use any more, where the offsets do not ascend, or are no multiples of
+        4, or very large; and where a key is too large for the table that there is.
         """
         words = offsets >> 2
         ascending = offsets[0] > self._end and (offsets[1:] > offsets[:-1]).all()
@@ -155,26 +80,63 @@ class PlacesBuilder:
         for turn in range(len(self._turns) + 1, int(words[-1] >> _BITS) + 1):
             self._turns.append(done + int(np.searchsorted(words, turn << _BITS)))
         self._low.frombytes(words.astype(np.uint32).tobytes())
+        self._end = int(offsets[-1])
+        if self._table is None:
+            self._add_runs(keys, done)
+            return True
+        return self._enter(self._table, keys, np.arange(done, len(self), dtype=np.uint32))
+
+    def finish(self) -> tuple[Keys, Offsets] | None:
+        """Of all records, at least one; None where a key is there twice."""
+        offsets = Offsets(np.frombuffer(self._low, np.uint32), self._turns)
+        if self._table is not None:
+            least, largest = self._range
+            table = self._table[least : largest + 1]
+            return (
+                (KeyTable(table, least, len(self)), offsets) if np.count_nonzero(table) == len(self) else None
+            )
+        keys = KeyRuns(*self._runs(), len(self))
+        return (keys, offsets) if keys.distinct else None
+
+    def _runs(self) -> tuple[Numbers, Numbers]:
+        """The first keys of the runs, and their positions."""
+        return np.frombuffer(self._first, np.int64), np.frombuffer(self._position, np.int64)
+
+    def _add_runs(self, keys: Numbers, done: int) -> None:
         starts = np.flatnonzero(np.diff(keys, prepend=self._after - 1) != 1)
         self._first.frombytes(keys[starts].tobytes())
         self._position.frombytes((done + starts).tobytes())
-        self._after, self._end = int(keys[-1]) + 1, int(offsets[-1])
-        return True
+        self._after = int(keys[-1]) + 1
+        if len(self) >= LEAST and _RUN * len(self._first) > _KEY * len(self) and self._most_keys:
+            self._begin_table()
 
-    def finish(self) -> tuple[Keys, Offsets]:
-        """Of all records, at least one."""
-        first, position = (np.frombuffer(each, np.int64) for each in (self._first, self._position))
-        return Keys(first, position, len(self)), Offsets(np.frombuffer(self._low, np.uint32), self._turns)
+    def _begin_table(self) -> None:
+        """Enter the runs into a table, if they fit; the system gives it memory only where keys are."""
+        first, position = self._runs()
+        keys = KeyRuns(first, position, len(self))
+        if keys.distinct and keys[len(self) - 1] < self._most_keys and keys[0] >= 0:
+            table = np.zeros(self._most_keys, np.uint32)
+            self._enter(table, keys[:], keys.positions(np.arange(len(self))).astype(np.uint32))
+            self._table, self._first, self._position = table, array("q"), array("q")
+        else:
+            self._most_keys = 0
+
+    def _enter(self, table: npt.NDArray[np.uint32], keys: Numbers, positions: npt.NDArray[np.uint32]) -> bool:
+        least, largest = int(keys.min()), int(keys.max())
+        if largest >= len(table):
+            return False
+        table[keys] = positions + 1
+        self._range = min(least, self._range[0]), max(largest, self._range[1])
+        return True
 
 
 def places_of(keys: Numbers, offsets: Numbers) -> tuple[Keys, Offsets]:
-    """Of records in the order of the file: keys [n], ascending offsets [n], multiples of 4; n at least 1."""
+    """Of records in the order of the file: keys [n], each another, ascending offsets [n], multiples of 4.
+
+    n is at least 1.
+    """
     builder = PlacesBuilder()
-    if builder.add(keys, offsets):
-        return builder.finish()
+    if builder.add(keys, offsets) and (found := builder.finish()):
+        return found
     position = np.flatnonzero(np.diff(keys, prepend=-2) != 1)
-    return Keys(keys[position], position, len(keys)), Offsets(offsets // _WORD, [])  # wide: no turns
-
-
-def _narrow(numbers: Numbers) -> npt.NDArray[np.signedinteger | np.unsignedinteger]:
-    return numbers.astype(np.uint32) if numbers.max(initial=0) < 1 << _BITS else numbers
+    return KeyRuns(keys[position], position, len(keys)), Offsets(offsets // _WORD, [])  # wide: no turns

@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from partialfc.data.sources.record_file import AGAIN, RecordFile, counted_bytes
-from partialfc.data.sources.record_places import Keys, PlacesBuilder
+from partialfc.data.sources.record_keys import Keys, spread
+from partialfc.data.sources.record_places import PlacesBuilder
 from partialfc.data.sources.recordio import (
     FIRST,
     FRAME,
@@ -63,7 +63,9 @@ class RecordReader:
             builder = PlacesBuilder()
             for starts in self._file.scan():
                 builder.add(len(builder) + np.arange(len(starts)), starts)
-            self.keys, self._starts = builder.finish()
+            found = builder.finish()
+            assert found is not None
+            self.keys, self._starts = found
         else:
             self.keys, self._starts = read_index(self._index)
             if self._starts[0] != 0:
@@ -197,11 +199,9 @@ class RecordReader:
 
     def _compare(self) -> None:
         """Look into the `.rec` at some places and where keys are missing; an error where it does not fit."""
-        gaps = self.keys.gaps()
+        gaps = self.keys.gaps(GAPS)
         last = len(self) - 1
-        looked_at = np.unique(
-            np.concatenate([gaps[_spread(len(gaps), GAPS)], _spread(len(self), SAMPLE), [0, last]])
-        )
+        looked_at = np.unique(np.concatenate([gaps, spread(len(self), SAMPLE), [0, last]]))
         good = 0
         for place in looked_at.tolist():
             if self._file.begins_record(self._starts[place]):
@@ -260,8 +260,3 @@ def _length_in_one_frame(start: bytes, takes: int) -> int | None:
     magic, word = FRAME.unpack_from(start)
     flag, length = split_word(word)
     return length if magic == MAGIC and flag == WHOLE and FRAME.size + padded(length) == takes else None
-
-
-def _spread(size: int, count: int) -> npt.NDArray[np.int64]:
-    """At most so many of 0..size-1, evenly."""
-    return np.arange(size) if size <= count else np.linspace(0, size - 1, count).astype(np.int64)

@@ -6,34 +6,42 @@ from typing import IO
 import numpy as np
 
 from partialfc.data.sources.index_lines import DELETE, Numbers, read_lines
-from partialfc.data.sources.record_places import Keys, Offsets, PlacesBuilder, places_of
+from partialfc.data.sources.record_keys import Keys
+from partialfc.data.sources.record_places import Offsets, PlacesBuilder, places_of
 from partialfc.errors import RecordIndexError
 
+_A_KEY = 6  # bytes of text for each key that a table has room for; a line has 20 or so
+_MOST_KEYS = (1 << 32) - 1
 STALE = f"the index does not fit the .rec; {DELETE}"
 
 
 def read_index(path: Path) -> tuple[Keys, Offsets]:
     """Where the records are, in the order of their offsets; RecordIndexError where that cannot be.
 
-    Lines whose offsets ascend, as nearly always, take four bytes each, and little more on the way.
+    Lines whose offsets ascend, as nearly always, take four bytes each, with shuffled keys eight, and little
+    more on the way.
     """
     try:
         with path.open("rb") as file:
-            return _in_order(path, file) or _in_any_order(path, file)
+            most_keys = min(path.stat().st_size // _A_KEY, _MOST_KEYS)
+            return (
+                _in_order(path, file, PlacesBuilder(most_keys=most_keys))
+                or _in_order(path, file, PlacesBuilder())
+                or _in_any_order(path, file)
+            )
     except OSError as error:
         raise RecordIndexError(f"{path}: cannot be read: {error.strerror}; {DELETE}") from error
 
 
-def _in_order(path: Path, file: IO[bytes]) -> tuple[Keys, Offsets] | None:
+def _in_order(path: Path, file: IO[bytes], builder: PlacesBuilder) -> tuple[Keys, Offsets] | None:
     """None where offsets do not ascend, and where anything is wrong with them or the keys."""
-    builder = PlacesBuilder()
+    file.seek(0)
     for keys, offsets in read_lines(path, file):
         if not builder.add(keys, offsets):
             return None
     if len(builder) == 0:
         raise RecordIndexError(f"{path}: the index is empty; {DELETE}")
-    places = builder.finish()
-    return places if places[0].distinct else None
+    return builder.finish()
 
 
 def _in_any_order(path: Path, file: IO[bytes]) -> tuple[Keys, Offsets]:

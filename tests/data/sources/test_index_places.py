@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partialfc.data.sources import index_lines
+from partialfc.data.sources import index_lines, record_places
 from partialfc.data.sources.index_lines import read_lines
-from partialfc.data.sources.record_places import Keys, Offsets, places_of
+from partialfc.data.sources.record_keys import Keys, KeyTable
+from partialfc.data.sources.record_places import Offsets, PlacesBuilder, places_of
 from partialfc.data.sources.record_reader import RecordReader
 from partialfc.data.sources.recordio_index import read_index
+from partialfc.errors import RecordIndexError
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, warm_python
 
@@ -72,6 +74,54 @@ def test_offsets_beyond_any_disk_are_kept_too() -> None:
     require_table(*places_of(np.array([3, 4, 9]), offsets), [3, 4, 9], offsets.tolist())
 
 
+DENSE = st.lists(st.integers(3, 3000), min_size=2, max_size=60, unique=True)
+
+
+@given(keys=DENSE | st.permutations(range(5, 40)), part=st.integers(1, 20))
+@settings(max_examples=100, deadline=None)
+def test_keys_in_any_order_become_a_table_that_says_the_same(keys: list[int], part: int) -> None:
+    offsets = 4 * np.arange(len(keys))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_places, "LEAST", 1)
+        builder = PlacesBuilder(most_keys=3001)
+        for start in range(0, len(keys), part):
+            assert builder.add(np.array(keys[start : start + part]), offsets[start : start + part])
+        places = builder.finish()
+        assert places is not None
+        require_table(*places, keys, offsets.tolist())
+
+
+SHUFFLED = (np.random.default_rng(0).permutation(3 * record_places.LEAST) + 7).tolist()
+
+
+def shuffled(path: Path, keys: list[int]) -> Path:
+    path.write_text("".join(f"{key}\t{8 * at}\n" for at, key in enumerate(keys)))
+    return path
+
+
+@pytest.mark.parametrize("left_out", [0, 5, 4000], ids=["whole", "gaps", "a third"])
+def test_shuffled_keys_are_a_table(tmp_path: Path, left_out: int) -> None:
+    kept = SHUFFLED[left_out:]
+    keys, offsets = read_index(shuffled(tmp_path / "a.idx", kept))
+    assert isinstance(keys, KeyTable)
+    assert keys[:].tolist() == sorted(kept)
+    assert [keys.position(keys.below(key)) for key in kept[:50]] == [*range(50)]
+    assert [offsets[at] for at in (0, len(kept) - 1)] == [0, 8 * len(kept) - 8]
+    again = pickle.loads(pickle.dumps(keys))
+    again.attach()
+    assert again[100:120].tolist() == sorted(kept)[100:120]
+
+
+@pytest.mark.parametrize("wrong", [10**12, SHUFFLED[5]], ids=["a key far off", "a key twice"])
+def test_what_does_not_fit_the_table_is_found_by_sorting(tmp_path: Path, wrong: int) -> None:
+    path = shuffled(tmp_path / "a.idx", [*SHUFFLED, wrong])
+    if wrong in SHUFFLED:
+        with pytest.raises(RecordIndexError, match=f"line {len(SHUFFLED) + 1}: key {wrong} appears twice"):
+            read_index(path)
+    else:
+        assert read_index(path)[0][:].tolist() == sorted([*SHUFFLED, wrong])
+
+
 def require_table(found: Keys, starts: Offsets, keys: list[int], offsets: list[int]) -> None:
     """keys [n] and offsets [n] in the order of the file."""
     size, ordered = len(keys), sorted(keys)
@@ -83,7 +133,9 @@ def require_table(found: Keys, starts: Offsets, keys: list[int], offsets: list[i
     assert found.places(np.arange(size)).tolist() == [ordered.index(key) for key in keys]
     for key in {0, *keys, *(key + 1 for key in keys), 2**40}:
         assert found.below(key) == sum(each < key for each in keys)
-    assert found.gaps().tolist() == [at for at in range(size - 1) if keys[at + 1] != keys[at] + 1]
+    gaps = [at for at in range(size - 1) if keys[at + 1] != keys[at] + 1 or isinstance(found, KeyTable)]
+    assert found.gaps(size).tolist() == gaps
+    assert set(found.gaps(3).tolist()) <= set(gaps)
     assert list(starts) == offsets
     assert starts[size // 3 : size // 2].tolist() == offsets[size // 3 : size // 2]
 
