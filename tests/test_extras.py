@@ -33,8 +33,7 @@ def run(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("missing", "arguments", "extra"),
     [
-        (["matplotlib"], ("report", "run"), "plot"),
-        (["matplotlib"], ("report", "run", "--output", "a.png"), "plot"),
+        (["matplotlib"], ("report", "run", "--picture", "a.png"), "plot"),
         (["matplotlib"], (*PLAN, "--plot", "a.png"), "plot"),
         (["matplotlib"], ("plot", "margins", "a.png"), "plot"),
         (["matplotlib"], ("plot", "angles", "run"), "plot"),
@@ -45,7 +44,6 @@ def run(tmp_path: Path) -> Path:
         (["fastapi"], ("serve", "model.onnx"), "serve"),
         (["uvicorn"], ("serve", "model.onnx"), "serve"),
         (["python_multipart"], ("serve", "model.onnx"), "serve"),
-        (["aiohttp"], ("data", "stats", "http://127.0.0.1/a.tar"), "http"),
     ],
 )
 def test_a_command_names_the_extra_that_it_needs(
@@ -73,16 +71,7 @@ def test_a_backbone_of_timm_names_the_extra(tmp_path: Path, missing: str) -> Non
 
 def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
     """Trained, verified, packed and planned in a plain installation."""
-    missing = [
-        "matplotlib",
-        "fontTools",
-        "tensorboard",
-        "nvidia",
-        "timm",
-        "torchvision",
-        "pyarrow",
-        "aiohttp",
-    ]
+    missing = ["matplotlib", "fontTools", "tensorboard", "nvidia", "timm", "torchvision", "pyarrow"]
     train_cases.write_data(tmp_path)
     config = train_cases.small_config(
         tmp_path,

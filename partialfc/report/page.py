@@ -1,9 +1,10 @@
-"""A report as one HTML file: it needs no script, no network and no other file.
+"""A report as one HTML file: it needs no network and no other file, and runs nothing but its own scripts.
 
 A page is a title and blocks; each function here makes a block from plain text and numbers, which it escapes.
 """
 
 import base64
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -17,7 +18,7 @@ from partialfc.report.tiles import PIXELATED, Mark, Tile, encoded_thumbnail
 Html = NewType("Html", str)  # text that is escaped already
 
 THUMBNAIL = 160  # pixels of a thumbnail's larger side, twice of what it is shown at: for fine screens
-# Nothing is loaded and nothing is run, whatever a file's name holds.
+# Nothing is loaded, and nothing is run but a page's own scripts, whatever a file's name holds.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _FRAMES = {Mark.KEPT: "kept", Mark.LEFT_OUT: "suspect", Mark.SUSPECT: "suspect"}  # of the style
 
@@ -30,18 +31,18 @@ def check_page(option: str, output: Path | None) -> None:
 
 def paragraph(text: str) -> Html:
     """A paragraph of plain text."""
-    return Html(f"<p>{_text(text)}</p>")
+    return Html(f"<p>{plain(text)}</p>")
 
 
 def facts(values: Mapping[str, str]) -> Html:
     """Names and what they are, side by side: the figures that a page begins with."""
-    each = (f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in values.items())
+    each = (f"<div><dt>{plain(name)}</dt><dd>{plain(value)}</dd></div>" for name, value in values.items())
     return Html(f'<dl class="facts">{"".join(each)}</dl>')
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> Html:
     """Rows below the names of columns; numbers stand right, an int with commas and a float to 4 digits."""
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in columns)
+    head = "".join(f'<th scope="col">{plain(name)}</th>' for name in columns)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return Html(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
 
@@ -50,7 +51,7 @@ def bars(values: Mapping[str, int]) -> Html:
     """A bar for each number, with its name before it and the number behind it; 0 has none."""
     largest = max(values.values(), default=0)
     rows = (
-        f'<tr><th scope="row">{_text(name)}</th><td><span class="bar" style="width:{_share(value, largest)}">'
+        f'<tr><th scope="row">{plain(name)}</th><td><span class="bar" style="width:{_share(value, largest)}">'
         f"</span></td><td>{value:,}</td></tr>"
         for name, value in values.items()
     )
@@ -64,8 +65,8 @@ def tiles(shown: Iterable[Tile]) -> Html:
 
 def group(title: str, shown: Iterable[Tile], *, note: str = "") -> Html:
     """Images that belong together, in a frame with a title; a part of `groups`."""
-    below = f"<p>{_text(note)}</p>" if note else ""
-    return Html(f'<article class="group"><h3>{_text(title)}</h3>{below}{tiles(shown)}</article>')
+    below = f"<p>{plain(note)}</p>" if note else ""
+    return Html(f'<article class="group"><h3>{plain(title)}</h3>{below}{tiles(shown)}</article>')
 
 
 def groups(each: Iterable[Html]) -> Html:
@@ -75,7 +76,7 @@ def groups(each: Iterable[Html]) -> Html:
 
 def folded(title: str, *blocks: Html) -> Html:
     """Blocks that are hidden until a reader asks for them."""
-    return Html(f"<details><summary>{_text(title)}</summary>{''.join(blocks)}</details>")
+    return Html(f"<details><summary>{plain(title)}</summary>{''.join(blocks)}</details>")
 
 
 class Section:
@@ -91,33 +92,53 @@ class Section:
         self.bad = bad
 
 
-def page_text(title: str, lead: Sequence[Html], sections: Sequence[Section]) -> str:
-    """The whole page: title, the blocks that lead, a list of the sections where there are several, those."""
+def page_text(
+    title: str,
+    lead: Sequence[Html],
+    sections: Sequence[Section],
+    *,
+    style: str = "",
+    scripts: Sequence[str] = (),
+) -> str:
+    """The whole page: title, the blocks that lead, a list of the sections where there are several, those.
+
+    style: rules after the page's own. scripts: run one after another when all else is there; they hold no
+    `</script`.
+    """
     names = [f"section-{number}" for number in range(1, len(sections) + 1)]
     listed = "".join(
-        f'<li><a href="#{name}">{_text(section.title)}</a>{_badge(section)}</li>'
+        f'<li><a href="#{name}">{plain(section.title)}</a>{_badge(section)}</li>'
         for name, section in zip(names, sections, strict=True)
     )
     contents = f'<nav aria-label="Sections"><ul>{listed}</ul></nav>' if len(sections) > 1 else ""
     body = "".join(
-        f'<section id="{name}"><h2>{_text(section.title)}{_badge(section)}</h2>{"".join(section.blocks)}'
+        f'<section id="{name}"><h2>{plain(section.title)}{_badge(section)}</h2>{"".join(section.blocks)}'
         "</section>"
         for name, section in zip(names, sections, strict=True)
     )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f'<title>{_text(title)}</title>\n<link rel="icon" href="data:,">\n<style>{STYLE}</style>\n</head>\n'
-        f"<body>\n<header><h1>{_text(title)}</h1>{''.join(lead)}{contents}</header>\n<main>{body}</main>\n"
-        "</body>\n</html>\n"
+        f'<title>{plain(title)}</title>\n<link rel="icon" href="data:,">\n'
+        f"<style>{STYLE}{style}</style>\n</head>\n"
+        f"<body>\n<header><h1>{plain(title)}</h1>{''.join(lead)}{contents}</header>\n<main>{body}</main>\n"
+        f"{''.join(f'<script>{each}</script>' for each in scripts)}</body>\n</html>\n"
     )
 
 
-def write_page(output: Path, title: str, lead: Sequence[Html], sections: Sequence[Section]) -> Path:
-    """Write the page to the file `output`, which is returned. ConfigError where it cannot be written."""
-    text = page_text(title, lead, sections)
+def write_page(
+    output: Path,
+    title: str,
+    lead: Sequence[Html],
+    sections: Sequence[Section],
+    *,
+    style: str = "",
+    scripts: Sequence[str] = (),
+) -> Path:
+    """Write `page_text` to the file `output`, which is returned. ConfigError where it cannot be written."""
+    text = page_text(title, lead, sections, style=style, scripts=scripts)
     try:
         with replacing(output) as beside:
             beside.write_text(text, encoding="utf-8")
@@ -126,6 +147,12 @@ def write_page(output: Path, title: str, lead: Sequence[Html], sections: Sequenc
             f"cannot write the page {told(error)}; name a .html file in a folder that you may write"
         ) from error
     return output
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    digests = (base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts)
+    allowed = " ".join(f"'sha256-{each}'" for each in digests)
+    return f"{_POLICY}; script-src {allowed}" if scripts else _POLICY
 
 
 def _figure(tile: Tile) -> str:
@@ -140,13 +167,13 @@ def _figure(tile: Tile) -> str:
     if tile.mark in _FRAMES:
         frame = f' class="{_FRAMES[tile.mark]}"'
         said = f'<b class="mark">{tile.mark.value}</b> '
-    detail = f"<small>{_text(tile.detail)}</small>" if tile.detail else ""
-    return f"<figure{frame}>{image}<figcaption>{said}{_text(tile.caption)}{detail}</figcaption></figure>"
+    detail = f"<small>{plain(tile.detail)}</small>" if tile.detail else ""
+    return f"<figure{frame}>{image}<figcaption>{said}{plain(tile.caption)}{detail}</figcaption></figure>"
 
 
 def _cell(value: str | float) -> str:
     if isinstance(value, str):
-        return f"<td>{_text(value)}</td>"
+        return f"<td>{plain(value)}</td>"
     return f'<td class="number">{value:,}</td>' if isinstance(value, int) else _number(value)
 
 
@@ -165,6 +192,10 @@ def _share(value: int, largest: int) -> str:
     return f"{100 * value / largest:.4g}%" if largest else "0"
 
 
-def _text(text: str) -> str:
-    """Escaped; what does not print, or is no text (a file name that is not UTF-8), as a question mark."""
-    return escape(printable(text, but="\t\n"))
+def plain(text: str, *, escaped: bool = True) -> str:
+    """Text for a page; what does not print, or is no text (a file name that is not UTF-8): a question mark.
+
+    escaped: for HTML; else for a script's numbers, which set it as text.
+    """
+    seen = printable(text, but="\t\n")
+    return escape(seen) if escaped else seen

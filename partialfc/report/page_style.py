@@ -4,7 +4,7 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --ink: #1d2733; --muted: #5b6774; --line: #dde3ea; --ground: #f5f7f9; --panel: #ffffff;
-  --accent: #1f6feb; --good: #24744a; --bad: #b3263a; --bad-ground: #fbe9eb; --empty: #e9edf1;
+  --accent: #1a5fd0; --good: #24744a; --bad: #b3263a; --bad-ground: #fbe9eb; --empty: #e9edf1;
 }
 @media (prefers-color-scheme: dark) {
   :root {

@@ -3,14 +3,14 @@
 import math
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from partialfc.errors import DataError, printable
+from partialfc.errors import printable
 from partialfc.evaluation.verification import roc, verify
 from partialfc.report.figure import new_figure, save_picture
 from partialfc.report.run_records import records_of
+from partialfc.report.saved_scores import Scores, read_scores
 
 LOWEST_FAR = 1e-4
 
@@ -25,7 +25,7 @@ def draw_report(run_dir: Path, output: Path) -> Path:
     figure, (left, middle, right) = new_figure(3, width=15, height=4.5)
     _draw_loss(left, records)
     _draw_angles(middle, records)
-    _draw_roc(right, sorted((run_dir / "verification").glob("*.npz")))
+    _draw_roc(right, read_scores(run_dir))
     return save_picture(figure, output)
 
 
@@ -54,25 +54,20 @@ def _draw_angles(axes: Any, records: list[dict[str, Any]]) -> None:
         axes.text(0.5, 0.5, "no centres", transform=axes.transAxes, ha="center")
 
 
-def _draw_roc(axes: Any, files: list[Path]) -> None:
-    for path in sorted(files, key=lambda file: "latest" in file.name):
-        try:
-            with np.load(path) as saved:
-                scores, same, step = saved["scores"], saved["same"], int(saved["step"])
-            far, tar, _ = roc(scores, same)
-            accuracy = verify(scores, same).accuracy
-        except (ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-            raise DataError(f"{path} is damaged: delete it, to have a report without it") from error
-        name = printable(path.name.split(".")[0]).replace("$", r"\$")  # between two of which is mathematics
-        which = "untrained" if step == 0 else f"step {step}"
-        style = "--" if step == 0 else "-"
+def _draw_roc(axes: Any, saved: list[Scores]) -> None:
+    for each in saved:
+        far, tar, _ = roc(each.scores, each.same)
+        accuracy = verify(each.scores, each.same).accuracy
+        name = printable(each.name).replace("$", r"\$")  # between two of which is mathematics
+        which = "untrained" if each.step == 0 else f"step {each.step}"
+        style = "--" if each.step == 0 else "-"
         axes.plot(far, tar, style, drawstyle="steps-post", label=f"{name}, {which}: {accuracy:.1%} of pairs")
     axes.set_xscale("log")
     axes.set(title="Verification of unseen classes", xlabel="false accept rate", ylabel="true accept rate")
     axes.set_xlim(LOWEST_FAR, 1)
     axes.set_ylim(0, 1.01)
     axes.grid(alpha=0.3)
-    if files:
+    if saved:
         axes.legend(loc="lower right")
     else:
         axes.text(0.5, 0.5, "no verification set", transform=axes.transAxes, ha="center")

@@ -32,15 +32,23 @@ def records_of(run_dir: Path, event: str, *, needed: bool = True) -> list[dict[s
     if not records and needed:
         raise DataError(f"{path} has no {event} record yet: nothing to report")
     for record in records:
-        rates = dict.fromkeys((name for name in record if name.startswith("tar@")), MAYBE)
-        for name, kinds in (FIELDS[event] | rates).items():
-            if name not in record or not _is(record[name], kinds):
-                found = f"{printable(name)}={record.get(name)!r:.80}"
-                raise DataError(
-                    f"{path}: a {event} record of step {record['step']} has {found}, which is not what a run "
-                    "writes there: delete its line"
-                )
+        require_fields(path, record)
     return records
+
+
+def require_fields(path: Path, record: dict[str, Any]) -> None:
+    """DataError where a record of the log at `path` lacks FIELDS of its event, where it has some."""
+    event = record["event"]
+    if not isinstance(event, str) or event not in FIELDS:
+        return
+    rates = dict.fromkeys((name for name in record if name.startswith("tar@")), MAYBE)
+    for name, kinds in (FIELDS[event] | rates).items():
+        if name not in record or not _is(record[name], kinds):
+            found = f"{printable(name)}={record.get(name)!r:.80}"
+            raise DataError(
+                f"{path}: a {event} record of step {record['step']} has {found}, which is not what a run "
+                "writes there: delete its line"
+            )
 
 
 def _is(value: Any, kinds: tuple[type, ...]) -> bool:

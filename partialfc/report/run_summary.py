@@ -3,15 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from partialfc.errors import printable
 from partialfc.metrics.run_log import METRICS
-from partialfc.report.run_records import records_of
+from partialfc.report.run_page.log import Log
 
 
-def summarise(run_dir: Path) -> str:
-    """Each set's first and last verification side by side, the training time, the latest checkpoint."""
+def summarise(run_dir: Path, log: Log) -> str:
+    """Each set's first and last verification side by side, the training time, the latest checkpoint.
+
+    log: what `read_log` gave of the run.
+    """
     lines = []
-    results = records_of(run_dir, "verification", needed=False)
+    results = log.events["verification"]
     for name in dict.fromkeys(record["set"] for record in results):
         of_set = [record for record in results if record["set"] == name]
         first, last = of_set[0], of_set[-1]
@@ -21,7 +26,7 @@ def summarise(run_dir: Path) -> str:
             for key in first
             if key in ("accuracy", "eer") or key.startswith("tar@")
         ]
-    seconds = sum(record["seconds"] for record in records_of(run_dir, "train"))
+    seconds = np.nansum(log.column("seconds"))
     lines.append(f"{'training time':<16}{seconds:>12.0f} s")
     checkpoints = run_dir / "checkpoints"
     if (checkpoints / "latest").exists():

@@ -40,12 +40,10 @@ def test_what_is_no_picture_file_is_said_before_any_work(tmp_path):
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
     record = {"event": "train", "step": 1, "loss": 2.0, "seconds": 0.5, "target_angle_histogram": [0, 1]}
     (tmp_path / METRICS).write_text(json.dumps(record) + "\n")
-    monkeypatch.setattr(sys, "argv", ["partialfc", "report", str(tmp_path), "--output", "/proc/x.png"])
+    monkeypatch.setattr(sys, "argv", ["partialfc", "report", str(tmp_path), "--output", "/proc/x.html"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     captured = capsys.readouterr()
     assert (ended.value.code, captured.out) == (1, "")
-    assert captured.err.startswith(
-        "partialfc: ConfigError: cannot write the picture /proc/x.png: No such file"
-    )
+    assert captured.err.startswith("partialfc: ConfigError: cannot write the page /proc/x.html: No such file")
     assert len(captured.err.splitlines()) == 1

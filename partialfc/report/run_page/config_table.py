@@ -1,0 +1,83 @@
+"""A run's config on the page, and what differs between those of several runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from partialfc.report.page import Html, facts, folded, paragraph, plain, table
+from partialfc.report.run_page.runs import Run
+
+LONGEST = 400  # characters of a value
+MOST = 2000  # keys
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, str]:
+    """{"section.key": value as text} of a config's mapping; a list or an empty mapping is one value."""
+    found: dict[str, str] = {}
+
+    def walk(value: Any, key: str) -> None:
+        if len(found) >= MOST:
+            return
+        if isinstance(value, Mapping) and value:
+            for name, part in value.items():
+                walk(part, f"{key}.{name}" if key else str(name))
+        else:
+            found[key] = _shown(value)
+
+    walk(config, "")
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = (
+        {None: "null", True: "true", False: "false"}.get(value)
+        if isinstance(value, bool | None)
+        else str(value)
+    )
+    text = str(text)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def config_blocks(runs: Sequence[Run], main: Sequence[str]) -> list[Html]:
+    """Of one run the keys of `main` that it has, and folded all of them; of several what differs."""
+    if not any(run.config for run in runs):
+        return [paragraph("There is no config.yaml here that can be read.")]
+    if len(runs) > 1:
+        keys = list(dict.fromkeys(key for run in runs for key in run.config))
+        differing = [key for key in keys if len({run.config.get(key) for run in runs}) > 1]
+        same = len(keys) - len(differing)
+        return [
+            paragraph(f"{len(differing):,} keys differ, {same:,} are the same in all runs."),
+            _keyed(
+                table(
+                    ["key", *(run.name for run in runs)],
+                    [[key, *(run.config.get(key, "") for run in runs)] for key in differing],
+                )
+            ),
+            folded(
+                "The keys that are the same",
+                _keyed(
+                    table(
+                        ["key", "value"], [[key, runs[0].config[key]] for key in keys if key not in differing]
+                    )
+                ),
+            ),
+        ]
+    config = runs[0].config
+    chosen = {key: config[key] for key in main if config.get(key, "null") not in ("null", "[]", "{}")}
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for key, value in config.items():
+        sections.setdefault(key.partition(".")[0], []).append((key, value))
+    return [
+        facts(chosen),
+        folded(
+            f"All {len(config):,} keys",
+            *(
+                Html(f"<h3>{plain(name)}</h3>{_keyed(table(['key', 'value'], rows))}")
+                for name, rows in sections.items()
+            ),
+        ),
+    ]
+
+
+def _keyed(*blocks: Html) -> Html:
+    return Html(f'<div class="keyed">{"".join(blocks)}</div>')

@@ -1,0 +1,148 @@
+"""What a run's log says over its steps: loss, rates, speed, norms, and what verification found."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from partialfc.report.run_page.chart import Axis, Chart, Mark, Series
+from partialfc.report.run_page.quantiles import Floats
+from partialfc.report.run_page.runs import Run
+
+STEP = Axis("step")
+# The columns of the log that are drawn where they say anything: key, title, label of the y axis.
+PLAIN = (
+    ("lr", "Learning rate", "learning rate of the backbone"),
+    ("images_per_second", "Speed", "images a second"),
+    ("gradient_norm", "Gradient", "norm of the gradient"),
+    ("embedding_norm", "Embeddings", "mean norm"),
+)
+IF_CHANGED = (
+    ("loss_scale", "Loss scale", "scale"),
+    ("centres", "Centres that take part", "centres, on rank 0"),
+    ("nonfinite_steps", "Skipped: not finite", "steps so far"),
+    ("overflow_steps", "Skipped: float16 overflowed", "steps so far"),
+)
+FROM_0 = ("loss", "lr", "images_per_second", "gradient_norm")  # where nothing is below
+TERM = "loss_"
+
+
+def curve_charts(runs: Sequence[Run]) -> list[Chart]:
+    """The loss, its terms, and the other columns; of several runs over one another."""
+    found = [_column_chart(runs, "loss", "Training loss", "mean loss since the last line", marks=True)]
+    found += [_terms(runs)]
+    found += [_column_chart(runs, key, title, label) for key, title, label in PLAIN]
+    found += [
+        _column_chart(runs, key, title, label)
+        for key, title, label in IF_CHANGED
+        if any(_changes(run.log.column(key)) for run in runs)
+    ]
+    return found
+
+
+def by_step(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """In the order of the steps."""
+    order = np.argsort(steps, kind="stable")
+    return steps[order], values[order]
+
+
+def _column_chart(runs: Sequence[Run], key: str, title: str, label: str, *, marks: bool = False) -> Chart:
+    series = [
+        Series(
+            run.name if len(runs) > 1 else title.lower(),
+            *by_step(run.log.column("step"), run.log.column(key)),
+            colour=colour,
+        )
+        for colour, run in enumerate(runs)
+    ]
+    least = min((float(np.nanmin(each.y)) for each in series if np.isfinite(each.y).any()), default=0.0)
+    return Chart(
+        key.replace("_", "-"),
+        title,
+        STEP,
+        Axis(label, least=0 if least >= 0 and key in FROM_0 else None),
+        [each for each in series if np.isfinite(each.y).any()],
+        marks=stage_marks(runs[0]) if marks and len(runs) == 1 else (),
+    )
+
+
+def stage_marks(run: Run) -> list[Mark]:
+    """Where a stage begins."""
+    begun = (each for each in run.log.events["stage"] if each.get("begins") is True)
+    return [Mark(each["step"], f"stage {each.get('stage')}") for each in begun][:12]
+
+
+def _terms(runs: Sequence[Run]) -> Chart:
+    """Of a loss that is a sum: each term."""
+    series = [
+        Series(
+            name if len(runs) == 1 else f"{run.name}: {name}",
+            *by_step(run.log.column("step"), run.log.column(TERM + name)),
+            colour=number if len(runs) == 1 else place,
+            dashed=len(runs) > 1 and number > 0,
+        )
+        for place, run in enumerate(runs)
+        for number, name in enumerate(_names(run))
+    ]
+    return Chart("loss-terms", "Terms of the loss", STEP, Axis("mean, without its weight"), series)
+
+
+def _names(run: Run) -> list[str]:
+    terms = [name.removeprefix(TERM) for name in run.log.columns if name.startswith(TERM)]
+    return [name for name in terms if name != "scale"][:8]
+
+
+def _changes(values: Floats) -> bool:
+    finite = values[np.isfinite(values)]
+    return bool(len(finite)) and bool((finite != finite[0]).any())
+
+
+def verification_charts(runs: Sequence[Run]) -> list[Chart]:
+    """Accuracy and TARs of each set, as the run's log has them."""
+    sets = list(dict.fromkeys(name for run in runs for name in run.sets))
+    several = len(runs) > 1
+    accuracy = [
+        Series(
+            " ".join([*([run.name] if several else []), *([name] if len(sets) > 1 or not several else [])]),
+            *_verified(run, name, lambda record: record["accuracy"]),
+            colour=place if several else number,
+            dashed=several and number > 0,
+        )
+        for place, run in enumerate(runs)
+        for number, name in enumerate(sets)
+    ]
+    found = [Chart("accuracy", "Accuracy", STEP, Axis("accuracy of pairs", percent=True), accuracy)]
+    rates = list(
+        dict.fromkeys(
+            key
+            for run in runs
+            for record in run.log.events["verification"]
+            for key in record
+            if key.startswith("tar@far=")
+        )
+    )[:4]
+    for number, name in enumerate(sets):
+        tars = [
+            Series(
+                f"{run.name} {rate}" if several else rate,
+                *_verified(run, name, lambda record, rate=rate: record.get(rate)),
+                colour=place if several else index,
+                dashed=several and index > 0,
+            )
+            for place, run in enumerate(runs)
+            for index, rate in enumerate(rates)
+        ]
+        tars = [each for each in tars if np.isfinite(each.y).any()]
+        found.append(
+            Chart(
+                f"tar-{number}", f"True accepts on {name}", STEP, Axis("true accept rate", percent=True), tars
+            )
+        )
+    return found
+
+
+def _verified(run: Run, name: str, value: Callable[..., float | None]) -> tuple[Floats, Floats]:
+    records = run.verifications(name)
+    found = [value(each) for each in records]
+    numbers = np.array([np.nan if each is None else float(each) for each in found], np.float64)
+    steps = np.array([float(each["step"]) for each in records], np.float64)
+    return by_step(steps, np.where(np.isfinite(numbers), numbers, np.nan))

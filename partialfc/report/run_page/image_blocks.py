@@ -1,0 +1,138 @@
+"""What stands on the page of the looks at images: hardest pairs, class sizes, the map."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from partialfc.report.page import Html, paragraph, plain, table
+from partialfc.report.run_page.chart import Axis, Chart, Series
+from partialfc.report.run_page.chosen import IDENTITIES, colours_of
+from partialfc.report.run_page.looks import EmbeddingMap, HardPair, HardPairs, SizeBin
+from partialfc.report.run_page.runs import Run
+from partialfc.report.tiles import PIXELATED, Pixels, encoded_thumbnail
+
+SIDE = 72  # pixels of an image on a map's card
+
+
+def hard_pair_blocks(found: HardPairs, *, title: str) -> list[Html]:
+    """Two rows of pairs: the worst false accepts, and the worst false rejects."""
+    said = paragraph(
+        f"{title} At the threshold {found.threshold:.4f}, {found.accepted:,} impostor pairs are accepted and "
+        f"{found.rejected:,} genuine pairs are rejected; pairs beyond it are framed in red."
+    )
+    return [
+        said,
+        Html("<h3>Different identities, most alike</h3>"),
+        _pairs(found.false_accepts, lambda score: score >= found.threshold),
+        Html("<h3>One identity, least alike</h3>"),
+        _pairs(found.false_rejects, lambda score: score < found.threshold),
+    ]
+
+
+def _pairs(pairs: Sequence[HardPair], wrong: Any) -> Html:
+    shown = (
+        f'<figure class="pair{" suspect" if wrong(pair.score) else ""}"><div>{_image(pair.first)}'
+        f"{_image(pair.second)}</div><figcaption>pair {pair.index:,}<small>score {pair.score:.4f}"
+        f"{', wrong' if wrong(pair.score) else ''}</small></figcaption></figure>"
+        for pair in pairs
+    )
+    return Html(f'<div class="pairs">{"".join(shown)}</div>')
+
+
+def _image(pixels: Pixels | None) -> str:
+    if pixels is None:
+        return '<span class="missing">not shown</span>'
+    exact = ' class="exact"' if max(pixels.shape[:2]) <= PIXELATED else ""
+    return f'<img{exact} alt="" loading="lazy" decoding="async" src="{data_url(pixels, 160)}">'
+
+
+def data_url(pixels: Pixels, side: int) -> str:
+    """An image as a part of the page."""
+    kind, data = encoded_thumbnail(pixels, side)
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def class_size_chart(runs: Sequence[Run]) -> Chart:
+    """The accuracy over the class size, of each run, at the middle of each range of sizes."""
+    series = [
+        _by_size(run.name, run.looks.classes, colour) for colour, run in enumerate(runs) if run.looks.classes
+    ]
+    return Chart(
+        "class-sizes",
+        "Class frequency against accuracy",
+        Axis("training images of a class", log=_is_wide(series)),
+        Axis("accuracy", percent=True),
+        series,
+        note="How often the nearest of all centres is an image's own; bars: 95 % intervals, by class.",
+    )
+
+
+def _is_wide(series: Sequence[Series]) -> bool:
+    """Whether sizes differ by so much that a logarithmic axis has something to write at it."""
+    sizes = np.concatenate([each.x for each in series] or [np.ones(1)])
+    return bool(sizes.max() > 20 * sizes.min())
+
+
+def _by_size(name: str, bins: Sequence[SizeBin], colour: int) -> Series:
+    middle = np.array([np.sqrt(each.least * each.most) for each in bins])
+    ends = [
+        np.array([np.nan if each.interval is None else each.interval[side] for each in bins])
+        for side in (0, 1)
+    ]
+    return Series(
+        name,
+        middle,
+        np.array([each.accuracy for each in bins]),
+        ends[0],
+        ends[1],
+        look="whiskers",
+        colour=colour,
+    )
+
+
+def class_size_table(runs: Sequence[Run]) -> list[Html]:
+    """The same in numbers."""
+    rows: list[list[str | int | float]] = [
+        [
+            *([run.name] if len(runs) > 1 else []),
+            f"{each.least:,}" if each.least == each.most else f"{each.least:,}..{each.most:,}",
+            each.classes,
+            each.images,
+            f"{each.accuracy:.2%}"
+            + ("" if each.interval is None else f" [{each.interval.low:.2%}, {each.interval.high:.2%}]"),
+        ]
+        for run in runs
+        for each in run.looks.classes
+    ]
+    first = ["run"] if len(runs) > 1 else []
+    return [table([*first, "images of a class", "classes", "images looked at", "accuracy"], rows)]
+
+
+def map_chart(key: str, found: EmbeddingMap, *, title: str) -> Chart:
+    """A point for each image, in the colour of its identity where that has one."""
+    colours = colours_of(found.identities)
+    series, points = [], []
+    for colour in [*range(IDENTITIES), -1]:
+        own = np.flatnonzero(colours == colour)
+        if not len(own):
+            continue
+        own = own[np.argsort(found.places[own, 0], kind="stable")]
+        name = "all others" if colour < 0 else f"identity {int(found.identities[own[0]])}"
+        series.append(Series(name, found.places[own, 0], found.places[own, 1], look="points", colour=colour))
+        points.append([_point(found, int(at)) for at in own])
+    return Chart(
+        key,
+        title,
+        Axis(found.axes[0]),
+        Axis(found.axes[1]),
+        series,
+        note=f"{len(found.places):,} images of the set {found.name}; point at one to see what it is.",
+        points=points,
+    )
+
+
+def _point(found: EmbeddingMap, at: int) -> dict[str, str]:
+    shown = {"name": plain(found.names[at], escaped=False)}
+    return shown | ({"image": data_url(found.thumbnails[at], SIDE)} if len(found.thumbnails) else {})

@@ -1,0 +1,175 @@
+"""The page of one run or of several: which panels it has, in which order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from partialfc.report.page import Html, Section, facts, paragraph, plain, write_page
+from partialfc.report.run_page.angle_charts import angle_charts
+from partialfc.report.run_page.assets import scripts, style
+from partialfc.report.run_page.chart import charts
+from partialfc.report.run_page.compared import comparison_blocks
+from partialfc.report.run_page.config_table import config_blocks
+from partialfc.report.run_page.curves import curve_charts, verification_charts
+from partialfc.report.run_page.image_blocks import (
+    class_size_chart,
+    class_size_table,
+    hard_pair_blocks,
+    map_chart,
+)
+from partialfc.report.run_page.runs import Run
+from partialfc.report.run_page.score_charts import Curve, curve_of, figures_table, score_charts, why_no_band
+from partialfc.report.run_page.stage_table import setting_charts, stage_blocks
+from partialfc.report.run_page.step_time import step_time_blocks, step_time_charts
+
+MAIN = (  # the keys of a config that a reader asks for first
+    "data.train",
+    "data.image_size",
+    "backbone.name",
+    "backbone.embedding_size",
+    "objective.name",
+    "head.name",
+    "head.margin.name",
+    "head.margin.scale",
+    "head.margin.margin",
+    "head.sample_rate",
+    "optimizer.name",
+    "optimizer.lr",
+    "schedule.name",
+    "train.batch_size",
+    "train.steps",
+    "train.epochs",
+    "train.amp",
+    "run.seed",
+)
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Shows nothing."""
+
+
+def write_run_page(runs: Sequence[Run], output: Path, *, progress: Progress = _silent) -> Path:
+    """Write the page of these runs to the file `output`, which is returned; their names differ.
+
+    Raises ConfigError where it cannot be written.
+    """
+    several = len(runs) > 1
+    title = f"Runs {', '.join(run.name for run in runs)}" if several else f"Run {runs[0].name}"
+    curves = {name: list(_curves(runs, name, progress)) for name in _sets(runs)}
+    sections = [*_sections(runs, curves)]
+    return write_page(output, title, _lead(runs, curves), sections, style=style(), scripts=scripts())
+
+
+def _sets(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(scores.name for run in runs for scores in run.scores))
+
+
+def _curves(runs: Sequence[Run], name: str, progress: Progress) -> Iterator[Curve]:
+    """Of a set: of one run what there is from before training and of the newest; of several the newest."""
+    several = len(runs) > 1
+    for colour, run in enumerate(runs):
+        for scores in run.scores:
+            if scores.name != name or (several and scores.untrained):
+                continue
+            when = "untrained" if scores.untrained else f"step {scores.step}"
+            called = run.name if several else when
+            yield curve_of(
+                called, scores, colour=colour if several else int(scores.untrained), progress=progress
+            )
+
+
+def _lead(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> list[Html]:
+    if len(runs) > 1:
+        return [paragraph(f"{len(runs)} runs; differences are from {runs[0].name}.")]
+    run = runs[0]
+    steps, seconds = run.log.column("step"), run.log.column("seconds")
+    losses = run.log.column("loss")
+    losses = losses[np.isfinite(losses)]
+    found = {
+        "steps": f"{steps[-1]:,.0f}",
+        "training time": _duration(float(np.nansum(seconds))),
+        "last loss": f"{losses[-1]:.4g}" if len(losses) else "none",
+    }
+    samples = run.log.column("samples")
+    if np.isfinite(samples[-1]):
+        found["images seen"] = f"{samples[-1]:,.0f}"
+    for name, each in curves.items():
+        for curve in each:
+            if not curve.untrained:
+                found[f"accuracy on {name}"] = f"{curve.result.accuracy:.2%}"
+    return [facts(found)]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _sections(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterator[Section]:
+    several = len(runs) > 1
+    if several:
+        for name, each in curves.items():
+            yield Section(f"Comparison on {name}", *comparison_blocks(name, runs, each))
+    yield Section("Config", *config_blocks(runs, MAIN))
+    yield Section("Training", charts(curve_charts(runs)))
+    yield Section("Step time", *step_time_blocks(runs), charts(step_time_charts(runs)))
+    staged = [block for run in runs for block in _named(run, stage_blocks(run), several)]
+    if staged:
+        yield Section("Stages", *staged, charts(setting_charts(runs)))
+    angles = [each for each in angle_charts(runs) if not each.is_empty]
+    if angles:
+        yield Section("Angles", charts(angles))
+    else:
+        yield Section("Angles", paragraph("This run has no centres, so there are no angles to them."))
+    yield Section("Verification", *_verification(runs, curves))
+    yield from _looks(runs)
+
+
+def _named(run: Run, blocks: list[Html], several: bool) -> list[Html]:
+    return [paragraph(f"Run {run.name}:"), *blocks] if several and blocks else blocks
+
+
+def _verification(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterator[Html]:
+    shown = [each for each in verification_charts(runs) if not each.is_empty]
+    if not shown and not curves:
+        yield paragraph("The run has verified on nothing: verification.sets names no pairs.")
+        return
+    yield charts(shown)
+    for number, (name, each) in enumerate(curves.items()):
+        yield Html(f"<h3>Scores on {plain(name)}</h3>")
+        if len(runs) == 1:
+            yield figures_table(each)
+        yield from why_no_band(each)
+        yield charts(score_charts(str(number), each))
+
+
+def _looks(runs: Sequence[Run]) -> Iterator[Section]:
+    several = len(runs) > 1
+    hard = [
+        block
+        for run in runs
+        for found in run.looks.pairs
+        for block in hard_pair_blocks(
+            found, title=f"{f'{run.name}, ' if several else ''}{found.name}, step {found.step}."
+        )
+    ]
+    if hard:
+        yield Section("Hardest pairs", *hard)
+    sizes = class_size_chart(runs)
+    if not sizes.is_empty:
+        yield Section("Class frequency", charts([sizes]), *class_size_table(runs))
+    maps = [
+        map_chart(f"map-{place}-{number}", found, title=f"{f'{run.name}, ' if several else ''}{found.name}")
+        for place, run in enumerate(runs)
+        for number, found in enumerate(run.looks.maps)
+    ]
+    if maps:
+        yield Section("Map of held-out embeddings", charts(maps))
+    missing = [f"{run.name}: {said}" if several else said for run in runs for said in run.looks.left_out]
+    if missing:
+        yield Section("Left out", *(paragraph(each) for each in missing))

@@ -1,0 +1,114 @@
+"""Where the time of a training step goes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from partialfc.report.page import Html, paragraph, table
+from partialfc.report.run_page.chart import Axis, Chart, Series
+from partialfc.report.run_page.curves import STEP, by_step
+from partialfc.report.run_page.runs import Run
+
+PHASE = "phase."
+NAMES = {
+    "data_wait": "waiting for data",
+    "backbone": "backbone forward",
+    "head_forward": "head forward",
+    "backward": "backward",
+    "optimizer": "optimizer",
+}
+REST = "the rest"
+
+
+def mean_times(run: Run) -> dict[str, float]:
+    """The mean seconds of a step that go to each phase, and the rest of it; nothing where none is logged.
+
+    A line counts as many times as it has steps.
+    """
+    whole = run.log.column("step_seconds")
+    steps = np.diff(run.log.column("step"), prepend=0)
+    timed = np.isfinite(whole) & (steps > 0)
+    if not timed.any():
+        return {}
+    weights = steps[timed]
+    found = {
+        name: float(np.average(np.nan_to_num(run.log.column(PHASE + name)[timed]), weights=weights))
+        for name in _phases(run)
+    }
+    rest = float(np.average(whole[timed], weights=weights)) - sum(found.values())
+    return found | {REST: max(rest, 0.0)}
+
+
+def step_time_blocks(runs: Sequence[Run]) -> list[Html]:
+    """A table of the means, of each run, and beside it how much of the run went to other things."""
+    means = {run.name: mean_times(run) for run in runs}
+    if not any(means.values()):
+        return [
+            paragraph(
+                "The log of this run does not say how long the phases of a step took: an older version "
+                "of the program wrote it."
+            )
+        ]
+    names = list(dict.fromkeys(name for each in means.values() for name in each))
+    rows = [[_shown(name), *(_cell(each, name) for each in means.values())] for name in names]
+    total = [
+        "a whole step",
+        *(f"{1000 * sum(each.values()):.3g} ms" if each else "" for each in means.values()),
+    ]
+    return [table(["mean of a step", *means], [*rows, total]), *_between(runs)]
+
+
+def _between(runs: Sequence[Run]) -> list[Html]:
+    """Checkpoints, which are between steps."""
+    told = []
+    for run in runs:
+        spent = [each["seconds"] for each in run.log.events["checkpoint"] if _is_number(each.get("seconds"))]
+        if spent:
+            before = f"{run.name}: " if len(runs) > 1 else ""
+            told.append(
+                f"{before}{run.log.counts['checkpoint']:,} checkpoints took {sum(spent):.3g} s, the longest "
+                f"{max(spent):.3g} s."
+            )
+    return [paragraph(" ".join(told))] if told else []
+
+
+def step_time_charts(runs: Sequence[Run]) -> list[Chart]:
+    """Each phase over the steps, in milliseconds; of several runs the whole step."""
+    if len(runs) > 1:
+        series = [
+            Series(
+                run.name,
+                *by_step(run.log.column("step"), 1000 * run.log.column("step_seconds")),
+                colour=colour,
+            )
+            for colour, run in enumerate(runs)
+        ]
+        return [Chart("step-time", "Time of a step", STEP, Axis("ms a step", least=0), series)]
+    run = runs[0]
+    series = [
+        Series(
+            NAMES.get(name, name),
+            *by_step(run.log.column("step"), 1000 * run.log.column(PHASE + name)),
+            colour=colour,
+        )
+        for colour, name in enumerate(_phases(run))
+    ]
+    return [Chart("step-time", "Phases of a step", STEP, Axis("ms a step", least=0), series)]
+
+
+def _phases(run: Run) -> list[str]:
+    return [name.removeprefix(PHASE) for name in run.log.columns if name.startswith(PHASE)]
+
+
+def _shown(name: str) -> str:
+    return NAMES.get(name, name)
+
+
+def _cell(means: Mapping[str, float], name: str) -> str:
+    if name not in means:
+        return ""
+    return f"{1000 * means[name]:.3g} ms ({means[name] / sum(means.values()):.0%})"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
