@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any, NamedTuple, Self
 
+from partialfc.config.exclusive import others_of
 from partialfc.config.shown import shown
 from partialfc.config.yaml12 import load as load_yaml
 from partialfc.errors import ConfigError
@@ -51,8 +52,9 @@ class Override(NamedTuple):
     def apply(self, mapping: dict[str, Any], before: Sequence[Self], origin: str) -> dict[str, Any]:
         """A copy of the mapping with the value at the path; what is not on the path is shared with it.
 
-        before: the overrides that were applied already. Raises ConfigError where a part of the path is not a
-        section, with the one of them that gave it, or else `origin`.
+        What may not be given beside it (exclusive.py) goes, unless an override gave that. before: the
+        overrides that were applied already. Raises ConfigError where a part of the path is not a section,
+        with the one of them that gave it, or else `origin`.
         """
         copied = dict(mapping)
         node: Any = copied
@@ -66,6 +68,9 @@ class Override(NamedTuple):
                 raise ConfigError(f"override {shown(self.text)}: {'.'.join(path)} {what}, {given}")
             node[part if isinstance(node, dict) else int(part)] = node = copy(child)
         node[self.path[-1] if isinstance(node, dict) else int(self.path[-1])] = self.value
+        for other in others_of(self.path, self.value):
+            if isinstance(node, dict) and not any(_is_around(each.path, other) for each in before):
+                node.pop(other[-1], None)
         return copied
 
 

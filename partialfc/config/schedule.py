@@ -41,7 +41,15 @@ class ScheduleConfig(Section):
     warmup_epochs: float | None = Field(
         None,
         ge=0,
-        description="Length of the warm-up in epochs, instead of warmup_steps; without either: no warm-up.",
+        description="Length of the warm-up in epochs, instead of warmup_steps; with none of the three: no "
+        "warm-up.",
+    )
+    warmup_ratio: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Length of the warm-up as a share of the run, such as 0.1, instead of the other two: it "
+        "goes with train.steps and train.epochs.",
     )
     power: float = Field(2.0, gt=0, description="Power of the polynomial decay.")
     final_lr_ratio: float = Field(
@@ -62,11 +70,10 @@ class ScheduleConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.warmup_steps is not None and self.warmup_epochs is not None:
-            raise ValueError(
-                "give at most one of warmup_steps and warmup_epochs, "
-                f"got {self.warmup_steps} and {self.warmup_epochs}"
-            )
+        lengths = {name: getattr(self, name) for name in ("warmup_steps", "warmup_epochs", "warmup_ratio")}
+        given = [f"{name} {value}" for name, value in lengths.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"give at most one of {', '.join(lengths)}, got {' and '.join(given)}")
         if self.name != "polynomial" and self.power != 2.0:
             raise ValueError(f"power is {self.power}, but only name: polynomial uses it; name is {self.name}")
         if self.name in ("constant", "step") and self.final_lr_ratio != 0.0:

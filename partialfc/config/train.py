@@ -80,7 +80,7 @@ class TrainConfig(Section):
     def _check(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             got = "neither" if self.epochs is None else f"epochs {self.epochs} and steps {self.steps}"
-            raise ValueError(f"give exactly one of epochs and steps, null for the other, got {got}")
+            raise ValueError(f"give exactly one of epochs and steps, got {got}")
         return self
 
     @property

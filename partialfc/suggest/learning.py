@@ -9,6 +9,7 @@ STEPS_AN_EPOCH = 8  # at least, so that a small set has steps enough
 # Images that a run goes through in all: at least so many for each class, and within these bounds.
 SEEN = (60_000, 150_000)
 EPOCHS = (20, 60)
+WARMUP = 0.1  # of the run
 LOOKS = 5  # verifications and checkpoints of a short run
 LONG = 2_000  # steps of an epoch after which one of each is due anyhow
 # Bytes of an accelerator, images of a batch that it has room for at 112 pixels.
@@ -50,15 +51,11 @@ def optimizer(name: str, batch: int, lr: float, lr_batch: int) -> dict[str, Choi
     }
 
 
-def schedule(shape: dict[str, Any], *, unit: str, length: float) -> dict[str, Choice]:
-    """unit: steps or epochs, in which the run has this length. The keys of the section schedule."""
-    warmup = length / 10 if unit == "epochs" else int(length) // 10
+def schedule(shape: dict[str, Any]) -> dict[str, Choice]:
+    """The keys of the section schedule."""
     return {
         "name": Choice(shape["name"], "How the learning rate falls to nothing at the end of the run."),
-        f"warmup_{unit}": Choice(
-            float(f"{warmup:.3g}") if unit == "epochs" else warmup,
-            "It rises from nothing in a tenth of the run.",
-        ),
+        "warmup_ratio": Choice(WARMUP, "It rises from nothing in this share of the run."),
     }
 
 

@@ -62,7 +62,7 @@ def suggest(
     sgd = given.text("optimizer.name") or "sgd"
     found |= _section("optimizer", learning.optimizer(sgd, batch, chosen.lr, chosen.lr_batch))
     unit, length = _length(given, images)
-    found |= _section("schedule", learning.schedule(chosen.schedule, unit=unit, length=length))
+    found |= _section("schedule", learning.schedule(chosen.schedule))
     found |= _section("train", _train(machine, batch, unit, length))
     period = learning.period(unit=unit, length=length, steps_an_epoch=images / batch)
     found |= {

@@ -57,7 +57,7 @@ def require_milestones_after_warmup(milestones: tuple[int, ...], warmup: int) ->
     if milestones and milestones[0] < warmup:
         raise ConfigError(
             f"the first milestone is step {milestones[0]}, within the {warmup} steps of the warm-up: "
-            "shorten schedule.warmup_epochs or warmup_steps, or put the milestone later"
+            "shorten schedule.warmup_epochs, warmup_steps or warmup_ratio, or put the milestone later"
         )
     if len({*milestones}) < len(milestones):
         raise ConfigError(

@@ -36,6 +36,9 @@ def test_a_config_is_written_that_trains(images, tmp_path):
     )
     trained = call("train", "mine.yaml", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
+    shown = call("config", "mine.yaml", "train.epochs=0.5", "checkpoint.every_epochs=0.2", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "epochs: 0.5\n  steps: null\n" in shown.stdout
     assert "50 classes, 200 images" in trained.stdout
     assert "verification at step 3: held_out: 120 pairs" in trained.stdout
 

@@ -52,6 +52,52 @@ def test_overrides_do_not_change_the_mapping() -> None:
     assert mapping == yaml.safe_load(SMALL)
 
 
+EXCLUSIVE = [
+    ("train", "epochs: 3", "steps", 100),
+    ("train", "steps: 100", "epochs", 3),
+    *(
+        ("checkpoint", f"every_{a}: 2", f"every_{b}", 3)
+        for a, b in (("steps", "epochs"), ("epochs", "steps"))
+    ),
+    ("verification", "every_epochs: 2", "every_steps", 3),
+    ("schedule", "warmup_epochs: 1", "warmup_steps", 5),
+    ("schedule", "warmup_epochs: 1", "warmup_ratio", 0.1),
+    ("schedule", "warmup_ratio: 0.1", "warmup_steps", 5),
+    ("schedule", "name: step, milestone_epochs: [1]", "milestone_steps", (5,)),
+]
+
+
+@pytest.mark.parametrize(("section", "of_file", "key", "value"), EXCLUSIVE, ids=lambda value: str(value))
+def test_an_override_replaces_what_the_file_gave_in_another_unit(
+    tmp_path: Path, section: str, of_file: str, key: str, value: object
+) -> None:
+    mapping = yaml.safe_load(SMALL)
+    for name in ("steps", "epochs") if section == "train" else ():
+        mapping["train"].pop(name, None)
+    mapping[section] = mapping.get(section, {}) | yaml.safe_load(f"{{{of_file}}}")
+    before, text = yaml.safe_load(f"{{{of_file}}}"), yaml.safe_dump(mapping)
+    written = list(value) if isinstance(value, tuple) else value
+    section_now = getattr(load(tmp_path, text, f"{section}.{key}={written}"), section)
+    assert getattr(section_now, key) == value
+    other = [*before][-1]
+    assert not getattr(section_now, other)
+    for pair in ((other, key), (key, other)):
+        values = {key: written, other: before[other]}
+        overrides = [f"{section}.{name}={values[name]}" for name in pair]
+        with pytest.raises(ConfigError, match=rf"overrides .*{section}.*(one of|either)"):
+            load(tmp_path, text, *overrides)
+
+
+def test_a_stage_may_begin_in_another_unit(tmp_path: Path) -> None:
+    text = SMALL + "stages: [{from_epoch: 1, head.sample_rate: 0.5}]\n"
+    assert load(tmp_path, text, "stages.0.from_step=7").stages[0].start == 7
+
+
+def test_null_replaces_nothing(tmp_path: Path) -> None:
+    text = SMALL + "schedule: {warmup_epochs: 1}\n"
+    assert load(tmp_path, text, "schedule.warmup_steps=null").schedule.warmup_epochs == 1
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -15,8 +15,15 @@ from tests.config.cases import failure, small
     [
         (
             "schedule={warmup_steps: 1, warmup_epochs: 1}",
-            "schedule: give at most one of warmup_steps and warmup_epochs",
+            "schedule: give at most one of warmup_steps, warmup_epochs, warmup_ratio, got warmup_steps 1 and "
+            "warmup_epochs 1.0",
         ),
+        (
+            "schedule={warmup_ratio: 0.1, warmup_epochs: 1}",
+            "schedule: give at most one of .*, got warmup_epochs 1.0 and warmup_ratio 0.1",
+        ),
+        ("schedule={warmup_ratio: 1}", r"schedule\.warmup_ratio: must be less than 1, got 1"),
+        ("schedule={warmup_ratio: -0.1}", r"schedule\.warmup_ratio: must be .* 0, got -0.1"),
         ("schedule={name: cosine, power: 3}", "schedule: power is 3.0, but only name: polynomial uses it"),
         (
             "schedule={name: constant, final_lr_ratio: 0.1}",

@@ -85,7 +85,7 @@ def test_what_is_given_is_kept_and_other_keys_follow(tmp_path, many):
     )
     assert (config.train.batch_size, config.train.steps, config.train.epochs) == (16, 40, None)
     assert config.optimizer.lr == pytest.approx(0.1 * 16 / 128, rel=0.1)
-    assert (config.schedule.warmup_steps, config.checkpoint.every_steps) == (4, 8)
+    assert (config.schedule.warmup_ratio, config.checkpoint.every_steps) == (0.1, 8)
     assert config.head.margin.name == "arcface"
     assert config.metrics.port is None
     assert "Given when this file was written" in (tmp_path / "made.yaml").read_text()

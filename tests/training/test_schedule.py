@@ -170,3 +170,21 @@ def test_milestones_after_the_end_are_warned_of(
     build_schedule(section, total_steps=10, epoch_steps=5.0)
     warned = [record.getMessage() for record in caplog.records]
     assert [late in each for each in warned] == [True] if late else not warned
+
+
+@pytest.mark.parametrize(
+    ("warmup", "total", "steps"),
+    [
+        ({"warmup_ratio": 0.1}, 30, 3),
+        ({"warmup_ratio": 0.1}, 31, 4),
+        ({"warmup_ratio": 0.1}, 3, 1),
+        ({"warmup_ratio": 0.0}, 30, 0),
+        ({"warmup_ratio": 0.999}, 10, 10),
+        ({"warmup_epochs": 1.1}, 30, 6),
+        ({}, 30, 0),
+    ],
+    ids=["whole", "broken", "short", "none", "nearly all", "epochs", "not given"],
+)
+def test_a_warm_up_is_a_share_of_the_run_or_a_length(warmup: dict[str, Any], total: int, steps: int) -> None:
+    schedule = build_schedule(ScheduleConfig(**warmup), total_steps=total, epoch_steps=5.0)
+    assert schedule.warmup_steps == steps

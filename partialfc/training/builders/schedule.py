@@ -21,7 +21,7 @@ def build_schedule(section: ScheduleConfig, *, total_steps: int, epoch_steps: fl
 
     epoch_steps: steps of an epoch, which need not be a whole number.
     """
-    warmup = section.warmup_steps or math.ceil((section.warmup_epochs or 0.0) * epoch_steps)
+    warmup = _warmup(section, total_steps=total_steps, epoch_steps=epoch_steps)
     require_steps_for_warmup(warmup, total_steps)
     milestones = section.milestone_steps or tuple(
         math.ceil(each * epoch_steps) for each in section.milestone_epochs
@@ -44,3 +44,10 @@ def build_schedule(section: ScheduleConfig, *, total_steps: int, epoch_steps: fl
         milestones=milestones,
         gamma=section.gamma,
     )
+
+
+def _warmup(section: ScheduleConfig, *, total_steps: int, epoch_steps: float) -> int:
+    """Steps of the warm-up: a broken one counts whole."""
+    if section.warmup_ratio is not None:
+        return math.ceil(section.warmup_ratio * total_steps - 1e-9)  # 0.1 of 30 is a little more than 3
+    return section.warmup_steps or math.ceil((section.warmup_epochs or 0.0) * epoch_steps)
