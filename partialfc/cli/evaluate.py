@@ -9,7 +9,7 @@ from partialfc.cli.arguments import MAX_PIXELS, Amp, AsJson, Device, Flip, MaxPi
 from partialfc.cli.protocols import all_pairs as of_all_pairs
 from partialfc.cli.protocols import identification as of_identification
 from partialfc.cli.protocols import retrieval as of_retrieval
-from partialfc.cli.protocols import sets
+from partialfc.cli.protocols import set_options as sets
 from partialfc.cli.protocols import templates as of_templates
 from partialfc.cli.protocols.pairs import VERIFICATION, Folds, Images, Pairs, PairScore, Video
 from partialfc.cli.protocols.protocol import choose

@@ -1,7 +1,6 @@
 """The verification of a trained network on a pair set, with all its figures and their intervals."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from partialfc.data.pairs.files import PairSet, VideoPairs
@@ -34,14 +33,9 @@ def evaluate_matched(
     Raises ConfigError for Gaussians that were to be joined or averaged, ImageError as `evaluate_pairs` does,
     which names all images of a pair set that do not decode.
     """
-    if by.score == "mls" and embedder.flip != "none":
-        raise ConfigError(
-            f"--flip {embedder.flip} joins two embeddings, and Gaussians cannot be joined so: leave "
-            "it out, or take --score cosine"
-        )
+    matched = by.embedder(embedder)
     if by.score == "mls" and isinstance(pairs, VideoPairs):
         raise ConfigError("pairs of videos are compared by the cosine: take --score cosine")
-    matched = replace(embedder, network=by.network.to(embedder.device), size=by.size)
     if isinstance(pairs, VideoPairs):
         score = mean_scores if video == "scores" else by.scores
         return evaluate_pairs(matched, pairs, folds=folds, fars=fars, scores_of=score)

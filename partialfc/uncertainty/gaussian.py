@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+AT_ONCE = 1 << 18  # numbers of a tile's Gaussians that are compared together
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -42,6 +43,12 @@ def mutual_likelihood(first: Tensor, second: Tensor) -> Tensor:
     in_sigmas = (mean - other_mean) * torch.exp((-0.5 * log_sum).clamp(-most, most))
     terms = in_sigmas.square() + log_sum
     return -0.5 * (terms.sum(-1) + LOG_2PI * terms.shape[-1])
+
+
+def likelihood_tile(first: Tensor, second: Tensor) -> Tensor:
+    """Gaussians [q, 2D] and [c, 2D] -> the mutual likelihood score of each with each [q, c]."""
+    rows = max(1, AT_ONCE // max(1, second.numel()))
+    return torch.cat([mutual_likelihood(part[:, None], second) for part in torch.split(first, rows)])
 
 
 def likelihood_scores(gaussians: np.ndarray) -> np.ndarray:

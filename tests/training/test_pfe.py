@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,9 +14,11 @@ from partialfc.data.sources.source import open_source
 from partialfc.deploy.quality import image_qualities, rater
 from partialfc.deploy.trained import load_trained
 from partialfc.errors import CheckpointError, ConfigError
+from partialfc.evaluation.embed import embed
+from partialfc.evaluation.verification import verify
 from partialfc.metrics.run_log import read_metrics
 from partialfc.training.loop import Trainer
-from partialfc.uncertainty import confidence, split
+from partialfc.uncertainty import confidence, mutual_likelihood, split
 from tests.processes import call
 from tests.train_cases import small_config, write_data
 from tests.training.cases import moved, run
@@ -110,6 +113,51 @@ def test_the_commands_take_such_a_run_for_what_it_is(folder):
         "plot", "reject", folder / "pfe", *pairs[:2], "--fmr", 0.1, "--output", folder / "a.png", "--json"
     )
     assert list(json.loads(drawn.stdout)["areas"]) == ["pfe: pfe", "pfe: random"]
+
+
+@pytest.mark.parametrize("ranks", [0, 2], ids="{} ranks".format)
+def test_sets_are_searched_by_likelihood(folder, ranks):
+    """As loops over the Gaussians of single images say."""
+    if not (folder / "pfe").exists():
+        end(of(folder, "pfe"))
+    trained, source = load_trained(folder / "pfe"), open_source(folder / "train.rec")
+    size = {"image_size": trained.image_size, "channels": trained.channels, "device": torch.device("cpu")}
+    images, labels = [source.read(index)[0] for index in range(len(source))], source.class_ids()
+    gaussians = embed(trained.require_probabilistic(), images, **size).double()
+    scores = np.array([mutual_likelihood(each, gaussians).numpy() for each in gaussians])
+    first, second = np.triu_indices(len(labels), 1)
+    expected = verify(scores[first, second], labels[first] == labels[second], fars=[0.1])
+    how = ("evaluate", folder / "pfe", "--score", "mls", "--json", "--bootstrap", 0)
+    pairs = json.loads(call(*how, "--all-pairs", folder / "train.rec", "--far", 0.1, ranks=ranks).stdout)
+    assert pairs["tar@far=1e-1"] == expected.tar[0.1]
+    np.fill_diagonal(scores, -np.inf)
+    hits = labels[scores.argmax(1)] == labels
+    searched = json.loads(call(*how, "--retrieval", folder / "train.rec", "--rank", 1, ranks=ranks).stdout)
+    assert searched["recall@1"] == hits.mean()
+    assert 0 < hits.mean() < 1
+
+
+MISTAKEN_SCORES = {
+    "joined": (("--flip", "concat"), "--flip concat joins two embeddings, and Gaussians cannot be joined"),
+    "cohort": (("--as-norm", "{rec}"), "--as-norm: a cohort's classes have no mean Gaussian; take --score"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKEN_SCORES)
+def test_what_gaussians_cannot_be_compared_by_is_refused(folder, mistake):
+    if not (folder / "pfe").exists():
+        end(of(folder, "pfe"))
+    words, says = MISTAKEN_SCORES[mistake]
+    rec = folder / "train.rec"
+    given = (word.format(rec=rec) for word in words)
+    done = call("evaluate", folder / "pfe", "--all-pairs", rec, "--score", "mls", *given)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert says in done.stderr
+
+
+def test_templates_are_compared_by_the_cosine(folder):
+    done = call("evaluate", folder / "run", "--templates", folder, "--score", "mls")
+    assert "--score goes with --pairs or --all-pairs or" in done.stderr
 
 
 def test_pairs_are_verified_by_likelihood(folder):

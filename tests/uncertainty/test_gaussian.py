@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from partialfc.uncertainty import confidence, fuse, likelihood_scores, mutual_likelihood, split
+from partialfc.uncertainty import gaussian as arithmetic
+from partialfc.uncertainty.gaussian import likelihood_tile
 from tests.uncertainty import reference
 
 D = 4
@@ -89,6 +91,14 @@ def test_fusion_is_one_observation_after_the_other():
     smallest = split(fuse(rows, variance="smallest"))
     assert smallest[0].tolist() == pytest.approx(mean, abs=1e-12)
     assert smallest[1].tolist() == rows[:, D:].min(0).values.tolist()
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 1 << 18])
+def test_each_with_each_in_parts(monkeypatch, at_once):
+    monkeypatch.setattr(arithmetic, "AT_ONCE", at_once)
+    first, second = gaussians(5), gaussians(3, seed=1)
+    found = likelihood_tile(first, second)
+    assert found.tolist() == [[mutual_likelihood(a, b).item() for b in second] for a in first]
 
 
 def test_fusion_trusts_the_surer_image_and_gains_from_both():

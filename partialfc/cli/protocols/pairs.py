@@ -53,8 +53,9 @@ Video = Annotated[
 PairScore = Annotated[
     Score,
     typer.Option(
-        help="cosine, or mls: the likelihood of Gaussians; auto: mls for a run that has them.",
-        rich_help_panel=PANEL,
+        help="cosine, or mls: the likelihood of Gaussians; auto: mls with --pairs for a run that has them, "
+        "else cosine.",
+        rich_help_panel="With --pairs, --all-pairs, --identification and --retrieval",
     ),
 ]
 

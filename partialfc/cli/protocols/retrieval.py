@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from partialfc.cli.protocols.protocol import Answer, Protocol
+from partialfc.cli.protocols.set_options import MEASURED, OPTIONS, SOURCE_OPTIONS
 from partialfc.cli.protocols.sets import (
-    MEASURED,
-    OPTIONS,
-    SOURCE_OPTIONS,
     called,
     embedded,
     layout_folder,

@@ -1,12 +1,10 @@
-"""What the protocols on sets of images share: their options, and images to embeddings over the ranks."""
+"""What the protocols on sets of images share: from the images of sources to embeddings over the ranks."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from partialfc.errors import ConfigError, DataError
 
@@ -18,112 +16,10 @@ if TYPE_CHECKING:
     from partialfc.evaluation.bootstrap import Interval
     from partialfc.evaluation.scores.ranking import Ranking
     from partialfc.evaluation.scores.score_norm import Cohort
-    from partialfc.evaluation.scores.spread import Spread
+    from partialfc.evaluation.scores.spread import Spread, Tile
 
 log = logging.getLogger(__name__)
 
-MEASURED = "What is measured: one of these"
-PANEL = "With all protocols but --pairs"
-OF_SOURCES = "Of each SOURCE"
-Far = Annotated[
-    list[float] | None,
-    typer.Option(
-        "--far",
-        metavar="RATE",
-        help="False accept rate, as often as you like. --all-pairs: 1e-6, 1e-5 and 1e-4 where the set is "
-        "large enough; --templates: 1e-6 to 1e-1; --pairs: 1e-3 and 1e-4.",
-        rich_help_panel="With --pairs, --all-pairs and --templates",
-        show_default=False,
-    ),
-]
-Rank = Annotated[
-    list[int] | None,
-    typer.Option(
-        "--rank",
-        min=1,
-        metavar="K",
-        help="Rank-k or recall@k, as often as you like. --identification: 1, 5, 10 and 20; --retrieval: 1, "
-        "10, 100 and 1000, In-Shop 1, 10, 20 and 30; --templates: 1, 5 and 10; as far as a search meets so "
-        "many images of other classes.",
-        rich_help_panel="With --identification, --retrieval and --templates",
-        show_default=False,
-    ),
-]
-Gallery = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="SOURCE",
-        help="Images among which those of --identification or --retrieval are looked for, their classes "
-        "named alike; without it they are looked for among each other.",
-        rich_help_panel="With --identification and --retrieval",
-        show_default=False,
-    ),
-]
-Depth = Annotated[
-    int,
-    typer.Option(
-        "--class-depth",
-        min=0,
-        help="Levels from an image folder to its class folders, 0: on any level, as data.class_depth.",
-        rich_help_panel=OF_SOURCES,
-    ),
-]
-Root = Annotated[
-    Path | None,
-    typer.Option(
-        "--root",
-        help="Folder that the paths of a text list are relative to, as data.root.",
-        rich_help_panel=OF_SOURCES,
-        show_default=False,
-    ),
-]
-Only = Annotated[
-    Path | None,
-    typer.Option(
-        help="File with the key of an image a line: take these of the source alone.",
-        rich_help_panel="With --all-pairs, --identification and --retrieval",
-        show_default=False,
-    ),
-]
-LeaveOut = Annotated[
-    Path | None,
-    typer.Option(
-        help="File with the key of an image a line: take all others.",
-        rich_help_panel="With --all-pairs, --identification and --retrieval",
-        show_default=False,
-    ),
-]
-AsNorm = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="SOURCE",
-        help="Images of other identities, a cohort against whose class means each score is normalised "
-        "(AS-norm).",
-        rich_help_panel=PANEL,
-        show_default=False,
-    ),
-]
-AsNormTop = Annotated[
-    int | None,
-    typer.Option(
-        min=2,
-        help="Nearest classes of the cohort that count. Default: 300, or all of a smaller cohort.",
-        rich_help_panel=PANEL,
-        show_default=False,
-    ),
-]
-SaveEmbeddings = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Write each set's embeddings.npy, as the network gives them, and its keys.txt.",
-        rich_help_panel=PANEL,
-        show_default=False,
-    ),
-]
-COHORT_OPTIONS = frozenset({"as_norm", "as_norm_top", "class_depth", "root"})
-OPTIONS = COHORT_OPTIONS | {"save_embeddings"}
-SOURCE_OPTIONS = frozenset({"only", "leave_out"})
 SOURCES = ("all_pairs", "identification", "retrieval", "gallery", "distractors", "as_norm")
 TOP = 300
 
@@ -177,6 +73,7 @@ def embedded(
     from partialfc.data.benchmarks.image_set import joined
     from partialfc.evaluation.scores.spread import Spread
 
+    setting, tile = _compared(setting, options)
     embedder = setting.embedder
     cohort = cohort_of(setting, options)
     found = []
@@ -189,9 +86,23 @@ def embedded(
                 labels[part.start : part.stop],
                 embedder.world,
                 name=_named(images, part.start),
+                tile=tile,
             )
         )
     return found if cohort is None else [cohort.calibrate(each) for each in found]
+
+
+def _compared(setting: "Setting", options: Mapping[str, Any]) -> "tuple[Setting, Tile | None]":
+    """With the network that --score asks for, and how what it gives is compared."""
+    from dataclasses import replace
+
+    from partialfc.deploy.matching import matcher
+
+    if options.get("score") != "mls":
+        return setting, None
+    require_none(options, ["as_norm"], "a cohort's classes have no mean Gaussian; take --score cosine")
+    by = matcher(setting.trained, "mls")
+    return replace(setting, embedder=by.embedder(setting.embedder)), by.tile
 
 
 def cohort_of(setting: "Setting", options: Mapping[str, Any]) -> "Cohort | None":

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from partialfc.cli.protocols.protocol import Answer, Protocol
-from partialfc.cli.protocols.sets import MEASURED, OPTIONS, cohort_of, own_rows, ranks_of, told_of
+from partialfc.cli.protocols.set_options import MEASURED, OPTIONS
+from partialfc.cli.protocols.sets import cohort_of, own_rows, ranks_of, told_of
 
 if TYPE_CHECKING:
     from partialfc.cli.protocols.setting import Setting

@@ -14,20 +14,23 @@ from partialfc.distributed.world import World
 from partialfc.errors import DataError
 
 SIDE = 2048  # rows of a block: a tile of scores has at most SIDE * SIDE numbers
+Tile = Callable[[Tensor, Tensor], Tensor]  # rows [q, D] and [c, D] -> their scores [q, c]
 NOBODY = -1  # the class of a distractor: nothing is of the same class, not even another distractor
+LOOK = "look at that image, or at the network's weights"
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
     """Some of all embeddings, on every rank: those of numbers start..start + q - 1.
 
-    rows [q, D]. calibration [q, 2]: as that of Spread. number: of the block, among all of this size.
+    rows [q, D]. calibration [q, 2], tile: as those of Spread. number: of the block, among all of this size.
     """
 
     rows: Tensor
     calibration: Tensor | None
     start: int
     number: int
+    tile: Tile | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -35,11 +38,12 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """N unit embeddings, of which each rank has a part, rank by rank; a rank may have none.
+    """N embeddings, of which each rank has a part, rank by rank; a rank may have none.
 
-    rows [n, D]: this rank's, of norm 1. counts [W]: each rank's n. all_classes [N]: the class of every one,
-    on every rank; NOBODY for a distractor. calibration [n, 2]: what `score_norm` needs of each of this
-    rank's, or None where scores are plain cosines.
+    rows [n, D]: this rank's, of norm 1 where they are compared by the cosine. counts [W]: each rank's n.
+    all_classes [N]: the class of every one, on every rank; NOBODY for a distractor. calibration [n, 2]: what
+    `score_norm` needs of each of this rank's, or None where scores are not normalised. tile: how they are
+    compared; None: by the cosine.
     """
 
     rows: Tensor
@@ -47,6 +51,7 @@ class Spread:
     all_classes: npt.NDArray[np.int64]
     world: World
     calibration: Tensor | None = None
+    tile: Tile | None = None
 
     @staticmethod
     def of(
@@ -55,20 +60,21 @@ class Spread:
         world: World,
         *,
         name: Callable[[int], str] | None = None,
+        tile: Tile | None = None,
     ) -> "Spread":
         """This rank's embeddings [n, D], of any norm, and their classes [n]; collective.
 
-        Raises DataError, on every rank, for one that is zero or not finite, named by `name` (from its number
-        on this rank); ValueError where not each embedding has its class.
+        Raises DataError, on every rank, for one that is not finite, or without `tile` zero, named by `name`
+        (from its number on this rank); ValueError where not each embedding has its class.
         """
         if rows.ndim != 2 or classes.shape != rows.shape[:1]:
             raise ValueError(f"embeddings {tuple(rows.shape)} and classes {classes.shape}: [n, D] and [n]")
         with together(world):
-            units = _units(rows, name)
+            units = _units(rows, name) if tile is None else _finite(rows, name)
         counts = tuple(world.gather_integers([len(rows)])[:, 0].tolist())
         own = torch.from_numpy(np.ascontiguousarray(classes, np.int64)).to(rows.device)
         everyone = world.all_gather_rows(own, counts).cpu().numpy()
-        return Spread(units, counts, everyone, world)
+        return Spread(units, counts, everyone, world, tile=tile)
 
     @property
     def first(self) -> int:
@@ -88,7 +94,10 @@ class Spread:
         if (self.calibration is None) != (other.calibration is None):
             raise ValueError("one of both is calibrated: calibrate both, or neither")
         both = Spread.of(
-            torch.cat([self.rows, other.rows]), np.append(self.classes, other.classes), self.world
+            torch.cat([self.rows, other.rows]),
+            np.append(self.classes, other.classes),
+            self.world,
+            tile=self.tile,
         )
         if self.calibration is None or other.calibration is None:
             return both
@@ -121,7 +130,8 @@ class Spread:
             gathered = self._gathered(part, sizes)
             for rank, (rows, calibration) in enumerate(gathered):
                 if len(rows):
-                    yield Block(rows, calibration, int(starts[rank]) + turn * side, int(numbers[rank]) + turn)
+                    start = int(starts[rank]) + turn * side
+                    yield Block(rows, calibration, start, int(numbers[rank]) + turn, self.tile)
 
     def _gathered(self, part: slice, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor | None]]:
         rows = torch.split(self.world.all_gather_rows(self.rows[part], sizes), list(sizes))
@@ -136,7 +146,7 @@ class Spread:
         for number, start in enumerate(range(0, len(self.rows), side)):
             part = slice(start, start + side)
             calibration = None if self.calibration is None else self.calibration[part]
-            yield Block(self.rows[part], calibration, self.first + start, first + number)
+            yield Block(self.rows[part], calibration, self.first + start, first + number, self.tile)
 
     def room(self, columns: "Spread", side: int = SIDE) -> Tensor:
         """For the scores of a block of these with one of this rank's of `columns`."""
@@ -173,18 +183,29 @@ def same_class(
 
 
 def scores_of(rows: Block, columns: Block, room: Tensor | None = None) -> Tensor:
-    """The scores [q, c] of a tile: cosines, or what the calibration makes of them (`score_norm`).
+    """The scores [q, c] of a tile: cosines, or what `tile` gives; calibrated where they are (`score_norm`).
 
     room [>= q * c]: where they are put. Tiles of many sizes that are made and dropped, with small tensors
     kept in between, let the memory of a process grow by more than half a gigabyte.
     """
     size = len(rows), len(columns)
     out = rows.rows.new_empty(size) if room is None else room[: size[0] * size[1]].view(size)
-    scores = torch.mm(rows.rows, columns.rows.T, out=out)
+    if rows.tile is None:
+        scores = torch.mm(rows.rows, columns.rows.T, out=out)
+    else:
+        scores = out.copy_(rows.tile(rows.rows, columns.rows))
     if rows.calibration is not None and columns.calibration is not None:
         factor = rows.calibration[:, None, 0] + columns.calibration[None, :, 0]
         scores.mul_(factor).sub_(rows.calibration[:, None, 1] + columns.calibration[None, :, 1])
     return scores
+
+
+def _finite(rows: Tensor, name: Callable[[int], str] | None) -> Tensor:
+    """Rows [n, D] as they are."""
+    bad = (~rows.isfinite()).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise DataError(f"{_called(bad[0], name)} is not finite, {len(bad)} of {len(rows)} are; {LOOK}")
+    return rows
 
 
 def _units(rows: Tensor, name: Callable[[int], str] | None) -> Tensor:
@@ -193,10 +214,13 @@ def _units(rows: Tensor, name: Callable[[int], str] | None) -> Tensor:
     bad = ((norms == 0) | ~norms.isfinite()).flatten().nonzero().flatten().tolist()
     if bad:
         what = "zero" if norms[bad[0]] == 0 else "not finite"
-        called = f"embedding {bad[0]}" if name is None else f"the embedding of {name(bad[0])}"
         raise DataError(
-            f"{called} is {what}, {len(bad)} of {len(rows)} are unusable: a cosine needs a direction; look "
-            "at that image, or at the network's weights"
+            f"{_called(bad[0], name)} is {what}, {len(bad)} of {len(rows)} are unusable: a cosine needs a "
+            f"direction; {LOOK}"
         )
     units: Tensor = rows / norms
     return units
+
+
+def _called(number: int, name: Callable[[int], str] | None) -> str:
+    return f"embedding {number}" if name is None else f"the embedding of {name(number)}"
