@@ -14,7 +14,10 @@ from tests.config.cases import failure, small
             "train={batch_size: 1}",
             "train: give exactly one of epochs and steps, got neither",
         ),
-        ("train={batch_size: 8, epochs: 3, steps: 9}", "train: give exactly one of epochs and steps, .*got epochs 3.0 and steps 9"),
+        (
+            "train={batch_size: 8, epochs: 3, steps: 9}",
+            "train: give exactly one of epochs and steps, .*got epochs 3.0 and steps 9",
+        ),
     ],
 )
 def test_rules_between_keys(override: str, message: str) -> None:
