@@ -1,5 +1,6 @@
 """The image's recipe and the compose file, without building: tests/integration builds and runs it."""
 
+import inspect
 import json
 import os
 import re
@@ -14,24 +15,27 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from partialfc.cli.serve import serve
 from partialfc.metrics.server import Server
+from partialfc.serving.service.gate import PROBES
 from tests.paths import ROOT
 
 DOCKER = ROOT / "docker"
 ENTRYPOINT = DOCKER / "entrypoint.sh"
+SERVE = "serve/Dockerfile"
 BIN = Path(sys.executable).parent
 ENVIRONMENT = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
 
 
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's (instruction, arguments), comments left out and continued lines joined."""
-    lines = [line for line in (DOCKER / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
+def instructions(file: str = "Dockerfile") -> list[tuple[str, str]]:
+    """A Dockerfile's (instruction, arguments), comments left out and continued lines joined."""
+    lines = [line for line in (DOCKER / file).read_text().splitlines() if not line.startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in joined.splitlines() if line.strip()]
 
 
-def arguments(instruction: str) -> list[str]:
-    return [rest for name, rest in instructions() if name == instruction]
+def arguments(instruction: str, file: str = "Dockerfile") -> list[str]:
+    return [rest for name, rest in instructions(file) if name == instruction]
 
 
 def compose() -> dict[str, Any]:
@@ -54,9 +58,10 @@ def mounts(service: str) -> dict[str, str]:
     "command",
     [
         ["hadolint", "Dockerfile"],
+        ["hadolint", SERVE],
         ["shellcheck", "--severity", "style", "entrypoint.sh"],
     ],
-    ids=["hadolint", "shellcheck"],
+    ids=["hadolint", "hadolint-serve", "shellcheck"],
 )
 def test_linters_are_silent(command: list[str]) -> None:
     done = subprocess.run(command, cwd=DOCKER, env=ENVIRONMENT, capture_output=True, text=True)
@@ -97,6 +102,7 @@ def test_the_image_gets_the_dali_of_its_torch(
 def test_user_is_a_number_and_the_one_of_kubernetes() -> None:
     """Kubernetes can tell a number from root, a name it cannot."""
     ((user, group),) = (each.split(":") for each in arguments("USER"))
+    assert arguments("USER", SERVE) == arguments("USER")
     assert user.isdigit()
     assert int(user) > 0
     manifests = "".join(path.read_text() for path in sorted((ROOT / "launch" / "kubernetes").glob("*.yaml")))
@@ -129,6 +135,16 @@ def test_metrics_port_is_the_configs_default() -> None:
     (environment,) = arguments("ENV")
     variables = dict(pair.split("=", 1) for pair in shlex.split(environment))
     assert [variables["METRICS_PORT"]] == arguments("EXPOSE") == [str(MetricsConfig().port)]
+
+
+def test_the_service_is_probed_at_its_own_port_by_a_route_that_needs_no_token() -> None:
+    (check,) = arguments("HEALTHCHECK", SERVE)
+    assert re.findall(r"\}(/\w+)'", check) == ["/readyz"]
+    assert "/readyz" in PROBES
+    (environment,) = arguments("ENV", SERVE)
+    variables = dict(pair.split("=", 1) for pair in shlex.split(environment))
+    port = inspect.signature(serve).parameters["port"].default
+    assert [variables["PORT"]] == arguments("EXPOSE", SERVE) == [str(port)]
 
 
 def entrypoint(*words: str) -> str:

@@ -16,6 +16,7 @@ SUITE = BASE.rsplit("-", 1)[1]  # Debian's release
 # What of Debian makes up for the base image, which holds a Python with its headers.
 PACKAGES = "python3,python3-venv,python3-dev,ca-certificates"
 IMAGE = "partialfc"
+SERVE_IMAGE = "partialfc-serve"
 
 
 def missing() -> str | None:
@@ -50,7 +51,9 @@ class Buildah:
 
 
 def make_base(buildah: Buildah) -> None:
-    """An image of Debian under the name of the Dockerfile's base."""
+    """An image of Debian under the name of the Dockerfiles' base, unless it is there."""
+    if buildah("images", "--quiet", "--filter", f"reference=localhost/{BASE}"):
+        return
     container = buildah("from", "scratch")
     mount = buildah("mount", container)
     subprocess.run(
@@ -63,11 +66,12 @@ def make_base(buildah: Buildah) -> None:
     buildah("commit", "--quiet", "--rm", container, f"localhost/{BASE}")
 
 
-def download_wheels(folder: Path, torch: str) -> None:
+def download_wheels(folder: Path, torch: str | None, *extras: str) -> None:
     """What the image's pip is to install, fetched by this machine's pip as it is configured."""
     content = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    project, extras = content["project"], content["project"]["optional-dependencies"]
-    needed = [torch, *project["dependencies"], *extras["plot"], *extras["glyphs"]]
+    project, optional = content["project"], content["project"]["optional-dependencies"]
+    needed = [each for each in project["dependencies"] if torch or not each.startswith("torch")]
+    needed += [each for extra in extras for each in optional[extra]] + ([torch] if torch else [])
     needed += content["build-system"]["requires"]
     subprocess.run(
         [
@@ -87,15 +91,24 @@ def download_wheels(folder: Path, torch: str) -> None:
 
 
 def build(buildah: Buildah) -> None:
-    """The image, of this machine's torch."""
+    """The image of the trainer, of this machine's torch."""
     torch = f"torch=={importlib.metadata.version('torch')}"
-    wheels, pip = buildah.folder / "wheels", buildah.folder / "pip.conf"
-    download_wheels(wheels, torch)
+    download_wheels(buildah.folder / "wheels", torch, "plot", "glyphs")
+    _build(buildah, IMAGE, "docker/Dockerfile", "--build-arg", f"TORCH={torch}")
+
+
+def build_serve(buildah: Buildah) -> None:
+    """The image of the service."""
+    download_wheels(buildah.folder / "wheels", None, "serve")
+    _build(buildah, SERVE_IMAGE, "docker/serve/Dockerfile")
+
+
+def _build(buildah: Buildah, image: str, file: str, *options: str) -> None:
+    pip = buildah.folder / "pip.conf"
     pip.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
     make_base(buildah)
-    # Docker's format: OCI's has no place for a healthcheck.
     buildah(
-        *("bud", "--pull-never", "--format", "docker", "--tag", IMAGE, "--file", "docker/Dockerfile"),
-        *("--build-arg", f"TORCH={torch}"),
-        *("--volume", f"{wheels}:/wheels:ro", "--volume", f"{pip}:/etc/pip.conf:ro", "."),
+        # Docker's format: OCI's has no place for a healthcheck.
+        *("bud", "--pull-never", "--format", "docker", "--tag", image, "--file", file, *options),
+        *("--volume", f"{buildah.folder / 'wheels'}:/wheels:ro", "--volume", f"{pip}:/etc/pip.conf:ro", "."),
     )

@@ -3,14 +3,10 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,14 +22,6 @@ pytestmark = [
 
 DEADLINE = 600  # seconds for a run to get somewhere
 UID = 10001
-
-
-@pytest.fixture(scope="module")
-def buildah() -> Iterator[Buildah]:
-    folder = Path(tempfile.mkdtemp(prefix="partialfc-image-"))
-    folder.chmod(0o755)  # the container's user reaches its volumes through it
-    yield Buildah(folder)
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

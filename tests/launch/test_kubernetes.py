@@ -4,6 +4,7 @@ Core kinds are checked against Kubernetes's own schemas. Those of Kubeflow and o
 come with a package: of these the pod, most of it, is checked as a Job, the rest by what it must name.
 """
 
+import inspect
 import re
 import subprocess
 import sys
@@ -13,13 +14,15 @@ from typing import Any
 import pytest
 import yaml
 
+from partialfc.cli.serve import serve
 from partialfc.config import parse_config
+from partialfc.serving.service.gate import PROBES
 from tests.paths import ROOT
 
 FOLDER = ROOT / "launch" / "kubernetes"
 BIN = Path(sys.executable).parent
 LAUNCHER = (ROOT / "launch" / "torchrun.sh").read_text()
-CORE = ("config.yaml", "storage.yaml", "job.yaml")
+CORE = ("config.yaml", "storage.yaml", "job.yaml", "serve.yaml")
 
 validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
 
@@ -185,3 +188,29 @@ def test_the_pod_is_the_images_user_and_nothing_more():
 def test_a_pod_has_time_for_its_last_checkpoint():
     [default] = re.findall(r"SHUTDOWN_TIMEOUT:-(\d+)", LAUNCHER)
     assert pod("job.yaml")["terminationGracePeriodSeconds"] > int(default)
+
+
+def test_the_service_is_probed_where_no_token_is_needed_and_started_with_options_that_there_are():
+    found = documents("serve.yaml")
+    spec = found["Deployment"]["spec"]
+    served = spec["template"]["spec"]
+    [container] = served["containers"]
+    probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
+    assert {each["path"] for each in probes} <= set(PROBES)
+    [port] = container["ports"]
+    assert {each["port"] for each in probes} == {port["name"]}
+    assert port["containerPort"] == inspect.signature(serve).parameters["port"].default
+    [service] = found["Service"]["spec"]["ports"]
+    assert service["targetPort"] == port["name"]
+    assert found["Service"]["spec"]["selector"] == spec["template"]["metadata"]["labels"]
+    options = dict(zip(container["args"][1::2], container["args"][2::2], strict=True))
+    known = {each.removeprefix("--").replace("-", "_") for each in options}
+    assert known <= inspect.signature(serve).parameters.keys()
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    assert mounts[options["--gallery"]] == "gallery"
+    assert mounts[str(Path(options["--token-file"]).parent)] == "token"
+    assert {each["name"] for each in served["volumes"]} == set(mounts.values())
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["replicas"] == 1
+    assert served["securityContext"] == pod("job.yaml")["securityContext"]
+    assert container["securityContext"] == pod("job.yaml")["containers"][0]["securityContext"]
