@@ -15,6 +15,7 @@ from partialfc.errors import (
     ConfigError,
     DataError,
     DistributedError,
+    ExportError,
     ImageError,
     LabelError,
     MissingExtraError,
@@ -26,6 +27,7 @@ from partialfc.errors import (
 )
 
 if TYPE_CHECKING:
+    from partialfc.deploy.pretrained import from_pretrained
     from partialfc.distillation import AngularDistillation, DistillationLoss, FeatureDistillation
     from partialfc.head.class_margins import margins_of_class_sizes
     from partialfc.head.margins.base import Margin
@@ -86,6 +88,7 @@ _HOMES = {
     "SphereFace": "partialfc.head.margins.sphereface",
     "SubCenter": "partialfc.head.margins.sub_center",
     "TripletLoss": "partialfc.losses",
+    "from_pretrained": "partialfc.deploy.pretrained",
     "margins_of_class_sizes": "partialfc.head.class_margins",
 }
 
@@ -108,6 +111,7 @@ __all__ = [
     "DistributedError",
     "DynamicClassPool",
     "ElasticFace",
+    "ExportError",
     "FeatureDistillation",
     "GalleryNetwork",
     "ImageError",
@@ -134,6 +138,7 @@ __all__ = [
     "SubCenter",
     "TripletLoss",
     "__version__",
+    "from_pretrained",
     "margins_of_class_sizes",
 ]
 

@@ -55,6 +55,10 @@ class DistributedError(PartialFCError, RuntimeError):
     """Ranks disagree, or one of them stopped answering; the message names the rank."""
 
 
+class ExportError(PartialFCError, RuntimeError):
+    """A network cannot be exported, or the file would give something else than it; nothing is left."""
+
+
 class MissingExtraError(PartialFCError, ImportError):
     """A feature needs an optional dependency; the message names the extra that installs it."""
 

@@ -23,7 +23,17 @@ ROOMS = {
     "metrics": {"distributed", "evaluation", "head"},
     "report": {"data", "evaluation", "metrics", "plan"},
     "plot": {"backbones", "data", "evaluation", "head", "metrics", "report"},
-    "deploy": {"backbones", "checkpoint", "data", "evaluation", "head", "occlusion", "uncertainty"},
+    "deploy": {
+        "backbones",
+        "checkpoint",
+        "data",
+        "distributed",
+        "evaluation",
+        "head",
+        "occlusion",
+        "serving",
+        "uncertainty",
+    },
     "serving": {"data", "distributed", "evaluation", "trained"},  # by that door it opens runs, with torch
     "distillation": {"backbones", "deploy", "distributed", "head", "losses"},
     "uncertainty": {"backbones", "distributed", "head", "losses"},

@@ -28,6 +28,7 @@ NAMES = [
     "DistributedError",
     "DynamicClassPool",
     "ElasticFace",
+    "ExportError",
     "FeatureDistillation",
     "GalleryNetwork",
     "ImageError",
@@ -54,6 +55,7 @@ NAMES = [
     "SubCenter",
     "TripletLoss",
     "__version__",
+    "from_pretrained",
     "margins_of_class_sizes",
 ]
 

@@ -23,6 +23,7 @@ from partialfc.cli.data.stats import stats
 from partialfc.cli.doctor import doctor
 from partialfc.cli.embed import embed
 from partialfc.cli.evaluate import evaluate
+from partialfc.cli.export import export
 from partialfc.cli.init import init
 from partialfc.cli.plan import plan
 from partialfc.cli.plot.angles import angles
@@ -79,6 +80,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(embed)
 app.command()(quality)
+app.command()(export)
 app.command()(report)
 app.command()(serve)
 app.command()(config)

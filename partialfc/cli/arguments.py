@@ -9,6 +9,23 @@ ConfigFile = Annotated[Path, typer.Argument(help="YAML file.", show_default=Fals
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="section.key=value, as many as you like.", show_default=False)
 ]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="Folder of a run or of one checkpoint, a folder or file that export wrote, InsightFace's "
+        "backbone.pth, or an .onnx.",
+        show_default=False,
+    ),
+]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which network a file of weights is of, where its tensors do not tell, such as iresnet50.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Trust = Annotated[
     list[str] | None,

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, Amp, AsJson, Device, Flip, MaxPixels, Score, Trust, Video
+from partialfc.cli.arguments import (
+    MAX_PIXELS,
+    Amp,
+    AsJson,
+    BackboneName,
+    Device,
+    Flip,
+    MaxPixels,
+    Score,
+    Trust,
+    Video,
+)
 from partialfc.files import json_text
 
 if TYPE_CHECKING:
@@ -16,7 +27,10 @@ if TYPE_CHECKING:
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of a run, or of one checkpoint.", show_default=False)],
+    first: Annotated[
+        Path,
+        typer.Argument(help="A model, as evaluate takes it: a run, an .onnx.", show_default=False),
+    ],
     second: Annotated[Path, typer.Argument(help="Another one.", show_default=False)],
     pairs: Annotated[
         list[Path],
@@ -47,6 +61,7 @@ def compare(
     seed: Annotated[int, typer.Option(min=0, help="Of those draws.")] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
+    backbone: BackboneName = None,
     trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
@@ -60,14 +75,17 @@ def compare(
     from partialfc.cli.values import require_rates
     from partialfc.data.pairs.files import read_pairs_or_videos
     from partialfc.deploy.reject import names_of
-    from partialfc.deploy.trained import load_trained
+    from partialfc.deploy.trained import is_weights, load_trained
     from partialfc.distributed.device import local_device
     from partialfc.evaluation.comparison import compare as compared
     from partialfc.evaluation.verification import FARS
 
     require_rates("--far", far or ())
     local_device(device, name="--device")
-    trained = [load_trained(run, trust=trust or ()) for run in (first, second)]
+    trained = [
+        load_trained(run, trust=trust or (), backbone=backbone if is_weights(run) else None)
+        for run in (first, second)
+    ]
     how: dict[str, Any] = {"folds": folds, "fars": far or FARS, "video": video}
     found = {}
     with ranks(device) as (world, own):

@@ -1,11 +1,20 @@
 """The `partialfc evaluate` command: what it takes for every protocol, and which protocol it runs."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, Amp, AsJson, Device, Flip, MaxPixels, Trust
+from partialfc.cli.arguments import (
+    MAX_PIXELS,
+    Amp,
+    AsJson,
+    BackboneName,
+    Device,
+    Flip,
+    MaxPixels,
+    Model,
+    Trust,
+)
 from partialfc.cli.protocols import all_pairs as of_all_pairs
 from partialfc.cli.protocols import identification as of_identification
 from partialfc.cli.protocols import retrieval as of_retrieval
@@ -27,9 +36,7 @@ PROTOCOLS = (
 
 def evaluate(
     context: typer.Context,
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Folder of a run, or of one checkpoint.", show_default=False)
-    ],
+    checkpoint: Model,
     pairs: Pairs = None,
     images: Images = None,
     folds: Folds = None,
@@ -79,13 +86,14 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of those draws.")] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
+    backbone: BackboneName = None,
     trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure on images that it has never seen how good a trained network is.
 
     On N GPUs, start a process for each, and they share the images: torchrun --nproc-per-node N -m partialfc
-    evaluate CHECKPOINT --pairs FILE.
+    evaluate MODEL --pairs FILE.
     """
     protocol, options = choose(PROTOCOLS, context)
     require_rates("--far", far or ())
@@ -95,7 +103,7 @@ def evaluate(
     from partialfc.distributed.device import local_device
 
     local_device(device, name="--device")
-    trained = load_trained(checkpoint, trust=trust or ())
+    trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
     with ranks(device) as (world, own):
         embedder = embedder_of(
             trained, world, own, flip=flip, amp=amp, batch_size=batch_size, max_pixels=max_pixels

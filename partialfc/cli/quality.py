@@ -8,12 +8,14 @@ import typer
 from partialfc.cli.arguments import (
     MAX_PIXELS,
     AsJson,
+    BackboneName,
     ClassDepth,
     Device,
     ImageSource,
     LeaveOut,
     ListRoot,
     MaxPixels,
+    Model,
     Only,
     QualityBy,
     Trust,
@@ -21,9 +23,7 @@ from partialfc.cli.arguments import (
 
 
 def quality(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Folder of a run, or of one checkpoint.", show_default=False)
-    ],
+    checkpoint: Model,
     images: ImageSource,
     by: Annotated[
         QualityBy,
@@ -40,6 +40,7 @@ def quality(
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
+    backbone: BackboneName = None,
     trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +54,7 @@ def quality(
 
     require_folder("--output", output)
     target = local_device(device, name="--device")
-    trained = load_trained(checkpoint, trust=trust or ())
+    trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
     source = open_source(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     rated = rater(trained, by)
     rated.network.to(target)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from partialfc.data.sources.labelled import Labelled
-from partialfc.deploy.trained import CHUNK, Trained
+from partialfc.deploy.trained_network import CHUNK, Trained
 from partialfc.errors import ConfigError
 
 
@@ -14,6 +14,7 @@ def centres_of(trained: Trained, source: Labelled) -> Tensor:
     Classes are found by their names, or by their ids where run or source has none. Raises ConfigError where
     the run lacks a class of the source, CheckpointError where the checkpoint lacks its centres.
     """
+    trained.require_checkpoint("centres of classes")
     known, wanted = trained.classes, source.classes
     centres = torch.cat(
         [

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from partialfc.deploy.trained import Trained
+from partialfc.deploy.trained_network import Trained
 from partialfc.errors import ConfigError
 from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.scores.spread import Tile

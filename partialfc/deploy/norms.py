@@ -1,4 +1,4 @@
-"""What made the norms of a trained network's embeddings, as far as its checkpoint tells."""
+"""What made the norms of a trained network's embeddings, as far as its checkpoint or its card tells."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,17 +6,24 @@ from typing import Any
 
 from partialfc.checkpoint.start import find_checkpoint
 from partialfc.checkpoint.state import read_state
+from partialfc.deploy.trained_network import Trained
 from partialfc.errors import CheckpointError
 
 MARGINS = ("magface", "adaface")  # that give the norm a meaning
 
 
-def why_norms_say_nothing(checkpoint: Path) -> str | None:
-    """Why the norms of a run's embeddings need not follow quality; None: its margin made them do so.
+def why_norms_say_nothing(trained: Trained) -> str | None:
+    """Why the norms of a network's embeddings need not follow quality; None: its margin made them do so.
 
-    A run with `objective: {name: pfe}` has the norms of the run that its backbone is from.
+    A run with `objective: {name: pfe}` has the norms of the run that its backbone is from. An export has what
+    its card says.
     """
-    who, config = str(checkpoint), _config_of(checkpoint)
+    checkpoint, who = trained.checkpoint, str(trained.checkpoint)
+    if trained.card is not None and trained.card.unit and trained.saved is None:
+        return f"{who} gives rows of norm 1, all of them"
+    if not trained.is_checkpoint:
+        return _of_margin(who, {} if trained.card is None else trained.card.margin)
+    config = _config_of(checkpoint)
     objective = _section(config, "objective")
     if objective.get("name") == "pfe":
         origin = objective.get("backbone_from")
@@ -24,10 +31,15 @@ def why_norms_say_nothing(checkpoint: Path) -> str | None:
         objective = _section(config, "objective")
     if objective.get("name") == "distill" and objective.get("alone"):
         return f"{who} was trained by a teacher alone, without a margin"
-    margin = _section(_section(config, "head"), "margin").get("name")
-    if margin is None or objective.get("name") == "pfe":  # whose own head took no part either
+    unknown = objective.get("name") == "pfe"  # whose own head took no part either
+    return _of_margin(who, {} if unknown else _section(_section(config, "head"), "margin"))
+
+
+def _of_margin(who: str, margin: Mapping[str, Any]) -> str | None:
+    name = margin.get("name")
+    if name is None:
         return f"{who} was trained in a way that is not known"
-    return None if margin in MARGINS else f"{who} was trained with the margin {margin}"
+    return None if name in MARGINS else f"{who} was trained with the margin {name}"
 
 
 def _config_of_run(path: object) -> Mapping[str, Any]:

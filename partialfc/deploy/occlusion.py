@@ -12,7 +12,7 @@ from partialfc.backbones import with_feature_map
 from partialfc.data.images.codec import Pixels, decode, resize
 from partialfc.data.images.normalise import normalise
 from partialfc.data.sources.labelled import Source
-from partialfc.deploy.trained import Trained
+from partialfc.deploy.trained_network import Trained
 from partialfc.errors import ImageError
 from partialfc.occlusion import OcclusionNetwork, intersection_over_union
 from partialfc.occlusion.covers import FILLS, Fill, cells, cover

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from partialfc.data.sources.labelled import Source
 from partialfc.deploy.norms import why_norms_say_nothing
-from partialfc.deploy.trained import Trained
+from partialfc.deploy.trained_network import Trained
 from partialfc.evaluation.embed import embed
 from partialfc.uncertainty import confidence
 
@@ -94,7 +94,7 @@ def _norm(embeddings: Tensor) -> Tensor:
 
 
 def _warn_of_margin(trained: Trained) -> None:
-    if why := why_norms_say_nothing(trained.checkpoint):
+    if why := why_norms_say_nothing(trained):
         log.warning(
             "quality by norm: %s, and nothing made its norms follow quality; train with head.margin.name: "
             "magface for norms that do",

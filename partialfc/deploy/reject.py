@@ -7,7 +7,7 @@ from typing import Any
 from partialfc.data.pairs.files import PairSet
 from partialfc.deploy.matching import Score, matcher
 from partialfc.deploy.quality import By, random_quality, rater
-from partialfc.deploy.trained import Trained
+from partialfc.deploy.trained_network import Trained
 from partialfc.evaluation.embed import embed
 from partialfc.evaluation.reject import RejectCurve, error_versus_reject
 

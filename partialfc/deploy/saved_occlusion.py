@@ -4,7 +4,7 @@ from typing import Any
 
 from partialfc.checkpoint.state import read_state
 from partialfc.checkpoint.store import load_replicated
-from partialfc.deploy.trained import Trained
+from partialfc.deploy.trained_network import Trained
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.occlusion import OcclusionNetwork
 
@@ -16,8 +16,9 @@ KEYS = ("ways", "size", "landmarks", "at")  # of the objective, that decide whic
 def load_occlusion(trained: Trained) -> OcclusionNetwork:
     """The trained backbone with its generator and branch, in evaluation mode; each image once, masked.
 
-    Raises ConfigError for a run of another objective, CheckpointError where they do not fit.
+    Raises ConfigError for a run of another objective, CheckpointError where they do not fit, and for a file.
     """
+    trained.require_checkpoint("branch that predicts occlusion")
     tensors = load_replicated(trained.checkpoint, PREFIX)
     if FIRST not in tensors:
         raise ConfigError(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from partialfc.data.benchmarks.image_set import ImageSet
-from partialfc.deploy.trained import Trained
+from partialfc.deploy.trained_network import Trained
 from partialfc.errors import DataError
 from partialfc.evaluation.embed import embed
 

@@ -10,7 +10,7 @@ from partialfc.serving.onnx_model import OnnxModel
 from partialfc.serving.rows import Name, Pixels, Rows, numbered
 from partialfc.serving.torch_model import open_by_torch
 
-ONNX = ".onnx"
+ONNX, GRAPH = ".onnx", "model.onnx"
 
 
 class Model(Protocol):
@@ -71,6 +71,8 @@ def _graph(path: Path) -> Path | None:
     if not (path / CARD_FILE).is_file():
         return None
     found = sorted(path.glob(f"*{ONNX}"))
+    if path / GRAPH in found:  # beside which the same may lie in 8 bits
+        return path / GRAPH
     if len(found) > 1:
         raise DataError(f"{path}: holds several .onnx files, such as {found[0]} and {found[1]}; name one")
     return found[0] if found else None

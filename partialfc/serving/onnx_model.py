@@ -66,16 +66,20 @@ class OnnxModel:
 
     def embed(self, images: Pixels, *, name: Name = numbered) -> Rows:
         """uint8 [n, image_size, image_size, channels] -> rows of norm 1, float32 [n, D]; see `Model`."""
+        return unit_rows(self.rows(images), name)
+
+    def rows(self, images: Pixels) -> Rows:
+        """uint8 [n, image_size, image_size, channels] -> what the graph gives, float32 [n, D]."""
         check_pixels(images, size=self.image_size, channels=self.channels)
         if not len(images):
             return np.zeros((0, self.embedding_size), np.float32)
         taken = self._as_taken(images)
         if self._batch is None:
-            return unit_rows(self._run(taken), name)
+            return self._run(taken).astype(np.float32, copy=False)
         parts = [
             self._padded(taken[start : start + self._batch]) for start in range(0, len(taken), self._batch)
         ]
-        return unit_rows(np.concatenate(parts), name)
+        return np.concatenate(parts).astype(np.float32, copy=False)
 
     def _as_taken(self, images: Pixels) -> npt.NDArray[Any]:
         """The pixels as the graph takes them."""

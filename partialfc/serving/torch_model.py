@@ -2,12 +2,11 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from partialfc.errors import MissingExtraError
-from partialfc.serving.card import Card, weights_digest
 from partialfc.serving.rows import Name, Pixels, Rows, check_pixels, numbered, unit_rows
 
 if TYPE_CHECKING:
@@ -23,8 +22,9 @@ class TorchModel:
         import torch
 
         from partialfc.distributed.device import autocast_dtype
+        from partialfc.trained import card_of
 
-        self.card = _card_of(trained)
+        self.card = card_of(trained)
         self._device = device
         self._amp = autocast_dtype(trained.amp, device)
         self._network = trained.backbone.to(device).eval()
@@ -76,22 +76,3 @@ def open_by_torch(path: Path, *, threads: int | None, device: str, trust: Collec
         torch.set_num_threads(threads)
     target = local_device(device, name="device")
     return TorchModel(load_trained(path, trust=trust), target)
-
-
-def _card_of(trained: "Trained") -> Card:
-    import torch
-
-    def array(tensor: torch.Tensor) -> Any:
-        tensor = tensor.detach().cpu()
-        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-    weights = {name: array(tensor) for name, tensor in trained.backbone.state_dict().items()}
-    return Card(
-        name=trained.checkpoint.name,
-        step=trained.step,
-        image_size=trained.image_size,
-        channels=trained.channels,
-        embedding_size=trained.embedding_size,
-        classes=trained.num_classes,
-        weights=weights_digest(weights.items()),
-    )

@@ -215,7 +215,7 @@ def test_all_sub_centres_of_a_class_are_given_and_the_nearest_counts(data, tmp_p
     unit, directions = (torch.nn.functional.normalize(each, dim=-1) for each in (embeddings, rows))
     wanted = torch.einsum("nd,ckd->nck", unit, directions).amax(2).topk(4)
     for chunk in (7, 1000):
-        monkeypatch.setattr("partialfc.deploy.trained.CHUNK", chunk)
+        monkeypatch.setattr("partialfc.deploy.trained_network.CHUNK", chunk)
         values, classes = trained.top_k(embeddings, 4)
         assert torch.equal(classes, wanted.indices)
         torch.testing.assert_close(values, wanted.values)
@@ -229,7 +229,7 @@ def test_the_nearest_classes_are_found_in_chunks(finished, monkeypatch):
     embeddings = torch.randn(5, D, generator=torch.Generator().manual_seed(0))
     cosines = torch.nn.functional.normalize(embeddings) @ torch.nn.functional.normalize(result["rows"]).T
     for chunk in (3, 7, 1000):
-        monkeypatch.setattr("partialfc.deploy.trained.CHUNK", chunk)
+        monkeypatch.setattr("partialfc.deploy.trained_network.CHUNK", chunk)
         for k in (1, 4, C):
             values, classes = trained.top_k(embeddings, k)
             wanted = cosines.topk(k)

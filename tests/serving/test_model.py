@@ -44,7 +44,9 @@ def test_an_exported_folder_is_opened_by_its_onnx(tmp_path):
     write_onnx(tmp_path / "model.onnx")
     images = pictures(3)
     np.testing.assert_allclose(open_model(tmp_path).embed(images), rows(images), atol=1e-5)
-    write_onnx(tmp_path / "other.onnx")
+    write_onnx(tmp_path / "model_int8.onnx", seed=1)
+    np.testing.assert_allclose(open_model(tmp_path).embed(images), rows(images), atol=1e-5)
+    (tmp_path / "model.onnx").rename(tmp_path / "other.onnx")
     with pytest.raises(DataError, match=r"several \.onnx files"):
         open_model(tmp_path)
 

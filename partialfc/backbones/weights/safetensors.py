@@ -5,6 +5,7 @@ https://huggingface.co/docs/safetensors has the format. Nothing in such a file c
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from partialfc.errors import CheckpointError
 
+METADATA = "__metadata__"  # the key of what a file says of itself
 LARGEST_HEADER = 100_000_000  # bytes, the format's own bound
 DTYPES = {
     "BOOL": torch.bool,
@@ -34,6 +36,27 @@ def looks_like_safetensors(start: bytes) -> bool:
 
 def parse_safetensors(data: bytes) -> dict[str, Tensor]:
     """A file's content -> its tensors by name. Raises CheckpointError where it is damaged."""
+    header, end = _header(data)
+    body = memoryview(data)[end:]
+    return {name: _tensor(name, about, body) for name, about in header.items() if name != METADATA}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file in the format says of itself, by keys; empty for a file in another one.
+
+    Raises CheckpointError where its header is damaged, OSError where it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(9)
+        if not looks_like_safetensors(start):
+            return {}
+        header, _ = _header(start + file.read(int.from_bytes(start[:8], "little") - 1))
+    found = header.get(METADATA)
+    return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    """The header of a file's content, and where it ends."""
     end = 8 + int.from_bytes(data[:8], "little")
     try:
         header = json.loads(data[8:end]) if end <= len(data) else None
@@ -41,8 +64,7 @@ def parse_safetensors(data: bytes) -> dict[str, Tensor]:
         header = None
     if not isinstance(header, dict):
         raise CheckpointError("a damaged or truncated safetensors file: its header cannot be read")
-    body = memoryview(data)[end:]
-    return {name: _tensor(name, about, body) for name, about in header.items() if name != "__metadata__"}
+    return header, end
 
 
 def _tensor(name: str, about: Any, body: memoryview) -> Tensor:

@@ -8,12 +8,14 @@ import typer
 from partialfc.cli.arguments import (
     MAX_PIXELS,
     AsJson,
+    BackboneName,
     ClassDepth,
     Device,
     ImageSource,
     LeaveOut,
     ListRoot,
     MaxPixels,
+    Model,
     Only,
     Trust,
 )
@@ -22,9 +24,7 @@ By = Literal["means", "centres"]
 
 
 def clean(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Folder of a run, or of one checkpoint.", show_default=False)
-    ],
+    checkpoint: Model,
     source: ImageSource,
     write_wrong: Annotated[
         Path | None,
@@ -57,6 +57,7 @@ def clean(
     seed: Annotated[int, typer.Option(help="Of the random labels that the estimates rest on.")] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
+    backbone: BackboneName = None,
     trust: Trust = None,
 ) -> None:
     """Find wrong labels, classes of one identity and mixed classes with a trained network."""
@@ -86,7 +87,7 @@ def clean(
     if not 0 < precision < 1:
         raise ConfigError(f"--precision is {precision}; it must be above 0 and below 1, such as 0.97")
     target = local_device(device, name="--device")
-    trained = load_trained(checkpoint, trust=trust or ())
+    trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
     opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     centres = centres_of(trained, opened) if by == "centres" else None
     trained.backbone.to(target)

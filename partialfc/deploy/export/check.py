@@ -1,0 +1,55 @@
+"""Whether an exported file gives what the network gives; otherwise it is not left."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from partialfc.deploy.export.graph import Graph
+from partialfc.errors import ExportError
+
+TOLERANCE = 1e-4  # of a row's largest number, where that is above 1
+BATCHES = (1, 2, 5)  # of images, so that a batch size that was built in is noticed
+
+Rows = Sequence[npt.NDArray[np.float32]]
+Run = Callable[[Tensor], Rows]
+
+
+def largest_difference(graph: Graph, run: Run, *, what: Path) -> float:
+    """Between what the file gives by `run` and what the network gives, of a few images in several batches.
+
+    Raises ExportError where it is above TOLERANCE, or a batch does not go through.
+    """
+    largest = 0.0
+    for count in BATCHES:
+        images = graph.examples(count, seed=count)
+        try:
+            found = run(images)
+        except Exception as error:  # whatever the other library raises
+            raise ExportError(
+                f"{what}: a batch of {count} does not go through it: {_short(error)}"
+            ) from error
+        for name, own, theirs in zip(graph.outputs, graph.rows(images), found, strict=True):
+            if own.shape != theirs.shape:
+                raise ExportError(f"{what}: {name} of {count} images are {theirs.shape}, and not {own.shape}")
+            largest = max(largest, difference(own, theirs))
+    if not largest <= TOLERANCE:
+        raise ExportError(
+            f"{what}: it gives other rows than the network, by {largest:.2e}, and at most {TOLERANCE:g} is "
+            "allowed; nothing was written"
+        )
+    return largest
+
+
+def difference(own: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> float:
+    """Rows [n, D] and others: the largest difference, in units of a row's largest number where above 1."""
+    if not np.isfinite(theirs).all():
+        return float("inf")
+    unit = np.maximum(1.0, np.abs(own).max(axis=1, keepdims=True))
+    return float((np.abs(own - theirs) / unit).max())
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

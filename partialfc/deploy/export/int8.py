@@ -1,0 +1,110 @@
+"""An .onnx in 8-bit integers: static quantisation, calibrated by images, by onnxruntime."""
+
+import contextlib
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from partialfc.data.images.codec import decode, resize
+from partialfc.data.images.header import MAX_PIXELS
+from partialfc.data.sources.labelled import Source
+from partialfc.deploy.export.graph import Graph
+from partialfc.deploy.export.onnx_file import INPUT
+from partialfc.deploy.export.packages import needing
+from partialfc.errors import ExportError, ImageError
+
+QUANTISED = ["Conv", "Gemm", "MatMul"]  # what takes the time; all else stays in float32
+BATCH = 16  # images that go through the network at a time while it is calibrated
+
+
+def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
+    """A ModelProto in float32, and images as it takes them -> a ModelProto with 8-bit products.
+
+    Weights are quantised per channel, symmetric, and activations per tensor, by the smallest and the largest
+    that the images give. Raises ExportError where onnxruntime cannot, and MissingExtraError without it.
+    """
+    with needing("int8"):
+        import onnx
+        from onnxruntime import quantization
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        plain, prepared, out = (Path(folder) / name for name in ("a.onnx", "b.onnx", "c.onnx"))
+        plain.write_bytes(model.SerializeToString())
+        try:
+            quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+            quantization.quantize_static(
+                str(prepared),
+                str(out),
+                _Batches(batches),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=QUANTISED,
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=quantization.CalibrationMethod.MinMax,
+            )
+        except Exception as error:  # of many kinds, whatever the graph is made of
+            told = " ".join(str(error).split())[:300]
+            raise ExportError(f"onnxruntime cannot quantise this network: {told}") from error
+        return onnx.load(str(out))
+
+
+def calibration(
+    graph: Graph, source: Source, *, count: int, seed: int = 0, max_pixels: int = MAX_PIXELS
+) -> list[np.ndarray]:
+    """`count` images of a source, drawn at random, in batches as the graph takes them.
+
+    Raises ImageError, which names an image that cannot be decoded.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(source))[:count].tolist()
+
+    def pixels(index: int) -> np.ndarray:
+        try:
+            found = decode(source.read(index)[0], channels=graph.channels, max_pixels=max_pixels)
+        except ImageError as error:
+            raise ImageError(f"{source.name(index)}: {error}") from error
+        return resize(found, graph.image_size)
+
+    batches = []
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(chosen), BATCH):
+            images = np.stack(list(pool.map(pixels, chosen[start : start + BATCH])))
+            batches.append(graph.as_input(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy())
+    return batches
+
+
+class _Batches:
+    """What onnxruntime asks for a batch, until there is none."""
+
+    def __init__(self, batches: Sequence[np.ndarray]) -> None:
+        self._left = iter(batches)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        images = next(self._left, None)
+        return None if images is None else {INPUT: images}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what onnxruntime logs and prints about its own steps."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            open(os.devnull, "w") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,117 @@
+"""The graph as an .onnx file, by torch's exporter."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partialfc.deploy.export.check import Rows
+from partialfc.deploy.export.graph import Graph
+from partialfc.deploy.export.packages import needing
+from partialfc.errors import ExportError
+from partialfc.serving.card import CARD_KEY, Card
+
+OPSET = 18  # what torch's exporter writes itself; others are converted from it
+OPSETS = range(18, 24)
+LARGEST = 2**31 - 1  # bytes of a protobuf, which an .onnx is
+INPUT = "images"
+
+
+def onnx_of(graph: Graph, *, opset: int = OPSET) -> Any:
+    """The graph as an `onnx.ModelProto`, with a batch of any size.
+
+    Raises ExportError where torch cannot export the network, or it is too large for one file, and
+    MissingExtraError without onnx and onnxscript.
+    """
+    with needing("an .onnx file"):
+        import onnx
+        import onnxscript  # noqa: F401 the exporter's
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                graph,
+                (graph.examples(2),),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=graph.outputs,
+                dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
+                opset_version=opset,
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as error:  # of many kinds, whatever the network is made of
+            raise ExportError(f"torch's ONNX exporter cannot take this network: {_reason(error)}") from error
+    assert program is not None
+    model = program.model_proto
+    if model.ByteSize() > LARGEST:
+        raise ExportError("the network has more than 2 GB, which one .onnx file cannot hold")
+    own = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), None)
+    if own != opset:
+        raise ExportError(f"opset {opset} was asked for, and torch's exporter wrote {own}: take {OPSET}")
+    _without_places(model)
+    onnx.checker.check_model(model)
+    return model
+
+
+def write_onnx(model: Any, path: Path, card: Card) -> None:
+    """Write a ModelProto, with the card in its metadata."""
+    del model.metadata_props[:]
+    model.metadata_props.add(key=CARD_KEY, value=card.to_json())
+    model.producer_name, model.producer_version = "partialfc", card.version
+    path.write_bytes(model.SerializeToString())
+
+
+class Session:
+    """An .onnx in onnxruntime, on the CPU; threads: None for all cores."""
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        with needing("running an .onnx file"):
+            import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, images: Tensor | np.ndarray) -> Rows:
+        """Images as the graph takes them -> what it gives."""
+        found: Rows = self._session.run(None, {INPUT: np.asarray(images)})
+        return found
+
+
+def _without_places(model: Any) -> None:
+    """Take out what the exporter notes of the program that made each node: names of files of this machine."""
+    model.doc_string = model.graph.doc_string = ""
+    del model.graph.metadata_props[:]
+    values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    for part in (*model.graph.node, *values, *model.graph.initializer, *model.functions):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def _reason(error: Exception) -> str:
+    """The innermost error's first line, which is the network's."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch and onnxscript tell about themselves."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
