@@ -24,6 +24,7 @@ from partialfc.errors import (
     PartialFCError,
     RecordError,
     RecordIndexError,
+    TrackerError,
 )
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ __all__ = [
     "Softmax",
     "SphereFace",
     "SubCenter",
+    "TrackerError",
     "TripletLoss",
     "__version__",
     "from_pretrained",

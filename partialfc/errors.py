@@ -59,6 +59,10 @@ class ExportError(PartialFCError, RuntimeError):
     """A network cannot be exported, or the file would give something else than it; nothing is left."""
 
 
+class TrackerError(PartialFCError, RuntimeError):
+    """A tracker cannot hold the run; the message names it and says what to do."""
+
+
 class MissingExtraError(PartialFCError, ImportError):
     """A feature needs an optional dependency; the message names the extra that installs it."""
 

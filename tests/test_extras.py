@@ -58,6 +58,18 @@ def test_a_command_names_the_extra_that_it_needs(
     assert [path.name for path in (run / "run").iterdir()] == ["metrics.jsonl"]
 
 
+@pytest.mark.parametrize("tracker", ["tensorboard", "trackio", "wandb", "mlflow"])
+def test_a_tracker_names_its_extra(tmp_path: Path, tracker: str) -> None:
+    config = train_cases.saved_config(tmp_path, f"train.trackers=[{tracker}]")
+    done = call(tmp_path, [tracker], "train", str(config))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"partialfc: MissingExtraError: train.trackers: {tracker} needs the {tracker} extra"
+    )
+    assert line.endswith(f"pip install 'partialfc[{tracker}]'")
+
+
 @pytest.mark.parametrize("missing", ["timm", "torchvision"])
 def test_a_backbone_of_timm_names_the_extra(tmp_path: Path, missing: str) -> None:
     config = train_cases.saved_config(tmp_path, "backbone.name=timm:test_resnet")
@@ -71,7 +83,18 @@ def test_a_backbone_of_timm_names_the_extra(tmp_path: Path, missing: str) -> Non
 
 def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
     """Trained, verified, packed and planned in a plain installation."""
-    missing = ["matplotlib", "fontTools", "tensorboard", "nvidia", "timm", "torchvision", "pyarrow"]
+    missing = [
+        "matplotlib",
+        "fontTools",
+        "tensorboard",
+        "trackio",
+        "wandb",
+        "mlflow",
+        "nvidia",
+        "timm",
+        "torchvision",
+        "pyarrow",
+    ]
     train_cases.write_data(tmp_path)
     config = train_cases.small_config(
         tmp_path,

@@ -53,6 +53,7 @@ NAMES = [
     "Softmax",
     "SphereFace",
     "SubCenter",
+    "TrackerError",
     "TripletLoss",
     "__version__",
     "from_pretrained",

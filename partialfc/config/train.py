@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 
 from partialfc.config.section import Section
 
+TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
+
 
 class TrainConfig(Section):
     """The training loop.
@@ -65,7 +67,37 @@ class TrainConfig(Section):
     timeout_seconds: float = Field(
         600.0, gt=0, description="Seconds that a rank waits for the others before the run fails."
     )
-    tensorboard: bool = Field(False, description="Write TensorBoard event files into run.dir.")
+    trackers: tuple[TrackerName, ...] = Field(
+        (),
+        strict=False,
+        description="Programs that are given the numbers of metrics.jsonl too, each of its own extra; where "
+        "they keep them, their own environment variables say.",
+    )
+    tracker_project: str = Field(
+        "partialfc",
+        min_length=1,
+        description="What trackers call the runs that they show together: a project; in MLflow an "
+        "experiment.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_tensorboard(cls, section: object) -> object:
+        """`tensorboard: true` was the key before there were other trackers."""
+        if not isinstance(section, dict) or not isinstance(section.get("tensorboard"), bool):
+            return section
+        rest = {key: value for key, value in section.items() if key != "tensorboard"}
+        named = rest.get("trackers", ())
+        if section["tensorboard"] and isinstance(named, list | tuple) and "tensorboard" not in named:
+            rest["trackers"] = [*named, "tensorboard"]
+        return rest
+
+    @field_validator("trackers")
+    @classmethod
+    def _check_trackers(cls, trackers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(trackers)) < len(trackers):
+            raise ValueError("must name each tracker once")
+        return trackers
 
     @field_validator("device")
     @classmethod

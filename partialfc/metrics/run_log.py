@@ -1,4 +1,4 @@
-"""A run's log: metrics.jsonl, a record on each line, and where asked the same numbers for TensorBoard."""
+"""A run's log: metrics.jsonl, a record on each line, and the same numbers for the trackers."""
 
 import json
 import logging
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from partialfc.errors import MissingExtraError
 from partialfc.files import json_text, told, write_whole
+from partialfc.metrics.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -19,21 +19,22 @@ METRICS = "metrics.jsonl"
 class RunLog:
     """The records of one run, which rank 0 writes; before `begin`, and on other ranks, nothing happens."""
 
-    def __init__(self, run_dir: Path, *, tensorboard: bool) -> None:
+    def __init__(self, run_dir: Path, trackers: Trackers) -> None:
         self._path = run_dir / METRICS
         self._file: int | None = None
         self._torn = False  # whether the last line was cut off
         self._complained = False
-        self._wants_tensorboard = tensorboard
-        self._tensorboard: Any = None
+        self._trackers = trackers
 
     def begin(self, start_step: int) -> None:
-        """Open the files, for a run that is resumed at `start_step`. Raises OSError where they cannot be."""
-        _drop_after(self._path, start_step)
+        """Open the file and start the trackers, for a run that is resumed at `start_step`.
+
+        Raises OSError where it cannot be opened, and what trackers raise.
+        """
+        before = _drop_after(self._path, start_step)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         self._file = os.open(self._path, flags, 0o666)
-        if self._wants_tensorboard:
-            self._tensorboard = _tensorboard_writer(self._path.parent, start_step)
+        self._trackers.begin(self._path.parent, start_step, before)
 
     def record(self, event: str, step: int, values: Mapping[str, Any]) -> None:
         """Write a line of metrics.jsonl: {"event", "step", "time" (Unix seconds), **values}.
@@ -45,22 +46,16 @@ class RunLog:
             return
         try:
             self._write({"event": event, "step": step, "time": round(time.time(), 3), **values})
-            if self._tensorboard is not None:
-                for name, value in values.items():
-                    if isinstance(value, float):
-                        self._tensorboard.add_scalar(f"{event}/{name}", value, step)
         except OSError as error:
             error.filename = error.filename or str(self._path)
             if not self._complained:
                 log.warning("%s; lines of the run's log are missing from here, training goes on", told(error))
             self._complained = True
+        self._trackers.record(event, step, values)
 
-    def close(self) -> None:
-        try:
-            if self._tensorboard is not None:
-                self._tensorboard.close()
-        except OSError as error:
-            log.warning("the log for TensorBoard is not complete: %s", told(error))
+    def close(self, *, failed: bool = False) -> None:
+        """failed: an error ended the run."""
+        self._trackers.close(failed=failed)
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -103,20 +98,15 @@ def _number(text: str) -> int | float:
     return int(text) if len(text) < 20 else float(text)
 
 
-def _drop_after(path: Path, step: int) -> None:
-    """Delete the records after `step`, at which the run is resumed: it does those steps again."""
+def _drop_after(path: Path, step: int) -> list[dict[str, Any]]:
+    """Delete the records after `step`, at which the run is resumed: it does those steps again.
+
+    Gives all records as they were.
+    """
     if not path.exists():
         path.unlink(missing_ok=True)  # a link to a file that is not there, which would be made
-        return
-    kept = [record for record in read_metrics(path.parent) if record["step"] <= step]
+        return []
+    records = read_metrics(path.parent)
+    kept = [record for record in records if record["step"] <= step]
     write_whole(path, "".join(json_text(record) + "\n" for record in kept))
-
-
-def _tensorboard_writer(run_dir: Path, start_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError(
-            "train.tensorboard needs the tensorboard extra: pip install 'partialfc[tensorboard]'"
-        ) from error
-    return SummaryWriter(run_dir / "tensorboard", purge_step=start_step + 1)
+    return records

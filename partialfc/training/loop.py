@@ -2,6 +2,7 @@
 
 import math
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,7 +25,7 @@ from partialfc.training.batches import Batches
 from partialfc.training.builders.backbone import warn_of_slow_amp
 from partialfc.training.builders.data import build_loader_from, open_training_source, resolve_num_classes
 from partialfc.training.builders.finetune import begin_centres
-from partialfc.training.builders.metrics import build_metrics, publishing
+from partialfc.training.builders.metrics import build_metrics, build_trackers, publishing
 from partialfc.training.builders.schedule import total_steps
 from partialfc.training.builders.state import build_state, seed_rank
 from partialfc.training.builders.verification import build_verification
@@ -105,7 +106,7 @@ class Trainer:
         )
         self.batches = Batches(self.loader, self.world, channels=config.data.channels, image_size=size)
         first_rank, start_step = self.world.rank == 0, self.state.step
-        self.run_log = RunLog(config.run.dir, tensorboard=config.train.tensorboard)
+        self.run_log = RunLog(config.run.dir, build_trackers(config))
         self.progress = Progress(active=first_rank, total_steps=self.total_steps, start_step=start_step)
         nonfinite = NonFiniteSteps(
             self.objective,
@@ -150,7 +151,7 @@ class Trainer:
         finally:
             self.loader.close()
             self.progress.close()
-            self.run_log.close()
+            self.run_log.close(failed=sys.exception() is not None)
 
     def run(self) -> bool:
         """Train to the last step; False if a signal stopped it before that, once a checkpoint was saved."""

@@ -1,0 +1,54 @@
+"""What every tracker does, and what it is told of the run."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from partialfc.errors import MissingExtraError
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """The run as trackers know it.
+
+    name: of the run; project: of the runs that are shown together. folder: of the run. config: the whole
+    config, nested. start_step: the step that training goes on from. id: what `start` gave for this run
+    before, None the first time.
+    """
+
+    name: str
+    project: str
+    folder: Path
+    config: Mapping[str, Any]
+    start_step: int
+    id: str | None
+
+
+class Tracker(Protocol):
+    """Holds the figures of one run. Its methods raise whatever goes wrong; no two are called at once.
+
+    forgets: whether `start` drops what was logged after `start_step`.
+    """
+
+    forgets: bool
+
+    def start(self, run: TrackedRun) -> str:
+        """Begin the run, or go on in that of `run.id`; gives its id there."""
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Hold figures of a step by their names, such as train/loss."""
+
+    def finish(self, *, failed: bool) -> None:
+        """Everything was logged; failed: an error ended the run."""
+
+
+def package(name: str, extra: str) -> Any:
+    """The module `name`; MissingExtraError names the extra where it cannot be imported."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"train.trackers: {extra} needs the {extra} extra: pip install 'partialfc[{extra}]'"
+        ) from error

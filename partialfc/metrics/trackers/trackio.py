@@ -1,0 +1,49 @@
+"""Trackio: an SQLite file in TRACKIO_DIR, or where TRACKIO_SPACE_ID or TRACKIO_SERVER_URL say."""
+
+import contextlib
+import contextvars
+import itertools
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from partialfc.metrics.trackers.tracker import TrackedRun, package
+
+
+class Trackio:
+    """A run of its own for each run folder, as Trackio knows runs by their names."""
+
+    forgets = False
+    _run: Any
+
+    def start(self, run: TrackedRun) -> str:
+        trackio = package("trackio", "trackio")
+        with contextlib.redirect_stdout(sys.stderr):  # it prints
+            self._run = contextvars.copy_context().run(  # else it would be finished once more at exit
+                trackio.init,
+                run.project,
+                name=run.id or _free_name(trackio, run),
+                config=dict(run.config),
+                resume="never" if run.id is None else "allow",
+                embed=False,
+                auto_log_cpu=False,
+                auto_log_gpu=False,
+            )
+        return str(self._run.name)
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures), step=step)
+
+    def finish(self, *, failed: bool) -> None:
+        with contextlib.redirect_stdout(sys.stderr):
+            self._run.finish()
+
+
+def _free_name(trackio: Any, run: TrackedRun) -> str:
+    """The run's name, with a number where another run of the project has it."""
+    try:
+        taken = {each.name for each in trackio.Api().runs(run.project)}
+    except ValueError:  # there is no such project yet
+        taken = set()
+    names = (run.name if count == 1 else f"{run.name}-{count}" for count in itertools.count(1))
+    return next(name for name in names if name not in taken)

@@ -1,0 +1,205 @@
+"""What the trackers hold of a run, read back with their own packages, and what is done where one fails."""
+
+import json
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partialfc.errors import TrackerError
+from partialfc.metrics.run_log import read_metrics
+from partialfc.metrics.trackers import TRACKERS, Trackers
+from partialfc.metrics.trackers.sending import Sending
+from partialfc.metrics.trackers.tracker import TrackedRun
+from tests.processes import ENVIRONMENT, call, warm_python
+from tests.train_cases import saved_config
+
+# What the reader's own environment may say is left out: nothing here may leave the machine.
+OWN = ("WANDB_", "MLFLOW_", "TRACKIO_", "HF_", "NETRC")
+PLAIN = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(OWN)}
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """In which all trackers write into the folder."""
+    places = {"TRACKIO_DIR": str(folder / "trackio"), "MLFLOW_TRACKING_URI": str(folder / "mlruns")}
+    return PLAIN | places | {"WANDB_MODE": "offline", "HOME": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder with a run that went on from step 4 after it had done more, and what is held of it."""
+    folder = tmp_path_factory.mktemp("tracked")
+    pairs = folder / "pairs.bin"
+    config = saved_config(
+        folder,
+        f"train.trackers=[{', '.join(TRACKERS)}]",
+        *("train.steps=8", "checkpoint.every_steps=4"),
+        *("backbone.name=tests.train_cases:Interrupted", "backbone.options={at: 6}"),
+        *(f"verification.sets.seen={pairs}", "verification.every_steps=2", "verification.folds=2"),
+    )
+    call("data", "pairs", folder / "train.rec", pairs, "--pairs", 20)
+    done = warm_python().run(
+        "-m", "tests.metrics.trackers.readers", config, env=environment(folder), cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step 4" in done.stdout
+    return folder, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_a_tracker_holds_the_numbers_of_the_log_once(tracked, tracker):
+    folder, held = tracked
+    figures = held[tracker]["figures"]
+    records = read_metrics(folder / "run")
+    for event, prefix, field in (
+        ("train", "train", "loss"),
+        ("train", "train", "lr"),
+        ("verification", "verification/seen", "accuracy"),
+    ):
+        steps = [record["step"] for record in records if record["event"] == event]
+        values = [record[field] for record in records if record["event"] == event]
+        found = sorted(figures[f"{prefix}/{field}"])
+        assert [step for step, _ in found] == steps
+        assert [value for _, value in found] == pytest.approx(values, rel=1e-6)
+    assert held[tracker]["runs"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_a_tracker_holds_the_config(tracked, tracker):
+    _, held = tracked
+    config = held[tracker]["config"]
+    rate = config.get("optimizer.lr") or config["optimizer"]["lr"]
+    assert float(rate) == 0.1
+
+
+@pytest.mark.slow
+def test_a_resumed_run_is_one_run(tracked):
+    folder, held = tracked
+    assert held["wandb"]["starts"] == 2  # the two commands
+    assert held["mlflow"]["status"] == "FINISHED"
+    assert sorted(json.loads((folder / "run" / "trackers.json").read_text())) == sorted(TRACKERS)
+
+
+@pytest.mark.slow
+def test_only_the_first_rank_tracks(tmp_path):
+    config = saved_config(tmp_path, "train.trackers=[tensorboard, mlflow]", "train.steps=3")
+    done = call("train", config, ranks=2, cwd=tmp_path, environment=environment(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+    assert len(list((tmp_path / "mlruns").glob("*/*/metrics"))) == 1
+
+
+def test_wandb_without_a_key_says_what_to_do(tmp_path):
+    environment = {name: value for name, value in PLAIN.items() if name != "WANDB_MODE"}
+    done = call(
+        *("train", saved_config(tmp_path), "train.steps=3", "train.trackers=[wandb]"),
+        environment=environment | {"HOME": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("partialfc: TrackerError: train.trackers: wandb has no key")
+    assert "`wandb login`" in last
+    assert "WANDB_MODE=offline" in last
+    assert "Traceback" not in done.stderr
+
+
+AWAY = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+
+
+def begin(folder: Path, *names: str, start_step: int = 0) -> Trackers:
+    trackers = Trackers(names, project="partialfc", run="mine", config={"train": {"steps": 3}})
+    trackers.begin(folder, start_step, [])
+    return trackers
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's server does not answer."""
+    for name, value in AWAY.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("away")
+def test_a_tracker_that_cannot_start_is_an_error_of_the_first_start(tmp_path):
+    with pytest.raises(
+        TrackerError, match=r"mlflow cannot start: .*127\.0\.0\.1.*leave mlflow out"
+    ) as caught:
+        begin(tmp_path, "mlflow")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("away")
+def test_a_resumed_run_goes_on_without_a_tracker_that_cannot_start(tmp_path, caplog):
+    trackers = begin(tmp_path, "tensorboard", "mlflow", start_step=3)
+    trackers.record("train", 4, {"loss": 1.0})
+    trackers.close(failed=False)
+    assert "mlflow cannot start" in caplog.text
+    assert "training goes on without it" in caplog.text
+    assert json.loads((tmp_path / "trackers.json").read_text()).keys() == {"tensorboard"}
+
+
+def test_a_store_that_goes_away_is_told_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlruns"))
+    trackers = begin(tmp_path, "mlflow")
+    trackers.record("train", 1, {"loss": 1.0})
+    shutil.rmtree(tmp_path / "mlruns")
+    for step in (2, 3):
+        trackers.record("train", step, {"loss": 1.0})
+    trackers.close(failed=False)
+    (said,) = (record.message for record in caplog.records if record.name.startswith("partialfc"))
+    assert said.startswith("train.trackers: mlflow: ")
+    assert said.endswith("figures of the run are missing there, training goes on")
+
+
+class Stuck:
+    """A tracker whose server has taken the figures, and does not say so."""
+
+    forgets = False
+
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+
+    def start(self, run: TrackedRun) -> str:
+        return ""
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        self.answered.wait()
+
+    def finish(self, *, failed: bool) -> None:
+        pass
+
+
+def test_a_tracker_that_never_answers_holds_nothing_up(caplog):
+    tracker = Stuck()
+    sending = Sending("stuck", tracker)
+    sending.put(1, {"train/loss": 1.0})
+    sending.close(failed=False, seconds=0.05)
+    tracker.answered.set()
+    assert "stuck does not end" in caplog.text
+
+
+def test_another_run_folder_of_the_same_name_is_another_run(tmp_path):
+    """Trackio knows runs by their names."""
+    script = "\n".join(
+        [
+            "from pathlib import Path",
+            "from tests.metrics.trackers.test_trackers import begin",
+            "for folder, step in (('a', 0), ('b', 0), ('a', 3)):",
+            "    Path(folder).mkdir(exist_ok=True)",
+            "    trackers = begin(Path(folder), 'trackio', start_step=step)",
+            "    trackers.record('train', step + 1, {'loss': 1.0})",
+            "    trackers.close(failed=False)",
+            "import trackio",
+            "for run in trackio.Api().runs('partialfc'):",
+            "    logs = trackio.sqlite_storage.SQLiteStorage.get_logs('partialfc', run.name)",
+            "    print(run.name, [row['step'] for row in logs])",
+        ]
+    )
+    done = warm_python().run("-c", script, env=environment(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == ["mine [1, 4]", "mine-2 [1]"]
