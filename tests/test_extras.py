@@ -44,6 +44,7 @@ def run(tmp_path: Path) -> Path:
         (["fastapi"], ("serve", "model.onnx"), "serve"),
         (["uvicorn"], ("serve", "model.onnx"), "serve"),
         (["python_multipart"], ("serve", "model.onnx"), "serve"),
+        (["aiohttp"], ("data", "stats", "http://127.0.0.1/a.tar"), "http"),
     ],
 )
 def test_a_command_names_the_extra_that_it_needs(
@@ -94,6 +95,7 @@ def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
         "timm",
         "torchvision",
         "pyarrow",
+        "aiohttp",
     ]
     train_cases.write_data(tmp_path)
     config = train_cases.small_config(

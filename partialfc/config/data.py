@@ -66,9 +66,9 @@ class DataConfig(Section):
     train: Places = Field(
         description="The images: a folder with a folder per class, a RecordIO file (.rec), a text list "
         "(.txt) with `path label` on each line, tar shards of WebDataset (such as "
-        "shard-{000..127}.tar, also behind a URL), parquet files, or a folder of Hugging Face's datasets "
-        "library; or a list of several of these, whose classes of the same "
-        "name are one. See docs/how-to/sources.md.",
+        "shard-{000..127}.tar), parquet files, or a folder of Hugging Face's datasets library; lists, "
+        "shards and parquet files also behind a URL; or a list of several of these, whose classes of the "
+        "same name are one. See docs/how-to/sources.md.",
     )
     root: ConfigPath | None = Field(
         None,

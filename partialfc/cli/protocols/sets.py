@@ -31,13 +31,13 @@ def opened(places: Sequence[str], options: Mapping[str, Any], *, selected: bool 
     """
     from partialfc.data.benchmarks.image_set import of_source
     from partialfc.data.sources.source import open_source
-    from partialfc.data.sources.text_list import LIST_SUFFIXES
+    from partialfc.data.sources.text_list import is_list
 
     def folders(some: Sequence[str]) -> bool:
         return any(Path(place).is_dir() for place in some)
 
     def lists(some: Sequence[str]) -> bool:
-        return any(Path(place).suffix in LIST_SUFFIXES for place in some)
+        return any(map(is_list, some))
 
     everything = [place for name in SOURCES for place in options.get(name) or ()]
     for name, users, what in (("class_depth", folders, "folder of images"), ("root", lists, "text list")):

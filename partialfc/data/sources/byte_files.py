@@ -1,6 +1,7 @@
 """Parts of files that lie on this machine or behind a URL, by whatever fsspec can read."""
 
 import glob
+import io
 import json
 import logging
 import os
@@ -8,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from partialfc.data.sources.opened_file import OpenedFile, local_state
@@ -18,8 +19,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+THREADS = 16  # that wait for answers behind URLs
 AT_MOST_OPEN = 64  # files of a process
 PAUSES = (0.5, 2.0, 8.0)  # seconds before a URL is tried again
+GONE = (404, 410)  # HTTP's status
+FOR_GOOD = (400, 401, 403, 405)
 STREAMED = 1 << 22  # bytes that are asked for at once where a file is read from end to end
 # What tells two versions of a remote file apart, by the names that file systems give it.
 _STATES = (
@@ -84,15 +88,7 @@ class ByteFiles:
     def read(self, which: int, start: int, count: int) -> bytes:
         """So many bytes of file `which`, from `start` on."""
         name = self.names[which]
-        if is_url(name):
-            data = _tried(name, lambda: _ranged(name, start, start + count))
-        else:
-            data = self._opened(which).read(start, count)
-        if len(data) > count:
-            raise DataError(
-                f"{name}: its server gives whole files only, not parts of them; copy it here, or put "
-                "simplecache:: before the URL, which does"
-            )
+        data = _part(name, start, count) if is_url(name) else self._opened(which).read(start, count)
         if len(data) < count:
             raise DataError(f"{name}: ends before byte {start + count}: it was cut short or replaced")
         return data
@@ -117,13 +113,41 @@ def state_of(name: str) -> str:
         except OSError as error:
             raise DataError(f"{name}: cannot be opened: {error.strerror}") from error
 
-    def asked() -> dict[str, Any]:
-        system, path = _system(name)
-        info: dict[str, Any] = system.info(path)
-        return info
-
-    info = _tried(name, asked)
+    info = _info(name)
     return json.dumps([[key, str(info[key])] for key in _STATES if info.get(key) is not None])
+
+
+def suffix_of(place: str | Path) -> str:
+    """Such as ".tar"; of a URL without its query."""
+    name = str(place)
+    return PurePosixPath(name.partition("?")[0] if "://" in name else name).suffix
+
+
+def exists(url: str) -> bool:
+    """Whether there is such a file; DataError where its server does not say."""
+
+    def asked() -> bool:
+        system, path = _system(url)
+        try:
+            system.info(path)
+        except Exception as error:
+            if _is_missing(_reason(error)):
+                return False
+            raise
+        return True
+
+    return _tried(url, asked)
+
+
+def whole(url: str) -> bytes:
+    """All bytes of a file behind a URL; DataError where it cannot be read."""
+
+    def asked() -> bytes:
+        system, path = _system(url)
+        data: bytes = system.cat_file(path)
+        return data
+
+    return _tried(url, asked)
 
 
 def streamed(name: str) -> IO[bytes]:
@@ -134,12 +158,35 @@ def streamed(name: str) -> IO[bytes]:
         except OSError as error:
             raise DataError(f"{name}: cannot be opened: {error.strerror}") from error
 
-    def opened() -> IO[bytes]:
-        system, path = _system(name)
-        file: IO[bytes] = system.open(path, "rb", block_size=STREAMED, cache_type="readahead")
-        return file
+    return io.BufferedReader(_Remote(name), STREAMED)
 
-    return _tried(name, opened)
+
+class _Remote(io.RawIOBase):
+    """A file behind a URL, each part of which is asked for as often as any other."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        size = _info(url).get("size")
+        if size is None:
+            raise DataError(f"{url}: its server does not say how large it is; copy it here")
+        self._url, self._size, self._at = url, int(size), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        count = max(0, min(len(buffer), self._size - self._at))
+        data = _part(self._url, self._at, count) if count else b""
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def _has_stars(name: str) -> bool:
@@ -175,9 +222,29 @@ def _globbed(name: str) -> list[str]:
     return _tried(name, asked)
 
 
-def _ranged(name: str, start: int, end: int) -> bytes:
-    system, path = _system(name)
-    data: bytes = system.cat_file(path, start=start, end=end)
+def _info(url: str) -> dict[str, Any]:
+    def asked() -> dict[str, Any]:
+        system, path = _system(url)
+        info: dict[str, Any] = system.info(path)
+        return info
+
+    return _tried(url, asked)
+
+
+def _part(url: str, start: int, count: int) -> bytes:
+    """So many bytes, or fewer where the file ends before."""
+
+    def asked() -> bytes:
+        system, path = _system(url)
+        data: bytes = system.cat_file(path, start=start, end=start + count)
+        return data
+
+    data = _tried(url, asked)
+    if len(data) > count:
+        raise DataError(
+            f"{url}: its server gives whole files only, not parts of them; copy it here, or put "
+            "simplecache:: before the URL, which does"
+        )
     return data
 
 
@@ -195,14 +262,33 @@ def _tried(name: str, action: Callable[[], T]) -> T:
         try:
             return action()
         except ImportError as error:
-            raise MissingExtraError(f"{name}: {error}") from error
-        except FileNotFoundError as error:
-            raise DataError(f"{name}: does not exist") from error
+            extra = ": pip install 'partialfc[http]'" if "aiohttp" in str(error) else ""
+            raise MissingExtraError(f"{name}: {error}{extra}") from error
         except (PermissionError, ValueError) as error:
             raise DataError(f"{name}: {error}") from error
         except Exception as error:  # each file system has errors of its own
-            if pause is None:
-                raise DataError(f"{name}: cannot be read: {type(error).__name__}: {error}") from error
-            log.warning("%s: %s: %s; trying again", name, type(error).__name__, error)
+            reason = _reason(error)
+            if _is_missing(reason):
+                raise DataError(f"{name}: does not exist") from error
+            if pause is None or getattr(reason, "status", None) in FOR_GOOD:
+                tries = "" if pause is not None else f", tried {1 + len(PAUSES)} times"
+                raise DataError(f"{name}: cannot be read: {_said(reason)}{tries}") from error
+            log.warning("%s: %s; trying again", name, _said(reason))
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")
+
+
+def _reason(error: BaseException) -> BaseException:
+    """fsspec says of a server that does not answer that the file was not found; the cause says why."""
+    cause = error.__cause__
+    of_network = type(cause).__module__.startswith("aiohttp") or isinstance(cause, TimeoutError)
+    return cause if isinstance(error, FileNotFoundError) and cause is not None and of_network else error
+
+
+def _is_missing(error: BaseException) -> bool:
+    return isinstance(error, FileNotFoundError) or getattr(error, "status", None) in GONE
+
+
+def _said(error: BaseException) -> str:
+    status, message = getattr(error, "status", None), getattr(error, "message", "")
+    return f"HTTP {status} {message}".strip() if status else f"{type(error).__name__}: {error}"

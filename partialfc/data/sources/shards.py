@@ -7,15 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from partialfc.data.sources.byte_files import ByteFiles, is_url
+from partialfc.data.sources.byte_files import THREADS, ByteFiles, is_url
 from partialfc.data.sources.indexed import IndexedSource, distinct_names, narrow
 from partialfc.data.sources.keys import as_key
 from partialfc.data.sources.labelled import Remark
 from partialfc.data.sources.numbering import Numbered, number_labels
 from partialfc.data.sources.tar_index import ShardIndex, shard_index
 from partialfc.errors import DataError, ImageError
-
-THREADS = 16  # that wait for indices of remote shards
 
 
 class ShardSource(IndexedSource):

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from partialfc.data.sources.byte_files import expanded, is_pattern, is_url
+from partialfc.data.sources.byte_files import expanded, is_pattern, is_url, suffix_of
 from partialfc.data.sources.dataset_folder import table_files
 from partialfc.data.sources.folder import FolderSource
 from partialfc.data.sources.insightface import RecordSource
@@ -16,7 +16,7 @@ from partialfc.data.sources.merged import Merged
 from partialfc.data.sources.selected import Selected
 from partialfc.data.sources.shards import ShardSource
 from partialfc.data.sources.tables import TableSource
-from partialfc.data.sources.text_list import LIST_SUFFIXES, ListSource
+from partialfc.data.sources.text_list import ListSource, is_list
 from partialfc.errors import DataError
 
 Place = str | Path  # of a source: a path or a URL
@@ -69,6 +69,8 @@ def open_source(
 
 
 def _opened(place: Place, classes: Sequence[str] | None, options: _Options) -> Labelled:
+    if is_url(place) and is_list(place) and not is_pattern(place):
+        return ListSource(place, root=options.root, classes=classes)
     if is_url(place) or is_pattern(place):
         return _files(expanded(place), str(place), classes)
     path = Path(place)
@@ -86,21 +88,24 @@ def _opened(place: Place, classes: Sequence[str] | None, options: _Options) -> L
         return FolderSource(path, classes, class_depth=options.class_depth)
     if path.suffix == ".rec":
         return RecordSource(path)
-    if path.suffix in LIST_SUFFIXES:
+    if is_list(path):
         return ListSource(path, root=options.root, classes=classes)
     return _files([str(path)], str(path), classes)
 
 
 def _files(names: Sequence[str], origin: str, classes: Sequence[str] | None) -> Labelled:
     """What is made of several files, or of one behind a URL."""
-    kinds = {_suffix(name) for name in names}
+    kinds = {suffix_of(name) for name in names}
     if kinds == {".tar"}:
         return ShardSource(names, origin=origin, classes=classes)
     if kinds == {".parquet"} or (kinds == {".arrow"} and not any(map(is_url, names))):
         return TableSource(names, origin=origin, classes=classes)
     if any(map(is_url, names)) or len(names) > 1:
-        wrong = next((name for name in names if _suffix(name) not in SEVERAL), names[-1])
-        raise DataError(f"{wrong}: a URL or a pattern may name {' or '.join(SEVERAL)} files, all of one kind")
+        wrong = next((name for name in names if suffix_of(name) not in SEVERAL), names[-1])
+        raise DataError(
+            f"{wrong}: a URL or a pattern may name {' or '.join(SEVERAL)} files, all of one kind; a URL may "
+            "name a text list, too"
+        )
     raise DataError(f"{names[0]}: is not {KINDS}")
 
 
@@ -116,7 +121,7 @@ def _require_no_folders(folder: Path, files: Sequence[str]) -> None:
     if other is not None:
         raise DataError(
             f"{folder}: holds files with images, such as {files[0]}, and folders, such as {other}; move one "
-            f"kind away, or name the files: {Path(files[0]).with_name('*' + _suffix(files[0]))}"
+            f"kind away, or name the files: {Path(files[0]).with_name('*' + suffix_of(files[0]))}"
         )
 
 
@@ -125,17 +130,12 @@ def _within(folder: Path, suffix: str) -> list[str]:
     return sorted(str(file) for file in folder.glob(f"*{suffix}") if not leftover_kind(file.name))
 
 
-def _suffix(name: str) -> str:
-    """Of a path, or of a URL but for its query."""
-    return PurePosixPath(name.partition("?")[0] if is_url(name) else name).suffix
-
-
 def _require_users(places: Sequence[Place], options: _Options) -> None:
     """DataError for an option that no source has a use for."""
-    there = [Path(place) for place in places if is_url(place) or is_pattern(place) or Path(place).exists()]
-    if options.class_depth != 1 and there and not any(path.is_dir() for path in there):
+    there = [place for place in places if is_url(place) or is_pattern(place) or Path(place).exists()]
+    if options.class_depth != 1 and there and not any(Path(place).is_dir() for place in there):
         raise DataError(
             f"{there[0]}: class_depth is {options.class_depth}, but only image folders have one; leave it out"
         )
-    if options.root is not None and there and not any(path.suffix in LIST_SUFFIXES for path in there):
+    if options.root is not None and there and not any(map(is_list, there)):
         raise DataError(f"{there[0]}: root is {options.root}, but only text lists have one; leave it out")

@@ -13,7 +13,7 @@ from partialfc.data.images.codec import encode_png
 from partialfc.evaluation.embed import embed
 from partialfc.trained import load_trained
 from partialfc.training.run import train
-from tests.processes import call
+from tests.processes import ENVIRONMENT, call
 from tests.train_cases import SIZE, small_config, write_data
 
 
@@ -70,11 +70,12 @@ def embedded(run: Path, folder: Path) -> Images:
     return Images(folder, names, rows)
 
 
-def evaluated(run: Path, *words: object, ranks: int = 0) -> dict[str, Any]:
+def evaluated(
+    run: Path, *words: object, ranks: int = 0, environment: dict[str, str] = ENVIRONMENT
+) -> dict[str, Any]:
     """What `partialfc evaluate RUN WORDS --json` says."""
-    done = call(
-        "evaluate", run, "--trust", "tests.train_cases", "--device", "cpu", "--json", *words, ranks=ranks
-    )
+    how = ("--trust", "tests.train_cases", "--device", "cpu", "--json")
+    done = call("evaluate", run, *how, *words, ranks=ranks, environment=environment)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

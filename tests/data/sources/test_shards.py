@@ -270,5 +270,5 @@ def test_a_server_that_gives_whole_files_only_is_told(troubled, monkeypatch):
 def test_a_url_that_nothing_here_reads_is_an_error(tmp_path):
     with pytest.raises(DataError, match=r"nosuch://x/a\.tar: "):
         open_source("nosuch://x/a.tar")
-    with pytest.raises(DataError, match=r"file:///x/a\.txt: a URL or a pattern may name \.tar or \.parquet"):
-        open_source("file:///x/a.txt")
+    with pytest.raises(DataError, match=r"file:///x/a\.csv: a URL or a pattern may name \.tar or \.parquet"):
+        open_source("file:///x/a.csv")
