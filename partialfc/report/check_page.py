@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from partialfc.data.check.findings import SINGLE, TITLES, Checked, Group, Kind, Single
+from partialfc.data.check.findings import SINGLE, TITLES, Checked, Group, Single
+from partialfc.data.check.kinds import Kind
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.report.page import Html, Section, facts, group, groups, paragraph, table, tiles, write_page
 from partialfc.report.source_tiles import source_tile

@@ -1,6 +1,7 @@
 """What a check of data found, in some lines of text."""
 
-from partialfc.data.check.findings import Checked, Kind
+from partialfc.data.check.findings import Checked
+from partialfc.data.check.kinds import Kind
 from partialfc.errors import printable
 
 _SHOWN = 3  # sizes, and images of a kind

@@ -1,39 +1,19 @@
 """Intervals by identity: beside a slow loop over repeated pairs, and on simulated data of known truth."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
 from partialfc.evaluation import bootstrap
 from partialfc.evaluation.bootstrap import Interval, draw_counts, interval, pair_weights, without_errors
-from partialfc.evaluation.intervals import resampled, with_intervals
-from partialfc.evaluation.verification import Verification, cross_validate, tar_key, verify
+from partialfc.evaluation.intervals import with_intervals
+from partialfc.evaluation.verification import cross_validate, tar_key, verify
 from partialfc.evaluation.weighted import WeightedFigures
 from tests.evaluation.definitions import slow_auc, slow_eer, slow_tar
+from tests.evaluation.simulated import Pairs, held, intervals, simulated, truth
 
 FARS = (0.3, 0.1)
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def simulated(
-    people: int, *, seed: int, images: int = 3, spread: float = 1.0, impostors: int | None = None
-) -> Pairs:
-    """scores, same and identities: all genuine pairs of each, and all pairs of two, or so many of them.
-
-    spread: how much people differ: some are hard to recognise, some are like many others.
-    """
-    rng = np.random.default_rng(seed)
-    hard, like = rng.normal(size=(2, people)) * spread
-    within = np.repeat(np.arange(people), images * (images - 1) // 2)
-    first, second = np.triu_indices(people, 1)
-    if impostors is not None:
-        chosen = rng.choice(len(first), impostors, replace=False)
-        first, second = first[chosen], second[chosen]
-    genuine = 3 - hard[within] + rng.normal(size=len(within))
-    impostor = like[first] + like[second] + rng.normal(size=len(first))
-    identities = np.stack([np.append(within, first), np.append(within, second)], 1)
-    same = np.repeat([True, False], [len(within), len(first)])
-    order = rng.permutation(len(same))
-    return np.append(genuine, impostor)[order], same[order], identities[order]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -89,43 +69,29 @@ def test_equal_seeds_draw_equal_counts_however_many_fit_at_once(monkeypatch: pyt
     assert not np.array_equal(np.concatenate([*draw_counts(5, 7, 4, row=10)]), whole)
 
 
-def truth(figures: list[Verification]) -> dict[str, float]:
-    """The mean over many large sets."""
-    rows = [each.to_dict() for each in figures]
-    return {name: float(np.mean([row[name] for row in rows])) for name in ("auc", "eer", tar_key(0.1))}
-
-
-def coverage(sets: list[Pairs], true: dict[str, float], *, by_pair: bool = False) -> dict[str, float]:
-    """How often the interval of a set has the truth inside."""
-    inside = dict.fromkeys(true, 0)
-    for number, (scores, same, identities) in enumerate(sets):
-        if by_pair:
-            identities = np.arange(len(scores)).repeat(2).reshape(-1, 2)
-        found = resampled(scores, same, identities, folds=2, fars=[0.1], replicates=200, seed=number)
-        for name, value in true.items():
-            ends = interval(found[name])
-            assert ends is not None
-            inside[name] += ends.low <= value <= ends.high
-    return {name: count / len(sets) for name, count in inside.items()}
-
-
 @pytest.fixture(scope="module")
-def true() -> dict[str, float]:
-    large = (simulated(400, seed=seed) for seed in range(1000, 1010))
-    return truth([verify(scores, same, folds=2, fars=[0.1]) for scores, same, _ in large])
+def true() -> Mapping[str, float]:
+    return truth(simulated(400, seed=seed) for seed in range(1000, 1010))
 
 
-def test_they_cover_the_truth_where_intervals_by_pair_do_not(true: dict[str, float]) -> None:
+def coverage(sets: list[Pairs], true: Mapping[str, float], *, by_pair: bool = False) -> list[float]:
+    """How often the interval of a set has the truth inside, of each figure."""
+    found = intervals(sets, by_pair=by_pair, replicates=200)
+    assert {len(each) for each in found.values()} == {len(sets)}
+    return [held(found[name], value) / len(sets) for name, value in true.items()]
+
+
+def test_they_cover_the_truth_where_intervals_by_pair_do_not(true: Mapping[str, float]) -> None:
     sets = [simulated(40, seed=seed) for seed in range(80)]
-    assert all(0.85 <= share <= 1 for share in coverage(sets, true).values())
-    assert all(share < 0.75 for share in coverage(sets, true, by_pair=True).values())
+    assert all(0.85 <= share <= 1 for share in coverage(sets, true))
+    assert all(share < 0.75 for share in coverage(sets, true, by_pair=True))
 
 
 def test_where_identities_meet_rarely_they_are_too_wide_rather_than_too_narrow(
-    true: dict[str, float],
+    true: Mapping[str, float],
 ) -> None:
     sets = [simulated(60, seed=seed, impostors=120) for seed in range(60)]
-    assert all(share >= 0.93 for share in coverage(sets, true).values())
+    assert all(share >= 0.93 for share in coverage(sets, true))
 
 
 # What a user meets

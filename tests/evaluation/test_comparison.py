@@ -9,7 +9,7 @@ from partialfc.evaluation.comparison import Comparison, Side, compare, mcnemar
 from partialfc.evaluation.nearest import nearest, with_rank1
 from partialfc.evaluation.verification import cross_validate, tar_key, verify
 from tests.evaluation.definitions import slow_auc
-from tests.evaluation.test_bootstrap import simulated
+from tests.evaluation.simulated import simulated
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from partialfc.data.check.check import check_source
-from partialfc.data.check.findings import TITLES, Kind
+from partialfc.data.check.findings import TITLES
+from partialfc.data.check.kinds import Kind
 from partialfc.data.sources.source import open_source
 from partialfc.report import check_page
 from partialfc.report.check_page import write_check_page

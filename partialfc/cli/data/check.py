@@ -1,6 +1,5 @@
 """The `partialfc data check` command."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,21 +16,9 @@ from partialfc.cli.arguments import (
     Only,
     Workers,
 )
+from partialfc.data.check.kinds import Kind
 
 FOUND = 3  # exit status
-
-
-class Skip(StrEnum):
-    """`partialfc.data.check.findings.Kind` over again: --help does not wait for that to be imported."""
-
-    BROKEN = "broken"
-    LABEL = "label"
-    SIZE = "size"
-    BLANK = "blank"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-    NEAR_DUPLICATE = "near-duplicate"
-    NEAR_CONFLICT = "near-conflict"
 
 
 def check(
@@ -58,7 +45,7 @@ def check(
         ),
     ] = 4,
     skip: Annotated[
-        list[Skip] | None,
+        list[Kind] | None,
         typer.Option(help="What is not looked for; as often as you like.", show_default=False),
     ] = None,
     write_bad: Annotated[
@@ -83,7 +70,6 @@ def check(
     from partialfc.cli.bars import stages
     from partialfc.cli.values import height_and_width, require_folder
     from partialfc.data.check.check import check_source
-    from partialfc.data.check.findings import Kind
     from partialfc.data.sources.keys import write_keys
     from partialfc.data.sources.source import open_source
     from partialfc.files import json_text, write_whole
@@ -103,7 +89,7 @@ def check(
             size=wanted,
             min_side=min_side,
             distance=distance,
-            skip=[Kind(each) for each in skip or ()],
+            skip=skip or (),
             max_pixels=max_pixels,
             workers=workers,
             progress=progress,

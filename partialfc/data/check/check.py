@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from partialfc.data.check.equal import equal_groups
 from partialfc.data.check.examine import BROKEN, FLAT, GOOD, NO_LABEL, Examined, examine
-from partialfc.data.check.findings import Checked, Group, Kind, Single
+from partialfc.data.check.findings import Checked, Group, Single
+from partialfc.data.check.kinds import Kind
 from partialfc.data.check.near import near_groups
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.parallel.in_order import workers_for

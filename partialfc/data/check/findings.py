@@ -3,24 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
+from partialfc.data.check.kinds import Kind
 from partialfc.data.sources.labelled import Labelled
-
-
-class Kind(StrEnum):
-    """What may be wrong with images. The last four are of several images together."""
-
-    BROKEN = "broken"
-    LABEL = "label"
-    SIZE = "size"
-    BLANK = "blank"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-    NEAR_DUPLICATE = "near-duplicate"
-    NEAR_CONFLICT = "near-conflict"
-
 
 TITLES = {
     Kind.BROKEN: "Cannot be decoded",

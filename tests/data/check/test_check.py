@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from partialfc.data.check.check import check_source
-from partialfc.data.check.findings import Checked, Kind
+from partialfc.data.check.findings import Checked
+from partialfc.data.check.kinds import Kind
 from partialfc.data.images.codec import encode_png
 from partialfc.data.sources.keys import write_keys
 from partialfc.data.sources.recordio import Header, RecordWriter, pack
