@@ -24,6 +24,7 @@ from partialfc.cli.doctor import doctor
 from partialfc.cli.embed import embed
 from partialfc.cli.evaluate import evaluate
 from partialfc.cli.export import export
+from partialfc.cli.gallery import gallery_app
 from partialfc.cli.init import init
 from partialfc.cli.plan import plan
 from partialfc.cli.plot.angles import angles
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Check, make and pack data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(gallery_app, name="gallery")
 plot_app = typer.Typer(
     help="Draw margins, embeddings, angles and what rejecting bad images gains.", no_args_is_help=True
 )

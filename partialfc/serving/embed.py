@@ -1,7 +1,7 @@
 """The embeddings of a source's images as a file: `.npy` with a list of keys, or `.parquet`."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ class Embedded:
 
 def embedded(
     model: Model, images: Images, work: Work, *, start: int = 0, skip_bad: bool = False
-) -> Iterator[Embedded]:
+) -> Generator[Embedded, None, None]:
     """The images from number `start` on, a batch at a time, in their order.
 
     What is in a batch, and so each row to the last bit, is the same wherever it begins, at a multiple of the

@@ -125,9 +125,9 @@ def partial_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def npy_header(rows: int, width: int) -> bytes:
-    """Of float32 [rows, width], HEADER bytes: NumPy's format 1.0."""
-    said = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}".encode()
+def npy_header(*shape: int, descr: str = "<f4") -> bytes:
+    """Of an array of this shape, HEADER bytes: NumPy's format 1.0."""
+    said = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
     start = b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little")
     return start + said.ljust(HEADER - 11) + b"\n"
 

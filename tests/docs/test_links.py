@@ -75,7 +75,7 @@ def check_command(words: list[str], known: dict[str, Any]) -> None:
         rest = words[words.index("partialfc") + 1 :]
         if rest[:1] in (["--help"], ["--version"], ["X"]):
             return
-        name = " ".join(["partialfc", *rest[: 2 if rest[0] in ("data", "plot") else 1]])
+        name = " ".join(["partialfc", *rest[: 2 if rest[0] in ("data", "plot", "gallery") else 1]])
         assert name in known, words
         options = {option for parameter in known[name].params for option in parameter.opts} | {"--help"}
         assert {word for word in rest if word.startswith("--")} <= options, words

@@ -62,6 +62,10 @@ def test_onnxruntime_is_enough(python, tmp_path):
     write_pictures(tmp_path / "images", pixels)
     run(python, "-m", "partialfc", "embed", "small.onnx", "images", "-o", "out.npy", cwd=tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), rows(pixels), atol=1e-5)
+    gallery = (python, "-m", "partialfc", "gallery")
+    run(*gallery, "build", "faces", "small.onnx", "images", "--index", "int8", cwd=tmp_path)
+    answer = run(*gallery, "search", "faces", "images/003.png", "--threshold", "0.9", cwd=tmp_path)
+    assert answer.startswith("images/003.png: 003 ")
 
 
 @pytest.mark.slow

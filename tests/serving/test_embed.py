@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from partialfc.serving.images import open_images
 from partialfc.serving.model import open_model
 from partialfc.serving.row_file import npy_header
 from tests.data.sources.kinds import KINDS, images
-from tests.processes import ENVIRONMENT, call, warm_python
+from tests.processes import ENVIRONMENT, call
 from tests.serving.cases import CARD, WIDTH, pictures, rows, write_onnx, write_pictures
+from tests.serving.kills import Setting, kill_at_each_step
 from tests.train_cases import saved_config
 
 ALONE = Work(batch_size=4, workers=0)
@@ -85,58 +87,34 @@ def test_workers_change_no_bit(tmp_path, model):
     assert (tmp_path / "alone.npy").read_bytes() == (tmp_path / "shared.npy").read_bytes()
 
 
-KILLED = """
-EVENTS = {events!r}
-import os, signal, sys
-from pathlib import Path
-from partialfc.serving.embed import Work, embed_to_file
-from partialfc.serving.images import open_images
-from partialfc.serving.model import open_model
+def killed_embedding(folder: str, suffix: str) -> Setting:
+    """For kill_at_each_step: each time gone on with, and at last looked at."""
+    where = Path(folder)
+    output = where / f"killed{suffix}"
 
-model, images, output, moment = sys.argv[1:]
-left = int(moment)
+    def act(time: int) -> None:
+        model = open_model(where / "small.onnx", threads=1)
+        work = Work(batch_size=1, workers=0)
+        with suppress(ConfigError):  # where it exists already: all but the last step was done
+            embed(model, where / "images", output, work, skip_bad=where / "bad.txt")
 
-def hook(event, arguments):
-    global left
-    if event in EVENTS and "partial" in str(arguments[0]):
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-opened, network = open_images([images]), open_model(model, threads=1)
-sys.addaudithook(hook)
-bad = Path(output).with_name("bad.txt")
-embed_to_file(network, opened, Path(output), Work(batch_size=1, workers=0), skip_bad=bad)
-"""
+    return Setting(where="killed", act=act, look=lambda time: output.exists())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("suffix", "events"),
-    [(".npy", ("open", "os.rename", "os.remove")), (".parquet", ("os.rename", "os.remove"))],
-    ids=["npy", "parquet"],
-)
-def test_a_kill_at_any_moment_changes_no_bit(tmp_path, suffix, events):
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+def test_a_kill_at_any_moment_changes_no_bit(tmp_path, model, suffix):
     """Killed where it opens, renames or deletes a file, each time a step further, until it is through."""
-    model = write_onnx(tmp_path / "small.onnx")
     write_pictures(tmp_path / "images", pictures(20))
     (tmp_path / "images/004.png").write_bytes(b"no image")
     calm, killed = tmp_path / f"calm{suffix}", tmp_path / f"killed{suffix}"
-    program = ("-c", KILLED.replace("{events!r}", repr(events)), model, tmp_path / "images")
-    done = warm_python().run(*program, calm, 0, env=ENVIRONMENT, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    kills = 0
-    while not killed.exists():
-        kills += 1
-        done = warm_python().run(*program, killed, kills, env=ENVIRONMENT, cwd=tmp_path)
-        assert done.returncode in (0, -9), done.stderr
-    again = warm_python().run(*program, killed, 0, env=ENVIRONMENT, cwd=tmp_path)
-    assert again.returncode == 0 or "exists already" in again.stderr  # all but its last step was done
-    assert kills > 5
+    embed(model, tmp_path / "images", calm, Work(batch_size=1, workers=0), skip_bad=tmp_path / "calm.bad")
+    looked = kill_at_each_step(f"{__name__}.killed_embedding", tmp_path, suffix, cwd=tmp_path)
+    assert len(looked) > 5
     assert killed.read_bytes() == calm.read_bytes()
     if suffix == ".npy":
         assert killed.with_suffix(".txt").read_bytes() == calm.with_suffix(".txt").read_bytes()
-    assert len(lines(tmp_path / "bad.txt")) == 1
+    assert (tmp_path / "bad.txt").read_bytes() == (tmp_path / "calm.bad").read_bytes()
     assert not [*tmp_path.glob("*.partial*")]
 
 

@@ -1,5 +1,6 @@
 """Files that name images of a source by their keys, a line each: which to take, or which to leave out."""
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,11 +14,18 @@ from partialfc.files import replacing
 
 _BLOCK = 1 << 16
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_UNESCAPES = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
+_ESCAPED = re.compile(r"\\([\\tnr])")
 
 
 def as_key(name: str) -> str:
     r"""A file's name as a key: a tab, a line break and a backslash in it become `\t`, `\n`, `\r` and `\\`."""
     return name.translate(_ESCAPES)
+
+
+def from_key(key: str) -> str:
+    """The name that `as_key` made the key of."""
+    return _ESCAPED.sub(lambda found: _UNESCAPES[found[1]], key)
 
 
 def write_keys(path: Path, lines: Iterable[tuple[str, str]]) -> None:

@@ -1,0 +1,97 @@
+"""A faiss index over the rows of a gallery: quicker, and with most kinds not exact."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from partialfc.errors import ConfigError, DataError, MissingExtraError
+from partialfc.serving.gallery.segments import Segment
+from partialfc.serving.gallery.top_k import Places, Scores, exact_scores
+from partialfc.serving.rows import Rows
+
+FACTORY = "HNSW32"
+MORE = 4  # times k that it is asked for, so that exact scores choose among them
+BLOCK = 1 << 16
+TRAINED_ON = 1 << 18  # rows, at most, of an index that is trained
+
+
+class FaissIndex:
+    """Finds candidates, whose order their exact scores decide."""
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+
+    @classmethod
+    def read(cls, folder: Path, number: int, factory: str) -> "FaissIndex":
+        """Raises DataError for a damaged file, MissingExtraError without faiss."""
+        path = path_of(folder, number)
+        os.stat(path)  # FileNotFoundError, which is another thing than damage
+        try:
+            return cls(_faiss().read_index(str(path)))
+        except RuntimeError as error:
+            raise DataError(f"{path}: faiss cannot read it: {error}") from error
+
+    @classmethod
+    def build(cls, segments: Sequence[Segment], width: int, factory: str) -> "FaissIndex":
+        """Over all rows. Raises ConfigError for a factory string that faiss does not know."""
+        faiss = _faiss()
+        try:
+            index = faiss.index_factory(width, factory, faiss.METRIC_INNER_PRODUCT)
+        except RuntimeError as error:
+            raise ConfigError(f"--faiss is {factory!r}, which faiss does not know: {error}") from error
+        blocks = [(segment, start) for segment in segments for start in range(0, len(segment), BLOCK)]
+        if not index.is_trained and blocks:
+            step = max(1, sum(map(len, segments)) // TRAINED_ON)
+            rows = np.concatenate([segment.floats(slice(None, None, step)) for segment in segments])
+            try:
+                index.train(rows.astype(np.float32))
+            except RuntimeError as error:
+                raise ConfigError(f"--faiss is {factory!r}: {str(error).splitlines()[0]}") from error
+        for segment, start in blocks:
+            index.add(segment.floats(slice(start, start + BLOCK)).astype(np.float32))
+        return cls(index)
+
+    def write(self, folder: Path, number: int) -> None:
+        """Put it on the disk."""
+        path = path_of(folder, number)
+        _faiss().write_index(self._index, str(path))
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    def search(
+        self, segments: Sequence[Segment], queries: Rows, k: int, *, threads: int
+    ) -> tuple[Scores, Places]:
+        """As `top_k`, among the candidates that the index finds; m is what it finds for every query."""
+        _faiss().omp_set_num_threads(threads)
+        total = sum(map(len, segments))
+        count = min(MORE * k, total)
+        if not count or not len(queries):
+            return np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
+        _, found = self._index.search(queries, count)
+        kept = min(k, int((found >= 0).sum(axis=1).min()))
+        scores, places = np.empty((len(queries), kept)), np.empty((len(queries), kept), np.int64)
+        for number, (query, near) in enumerate(zip(queries, found, strict=True)):
+            near = np.unique(near[near >= 0])
+            score = exact_scores(segments, query.astype(np.float64), near)
+            order = np.lexsort((near, -score))[:kept]
+            scores[number], places[number] = score[order], near[order]
+        return scores, places
+
+
+def path_of(folder: Path, number: int) -> Path:
+    """Of an index's file."""
+    return folder / f"faiss-{number:06d}.index"
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingExtraError(
+            f"a gallery with a faiss index needs faiss, which cannot be imported ({error}): pip install "
+            "'partialfc[faiss]', or build it with another --index"
+        ) from error
+    return faiss

@@ -1,0 +1,134 @@
+"""A saved gallery, opened to be searched."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from partialfc.errors import ConfigError, DataError
+from partialfc.serving.card import Card
+from partialfc.serving.gallery.faiss_index import FaissIndex
+from partialfc.serving.gallery.manifest import MANIFEST, Manifest, other_model, read_manifest
+from partialfc.serving.gallery.segments import Segment
+from partialfc.serving.gallery.top_k import Places, Scores, top_k
+from partialfc.serving.rows import Rows, unit_rows
+
+TRIES = 10  # to open the files of a gallery that is changed again and again meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A row of a gallery: its name, the key of its image ("" for a class's mean), and its cosine."""
+
+    name: str
+    key: str
+    score: float
+
+
+class Gallery:
+    """The gallery in a folder, as it is now; changes that are made later are not seen. Its rows are mapped.
+
+    card: of the model whose embeddings it has. model: where that lay. Searches from several threads at a time
+    are fine. Raises DataError where the folder is no gallery, or a damaged one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._manifest, self._segments, self._faiss = _opened(self.folder)
+        self._starts = np.cumsum([0, *map(len, self._segments)])
+
+    def __len__(self) -> int:
+        """How many rows it has."""
+        return int(self._starts[-1])
+
+    @property
+    def card(self) -> Card:
+        return self._manifest.card
+
+    @property
+    def model(self) -> Path:
+        return Path(self._manifest.model)
+
+    @property
+    def width(self) -> int:
+        """D, the numbers of a row."""
+        return self.card.embedding_size
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether a row is the mean of a class's images, not an image."""
+        return self._manifest.mean
+
+    def require(self, card: Card) -> None:
+        """Raises ConfigError unless a model's embeddings may be compared with those of the gallery."""
+        if card.identity != self.card.identity:
+            raise ConfigError(other_model(self.folder, self.card, card))
+
+    def search(self, rows: Rows, k: int = 5, *, threads: int = 1) -> list[list[Match]]:
+        """Embeddings [n, D] -> for each the k best matches, the best one first; fewer where there are fewer.
+
+        The scores are the exact cosines with the rows as they are stored. Raises as `search_places` does.
+        """
+        scores, places = self.search_places(rows, k, threads=threads)
+        return [
+            [Match(*self.name(place), score) for place, score in zip(*each, strict=True)]
+            for each in zip(places.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def search_places(self, rows: Rows, k: int, *, threads: int = 1) -> tuple[Scores, Places]:
+        """As `search`: the cosines float64 [n, m], and the places of the rows, int64 [n, m]; m is k at most.
+
+        Exact, unless the gallery has a faiss index that is not. Of equal rows the earlier one comes first.
+
+        Raises ValueError for another shape or k below 1, DataError for a row that is zero or not finite.
+        """
+        rows = np.asarray(rows)
+        if rows.ndim != 2 or rows.shape[1] != self.width:
+            raise ValueError(f"rows are {list(rows.shape)}; they must be [n, {self.width}]")
+        if k < 1:
+            raise ValueError(f"k is {k}; it must be 1 or more")
+        unit = unit_rows(rows, lambda index: f"query {index}")
+        if self._faiss is not None:
+            return self._faiss.search(self._segments, unit, k, threads=threads)
+        return top_k(self._segments, unit, k, threads=threads)
+
+    def name(self, place: int) -> tuple[str, str]:
+        """The name of a row, and the key of its image. IndexError for a place that there is not."""
+        if not 0 <= place < len(self):
+            raise IndexError(f"place {place} of {self.folder}: it has {len(self)} rows")
+        number = int(np.searchsorted(self._starts, place, side="right")) - 1
+        return self._segments[number].name(place - int(self._starts[number]))
+
+    def names(self) -> Iterator[str]:
+        """The name of each row, in order."""
+        return (self.name(place)[0] for place in range(len(self)))
+
+    def rows(self, places: Collection[int]) -> Rows:
+        """Rows [m, D] at places, in float32, as they are stored: nearly of norm 1."""
+        found = np.empty((len(places), self.width), np.float32)
+        for number, place in enumerate(places):
+            self.name(place)  # checks it
+            part = int(np.searchsorted(self._starts, place, side="right")) - 1
+            found[number] = self._segments[part].floats([place - int(self._starts[part])])[0]
+        return found
+
+
+def _opened(folder: Path) -> tuple[Manifest, list[Segment], FaissIndex | None]:
+    """All files of one state: where a change deletes one meanwhile, those of the next state."""
+    for _ in range(TRIES):
+        manifest = read_manifest(folder)
+        width = manifest.card.embedding_size
+        try:
+            segments = [Segment(folder, part, manifest.storage, width) for part in manifest.parts]
+            faiss = None
+            if manifest.faiss_part is not None and manifest.faiss is not None:
+                faiss = FaissIndex.read(folder, manifest.faiss_part, manifest.faiss)
+            return manifest, segments, faiss
+        except FileNotFoundError as error:
+            missing = error
+            if read_manifest(folder) == manifest:
+                break
+    raise DataError(
+        f"{missing.filename}: is missing, and {folder / MANIFEST} names it: the gallery is damaged"
+    )

@@ -1,0 +1,213 @@
+"""Rows with names in files: `rows-N.npy`, for int8 `scales-N.npy`, and `names-N.txt`, name and key a line.
+
+A file is written once and never changed. int8 rows are stored as bytes, 128 + round(x / scale).
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from partialfc.data.sources.keys import as_key, from_key
+from partialfc.errors import DataError
+from partialfc.serving.gallery.manifest import Part, Storage
+from partialfc.serving.row_file import HEADER, npy_header
+from partialfc.serving.rows import Rows
+
+ZERO = 128  # the byte of an int8 0
+LARGEST = 127
+SPREADS = 4.5  # standard deviations of a unit row's numbers that the scale of most rows reaches
+MOST_ROWS = 1 << 20  # of a segment
+TYPES: dict[Storage, Any] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "int8": np.dtype("u1")}
+
+Name = tuple[str, str]  # and the key of the image
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Rows [n, D] as they lie in files, for int8 with their scales [n], and the name and key of each."""
+
+    rows: npt.NDArray[Any]
+    scales: npt.NDArray[np.float32] | None
+    names: Sequence[Name]
+
+
+def as_stored(rows: Rows, names: Sequence[Name], storage: Storage) -> Stored:
+    """Unit rows float32 [n, D] in a storage.
+
+    int8: all rows have the same scale, 4.5 standard deviations of their numbers to 127, so that the products
+    of a block can be compared with one number; a row with a larger number has a scale of its own.
+    """
+    if storage != "int8":
+        return Stored(rows.astype(TYPES[storage]), None, names)
+    usual = SPREADS / np.sqrt(max(1, rows.shape[1])) / LARGEST
+    largest = np.abs(rows).max(axis=1, initial=0.0) / LARGEST
+    scales = np.maximum(largest, usual).astype(np.float32)
+    numbers = np.rint(rows / scales[:, None]).clip(-LARGEST, LARGEST)
+    return Stored((numbers + ZERO).astype(np.uint8), scales, names)
+
+
+class Segment:
+    """The rows of a part, mapped, not read: `rows` [n, D], for int8 bytes, with `scales` [n].
+
+    Raises DataError where a file is missing or is not as long as it must be.
+    """
+
+    def __init__(self, folder: Path, part: Part, storage: Storage, width: int) -> None:
+        self.part, self.storage, self.width = part, storage, width
+        self._names_path = _path(folder, "names", part.number)
+        self.rows = _mapped(_path(folder, "rows", part.number), (part.rows, width), TYPES[storage])
+        self.scales: npt.NDArray[np.float32] | None = None
+        if storage == "int8":
+            self.scales = np.array(
+                _mapped(_path(folder, "scales", part.number), (part.rows,), np.dtype("<f4"))
+            )
+        with _told(self._names_path):
+            self._text = np.memmap(self._names_path, np.uint8, "r")
+
+    def __len__(self) -> int:
+        return self.part.rows
+
+    def floats(self, places: Any) -> npt.NDArray[np.float64]:
+        """The rows at places [m], or of a slice, as numbers."""
+        rows: npt.NDArray[np.float64] = self.rows[places].astype(np.float64)
+        if self.scales is None:
+            return rows
+        found: npt.NDArray[np.float64] = (rows - ZERO) * self.scales[places, None].astype(np.float64)
+        return found
+
+    def stored(self, start: int, stop: int) -> Stored:
+        """Some of the rows, as they are."""
+        scales = None if self.scales is None else self.scales[start:stop]
+        return Stored(np.array(self.rows[start:stop]), scales, [self.name(at) for at in range(start, stop)])
+
+    def name(self, place: int) -> Name:
+        """The name and the key of a row."""
+        line = self._text[self._starts[place] : self._starts[place + 1] - 1].tobytes()
+        name, _, key = line.decode("utf-8", "surrogateescape").partition("\t")
+        return from_key(name), key
+
+    def each_name(self) -> Iterator[bytes]:
+        """The name of each row in order, as the file has it; see `name_bytes`."""
+        with self._names_path.open("rb") as file:
+            for line in file:
+                yield line.partition(b"\t")[0]
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        """[n + 1]: where each line begins, and the end."""
+        ends = [
+            np.flatnonzero(self._text[start : start + (1 << 24)] == ord("\n")) + start + 1
+            for start in range(0, len(self._text), 1 << 24)
+        ]
+        starts = np.concatenate([[0], *ends]).astype(np.int64)
+        if len(starts) != len(self) + 1:
+            raise DataError(f"{self._names_path}: has {len(starts) - 1} lines for {len(self)} rows")
+        return starts
+
+
+def name_bytes(name: str) -> bytes:
+    """A name as a segment's file has it."""
+    return as_key(name).encode("utf-8", "surrogateescape")
+
+
+class SegmentWriter:
+    """Stored rows to the files of new parts, numbered from `number` on; at most MOST_ROWS in each."""
+
+    def __init__(self, folder: Path, number: int, storage: Storage, width: int) -> None:
+        self.parts: list[Part] = []
+        self.number = number
+        self._folder, self._storage, self._width = folder, storage, width
+        self._files: dict[str, IO[bytes]] = {}
+        self._open = ExitStack()
+        self._rows = 0
+
+    def write(self, stored: Stored) -> None:
+        for start in range(0, len(stored.rows), MOST_ROWS):
+            self._write(_slice(stored, start, start + MOST_ROWS))
+
+    def finish(self) -> list[Part]:
+        """The parts that were written, which are on the disk now."""
+        if self._rows:
+            for kind, file in self._files.items():
+                if kind != "names":
+                    shape = (self._rows, self._width) if kind == "rows" else (self._rows,)
+                    file.seek(0)
+                    file.write(npy_header(*shape, descr=self._type(kind).str))
+                file.flush()
+                os.fsync(file.fileno())
+            self.parts.append(Part(self.number, self._rows))
+            self.number += 1
+            self._rows = 0
+        self.close()
+        return self.parts
+
+    def close(self) -> None:
+        """Close what is open; unless it was finished, its files belong to nothing."""
+        self._open.close()
+        self._files = {}
+
+    def _write(self, stored: Stored) -> None:
+        room = MOST_ROWS - self._rows
+        if len(stored.rows) > room:
+            self._write(_slice(stored, 0, room))
+            self.finish()
+            stored = _slice(stored, room, len(stored.rows))
+        if not len(stored.rows):
+            return
+        if not self._files:
+            self._begin()
+        self._files["rows"].write(np.ascontiguousarray(stored.rows).tobytes())
+        if stored.scales is not None:
+            self._files["scales"].write(stored.scales.astype("<f4").tobytes())
+        text = "".join(f"{as_key(name)}\t{key}\n" for name, key in stored.names)
+        self._files["names"].write(text.encode("utf-8", "surrogateescape"))
+        self._rows += len(stored.rows)
+
+    def _begin(self) -> None:
+        for kind in ("rows", "names", *(["scales"] if self._storage == "int8" else [])):
+            file = self._open.enter_context(_path(self._folder, kind, self.number).open("wb"))
+            if kind != "names":
+                file.write(bytes(HEADER))
+            self._files[kind] = file
+
+    def _type(self, kind: str) -> Any:
+        return TYPES[self._storage] if kind == "rows" else np.dtype("<f4")
+
+
+def _slice(stored: Stored, start: int, stop: int) -> Stored:
+    scales = None if stored.scales is None else stored.scales[start:stop]
+    return Stored(stored.rows[start:stop], scales, stored.names[start:stop])
+
+
+def _path(folder: Path, kind: str, number: int) -> Path:
+    return folder / f"{kind}-{number:06d}.{'txt' if kind == 'names' else 'npy'}"
+
+
+def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    with _told(path):
+        size = HEADER + int(np.prod(shape)) * dtype.itemsize
+        if path.stat().st_size != size:
+            raise DataError(
+                f"{path}: has {path.stat().st_size} bytes, and {shape} takes {size}: it is damaged"
+            )
+        return np.memmap(path, dtype, "r", offset=HEADER, shape=shape)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """A file that cannot be read is the gallery's damage; one that is gone may be an older state's."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise (
+            error if isinstance(error, DataError) else DataError(f"{path}: cannot be read: {error}")
+        ) from error
