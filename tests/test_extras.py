@@ -45,6 +45,7 @@ def run(tmp_path: Path) -> Path:
         (["uvicorn"], ("serve", "model.onnx"), "serve"),
         (["python_multipart"], ("serve", "model.onnx"), "serve"),
         (["aiohttp"], ("data", "stats", "http://127.0.0.1/a.tar"), "http"),
+        (["scipy"], ("plot", "reject", "run", "--pairs", "a.mat"), "mat"),
     ],
 )
 def test_a_command_names_the_extra_that_it_needs(
@@ -96,6 +97,7 @@ def test_nothing_else_needs_an_extra(tmp_path: Path) -> None:
         "torchvision",
         "pyarrow",
         "aiohttp",
+        "scipy",
     ]
     train_cases.write_data(tmp_path)
     config = train_cases.small_config(

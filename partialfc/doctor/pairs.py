@@ -3,20 +3,23 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from partialfc.data.pairs.files import read_pairs, require_images
+from partialfc.data.pairs.files import FOLDS, read_pairs_or_videos, require_images
 from partialfc.doctor.check import Check, green, red
 from partialfc.errors import DataError, ImageError
 
 
-def check_pairs(sets: Mapping[str, Path], *, folds: int, max_pixels: int) -> Check:
-    """Read every set whole, and check every image."""
+def check_pairs(sets: Mapping[str, Path], *, folds: int | None, max_pixels: int) -> Check:
+    """Read every set whole, and check every image, of videos the first frame of each.
+
+    folds: None for those of a list, or 10.
+    """
     name = "verification"
     if not sets:
         return green(name, "no sets, so the run will not say how good its embedding is")
     read = {}
     for key, path in sets.items():
         try:
-            read[key] = read_pairs(path)
+            read[key] = read_pairs_or_videos(path)
             require_images(read[key], max_pixels=max_pixels)
         except ImageError as error:
             return red(
@@ -30,10 +33,11 @@ def check_pairs(sets: Mapping[str, Path], *, folds: int, max_pixels: int) -> Che
                 f"verification.sets.{key}: {path}: {error}",
                 "copy the file again if it was damaged on its way, else write it anew (partialfc data pairs)",
             )
-        if len(read[key].same) < folds:
+        least = 0 if folds is None and read[key].folds is not None else folds or FOLDS
+        if len(read[key].same) < least:
             return red(
                 name,
-                f"verification.sets.{key} has {len(read[key].same)} pairs, verification.folds is {folds}",
+                f"verification.sets.{key} has {len(read[key].same)} pairs, verification.folds is {least}",
                 "lower verification.folds, or name a larger set",
             )
     return green(name, ", ".join(f"{key}: {len(pairs.same):,} pairs" for key, pairs in read.items()))

@@ -12,7 +12,6 @@ from partialfc.config.objective import has_head
 from partialfc.config.plan import planned_device, planned_setting
 from partialfc.config.plan_pool import planned_pool
 from partialfc.data.loading import dali_package
-from partialfc.data.pairs.files import FOLDS
 from partialfc.data.sources.labelled import Labelled
 from partialfc.distributed.torchrun import local_rank
 from partialfc.doctor.check import Check, attempt, failed
@@ -196,9 +195,7 @@ def _data(config: Config, source: Labelled | None) -> Iterator[Check]:
         yield from _labels(source, asked or source.num_classes, config)
     yield attempt(
         "verification",
-        lambda: check_pairs(
-            verification.sets, folds=verification.folds or FOLDS, max_pixels=section.max_pixels
-        ),
+        lambda: check_pairs(verification.sets, folds=verification.folds, max_pixels=section.max_pixels),
     )
 
 

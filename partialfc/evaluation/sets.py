@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from partialfc.data.pairs.files import PairSet
+from partialfc.data.pairs.files import PairSet, VideoPairs
 from partialfc.distributed.world import World
 from partialfc.errors import DataError
 from partialfc.evaluation.embedder import Embedder
@@ -26,7 +26,13 @@ class VerificationSets:
     """
 
     def __init__(
-        self, pairs: Mapping[str, PairSet], world: World, folder: Path, *, folds: int | None, **how: Any
+        self,
+        pairs: Mapping[str, PairSet | VideoPairs],
+        world: World,
+        folder: Path,
+        *,
+        folds: int | None,
+        **how: Any,
     ) -> None:
         self._pairs = pairs
         self._world = world
@@ -68,7 +74,7 @@ class VerificationSets:
             yield name, found.result
 
 
-def _write(file: Path, found: Evaluated, pairs: PairSet, step: int) -> None:
+def _write(file: Path, found: Evaluated, pairs: PairSet | VideoPairs, step: int) -> None:
     """For a report: the scores, and what their intervals need, so that it needs no images for these."""
     file.parent.mkdir(exist_ok=True)
     with replacing(file) as beside, beside.open("wb") as npz:

@@ -1,4 +1,4 @@
-"""Verification pairs: InsightFace's `.bin` files, lists of images or videos, and CFP's folder."""
+"""Verification pairs: InsightFace's `.bin` files, lists of images or videos, CFP's folder, AgeDB's `.mat`."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from partialfc.data.images.codec import problem
+from partialfc.data.pairs.agedb import IMAGES, read_agedb
 from partialfc.data.pairs.bin_file import format_bin, parse_bin
 from partialfc.data.pairs.cfp import read_cfp
 from partialfc.data.pairs.identities import connected, fits, from_names
@@ -98,8 +99,14 @@ def fold_numbers(pairs: PairSet | VideoPairs, folds: int | None) -> int | np.nda
     return folds_by_kind(pairs.same, folds or FOLDS) if pairs.by_kind else folds or FOLDS
 
 
-def require_images(pairs: PairSet, *, max_pixels: int, part: range | None = None) -> None:
-    """ImageError that names all images, or all of a part of them, that do not decode or claim more pixels."""
+def require_images(pairs: PairSet | VideoPairs, *, max_pixels: int, part: range | None = None) -> None:
+    """ImageError that names all images, or all of a part of them, that do not decode or claim more pixels.
+
+    Of videos only the first frame of each is looked at: a set may have more than half a million.
+    """
+    if isinstance(pairs, VideoPairs):
+        _require_first_frames(pairs, max_pixels)
+        return
     part = range(len(pairs.images)) if part is None else part
     distinct = {id(pairs.images[index]): pairs.images[index] for index in part}  # most are in several pairs
     with ThreadPoolExecutor() as pool:
@@ -114,22 +121,35 @@ def require_images(pairs: PairSet, *, max_pixels: int, part: range | None = None
         raise ImageError(listed(bad, len(pairs.images)))
 
 
+def _require_first_frames(pairs: VideoPairs, max_pixels: int) -> None:
+    first = pairs.starts[:-1].tolist()
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda frame: problem(pairs.frames[frame], max_pixels=max_pixels), first)
+        bad = [
+            f"frame {frame} (video {video}): {error}"
+            for video, (frame, error) in enumerate(zip(first, found, strict=True))
+            if error is not None
+        ]
+    if bad:
+        raise ImageError(listed(bad, len(first)))
+
+
 def read_pairs(path: str | Path, *, images: Path | None = None) -> PairSet:
-    """The pairs of a `.bin` (InsightFace's layout), of a `.txt`, `.csv` or `.tsv` list, or of CFP's folder.
+    """The pairs of a `.bin` (InsightFace's layout), of a list, of CFP's folder, or of AgeDB's `.mat`.
 
     `.bin`: a pickle of `(2P encoded images, P flags)`, written by Python 2 or 3; nothing in it is run.
-    List: a line `path_a path_b 1` for the same identity or `path_a path_b 0` for two, separated by tabs or
-    commas (as in CSV, so that names may hold spaces) or else by blanks; or the layouts of
-    `partialfc.data.pairs.published`. Empty lines and lines that start with `#` are skipped. Folder: as
-    `partialfc.data.pairs.cfp` says. images: where the images lie; None: paths are relative to the list's
-    folder. Where genuine pairs have both images in one folder, and impostor pairs in two, the folders are the
-    identities.
+    List, a `.txt`, `.csv` or `.tsv`: a line `path_a path_b 1` for the same identity or `path_a path_b 0` for
+    two, separated by tabs or commas (as in CSV, so that names may hold spaces) or else by blanks; or the
+    layouts of `partialfc.data.pairs.published`. Empty lines and lines that start with `#` are skipped.
+    Folder, `.mat`: as `partialfc.data.pairs.cfp` and `partialfc.data.pairs.agedb` say. images: where the
+    images lie; None: paths are relative to the list's folder. Where genuine pairs have both images in one
+    folder, and impostor pairs in two, the folders are the identities.
 
     Raises PairsError, which names the file and, in a list, the line.
     """
     found = read_pairs_or_videos(path, images=images)
     if isinstance(found, VideoPairs):
-        raise PairsError(f"{path}: pairs of videos, which only partialfc evaluate and compare take")
+        raise PairsError(f"{path}: pairs of videos, which only a run, partialfc evaluate and compare take")
     return found
 
 
@@ -139,9 +159,14 @@ def read_pairs_or_videos(path: str | Path, *, images: Path | None = None) -> Pai
     suffix = path.suffix.lower()
     if path.is_dir():
         return _from_list(read_cfp(path), images or path.parents[1], path, elsewhere=images is not None)
+    if suffix == ".mat":
+        return _from_list(
+            read_agedb(path), images or path.parent / IMAGES, path, elsewhere=images is not None
+        )
     if suffix not in (".bin", *LIST_SUFFIXES):
         raise PairsError(
-            f"{path}: pairs are read from .bin (InsightFace's layout) or {', '.join(LIST_SUFFIXES)} files, "
+            f"{path}: pairs are read from .bin (InsightFace's layout), .mat (AgeDB's) or "
+            f"{', '.join(LIST_SUFFIXES)} files, "
             f"not {suffix or 'a name without a suffix'}"
         )
     if suffix == ".bin" and images is not None:
@@ -174,7 +199,7 @@ def _from_list(listed: PairList, folder: Path, path: Path, *, elsewhere: bool) -
         for pair in listed.pairs:
             for name in (pair.first, pair.second):
                 if name not in read:
-                    read[name] = read_picture(folder, name, pair.line, elsewhere=elsewhere)
+                    read[name] = read_picture(folder, name, listed.where(pair), elsewhere=elsewhere)
         return PairSet([read[name] for name in names], same, known, folds, listed.by_kind)
     except PairsError as error:
         raise PairsError(f"{path}: {error}") from error
@@ -189,7 +214,7 @@ def _videos(
         for name in (pair.first, pair.second):
             if name not in numbers:
                 numbers[name] = len(numbers)
-                paths += frames_of(folder, name, pair.line)
+                paths += frames_of(folder, name, listed.where(pair))
                 starts.append(len(paths))
     videos = np.array([[numbers[pair.first], numbers[pair.second]] for pair in listed.pairs], np.int64)
     return VideoPairs(Frames(paths), np.array(starts), videos.reshape(-1, 2), same, known, folds)

@@ -29,37 +29,37 @@ class Frames(Sequence[bytes]):
         return Frames(self.paths[index]) if isinstance(index, slice) else self.paths[index].read_bytes()
 
 
-def read_picture(folder: Path, name: str, line: int, *, elsewhere: bool) -> bytes:
+def read_picture(folder: Path, name: str, where: str, *, elsewhere: bool) -> bytes:
     """The bytes of an image. A pipe or a device, of which a list may name one too, might be read for ever.
 
-    elsewhere: the user named the folder. Aligned copies often have another suffix than the list says: where
-    there is no such file, one of another image's suffix will do.
+    where: for messages. elsewhere: the user named the folder. Aligned copies often have another suffix than
+    the list says: where there is no such file, one of another image's suffix will do.
     """
     path = folder / (name.removeprefix(_DATA) if elsewhere else name)
     try:
         path = path if path.exists() else _of_other_suffix(path)
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise PairsError(f"line {line}: {path} is not a file")
+            raise PairsError(f"{where}: {path} is not a file")
         return path.read_bytes()
     except OSError as error:
         hint = "" if elsewhere else "; if the images lie in another folder, name it with --images"
-        raise PairsError(f"line {line}: cannot read {path}: {error.strerror}{hint}") from error
+        raise PairsError(f"{where}: cannot read {path}: {error.strerror}{hint}") from error
     except ValueError as error:  # a name that no file can have
-        raise PairsError(f"line {line}: cannot read {str(path)!r}: {error}") from error
+        raise PairsError(f"{where}: cannot read {str(path)!r}: {error}") from error
 
 
-def frames_of(folder: Path, name: str, line: int) -> list[Path]:
+def frames_of(folder: Path, name: str, where: str) -> list[Path]:
     """The images in a video's folder, in the order of their names."""
     path = folder / name
     try:
         found = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
     except OSError as error:
         raise PairsError(
-            f"line {line}: cannot read the folder {path}: {error.strerror}; if the videos lie in another "
+            f"{where}: cannot read the folder {path}: {error.strerror}; if the videos lie in another "
             "folder, name it with --images"
         ) from error
     if not found:
-        raise PairsError(f"line {line}: {path} has no image: a video needs at least one frame")
+        raise PairsError(f"{where}: {path} has no image: a video needs at least one frame")
     return found
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 from partialfc.config import Config
-from partialfc.data.pairs.files import FOLDS, PairSet, read_pairs, require_images
+from partialfc.data.pairs.files import FOLDS, PairSet, VideoPairs, read_pairs_or_videos, require_images
 from partialfc.distributed.device import autocast_dtype
 from partialfc.distributed.world import World
-from partialfc.errors import ImageError, PairsError
+from partialfc.errors import ConfigError, ImageError, PairsError
 from partialfc.evaluation.sets import VerificationSets
 from partialfc.training.requirements import require_pair_for_each_fold
 
@@ -21,10 +21,9 @@ def build_verification(config: Config, world: World, device: torch.device) -> Ve
     first verification.
     """
     section = config.verification
-    sets = {name: _read(name, path, config.data.max_pixels) for name, path in section.sets.items()}
-    require_pair_for_each_fold(
-        {name: len(pairs.same) for name, pairs in sets.items()}, section.folds or FOLDS
-    )
+    sets = {name: _read(name, path, config) for name, path in section.sets.items()}
+    cut = {name: pairs for name, pairs in sets.items() if section.folds or pairs.folds is None}
+    require_pair_for_each_fold({name: len(each.same) for name, each in cut.items()}, section.folds or FOLDS)
     return VerificationSets(
         sets,
         world,
@@ -41,12 +40,18 @@ def build_verification(config: Config, world: World, device: torch.device) -> Ve
     )
 
 
-def _read(name: str, path: Path, max_pixels: int) -> PairSet:
+def _read(name: str, path: Path, config: Config) -> PairSet | VideoPairs:
     try:
-        pairs = read_pairs(path)
-        require_images(pairs, max_pixels=max_pixels)
+        pairs = read_pairs_or_videos(path)
+        require_images(pairs, max_pixels=config.data.max_pixels)
     except PairsError as error:
         raise PairsError(f"verification.sets.{name}: {error}") from error
     except ImageError as error:
         raise ImageError(f"verification.sets.{name}: {path}: {error}") from error
+    if isinstance(pairs, VideoPairs) and config.objective.name == "pfe":
+        raise ConfigError(
+            f"verification.sets.{name}: {path} has pairs of videos, which are compared by the cosine, and "
+            "objective pfe verifies by the likelihood: leave the set out, and take partialfc evaluate "
+            "--score cosine"
+        )
     return pairs

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from partialfc.data.images.codec import encode_png
 from partialfc.data.pairs.files import PairSet, VideoPairs, read_pairs, read_pairs_or_videos
@@ -181,6 +182,62 @@ def test_cfp_is_a_folder_of_folds(cfp, kind, expected, same, folds):
     assert ((pairs.identities[:, 0] == pairs.identities[:, 1]) == pairs.same).all()
     (cfp / "Data" / "Images").rename(cfp / "aligned")
     assert shown(read_pairs(cfp / "Protocol" / "Split" / kind, images=cfp / "aligned")) == expected
+
+
+def agedb(folder: Path, splits: list[list[tuple[str, str]]]) -> Path:
+    """As AgeDB's authors publish it: cells of structs of cells of structs."""
+    cells = np.empty((len(splits), 1), object)
+    for number, pairs in enumerate(splits):
+        images = np.empty((2, len(pairs)), object)
+        for pair, names in enumerate(pairs):
+            for side, name in enumerate(names):
+                images[side, pair] = {"name": name, "age": 30 + side}
+        cells[number, 0] = {"pairs": images}
+    savemat(folder / "04_FINAL_protocol_30_years.mat", {"splits": cells})
+    return folder / "04_FINAL_protocol_30_years.mat"
+
+
+AGEDB = ["AnnBo_1_30_f_1", "AnnBo_2_61_f_1", "Cy_3_25_m_1", "Cy_4_58_m_1"]
+
+
+def test_agedb_is_a_matlab_file_with_its_splits(tmp_path):
+    for value, name in enumerate(AGEDB):
+        picture(tmp_path / "03_Protocol_Images" / f"{name}.jpg", value)
+    one, two, three, four = AGEDB
+    path = agedb(tmp_path, [[(one, two), (one, three)], [(three, four), (two, four)], [(four, one)]])
+    pairs = read_pairs(path)
+    assert shown(pairs) == ["0 1", "0 2", "2 3", "1 3", "3 0"]
+    assert pairs.same.tolist() == [True, False, True, False, False]
+    assert pairs.fold_numbers(None).tolist() == [0, 0, 1, 1, 2]
+    assert pairs.identities.tolist() == [[0, 0], [0, 1], [1, 1], [0, 1], [1, 0]]
+    (tmp_path / "03_Protocol_Images").rename(tmp_path / "aligned")
+    assert shown(read_pairs(path, images=tmp_path / "aligned")) == shown(pairs)
+    with pytest.raises(PairsError, match=r"mat: pair 1: cannot read .*AnnBo_1_30_f_1.jpg: .* --images"):
+        read_pairs(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "cannot be read as a MATLAB file"),
+        (b"MATLAB 7.3 MAT-file" + bytes(200), "cannot be read as a MATLAB file"),
+        ({"x": 1}, "has no cells `splits`, so it is not AgeDB's"),
+        ({"splits": np.arange(10)}, "has no cells `splits`"),
+        ({"splits": np.array([[{"pairs": np.arange(6)}], [1]], object)}, "split 1 is not two rows of images"),
+        ([[("AnnBo", "Cy")]], "pair 1: 'AnnBo' must be an image's name"),
+    ],
+    ids=["empty", "another version", "no splits", "numbers", "no rows", "names"],
+)
+def test_another_matlab_file_is_named(tmp_path, content, says):
+    path = tmp_path / "04_FINAL_protocol_30_years.mat"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, dict):
+        savemat(path, content)
+    else:
+        agedb(tmp_path, content)
+    with pytest.raises(PairsError, match=rf"30_years\.mat: .*{says}"):
+        read_pairs(path)
 
 
 WRONG = {
