@@ -42,7 +42,8 @@ def check_surroundings(head: nn.Module, world: World, *, training: bool = False,
     if around is not None and any(module is head for module in around.modules()):
         raise RuntimeError(
             f"this {what} is inside DistributedDataParallel, which has overwritten its shard with rank 0's; "
-            f"wrap the backbone alone, and build the {what} again"
+            "wrap the backbone alone (Fabric.setup and Accelerator.prepare wrap what they are given), and "
+            f"build the {what} again"
         )
     if training and torch._C._current_graph_task_id() != -1:
         raise RuntimeError(

@@ -51,6 +51,26 @@ def test_a_head_inside_ddp_is_told(rank_outcomes):
         assert "wrap the backbone alone" in str(outcome)
 
 
+def head_in_fsdp(optimizer_first):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    head = build()
+    if optimizer_first:
+        partialfc.RowSGD(head, lr=0.1)
+    fully_shard(head, mesh=init_device_mesh("cpu", (2,)))
+    if not optimizer_first:
+        partialfc.RowSGD(head, lr=0.1)
+    head(torch.randn(3, 8), torch.tensor([1, 2, 3]))
+
+
+@pytest.mark.parametrize("optimizer_first", [True, False], ids=["optimizer first", "head first"])
+def test_a_head_in_fsdp_is_told(rank_outcomes, optimizer_first):
+    for outcome in rank_outcomes(head_in_fsdp, 2, optimizer_first):
+        assert "fully_shard" in str(outcome)
+        assert "wrap the backbone alone" in str(outcome)
+
+
 @pytest.mark.parametrize("use_reentrant", [True, False])
 @pytest.mark.parametrize("sample_rate", [0.5, 1.0])
 def test_a_head_that_checkpointing_computes_again_is_told(use_reentrant, sample_rate):

@@ -18,6 +18,11 @@ from partialfc.head.rows import Owed
 from partialfc.head.whose import KEY, check_note
 
 State = dict[str, Any]
+REPLACED = (
+    "{what}: FSDP does that (fully_shard, FullyShardedDataParallel) where it is around the head, and cuts up "
+    "what is this rank's shard of the centres already; wrap the backbone alone, and build the head and its "
+    "optimizer again"
+)
 
 
 class RowOptimizer(torch.optim.Optimizer):
@@ -51,6 +56,8 @@ class RowOptimizer(torch.optim.Optimizer):
                 f"{kind}(head, lr=0.1), alone: other parameters need an optimizer of their own"
             )
         check_has_values(head)
+        if hasattr(head.weight, "to_local"):  # a DTensor
+            raise ValueError(REPLACED.format(what="head.weight is a DTensor"))
         self.factor = CommonFactor(head.weight.device)
         super().__init__([head.weight, self.factor.parameter], defaults)
         self.head = head
@@ -96,7 +103,10 @@ class RowOptimizer(torch.optim.Optimizer):
         self.param_groups[0]["params"][1] = self.factor.parameter
 
     def check_whole(self) -> None:
-        """Raises RuntimeError if a step ended in the middle, so that some rows have moved and others not."""
+        """Raises RuntimeError if a step ended in the middle, or something has replaced the head's weight."""
+        if self.param_groups[0]["params"][0] is not self.head.weight:
+            what = "head.weight is not the parameter with which its optimizer was built"
+            raise RuntimeError(REPLACED.format(what=what))
         if self._in_step:
             raise RuntimeError(
                 "an optimizer step on this head failed half way, so some rows have moved and others not; "
