@@ -1,5 +1,7 @@
 """Several sources one after the other, with classes in common."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count
 
@@ -12,6 +14,8 @@ from partialfc.data.sources.labels import out_of_range
 from partialfc.data.sources.numbering import require_known
 from partialfc.errors import DataError, LabelError
 
+log = logging.getLogger(__name__)
+
 
 class Merged:
     """The images of `sources`, in their order.
@@ -20,8 +24,8 @@ class Merged:
     `classes`, the names by id that an earlier run had. Where none has names, no class is another source's:
     the ids of each source follow those of the one before. A DataError where only some have names.
 
-    A key has the last part of its source's path before it, as in "faces/cats/3.jpg"; the second source of
-    such a name is "faces#2".
+    How many are in several sources is logged. A key has the last part of its source's path before it, as in
+    "faces/cats/3.jpg"; the second source of such a name is "faces#2".
     """
 
     def __init__(self, sources: Sequence[Labelled], *, classes: Sequence[str] | None = None) -> None:
@@ -38,9 +42,12 @@ class Merged:
             self.num_classes = self.least_classes = len(self.classes)
             self.empty_classes = len(self.classes) - len(np.unique(np.concatenate(self._tables)))
 
+        self._merging = _merging(sources, self.num_classes)
+        log.info("%s: %s", self.origin, self._merging)
+
     @property
     def remarks(self) -> list[Remark]:
-        return [
+        return [Remark(self._merging)] + [
             Remark(f"{source.origin}: {remark.says}", remark.remedy)
             for source in self._sources
             for remark in source.remarks
@@ -99,6 +106,15 @@ class Merged:
         if not 0 <= label < len(table):
             raise LabelError(out_of_range(label, source.name(index), len(table)))
         return int(table[label])
+
+
+def _merging(sources: Sequence[Labelled], num_classes: int) -> str:
+    """How many classes became one, in words."""
+    own = Counter(name for source in sources for name in {*(source.classes or ())})
+    if not own:
+        return f"{len(sources)} sources whose classes have no names, so none is another source's"
+    several = sum(count > 1 for count in own.values())
+    return f"{len(sources)} sources, and {several:,} of {num_classes:,} classes are in several of them"
 
 
 def _merged_names(sources: Sequence[Labelled], known: Sequence[str] | None) -> list[str] | None:

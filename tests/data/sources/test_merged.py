@@ -11,11 +11,15 @@ from tests.data.sources.cases import put
 from tests.data.sources.records import plain
 
 
-def test_classes_of_the_same_name_are_one(tmp_path: Path) -> None:
+def test_classes_of_the_same_name_are_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(tmp_path / "a/faces", "cat/1.png", "eel/1.png")
     packed = pack_source(put(tmp_path / "b", "ant/1.png", "cat/1.png"), tmp_path / "packed").path
     put(tmp_path / "c/faces", "cat/2.png")
-    source = open_source([tmp_path / "a/faces", packed, tmp_path / "c/faces"])
+    with caplog.at_level("INFO"):
+        source = open_source([tmp_path / "a/faces", packed, tmp_path / "c/faces"])
+    said = "3 sources, and 1 of 3 classes are in several of them"
+    assert f"{source.origin}: {said}" in caplog.messages
+    assert [remark.says for remark in source.remarks if not remark.remedy] == [said]
     assert source.classes == ["ant", "cat", "eel"]
     assert source.class_ids().tolist() == [1, 2, 0, 1, 1]
     keys = ["faces/cat/1.png", "faces/eel/1.png", "train.rec/1", "train.rec/2", "faces#2/cat/2.png"]
@@ -28,6 +32,7 @@ def test_without_names_no_class_is_anothers(tmp_path: Path) -> None:
     first, second = plain(tmp_path / "a.rec", 0, 2), plain(tmp_path / "b/b.rec", 1, 3)
     source = open_source([first, second, first])
     assert source.classes is None
+    assert source.remarks[0].says.startswith("3 sources whose classes have no names, so none is another")
     assert source.class_ids().tolist() == [0, 2, 4, 6, 7, 9]
     assert source.num_classes == 10
 
