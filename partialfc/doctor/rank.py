@@ -102,7 +102,7 @@ def _examine_job(
         found = _with(found, failed("job", error))
     meeting.pass_by(STEP, LOADING)
     if is_first := local_rank() == 0:  # after all that is timed, because decoding takes the cores
-        found = _with(found, *_data(config, source), *_run(config, found.classes))
+        found = _with(found, *_data(config, source), *_run(config, source, found.classes))
     if is_first and found.training is not None:
         found = _with(found, *_disks(config, found.training, source, quick=quick))
     return found
@@ -209,12 +209,14 @@ def _records(source: Labelled, section: DataConfig) -> Check:
     )
 
 
-def _run(config: Config, classes: int | None) -> Iterator[Check]:
+def _run(config: Config, source: Labelled | None, classes: int | None) -> Iterator[Check]:
     yield attempt("run folder", lambda: check_run_folder(config.run.dir))
     if classes is not None:
         now = config.model_dump(mode="json")
         how = config.checkpoint.resume
-        yield attempt("resume", lambda: check_resume(config.run.dir, how, classes=classes, config=now))
+        yield attempt(
+            "resume", lambda: check_resume(config.run.dir, how, source, classes=classes, config=now)
+        )
 
 
 def _labels(source: Labelled, classes: int, config: Config) -> Iterator[Check]:

@@ -9,11 +9,13 @@ from typing import Any
 from partialfc.checkpoint.folder import CheckpointFolder
 from partialfc.checkpoint.start import ALONE, Start, newest_whole
 from partialfc.checkpoint.state import read_state
+from partialfc.data.sources.labelled import Labelled
 from partialfc.doctor.check import Check, Level, first_line, green, red, yellow
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.files import told
 from partialfc.training.resumable import REMEDY, obstacles
 from partialfc.training.run_folder import differences, problem_of
+from partialfc.training.same_data import other_classes, way_out
 from partialfc.training.saving import find_start
 
 
@@ -34,7 +36,9 @@ def check_run_folder(folder: Path) -> Check:
     )
 
 
-def check_resume(folder: Path, how: str, *, classes: int, config: Mapping[str, Any]) -> Check:
+def check_resume(
+    folder: Path, how: str, source: Labelled | None, *, classes: int, config: Mapping[str, Any]
+) -> Check:
     """Read the whole checkpoint that the run would resume from, and compare its settings with the job's.
 
     folder: run.dir; how: checkpoint.resume; classes: of this run; config: this run's, as it would be saved.
@@ -51,7 +55,9 @@ def check_resume(folder: Path, how: str, *, classes: int, config: Mapping[str, A
         return red("resume", told(error), "let this user read it")
     if start is None:
         return green("resume", "starts from the beginning")
-    found = judge_resume(start.checkpoint.name, read_state(start.checkpoint), classes=classes, config=config)
+    found = judge_resume(
+        start.checkpoint, read_state(start.checkpoint), source, classes=classes, config=config
+    )
     return _with_history(found, start, how)
 
 
@@ -80,15 +86,25 @@ def _with_history(found: Check, start: Start, how: str) -> Check:
     return yellow("resume", says, found.remedy or "look at the disk; it goes on all the same")
 
 
-def judge_resume(name: str, state: Mapping[str, Any], *, classes: int, config: Mapping[str, Any]) -> Check:
-    """name, state: of the checkpoint; classes, config: of this run."""
+def judge_resume(
+    checkpoint: Path,
+    state: Mapping[str, Any],
+    source: Labelled | None,
+    *,
+    classes: int,
+    config: Mapping[str, Any],
+) -> Check:
+    """state: the checkpoint's; source: the data, where it can be opened; classes, config: of this run."""
+    name = checkpoint.name
     changed = differences(state["config"], config)
     fatal = [change for change in changed if change.startswith("backbone.name ")]
     fatal += obstacles(state["config"], config)
-    if state["num_classes"] != classes:
-        fatal.append(f"number of classes {state['num_classes']:,} -> {classes:,}")
     if fatal:
         return red("resume", f"{name} is of another run: {'; '.join(fatal)}", REMEDY)
+    if source is not None and (
+        differs := other_classes(checkpoint, state, source, config["data"], num_classes=classes)
+    ):
+        return red("resume", f"{name} is of other classes: {differs}", way_out(checkpoint))
     if changed:
         return yellow("resume", f"goes on from {name} with other settings: {'; '.join(changed)}", REMEDY)
     return green("resume", f"goes on from {name}")

@@ -88,7 +88,7 @@ class Trainer:
         self.clock = self.metrics.clock
         self.later = Later(device)
         self.checkpoints = RunCheckpoints(
-            config, self.world, self.state, self.metrics, num_classes=self.num_classes
+            config, self.world, self.state, self.metrics, self.source, num_classes=self.num_classes
         )
         seed_rank(config.run.seed, self.world.rank)
         if not self.checkpoints.resume():

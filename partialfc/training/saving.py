@@ -13,12 +13,14 @@ from partialfc.checkpoint.lineage import Lineage
 from partialfc.checkpoint.start import Start, named, newest
 from partialfc.checkpoint.state import STATE, read_state
 from partialfc.config import Config
+from partialfc.data.sources.labelled import Labelled
 from partialfc.distributed.world import World
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.metrics.run import RunMetrics
 from partialfc.training.resumable import REMEDY, obstacles
 from partialfc.training.run_folder import differences
 from partialfc.training.run_state import RunState
+from partialfc.training.same_data import facts_of, other_classes, way_out
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +29,20 @@ class RunCheckpoints:
     """Saves and restores the state and the metrics' counters of one run; its methods are collective."""
 
     def __init__(
-        self, config: Config, world: World, state: RunState, metrics: RunMetrics, *, num_classes: int
+        self,
+        config: Config,
+        world: World,
+        state: RunState,
+        metrics: RunMetrics,
+        source: Labelled,
+        *,
+        num_classes: int,
     ) -> None:
         self._config = config
         self._world = world
         self._state = state
         self._metrics = metrics
+        self._source = source
         self._num_classes = num_classes
         self._folder = CheckpointFolder(config.run.dir / "checkpoints", world)
         self._saved_step: int | None = None
@@ -54,6 +64,7 @@ class RunCheckpoints:
         about = {
             "world_size": self._world.size,
             "config": self._config.model_dump(mode="json"),
+            "data": facts_of(self._source),
             "versions": {"partialfc": __version__, "torch": torch.__version__},
         }
         self._folder.save(state.step, state.tensors(), about | state.values(), num_classes=self._num_classes)
@@ -85,8 +96,13 @@ class RunCheckpoints:
         checkpoint = start.checkpoint
         with _of_such_a_run(checkpoint):
             now = self._config.model_dump(mode="json")
-            if found := obstacles(read_state(checkpoint)["config"], now):
+            saved = read_state(checkpoint)
+            if found := obstacles(saved["config"], now):
                 raise CheckpointError(f"it is of another run: {'; '.join(found)}; {REMEDY}")
+            if differs := other_classes(
+                checkpoint, saved, self._source, now["data"], num_classes=self._num_classes
+            ):
+                raise CheckpointError(f"it is of other classes: {differs}; {way_out(checkpoint)}")
         values, tensors = self._folder.load(checkpoint, self._state.tensors(), num_classes=self._num_classes)
         with _of_such_a_run(checkpoint):
             about = self._config.backbone

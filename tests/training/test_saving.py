@@ -196,7 +196,7 @@ def test_a_fresh_start_over_damaged_checkpoints_is_refused_alike(folder):
 
 def test_another_number_of_classes_is_refused(folder):
     run(small_config(folder))
-    with pytest.raises(partialfc.CheckpointError, match="num_classes 20, this run has 21"):
+    with pytest.raises(partialfc.CheckpointError, match=r"other classes: number of classes 20 -> 21 \("):
         run(small_config(folder, data={"num_classes": 21}))
     with pytest.raises(partialfc.ConfigError, match=r"data\.num_classes is 19, but .* has 20 classes"):
         run(small_config(folder, data={"num_classes": 19}))

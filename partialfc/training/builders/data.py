@@ -19,10 +19,11 @@ from partialfc.distributed.accelerator import is_accelerator
 from partialfc.distributed.first_rank import on_first_rank
 from partialfc.distributed.together import together
 from partialfc.distributed.world import World
-from partialfc.errors import ConfigError
+from partialfc.errors import ConfigError, DataError
 from partialfc.training.builders.order import build_order
 from partialfc.training.classes import known_classes, save_classes
 from partialfc.training.requirements import require_classes_of_data, require_room_for_labels
+from partialfc.training.same_data import told_by_config
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,20 @@ def read_training_source(section: DataConfig, run_dir: Path) -> Labelled:
     for place in section.places:
         if isinstance(place, Path) and not place.exists() and not is_pattern(place):
             raise ConfigError(f"data.train is {place}, which does not exist; it must be {KINDS}")
-    return open_source(
-        section.places,
-        classes=known_classes(run_dir),
-        class_depth=section.class_depth,
-        root=section.root,
-        only=section.only,
-        leave_out=section.leave_out,
-    )
+    known = known_classes(run_dir)
+    try:
+        return open_source(
+            section.places,
+            classes=known,
+            class_depth=section.class_depth,
+            root=section.root,
+            only=section.only,
+            leave_out=section.leave_out,
+        )
+    except DataError as error:
+        if known is None:
+            raise
+        raise told_by_config(error, run_dir, section.model_dump(mode="json")) from error
 
 
 def resolve_num_classes(section: DataConfig, source: Labelled) -> int:
