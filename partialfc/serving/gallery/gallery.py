@@ -10,7 +10,7 @@ from partialfc.errors import ConfigError, DataError
 from partialfc.serving.card import Card
 from partialfc.serving.gallery.faiss_index import FaissIndex
 from partialfc.serving.gallery.manifest import MANIFEST, Manifest, other_model, read_manifest
-from partialfc.serving.gallery.segments import Segment
+from partialfc.serving.gallery.segments import Segment, name_bytes
 from partialfc.serving.gallery.top_k import Places, Scores, top_k
 from partialfc.serving.rows import Rows, unit_rows
 
@@ -99,6 +99,11 @@ class Gallery:
             raise IndexError(f"place {place} of {self.folder}: it has {len(self)} rows")
         number = int(np.searchsorted(self._starts, place, side="right")) - 1
         return self._segments[number].name(place - int(self._starts[number]))
+
+    def count(self, names: Collection[str]) -> int:
+        """How many rows have one of these names; all names are read for it."""
+        wanted = {name_bytes(name) for name in names}
+        return sum(each in wanted for segment in self._segments for each in segment.each_name())
 
     def names(self) -> Iterator[str]:
         """The name of each row, in order."""

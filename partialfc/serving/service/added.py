@@ -39,11 +39,6 @@ class Added:
     def __len__(self) -> int:
         return len(self._names)
 
-    @property
-    def names(self) -> int:
-        """How many names have rows."""
-        return len(self._counts)
-
     def count(self, name: str) -> int:
         """The rows of a name."""
         return self._counts[name]

@@ -45,24 +45,25 @@ class Change:
 
 
 class Changes:
-    """The file of a gallery's changes, which one process at a time may have open.
+    """The file of a gallery's changes, which one process may append to, or many may read.
 
-    identity: of the model that gives the rows; width: D. `read` comes before the first `append`. Raises
-    DataError for a file of another model, a damaged one, or one that another process has open.
+    identity: of the model that gives the rows; width: D. writable: whether it is made where it is not there,
+    and may be appended to, after `read`. Raises DataError for a file of another model, a damaged one, or one
+    that another process has open in a way that does not go with this one.
     """
 
-    def __init__(self, path: Path, *, identity: str, width: int) -> None:
-        self._path, self._width = path, width
+    def __init__(self, path: Path, *, identity: str, width: int, writable: bool = True) -> None:
+        self._path, self._width, self._writable = path, width, writable
         self._head = MAGIC + json.dumps({"identity": identity, "width": width}).encode() + b"\n"
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._file = os.open(path if writable or path.exists() else os.devnull, _flags(writable), 0o644)
         self._end = 0  # of what is on the disk and whole
         self.broken: str | None = None  # why nothing can be appended any longer
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, (fcntl.LOCK_EX if writable else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.close()
             raise DataError(
-                f"{path}: another process has it open; one process at a time serves a gallery with changes"
+                f"{path}: another process has it open; one that changes a gallery is the only one to serve it"
             ) from error
 
     def __enter__(self) -> Self:
@@ -79,7 +80,8 @@ class Changes:
         with open(self._file, "rb", closefd=False) as file:
             head = file.read(len(self._head))
             if len(head) < len(self._head) and self._head.startswith(head):  # killed as it was made
-                self._begin()
+                if self._writable:
+                    self._begin()
                 return
             if head != self._head:
                 raise DataError(
@@ -91,7 +93,7 @@ class Changes:
             while (payload := self._payload(file, size)) is not None:
                 yield self._change(payload)
                 self._end += _BEFORE + len(payload)
-        if self._end < size:
+        if self._end < size and self._writable:
             log.warning(
                 "%s: cut %d bytes off, of a change that was not finished", self._path, size - self._end
             )
@@ -160,6 +162,10 @@ class Changes:
             f"{self._path}: the change at byte {self._end} is damaged: {why}; bring the file back from a "
             "copy, or cut it off there to be without that change and all after it"
         )
+
+
+def _flags(writable: bool) -> int:
+    return os.O_CLOEXEC | (os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY)
 
 
 def _record(change: Change) -> bytes:

@@ -1,5 +1,6 @@
 """The routes of a gallery: who is it, and additions and removals."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Annotated
 
@@ -39,24 +40,15 @@ class Searched(BaseModel):
 
 
 class Counted(BaseModel):
-    """How many names and images a gallery has."""
+    """How many images a gallery has."""
 
-    names: int
     images: int
 
 
 class Named(BaseModel):
-    """How many images a name has."""
+    """How many images a name has, or, for a change, how many were added or removed."""
 
     name: str
-    images: int
-
-
-class Changed(BaseModel):
-    """How many images of a name were added or removed, and how many it has now."""
-
-    name: str
-    changed: int
     images: int
 
 
@@ -66,7 +58,7 @@ async def search(request: Request, k: K = 5, far: Far = None) -> Response:
     service, searcher = _opened(request)
     chosen = service.thresholds.choose(far)
     (row,) = await service.embed(request, images=1)
-    matches = (await searcher.search(row))[:k]
+    matches = await searcher.search(row, k)
     known = bool(matches) and chosen.reached(matches[0].score) is True
     found = [Match(name=each.name, score=each.score) for each in matches]
     name = found[0].name if known else None
@@ -75,22 +67,21 @@ async def search(request: Request, k: K = 5, far: Far = None) -> Response:
 
 @routes.get("/gallery", response_model=Counted)
 async def count(request: Request) -> Response:
-    """How much the gallery has."""
+    """How many images the gallery has."""
     _, searcher = _opened(request)
-    gallery = searcher.gallery
-    return json_answer(Counted(names=gallery.names, images=len(gallery)))
+    return json_answer(Counted(images=len(searcher.gallery)))
 
 
 @routes.get("/gallery/{name}", response_model=Named)
 async def look_up(request: Request, name: Name) -> Response:
-    """Whether the gallery has a name."""
+    """How many images of a name the gallery has."""
     _, searcher = _opened(request)
-    return json_answer(Named(name=name, images=_count(searcher, name)))
+    return json_answer(Named(name=name, images=await _count(searcher, name)))
 
 
 @routes.post(
     "/gallery/{name}",
-    response_model=Changed,
+    response_model=Named,
     status_code=HTTPStatus.CREATED,
     openapi_extra=body_of("Images of one person or thing.", raw=True),
 )
@@ -98,22 +89,22 @@ async def add(request: Request, name: Name) -> Response:
     """Add images under a name; they are on the disk when this is answered."""
     service, searcher = _opened(request, change=name)
     rows = await service.embed(request)
-    changed = await searcher.change(Change(name, rows))
-    return _changed(searcher, name, changed, HTTPStatus.CREATED)
+    images = await searcher.change(Change(name, rows))
+    return json_answer(Named(name=name, images=images), HTTPStatus.CREATED)
 
 
-@routes.delete("/gallery/{name}", response_model=Changed)
+@routes.delete("/gallery/{name}", response_model=Named)
 async def remove(request: Request, name: Name) -> Response:
-    """Remove all images of a name; they are gone from the disk's gallery when this is answered."""
+    """Remove all images of a name; when this is answered they are found no more, nor after a restart."""
     _, searcher = _opened(request, change=name)
-    _count(searcher, name)
-    changed = await searcher.change(Change(name, None))
-    return _changed(searcher, name, changed, HTTPStatus.OK)
+    await _count(searcher, name)
+    images = await searcher.change(Change(name, None))
+    return json_answer(Named(name=name, images=images))
 
 
-def _count(searcher: Searcher, name: str) -> int:
+async def _count(searcher: Searcher, name: str) -> int:
     """The images of a name. Raises Problem, 404, where it has none."""
-    images = searcher.gallery.count(name)
+    images = await asyncio.to_thread(searcher.gallery.count, name)
     if not images:
         raise Problem(HTTPStatus.NOT_FOUND, "name", name, "must be one that the gallery has")
     return images
@@ -134,8 +125,3 @@ def _opened(request: Request, *, change: str | None = None) -> tuple[Service, Se
             rule = "must be printable, without blanks at its ends"
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "name", repr(change), rule)
     return service, searcher
-
-
-def _changed(searcher: Searcher, name: str, changed: int, status: HTTPStatus) -> Response:
-    answer = Changed(name=name, changed=changed, images=searcher.gallery.count(name))
-    return json_answer(answer, status)

@@ -24,7 +24,7 @@ class Searcher:
 
     def __init__(self, gallery: ServedGallery, *, limits: Limits, numbers: Numbers) -> None:
         self.gallery, self._limits, self._numbers = gallery, limits, numbers
-        self._searches: Batcher[Rows, list[Match]] = Batcher(
+        self._searches: Batcher[tuple[Rows, int], list[Match]] = Batcher(
             "search", self._search, largest=LARGEST, wait_seconds=0.0, capacity=limits.queue
         )
         self._changes: Batcher[Change, int] = Batcher(
@@ -32,11 +32,11 @@ class Searcher:
         )
         numbers.gallery.set_function(lambda: len(gallery))
 
-    async def search(self, row: Rows) -> list[Match]:
-        """A unit row [D] -> the MOST nearest names, or fewer, the best one first. Raises Problem."""
+    async def search(self, row: Rows, k: int) -> list[Match]:
+        """A unit row [D] -> the k nearest names, or fewer, the best one first. Raises Problem."""
         with self._searches.place(1) as place:
             async with deadline(self._limits.timeout):
-                (found,) = await place.results([row])
+                (found,) = await place.results([(row, k)])
         return found
 
     async def change(self, change: Change) -> int:
@@ -56,8 +56,9 @@ class Searcher:
         self._changes.close()
         self.gallery.close()
 
-    def _search(self, rows: Sequence[Rows]) -> list[list[Match] | Exception]:
-        return [*self.gallery.search(np.stack(rows), MOST)]
+    def _search(self, asked: Sequence[tuple[Rows, int]]) -> list[list[Match] | Exception]:
+        found = self.gallery.search(np.stack([row for row, _ in asked]), max(k for _, k in asked))
+        return [matches[:k] for matches, (_, k) in zip(found, asked, strict=True)]
 
     def _change(self, changes: Sequence[Change]) -> list[int | Exception]:
         try:

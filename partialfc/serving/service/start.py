@@ -54,7 +54,7 @@ def run(
     _warm_up(model)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     numbers = Numbers(version=__version__, model=model.card.name)
-    opened = None if gallery is None else ServedGallery(gallery, model.card)
+    opened = None if gallery is None else ServedGallery(gallery, model.card, writable=token is not None)
     service = Service(model, limits=limits, thresholds=thresholds, numbers=numbers)
     searcher = None if opened is None else Searcher(opened, limits=limits, numbers=numbers)
     listen(bound)

@@ -66,7 +66,6 @@ def test_what_is_removed_is_gone_and_may_come_again() -> None:
     assert gallery.apply(Change(gone, None)) == 0
     kept = [index for index, name in enumerate(NAME_OF) if name != gone]
     assert len(gallery) == len(kept)
-    assert gallery.names == len(set(NAME_OF)) - 1
     queries = unit(20, 2)
     for mine, theirs in zip(
         gallery.search(queries, 5), plainly(queries, ROWS[kept], [NAME_OF[i] for i in kept], 5), strict=True

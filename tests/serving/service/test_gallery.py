@@ -1,0 +1,109 @@
+"""A built gallery with changes on top: searched as one built of all rows, now and after a restart."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partialfc.errors import ConfigError, DataError
+from partialfc.serving.gallery.update import create
+from partialfc.serving.service.changes import Change
+from partialfc.serving.service.gallery import ServedGallery
+from tests.serving.service.cases import CARD
+from tests.serving.service.test_added import plainly
+
+WIDTH, COUNT, NAMES = CARD.embedding_size, 300, 40
+QUERIES = 10
+
+
+def unit(count: int, seed: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(count, WIDTH)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+ROWS = unit(COUNT, 0)
+OF = [f"name-{index}" for index in np.random.default_rng(1).integers(NAMES, size=COUNT)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    create(tmp_path / "people", CARD, [(ROWS, [(name, f"{n}.png") for n, name in enumerate(OF)])])
+    return tmp_path / "people"
+
+
+def opened(folder: Path, *, writable: bool = True) -> closing[ServedGallery]:
+    return closing(ServedGallery(folder, CARD, writable=writable))
+
+
+def assert_found(gallery: ServedGallery, rows: np.ndarray, names: list[str], k: int) -> None:
+    queries = unit(QUERIES, 5)
+    found = gallery.search(queries, k)
+    for mine, theirs in zip(found, plainly(queries, rows, names, k), strict=True):
+        assert [each.name for each in mine] == [name for name, _ in theirs]
+        assert [each.score for each in mine] == pytest.approx([score for _, score in theirs], abs=1e-5)
+    assert len(gallery) == len(rows)
+
+
+@pytest.mark.parametrize("k", [1, 7, 100])
+def test_changes_are_searched_with_what_was_built(folder: Path, k: int) -> None:
+    """A name with one more image, a new one, one that is removed, and one that is removed and comes again."""
+    new = unit(4, 9)
+    gone, again = OF[0], next(name for name in OF if name != OF[0])
+    changes = [
+        Change(OF[-1], new[:1]),
+        Change("new", new[1:3]),
+        Change(gone, None),
+        Change(again, None),
+        Change(again, new[3:]),
+    ]
+    kept = [index for index, name in enumerate(OF) if name not in (gone, again)]
+    rows = np.concatenate([ROWS[kept], new])
+    names = [*(OF[index] for index in kept), OF[-1], "new", "new", again]
+    with opened(folder) as gallery:
+        assert_found(gallery, ROWS, OF, k)
+        assert gallery.change(changes) == [1, 2, OF.count(gone), OF.count(again), 1]
+        assert_found(gallery, rows, names, k)
+        assert (gallery.count(gone), gallery.count(again), gallery.count("new")) == (0, 1, 2)
+        assert gallery.change([Change(gone, None)]) == [0]
+    for writable in (True, False):
+        with opened(folder, writable=writable) as gallery:
+            assert_found(gallery, rows, names, k)
+
+
+def test_a_name_with_most_of_the_rows_takes_one_place(tmp_path: Path) -> None:
+    names = ["all"] * (COUNT - 3) + ["a", "b", "c"]
+    create(tmp_path / "people", CARD, [(ROWS, [(name, "") for name in names])])
+    with opened(tmp_path / "people") as gallery:
+        assert_found(gallery, ROWS, names, 3)
+
+
+def test_readers_share_it_and_who_changes_it_is_alone(folder: Path) -> None:
+    with opened(folder) as gallery:
+        gallery.change([Change("new", unit(1, 9))])
+        for writable in (True, False):
+            with pytest.raises(DataError, match="another process has it open"):
+                ServedGallery(folder, CARD, writable=writable)
+    with opened(folder, writable=False), opened(folder, writable=False) as second:
+        assert second.count("new") == 1
+        with pytest.raises(DataError, match="another process has it open"):
+            ServedGallery(folder, CARD, writable=True)
+
+
+def test_a_gallery_of_another_model_is_refused(folder: Path) -> None:
+    other = replace(CARD, weights="cd" * 32)
+    with pytest.raises(ConfigError, match="cannot be compared"):
+        ServedGallery(folder, other, writable=True)
+
+
+def test_only_one_that_may_be_changed_is_made(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is no gallery: make one with partialfc gallery build"):
+        ServedGallery(tmp_path / "people", CARD, writable=False)
+    assert list(tmp_path.iterdir()) == []
+    with opened(tmp_path / "people") as gallery:
+        assert gallery.search(unit(1, 0), 5) == [[]]
+        assert len(gallery) == 0
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="is no folder"):
+        ServedGallery(tmp_path / "file", CARD, writable=True)
