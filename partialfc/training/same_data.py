@@ -40,7 +40,8 @@ def other_classes(
     state: the checkpoint's; what one of an older version does not have is not compared. data: that section of
     this run's config.
     """
-    changed = _changed(state["config"]["data"], data)
+    before = state["config"].get("data")
+    changed = _changed(before, data) if isinstance(before, Mapping) else []
     found = next(_problems(checkpoint, state, source, changed, num_classes), "")
     return f"{found} ({', '.join(changed)})" if found and changed else found
 

@@ -1,13 +1,17 @@
 """Networks that find faces: what is done with what they find, and the two that are known."""
 
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from partialfc.data.align.detectors import SIDES, Detector, YuNet
+from partialfc.data.align.detectors import SIDES, Detect, Detector, YuNet
 from partialfc.data.align.faces import Face, chosen
-from partialfc.data.images.codec import Pixels
+from partialfc.data.images.codec import Pixels, decode
+from partialfc.data.images.opencv import cv2
 from partialfc.errors import DataError, MissingExtraError
 from tests.data.align.faces import FACE, dots, draw, landmarks
 from tests.data.align.yunet import LANDMARKS, SCORE, SIDE, write_yunet
@@ -59,17 +63,37 @@ def test_a_model_that_is_none_is_named(tmp_path: Path) -> None:
         YuNet(tmp_path / "none.onnx")()
 
 
-def test_mtcnn_finds_a_real_face() -> None:
-    """Where facenet-pytorch is installed, and scikit-image, which has a photo of an astronaut."""
+def real_network(name: str) -> Callable[[], Detect]:
+    """Where it is: facenet-pytorch installed, or the file that the variable YUNET_MODEL names."""
+    if name == "yunet":
+        if not (model := os.environ.get("YUNET_MODEL")):
+            pytest.skip("YUNET_MODEL names no file, such as OpenCV's face_detection_yunet_2023mar.onnx")
+        return YuNet(model)
     pytest.importorskip("facenet_pytorch", exc_type=ImportError)
-    data = pytest.importorskip("skimage.data")
     from partialfc.data.align.mtcnn import Mtcnn
 
-    (face,) = Detector(Mtcnn(), min_score=0.9)("", data.astronaut())
-    eyes_and_mouth = [[204, 103], [247, 104], [224, 128], [203, 142], [244, 143]]  # by eye
+    return Mtcnn()
+
+
+def astronaut() -> Pixels:
+    """The photo that scikit-image has, which is not imported for it."""
+    package = find_spec("skimage")
+    if package is None or package.origin is None:
+        pytest.skip("scikit-image, which has a photo of an astronaut, is not installed")
+    return decode((Path(package.origin).parent / "data" / "astronaut.png").read_bytes())
+
+
+@pytest.mark.parametrize("name", ["mtcnn", "yunet"])
+def test_a_real_network_finds_a_real_face(name: str) -> None:
+    network, photo = real_network(name), astronaut()
+    detector = Detector(network, min_score=0.9 if name == "mtcnn" else 0.7)
+    eyes_and_mouth = np.array([[204, 103], [247, 104], [224, 128], [203, 142], [244, 143]])  # by eye
+    (face,) = detector("", photo)
     assert np.abs(face.landmarks - eyes_and_mouth).max() < 6
+    twice = cv2.resize(photo, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+    assert np.abs(detector("", twice)[0].landmarks - 2 * eyes_and_mouth).max() < 12
     for size in ((90, 120), (20, 30), (1, 1), (2000, 21)):
-        assert Detector(Mtcnn(), min_score=0.9)("", np.zeros((*size, 3), np.uint8)) == []
+        assert detector("", np.zeros((*size, 3), np.uint8)) == []
 
 
 def test_mtcnn_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
