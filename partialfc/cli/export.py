@@ -196,7 +196,7 @@ def _measuring(trained: "Trained", pairs: list[Path], device: str, **how: Any) -
     given = {path.stem: path for path in pairs}
     sets = given or {name: Path(path) for name, path in verification_sets(trained).items()}
     for name, path in [*sets.items()]:
-        if not given and not path.exists():
+        if not given and not (path.is_file() or path.is_dir()):  # nor a pipe that a stranger's run names
             log.warning("the run's pairs %s, %s, are not there: give them with --pairs", name, path)
             del sets[name]
     if not sets:

@@ -6,17 +6,21 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from partialfc.backbones import build_backbone
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
+from partialfc.deploy.trained import load_trained
 from partialfc.serving.card import CARD_KEY, read_card
 from tests import test_extras
 from tests.deploy.export.cases import shaken
 from tests.processes import call
 from tests.train_cases import small_config, write_data
 from tests.training.cases import run
+
+BACKBONE = {"name": "convnet", "options": {"widths": [8, 8]}, "embedding_size": 16}
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
     source = open_source(write_data(folder))
     write_pairs(folder / "pairs.bin", make_pairs(source, pairs=100, seed=0))
-    backbone = {"name": "convnet", "options": {"widths": [8, 8]}, "embedding_size": 16}
     sets = {"sets": {"seen": str(folder / "pairs.bin")}, "folds": 2}
-    run(small_config(folder, backbone=backbone, verification=sets, train={"steps": 3}))
+    run(small_config(folder, backbone=BACKBONE, verification=sets, train={"steps": 3}))
     torch.manual_seed(0)
     mbf = shaken(build_backbone("mobilefacenet", embedding_size=512, image_size=112, channels=3))
     torch.save(mbf.state_dict(), folder / "backbone.pth")
@@ -148,3 +151,19 @@ def test_labels_are_cleaned_by_an_export_as_by_the_run(folder: Path, tmp_path: P
     ]
     assert [done.returncode for done in clean] == [0, 0], clean[1].stderr
     assert clean[0].stdout == clean[1].stdout
+
+
+def test_low_rank_updates_are_part_of_what_is_exported(folder: Path, tmp_path: Path) -> None:
+    lora = {
+        "backbone_from": str(folder / "run"),
+        "head_from": "random",
+        "lora": {"rank": 2, "patterns": ["fc"]},
+    }
+    where = {"dir": str(tmp_path / "tuned")}
+    run(small_config(folder, run=where, backbone=BACKBONE, finetune=lora, train={"steps": 3}))
+    printed("export", tmp_path / "tuned", tmp_path / "a.onnx", "--no-measure")
+    tuned, base = load_trained(tmp_path / "tuned"), load_trained(folder / "run")
+    images = torch.randint(256, (3, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    given = load_trained(tmp_path / "a.onnx")(images)
+    torch.testing.assert_close(given, normalize(tuned(images)), atol=1e-4, rtol=0)
+    assert (given - normalize(base(images))).abs().max() > 1e-3

@@ -69,7 +69,7 @@ def with_licence(card: Card, *, weights: str | None, data: str | None) -> Card:
 def verification_sets(trained: Trained) -> dict[str, str]:
     """The run's pair files by their names, as its config has them; empty for what is no run."""
     sets = _section(_section(_config(trained), "verification"), "sets")
-    return {name: path for name, path in sets.items() if isinstance(path, str)}
+    return {name: path for name, path in sets.items() if isinstance(path, str) and name.isprintable()}
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:
@@ -99,7 +99,11 @@ def _data(config: Mapping[str, Any]) -> str:
     """The paths of the training images, without the folders above, which are this machine's affair."""
     train = _section(config, "data").get("train")
     paths = train if isinstance(train, list) else [train]
-    return ", ".join("/".join(path.rstrip("/").split("/")[-2:]) for path in paths if isinstance(path, str))
+    return ", ".join(
+        "/".join(path.rstrip("/").split("/")[-2:])
+        for path in paths
+        if isinstance(path, str) and path.isprintable()
+    )
 
 
 def _config(trained: Trained) -> Mapping[str, Any]:

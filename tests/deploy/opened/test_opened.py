@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from partialfc.deploy.norms import why_norms_say_nothing
 from partialfc.deploy.trained import load_trained
 from partialfc.errors import CheckpointError, ConfigError, DataError
 from tests.deploy.export.cases import pixels, shaken, trained
+from tests.processes import ENVIRONMENT
 
 # As arcface_torch writes them: images of 112x112, embeddings of 512 numbers.
 SIZES = {"embedding_size": 512, "image_size": 112, "channels": 3}
@@ -223,3 +226,33 @@ def test_rows_of_norm_one_say_nothing_of_quality(tmp_path: Path) -> None:
     export_model(trained(), tmp_path / "a.onnx", Request(format="onnx", interface=how))
     opened = load_trained(tmp_path / "a.onnx")
     assert "gives rows of norm 1, all of them" in why_norms_say_nothing(opened)
+
+
+def from_hub(home: Path, name: str, *, missing: bool = False) -> subprocess.CompletedProcess[str]:
+    """`from_pretrained` of a repository that Hugging Face's package has got before, without a network."""
+    program = f"""
+import sys
+if {missing}:
+    sys.modules["huggingface_hub"] = None
+import partialfc
+print(partialfc.from_pretrained({name!r}).card.name)
+"""
+    environment = {**ENVIRONMENT, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_repository_of_the_hub_is_opened(tmp_path: Path, whole: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    kept = tmp_path / "hub" / "models--someone--shapes"
+    shutil.copytree(whole, kept / "snapshots" / ("a" * 40))
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("a" * 40)
+    done = from_hub(tmp_path, "someone/shapes")
+    assert (done.returncode, done.stdout) == (0, "mine\n"), done.stderr
+    done = from_hub(tmp_path, "someone/else")
+    assert "CheckpointError: someone/else: no folder here, and the Hub does not give it: " in done.stderr
+    done = from_hub(tmp_path, "someone/shapes", missing=True)
+    assert (
+        "MissingExtraError: someone/shapes is no folder here, and to get it from Hugging Face" in done.stderr
+    )
