@@ -7,8 +7,8 @@
 Without --runs, networks of the named backbones with random weights, images of 112x112 with three channels
 and embeddings of 512: size and speed. With --runs, trained ones: their accuracy on DATA/pairs.bin as well, in
 8 bits calibrated by images of DATA/train.rec. One thread; seconds are CPU time of this process, and the three
-take turns, so that a machine that does other things too gives about the figures of an idle one. A row that the
-output has already is not measured again.
+take turns, so that a machine that does other things too gives about the figures of an idle one. A row that
+the output has already is not measured again.
 """
 
 import argparse
