@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -86,7 +87,7 @@ def metrics_lines(run_dir: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             done += len(data)
             for line in data.decode(errors="replace").splitlines():
                 try:
-                    record = json.loads(line, parse_constant=lambda _: None, parse_int=_number)
+                    record = (_CAREFUL if _LONG.search(line) else _PLAIN).decode(line)
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(record, dict) and "event" in record and type(record.get("step")) is int:
@@ -96,6 +97,11 @@ def metrics_lines(run_dir: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _number(text: str) -> int | float:
     """An integer as JSON writes it; beyond 64 bits a float, as those of a run never are."""
     return int(text) if len(text) < 20 else float(text)
+
+
+_LONG = re.compile(r"[0-9]{19}")  # what may be an integer of more than 64 bits
+_PLAIN = json.JSONDecoder(parse_constant=lambda _: None)  # three times as fast
+_CAREFUL = json.JSONDecoder(parse_constant=lambda _: None, parse_int=_number)
 
 
 def _drop_after(path: Path, step: int) -> list[dict[str, Any]]:

@@ -68,7 +68,7 @@ def config_blocks(runs: Sequence[Run], main: Sequence[str]) -> list[Html]:
     for key, value in config.items():
         sections.setdefault(key.partition(".")[0], []).append((key, value))
     return [
-        facts(chosen),
+        Html(f'<div id="config">{facts(chosen)}</div>'),
         folded(
             f"All {len(config):,} keys",
             *(

@@ -80,34 +80,34 @@ class _Columns:
         return self._count
 
     def add(self, record: Mapping[str, Any]) -> None:
-        self._put("step", record["step"])
         for name, value in record.items():
-            if name == "phase_seconds" and isinstance(value, dict):
-                for phase, seconds in value.items():
-                    self._put(f"phase.{phase}", seconds)
-            elif name not in ("step", "time"):
+            if type(value) in NUMBER and name != "time":
                 self._put(name, value)
+        phases = record.get("phase_seconds")
+        if isinstance(phases, dict):
+            for phase, seconds in phases.items():
+                if type(seconds) in NUMBER:
+                    self._put(f"phase.{phase}", seconds)
         self._count += 1
 
-    def _put(self, name: str, value: Any) -> None:
-        if not isinstance(value, NUMBER) or isinstance(value, bool):
-            return
-        if name not in self._values:
+    def _put(self, name: str, value: float) -> None:
+        values = self._values.get(name)
+        if values is None:
             if len(self._values) >= COLUMNS:
                 return
-            self._values[name] = array("d")
-        self._fill(name)
-        self._values[name].append(float(value))
+            values = self._values[name] = array("d")
+        if len(values) != self._count:
+            self._fill(values)
+        values.append(value)
 
-    def _fill(self, name: str) -> None:
-        values = self._values[name]
+    def _fill(self, values: "array[float]") -> None:
         values.extend([np.nan] * (self._count - len(values)))
 
     def arrays(self) -> dict[str, Floats]:
-        for name in self._values:
-            self._fill(name)
+        for values in self._values.values():
+            self._fill(values)
         found = {name: np.array(values, np.float64) for name, values in self._values.items()}
-        return {name: np.where(np.isfinite(values), values, np.nan) for name, values in found.items()}
+        return {name: np.where(np.isfinite(each), each, np.nan) for name, each in found.items()}
 
 
 class _Angles:

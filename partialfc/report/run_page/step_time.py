@@ -51,10 +51,7 @@ def step_time_blocks(runs: Sequence[Run]) -> list[Html]:
         ]
     names = list(dict.fromkeys(name for each in means.values() for name in each))
     rows = [[_shown(name), *(_cell(each, name) for each in means.values())] for name in names]
-    total = [
-        "a whole step",
-        *(f"{1000 * sum(each.values()):.3g} ms" if each else "" for each in means.values()),
-    ]
+    total = ["a whole step", *(_ms(sum(each.values())) if each else "" for each in means.values())]
     return [table(["mean of a step", *means], [*rows, total]), *_between(runs)]
 
 
@@ -107,7 +104,12 @@ def _shown(name: str) -> str:
 def _cell(means: Mapping[str, float], name: str) -> str:
     if name not in means:
         return ""
-    return f"{1000 * means[name]:.3g} ms ({means[name] / sum(means.values()):.0%})"
+    return f"{_ms(means[name])} ({means[name] / sum(means.values()):.0%})"
+
+
+def _ms(seconds: float) -> str:
+    milliseconds = 1000 * seconds
+    return f"{milliseconds:,.0f} ms" if milliseconds >= 100 else f"{milliseconds:.3g} ms"
 
 
 def _is_number(value: object) -> bool:
