@@ -1,11 +1,13 @@
 """What the documents' commands find when they are run: small data, one trained run, and a folder for a page.
 
 A command runs as it is shown, but smaller: /path/to is the page's folder, processes are 2 at most, and a run
-is a few steps of a small backbone.
+is a few steps of a small backbone. A service runs on a free port until the page ends, and curl asks it there.
 """
 
+import json
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from partialfc.data.sources.source import open_source
 from tests.data.align.faces import write_photos
 from tests.glyph_run import write_glyphs
 from tests.paths import ROOT
-from tests.processes import for_torchrun, warm_python
+from tests.processes import ENVIRONMENT, for_torchrun, warm_python
+from tests.warm import WarmProcess
 
 SMALL_RUN = (
     "backbone={name: convnet, embedding_size: 16}",
@@ -31,6 +34,7 @@ SMALL_RUN = (
     "verification.folds=2",
     "metrics.port=null",
 )
+SHOWN = "http://127.0.0.1:8000"  # where a service is unless told otherwise
 SMALLER = {"4": "2", "8": "2", "6000": "40"}
 
 
@@ -38,7 +42,7 @@ class Shelf:
     """Things that a page may start with, each made once.
 
     images, other/classes: folders of class folders; characters: one of glyphs, with enough classes to hold
-    some out; data/glyphs: a set as `partialfc data glyphs` renders it; pairs.bin: pairs of other/classes;
+    some out, and who.png: an image of one of them; data/glyphs: a set as `partialfc data glyphs` renders it; pairs.bin: pairs of other/classes;
     runs/mine: a run on images; photos, points.csv: drawn faces, and where; groups.txt, noises.txt: of the
     images of other/classes.
     """
@@ -49,6 +53,7 @@ class Shelf:
         write_classes(folder / "other" / "classes")
         write_glyphs(folder / "data")
         write_characters(folder / "characters", write_glyphs(folder / "more", characters=60))
+        shutil.copy(next((folder / "characters").glob("*/*.png")), folder / "who.png")
         write_photos(folder)
         (folder / "groups.txt").write_text("".join(f"class-{n % 2}/{n}.jpg\tsmall\n" for n in range(6)))
         (folder / "noises.txt").write_text("class-0/0.jpg\n")
@@ -69,6 +74,8 @@ class Desk:
         self.shelf = shelf
         self.names: dict[str, Any] = {"__name__": "__main__"}  # of the page's Python
         self._runs = 0
+        self._services: list[WarmProcess] = []
+        self._address = ""
 
     def lay_out(self, needs: list[str]) -> None:
         """Copies of what the shelf has, and of the repository's own files; a:b is a under the name b."""
@@ -94,6 +101,10 @@ class Desk:
         if "train" in words:
             self._runs += 1
             words += [*SMALL_RUN, f"train.steps={2 * self._runs}"]
+        if words[:2] == ["partialfc", "serve"]:
+            return self._serve(words)
+        if words[0] == "curl":
+            words = [word.replace(SHOWN, self._address) for word in (*words, "--silent", "--fail-with-body")]
         # standalone: on a port of its own, for other torchruns may be on this machine
         torchrun = ["-m", "torch.distributed.run", "--standalone"]
         python = {"partialfc": ["-m", "partialfc"], "python": [], "torchrun": torchrun}
@@ -108,7 +119,30 @@ class Desk:
         found = 3 if "check" in words else 0  # the status where a check found something
         says = f"{' '.join(shown)} ended with {done.returncode}:\n{done.stderr}"
         assert done.returncode in (0, found), says
+        if words[0] == "curl":
+            assert json.loads(done.stdout).get("found", True), f"{' '.join(shown)} found nothing: {done.stdout}"
         return done.stdout
+
+    def _serve(self, words: list[str]) -> str:
+        """`partialfc serve` on a free port, in the background -> its first line, once it listens."""
+        options = ("--port", "0", "--threads", "1")
+        command = ("-m", *words, *options)
+        service = warm_python().start(
+            *command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=2, cwd=self.folder
+        )
+        self._services.append(service)
+        told = service.stdout.readline()
+        found = re.search(r"http://\S+", told)
+        assert found, f"{' '.join(words)} printed {told!r}"
+        self._address = found[0]
+        return told
+
+    def close(self) -> None:
+        """End what still runs; an AssertionError where a service does not end well."""
+        for service in self._services:
+            service.send_signal(signal.SIGTERM)
+            service.stdout.read()
+            assert service.wait() == 0
 
 
 def write_characters(folder: Path, glyphs: Path) -> None:

@@ -8,6 +8,7 @@
 """
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -63,10 +64,10 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
 @pytest.mark.parametrize("page", RUN_HERE, ids=name_of)
 def test_the_commands_of_a_page_run_one_after_the_other(page, shelf, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    desk = Desk(tmp_path, shelf)
-    for block in (block for block in SHOWN if block.page == page and block.kind == "run"):
-        run(block, desk)
-        capfd.readouterr()
+    with closing(Desk(tmp_path, shelf)) as desk:
+        for block in (block for block in SHOWN if block.page == page and block.kind == "run"):
+            run(block, desk)
+            capfd.readouterr()
 
 
 def run(block: Block, desk: Desk) -> None:
