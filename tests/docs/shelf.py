@@ -42,9 +42,9 @@ class Shelf:
     """Things that a page may start with, each made once.
 
     images, other/classes: folders of class folders; characters: one of glyphs, with enough classes to hold
-    some out, and who.png: an image of one of them; data/glyphs: a set as `partialfc data glyphs` renders it; pairs.bin: pairs of other/classes;
-    runs/mine: a run on images; photos, points.csv: drawn faces, and where; groups.txt, noises.txt: of the
-    images of other/classes.
+    some out, and who.png: an image of one of them; data/glyphs: a set as `partialfc data glyphs` renders
+    it; pairs.bin: pairs of other/classes; runs/mine: a run on images; photos, points.csv: drawn faces, and
+    where; groups.txt, noises.txt: of the images of other/classes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -120,7 +120,9 @@ class Desk:
         says = f"{' '.join(shown)} ended with {done.returncode}:\n{done.stderr}"
         assert done.returncode in (0, found), says
         if words[0] == "curl":
-            assert json.loads(done.stdout).get("found", True), f"{' '.join(shown)} found nothing: {done.stdout}"
+            assert json.loads(done.stdout).get("found", True), (
+                f"{' '.join(shown)} found nothing: {done.stdout}"
+            )
         return done.stdout
 
     def _serve(self, words: list[str]) -> str:
