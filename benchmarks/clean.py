@@ -1,13 +1,14 @@
 """Labels made wrong on purpose: how many are found, and what training on the rest gains.
 
     partialfc data glyphs data/glyphs
-    python benchmarks/clean.py estimates --shares 0 0.2 0.4 --output benchmarks/clean_estimates.csv
+    python benchmarks/clean.py estimates --output benchmarks/clean_estimates.csv
     python benchmarks/clean.py retraining --output benchmarks/clean_retraining.csv
     python benchmarks/clean.py classes --output benchmarks/clean_classes.csv
 
 The quickstart's network learns glyphs of which a share have another label, each of the others as likely.
 Nothing but these labels is known to it. Then `partialfc data clean` says which are wrong.
-  estimates: for each of --shares, how many it finds, and whether what it expects is true.
+  estimates: for each of --shares, how many it finds, and whether what it expects is true; and how many images
+    with a wrong label lie nearest to the trained centre of that label (`learned_by_heart`).
   retraining: for each of --seeds, pairs of other characters verify a network that learned the right labels
     (`clean`), one that learned the wrong ones among them (`noisy`), and one that learned what is left of
     these (`cleaned`). The seed is that of the flips and of the training.
@@ -30,6 +31,8 @@ from typing import Any
 import torch
 from clean_data import Noisy, cut_and_joined, flipped, look_alike
 from table import Row, surroundings, write
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from partialfc.cleaning.document import leave_out_lines
 from partialfc.cleaning.findings import Findings, find_all
@@ -37,6 +40,7 @@ from partialfc.config import load_config
 from partialfc.data.benchmarks.image_set import of_source
 from partialfc.data.sources.keys import write_keys
 from partialfc.data.sources.source import open_source
+from partialfc.deploy.class_centres import centres_of
 from partialfc.deploy.trained import load_trained
 from partialfc.deploy.unit_embeddings import unit_embeddings
 from partialfc.training.run import train
@@ -61,7 +65,9 @@ def main() -> None:
 
 def _estimates(options: argparse.Namespace) -> Iterator[Row]:
     for share in options.shares:
-        yield _noisy(share, options.seeds[0], options)
+        folder = _folder(share, options.seeds[0], options)
+        row = _noisy(share, options.seeds[0], options)
+        yield row | {"by": options.by, "learned_by_heart": _learned_by_heart(folder, share, options)}
 
 
 def _retraining(options: argparse.Namespace) -> Iterator[Row]:
@@ -119,10 +125,29 @@ def _rearranged(share: float, options: argparse.Namespace) -> Row:
 
 
 def _find(run: Path, data: Noisy, options: argparse.Namespace) -> Findings:
-    trained, images = load_trained(run), of_source(open_source(data.path))
+    rows, labels, centres = _embedded(run, data)
+    given = {"centres": centres} if options.by == "centres" else {}
+    return find_all(rows, labels, int(labels.max()) + 1, precision=options.precision, **given)
+
+
+def _embedded(run: Path, data: Noisy) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit embeddings [n, D], given labels [n], and the trained centres [C, D]."""
+    source, trained = open_source(data.path), load_trained(run)
+    images = of_source(source)
     rows = unit_embeddings(trained, images, device=torch.device("cpu"))
-    labels = torch.from_numpy(images.labels)
-    return find_all(rows, labels, int(labels.max()) + 1, precision=options.precision)
+    return rows, torch.from_numpy(images.labels), centres_of(trained, source)
+
+
+def _learned_by_heart(folder: Path, share: float, options: argparse.Namespace) -> float | str:
+    """The share of images with a wrong label that lie nearest to the trained centre of that label."""
+    data = flipped(options.data, folder, share=share, seed=options.seeds[0], limit=options.limit)
+    rows, labels, centres = _embedded(folder / "run", data)
+    wrong = torch.from_numpy(data.wrong)
+    if not wrong.any():
+        return ""
+    columns = normalize(centres.float()).T
+    nearest = torch.cat([(part.float() @ columns).argmax(1) for part in rows[wrong].split(1024)])
+    return round(float((nearest == labels[wrong]).float().mean()), 4)
 
 
 def _figures(found: Findings, data: Noisy) -> Row:
@@ -216,6 +241,9 @@ def _arguments() -> argparse.Namespace:
         help="of labels that are flipped; default: 0, 0.05, 0.2, 0.4 for estimates, else 0.2",
     )
     parser.add_argument("--precision", type=float, default=0.97)
+    parser.add_argument(
+        "--by", choices=("means", "centres"), default="means", help="as of partialfc data clean"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--limit", type=int, help="of classes; default: all")
     parser.add_argument("--steps", type=int, default=500)

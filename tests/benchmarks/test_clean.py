@@ -21,6 +21,11 @@ def test_every_training_and_every_share_has_a_row_and_trainings_stay(tmp_path):
         (row["noise"], row["accuracy"]) for row in (rows[2], rows[0])
     ]
     assert sorted((tmp_path / "runs").rglob("metrics.jsonl")) == runs
+    more = ("--shares", "0.2", "--by", "centres")
+    (centres,), _ = measured("clean.py", "estimates", *budget, *more, folder=tmp_path)
+    assert (centres["by"], centres["accuracy"]) == ("centres", rows[0]["accuracy"])
+    assert 0 <= float(centres["learned_by_heart"]) == float(estimates[1]["learned_by_heart"]) <= 1
+    assert estimates[0]["learned_by_heart"] == "", "no label is wrong"
 
 
 @pytest.mark.slow
