@@ -53,7 +53,10 @@ def serve(
         int, typer.Option(help="Images that may be decoded or wait for the model; more are answered 503.")
     ] = 256,
     timeout: Annotated[
-        float, typer.Option(help="Seconds to read a body, and seconds from there to the answer.")
+        float,
+        typer.Option(
+            help="Seconds to read a body, to embed its images, and to search or change the gallery."
+        ),
     ] = 10.0,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the model. Default: one a core.")

@@ -17,6 +17,7 @@ import yaml
 from partialfc.cli.serve import serve
 from partialfc.config import parse_config
 from partialfc.serving.service.gate import PROBES
+from partialfc.serving.service.limits import Limits
 from tests.paths import ROOT
 
 FOLDER = ROOT / "launch" / "kubernetes"
@@ -210,6 +211,8 @@ def test_the_service_is_probed_where_no_token_is_needed_and_started_with_options
     assert mounts[options["--gallery"]] == "gallery"
     assert mounts[str(Path(options["--token-file"]).parent)] == "token"
     assert {each["name"] for each in served["volumes"]} == set(mounts.values())
+    before = int(container["lifecycle"]["preStop"]["exec"]["command"][-1])
+    assert served["terminationGracePeriodSeconds"] > before + Limits().longest_seconds
     assert spec["strategy"] == {"type": "Recreate"}
     assert spec["replicas"] == 1
     assert served["securityContext"] == pod("job.yaml")["securityContext"]

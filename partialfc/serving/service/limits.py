@@ -22,7 +22,7 @@ class Limits:
         max_batch: Images in one call of the model.
         max_wait_ms: How long a call that is not full waits for images that are being decoded.
         queue: Images that may be decoded or wait for the model; more are answered 503.
-        timeout: Seconds to read a body, and seconds from there to the answer.
+        timeout: Seconds to read a body, to embed its images, and to search or change the gallery with them.
     """
 
     max_image_bytes: int = 10_000_000
@@ -47,6 +47,11 @@ class Limits:
                 f"--queue is {self.queue}: it must be at least --max-images, {self.max_images}, or a full "
                 "request is never answered"
             )
+
+    @property
+    def longest_seconds(self) -> float:
+        """What a request may take: its body, its embeddings, and the search or the change after them."""
+        return 3 * self.timeout
 
     @property
     def held_bytes(self) -> int:

@@ -65,6 +65,7 @@ def serve(app: Any, listening: socket.socket, *, grace_seconds: float) -> None:
         backlog=BACKLOG,
         h11_max_incomplete_event_size=LONGEST_HEAD,
         access_log=False,
+        ws="none",
         log_config=None,
         log_level="warning",
         proxy_headers=False,

@@ -59,7 +59,7 @@ def run(
     searcher = None if opened is None else Searcher(opened, limits=limits, numbers=numbers)
     listen(bound)
     say(f"serving {model.card.name} at {url_of(bound)}")
-    serve(build_app(service, searcher, token=token), bound, grace_seconds=limits.timeout)
+    serve(build_app(service, searcher, token=token), bound, grace_seconds=limits.longest_seconds)
 
 
 def _warm_up(model: Model) -> None:
