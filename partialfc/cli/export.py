@@ -29,6 +29,7 @@ def export(
     out: Annotated[
         Path,
         typer.Argument(
+            metavar="OUT",
             help="NAME.onnx, NAME.safetensors or NAME.pt2 to write, or a folder in Hugging Face's layout.",
             show_default=False,
         ),
@@ -47,7 +48,8 @@ def export(
     layout: Annotated[
         Literal["NCHW", "NHWC"],
         typer.Option(
-            help="NCHW: [n, channels, side, side]; NHWC: as decoders give them.", rich_help_panel=GRAPH
+            help="NCHW: channels before pixels; NHWC: after them, as decoders give images.",
+            rich_help_panel=GRAPH,
         ),
     ] = "NCHW",
     flip: Annotated[

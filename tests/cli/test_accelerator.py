@@ -32,6 +32,15 @@ def test_a_run_is_evaluated_there_as_on_a_cpu(on_pretend, folder):
         there = figures(on_pretend(call, *how, "--device", "pretend"))
         assert there == pytest.approx(figures(call(*how, "--device", "cpu")), rel=1e-5)
         assert there["accuracy"] > 0.7
+    how = ["export", folder / "run", folder / "a.onnx", "--pairs", folder / "pairs.bin", "--json"]
+    how += ["--trust", "tests.train_cases"]
+    there, here = (
+        json.loads(text)["float32"]["pairs"]
+        for text in (on_pretend(call, *how, "--device", "pretend"), call(*how, "--device", "cpu"))
+    )
+    assert there == here
+    how = ["evaluate", folder / "a.onnx", "--pairs", folder / "pairs.bin", "--json", "--device", "pretend"]
+    assert figures(on_pretend(call, *how))["auc"] == pytest.approx(here["auc"], rel=1e-5)
 
 
 def figures(printed: str) -> dict[str, float]:
