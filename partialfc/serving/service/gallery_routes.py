@@ -87,7 +87,10 @@ async def look_up(request: Request, name: Name) -> Response:
 )
 async def add(request: Request, name: Name) -> Response:
     """Add images under a name; they are on the disk when this is answered."""
-    service, searcher = _opened(request, change=name)
+    service, searcher = _opened(request, change=True)
+    if not name.isprintable() or name != name.strip():
+        rule = "must be printable, without blanks at its ends"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "name", repr(name), rule)
     rows = await service.embed(request)
     images = await searcher.change(Change(name, rows))
     return json_answer(Named(name=name, images=images), HTTPStatus.CREATED)
@@ -96,7 +99,7 @@ async def add(request: Request, name: Name) -> Response:
 @routes.delete("/gallery/{name}", response_model=Named)
 async def remove(request: Request, name: Name) -> Response:
     """Remove all images of a name; when this is answered they are found no more, nor after a restart."""
-    _, searcher = _opened(request, change=name)
+    _, searcher = _opened(request, change=True)
     await _count(searcher, name)
     images = await searcher.change(Change(name, None))
     return json_answer(Named(name=name, images=images))
@@ -110,18 +113,14 @@ async def _count(searcher: Searcher, name: str) -> int:
     return images
 
 
-def _opened(request: Request, *, change: str | None = None) -> tuple[Service, Searcher]:
-    """What the routes need. change: the name that is to be changed. Raises Problem where that may not be."""
+def _opened(request: Request, *, change: bool = False) -> tuple[Service, Searcher]:
+    """What the routes need. change: whether the gallery is to be changed. Raises Problem where it may not."""
     service: Service = request.app.state.service
     searcher: Searcher | None = request.app.state.searcher
     if searcher is None:
         rule = "must be given when the service is started: --gallery"
         raise Problem(HTTPStatus.NOT_FOUND, "gallery", "none", rule)
-    if change is not None:
-        if not request.app.state.may_change:
-            rule = "must be set when the service is started, before it takes changes: --token-file"
-            raise Problem(HTTPStatus.FORBIDDEN, "token", "none", rule)
-        if not change.isprintable() or change != change.strip():
-            rule = "must be printable, without blanks at its ends"
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "name", repr(change), rule)
+    if change and not request.app.state.may_change:
+        rule = "must be set when the service is started, before it takes changes: --token-file"
+        raise Problem(HTTPStatus.FORBIDDEN, "token", "none", rule)
     return service, searcher

@@ -86,6 +86,8 @@ def test_who_is_removed_is_not_found(service):
     told = problem(service.client.delete("/gallery/clara"))
     assert (told["status"], told["field"], told["value"]) == (404, "name", "clara")
     assert service.metric("partialfc_serve_gallery_changes_total", kind="removed") >= 2
+    built = service.client.delete("/gallery/a%09b")  # a built gallery may have any name
+    assert (built.status_code, problem(built)["value"]) == (404, "a\tb")
 
 
 @pytest.mark.parametrize(
