@@ -72,6 +72,14 @@ def test_a_tracker_names_its_extra(tmp_path: Path, tracker: str) -> None:
     assert line.endswith(f"pip install 'partialfc[{tracker}]'")
 
 
+def test_the_doctor_names_the_extra_of_a_tracker(tmp_path: Path) -> None:
+    config = train_cases.saved_config(tmp_path, "train.trackers=[tensorboard, mlflow]")
+    done = call(tmp_path, ["mlflow"], "doctor", "--quick", str(config))
+    assert done.returncode == 1
+    (line,) = (line for line in done.stdout.splitlines() if "train.trackers" in line)
+    assert "pip install 'partialfc[mlflow]'" in line
+
+
 @pytest.mark.parametrize("missing", ["timm", "torchvision"])
 def test_a_backbone_of_timm_names_the_extra(tmp_path: Path, missing: str) -> None:
     config = train_cases.saved_config(tmp_path, "backbone.name=timm:test_resnet")

@@ -27,7 +27,7 @@ from partialfc.doctor.losses import judge_losses
 from partialfc.doctor.meeting import Meeting
 from partialfc.doctor.pairs import check_pairs
 from partialfc.doctor.resume import check_resume, check_run_folder
-from partialfc.doctor.software import check_compile, judge_dali, versions
+from partialfc.doctor.software import check_compile, check_trackers, judge_dali, versions
 from partialfc.doctor.training import Training, examine_training
 from partialfc.errors import ConfigError
 from partialfc.plan import PoolSetting, Setting
@@ -101,6 +101,8 @@ def _examine_job(
     except Exception as error:  # an unexpected one: the other ranks must not wait for this rank
         found = _with(found, failed("job", error))
     meeting.pass_by(STEP, LOADING)
+    if config.train.trackers and meeting.rank == 0:  # which alone has trackers
+        found = _with(found, attempt("trackers", lambda: check_trackers(config.train.trackers)))
     if is_first := local_rank() == 0:  # after all that is timed, because decoding takes the cores
         found = _with(found, *_data(config, source), *_run(config, source, found.classes))
     if is_first and found.training is not None:

@@ -4,7 +4,7 @@ import platform
 import re
 import time
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 
@@ -15,6 +15,7 @@ from partialfc.doctor.check import Check, green, red, yellow
 from partialfc.head.kernels.compiled import trouble
 from partialfc.head.kernels.elementwise import used_centres
 from partialfc.head.kernels.storage import Stored
+from partialfc.metrics.trackers import TRACKERS
 
 # The oldest and the newest that the whole suite has run on: docs/reference/versions.md.
 TESTED = {"python": "3.11 to 3.13", "torch": "2.11 to 2.15"}
@@ -48,6 +49,13 @@ def judge_dali(installed: Collection[str], cuda: str | None) -> list[Check]:
         says = f"{' and '.join(installed)} are installed, which overwrite each other's files"
         return [yellow("dali", says, remedy)]
     return [yellow("dali", f"{wrong[0]} is installed, but torch is built for CUDA {cuda}", remedy)]
+
+
+def check_trackers(names: Iterable[str]) -> Check:
+    """Raises what the run would, where one of its trackers is not installed, or has no key for its server."""
+    for name in names:
+        TRACKERS[name]().require()
+    return green("trackers", f"{', '.join(names)}: all that they need is there")
 
 
 def judge_versions(by_rank: Mapping[int, Mapping[str, str]]) -> Check:

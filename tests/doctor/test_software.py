@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from partialfc.doctor import Level
-from partialfc.doctor.software import TESTED, judge_dali, judge_versions
+from partialfc.doctor.software import TESTED, check_trackers, judge_dali, judge_versions
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT
 
@@ -88,3 +88,9 @@ def test_dali_that_is_installed_twice_is_yellow():
         assert check.level == Level.YELLOW
         assert "overwrite each other's files" in check.says
         assert f"pip uninstall {TWELVE} {THIRTEEN}, then" in check.remedy
+
+
+def test_trackers_that_can_be_used_are_green():
+    check = check_trackers(["tensorboard"])
+    assert check.level == Level.GREEN
+    assert check.says.startswith("tensorboard: ")

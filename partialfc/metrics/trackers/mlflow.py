@@ -24,16 +24,19 @@ class MLflow:
     """A run of an experiment; its parameters are the config's keys, which stay those of its start."""
 
     forgets = False
+    _package: Any
     _client: Any
     _entities: Any
     _id: str
 
-    def start(self, run: TrackedRun) -> str:
+    def require(self) -> None:
         for name, value in UNLESS_SET.items():
             os.environ.setdefault(name, value)
-        mlflow = package("mlflow", "mlflow")
-        self._entities = mlflow.entities
-        self._client = mlflow.MlflowClient(tracking_uri=os.environ.get(URI) or "mlruns")
+        self._package = package("mlflow", "mlflow")
+        self._entities = self._package.entities
+
+    def start(self, run: TrackedRun) -> str:
+        self._client = self._package.MlflowClient(tracking_uri=os.environ.get(URI) or "mlruns")
         if run.id is None:
             self._id = self._create(run)
         else:

@@ -11,12 +11,15 @@ class TensorBoard:
     """Writes RUN/tensorboard, which `tensorboard --logdir` shows."""
 
     forgets = True
+    _package: Any
     _writer: Any
+
+    def require(self) -> None:
+        self._package = package("torch.utils.tensorboard", "tensorboard")
 
     def start(self, run: TrackedRun) -> str:
         folder = run.folder / "tensorboard"
-        module = package("torch.utils.tensorboard", "tensorboard")
-        self._writer = module.SummaryWriter(folder, purge_step=run.start_step + 1)
+        self._writer = self._package.SummaryWriter(folder, purge_step=run.start_step + 1)
         if run.id is None:
             self._writer.add_text(
                 "config", f"```json\n{json_text(run.config, indent=1)}\n```", run.start_step

@@ -34,8 +34,11 @@ class Tracker(Protocol):
 
     forgets: bool
 
+    def require(self) -> None:
+        """Import what it needs. Raises MissingExtraError, and TrackerError where it lacks something else."""
+
     def start(self, run: TrackedRun) -> str:
-        """Begin the run, or go on in that of `run.id`; gives its id there."""
+        """Begin the run, or go on in that of `run.id`; gives its id there. After `require`."""
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Hold figures of a step by their names, such as train/loss."""

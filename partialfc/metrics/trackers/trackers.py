@@ -69,6 +69,7 @@ class Trackers:
             run = TrackedRun(self._run, self._project, folder, self._config, start_step, ids.get(name))
             held = {} if tracker.forgets or run.id is None else last
             try:
+                tracker.require()
                 ids[name] = tracker.start(run)
             except MissingExtraError:
                 raise

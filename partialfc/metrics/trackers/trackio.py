@@ -14,15 +14,18 @@ class Trackio:
     """A run of its own for each run folder, as Trackio knows runs by their names."""
 
     forgets = False
+    _package: Any
     _run: Any
 
+    def require(self) -> None:
+        self._package = package("trackio", "trackio")
+
     def start(self, run: TrackedRun) -> str:
-        trackio = package("trackio", "trackio")
         with contextlib.redirect_stdout(sys.stderr):  # it prints
             self._run = contextvars.copy_context().run(  # else it would be finished once more at exit
-                trackio.init,
+                self._package.init,
                 run.project,
-                name=run.id or _free_name(trackio, run),
+                name=run.id or _free_name(self._package, run),
                 config=dict(run.config),
                 resume="never" if run.id is None else "allow",
                 embed=False,

@@ -15,12 +15,13 @@ class WeightsAndBiases:
     """The figures, by an axis of their own: wandb's count of steps cannot go back, as a resumed run does."""
 
     forgets = False
+    _package: Any
     _run: Any
 
-    def start(self, run: TrackedRun) -> str:
+    def require(self) -> None:
         if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nothing is sent, so no report either
-        wandb = package("wandb", "wandb")
+        self._package = wandb = package("wandb", "wandb")
         if wandb.setup().settings.mode in ("online", "shared") and not wandb.login(
             prompt=False, verify=False
         ):
@@ -28,6 +29,9 @@ class WeightsAndBiases:
                 "train.trackers: wandb has no key for its server: run `wandb login`, set WANDB_API_KEY, or "
                 "set WANDB_MODE=offline to keep the run on this machine"
             )
+
+    def start(self, run: TrackedRun) -> str:
+        wandb = self._package
         settings = {"console": "off", "disable_git": True, "save_code": False}
         if "WANDB_FINISH_TIMEOUT" not in os.environ:
             settings["finish_timeout"] = FINISH_SECONDS

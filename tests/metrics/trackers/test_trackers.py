@@ -164,6 +164,9 @@ class Stuck:
     def __init__(self) -> None:
         self.answered = threading.Event()
 
+    def require(self) -> None:
+        pass
+
     def start(self, run: TrackedRun) -> str:
         return ""
 
