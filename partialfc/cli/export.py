@@ -241,7 +241,7 @@ def _lines(done: "Exported", kind: str, opset: int) -> list[str]:
     if done.int8 is not None and done.measured is not None:
         for name, small in done.int8.results.items():
             large = done.measured.results[name]
-            lines.append(f"{name} in int8: {small.describe()}")
+            lines.append(f"{name}: {small.describe()}")
             lines.append(
                 f"{name}: int8 costs {100 * (large.accuracy - small.accuracy):+.2f} points of accuracy, "
                 f"{100 * (small.eer - large.eer):+.2f} of EER"
