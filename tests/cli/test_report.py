@@ -17,6 +17,7 @@ from partialfc.deploy.trained import load_trained
 from partialfc.evaluation.embed import embed
 from partialfc.report.run_page.log import read_log
 from partialfc.report.run_page.looks import Looks
+from tests.browser import chromium
 from tests.processes import call
 from tests.train_cases import SIZE, saved_config
 
@@ -121,6 +122,20 @@ def test_a_page_for_others_has_no_image(finished, tmp_path):
         assert "Map of held-out embeddings" in text
         assert "Class frequency against accuracy" in text
         assert "Left out" not in text
+    with chromium(tmp_path / "chromium") as browser:
+        page = browser.open((tmp_path / "True.html").as_uri())
+        points = page.evaluate(
+            "reportCharts.get('chart-map-0-0').plot.data.slice(1).flat().filter((y) => y !== null).length"
+        )
+        assert points == 20
+        page.evaluate("document.querySelector('#chart-map-0-0 .plot').focus()")
+        page.press("Home")
+        page.wait_for("document.querySelector('.card img').naturalWidth > 0")
+        told = page.evaluate("document.querySelector('#chart-map-0-0 .reading').textContent")
+        assert told == page.evaluate("document.querySelector('.card span').textContent")
+        assert re.fullmatch(r"identity \d+, image [12] of pair \d+", told)
+        assert all(each.startswith(("data:", "file:")) for each in page.requests)
+        assert page.complaints == []
 
 
 def test_what_cannot_be_read_is_left_out_with_the_reason(finished, tmp_path):

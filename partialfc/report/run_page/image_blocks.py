@@ -45,7 +45,7 @@ def _image(pixels: Pixels | None) -> str:
     if pixels is None:
         return '<span class="missing">not shown</span>'
     exact = ' class="exact"' if max(pixels.shape[:2]) <= PIXELATED else ""
-    return f'<img{exact} alt="" loading="lazy" decoding="async" src="{data_url(pixels, 160)}">'
+    return f'<img{exact} alt="" src="{data_url(pixels, 160)}">'
 
 
 def data_url(pixels: Pixels, side: int) -> str:
