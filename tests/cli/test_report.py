@@ -1,5 +1,6 @@
 """`partialfc report` on real runs: what it computes from checkpoint and data, and what it leaves out."""
 
+import os
 import re
 import shutil
 from importlib.util import find_spec
@@ -154,6 +155,9 @@ def test_what_cannot_be_read_is_left_out_with_the_reason(finished, tmp_path):
     (run / "config.yaml").write_text(config.replace(str(finished / "pairs.bin"), str(tmp_path / "other.bin")))
     found = opened(run)
     assert "the pairs are not those that the run verified on: 100 pairs now, 200 then" in found.left_out[0]
+    os.mkfifo(tmp_path / "pipe.bin")
+    (run / "config.yaml").write_text(config.replace(str(finished / "pairs.bin"), str(tmp_path / "pipe.bin")))
+    assert "pipe.bin: is neither a file nor a folder" in opened(run).left_out[0]
     (run / "config.yaml").unlink()
     assert "cannot" in opened(run).left_out[0] or "No such file" in opened(run).left_out[0]
 

@@ -10,7 +10,7 @@ from partialfc.config import Config
 from partialfc.config.load import parse_config
 from partialfc.config.yaml12 import load
 from partialfc.data.pairs.files import PairSet, read_pairs
-from partialfc.errors import PartialFCError
+from partialfc.errors import PairsError, PartialFCError
 from partialfc.report.run_page.config_table import flat
 from partialfc.report.run_page.hardest import hardest_pairs, require_scored
 from partialfc.report.run_page.log import Log
@@ -86,6 +86,8 @@ def _read_set(opened: Opened, name: str, *, images: bool, max_pixels: int) -> No
             f"Hardest pairs and map of {name}: verification.sets does not have it any more"
         )
         return
+    if place.exists() and not (place.is_file() or place.is_dir()):  # a pipe might be read for ever
+        raise PairsError(f"{place}: is neither a file nor a folder")
     pairs = read_pairs(place)
     newest = next((each for each in opened.scores if each.name == name and not each.untrained), None)
     for each in opened.scores:
