@@ -115,6 +115,7 @@ def test_the_same_files_give_the_same_bytes(dist, tmp_path):
         assert again.read_bytes() == (dist / again.name).read_bytes(), again.name
 
 
+@pytest.mark.timeout(900)  # eight cold starts of torch, half a minute on an idle machine
 def test_the_commands_of_the_documents_run_from_the_wheel(installed, tmp_path):
     """In an empty folder: glyphs, a config that comes along, a run on one and on two processes, a report."""
 
