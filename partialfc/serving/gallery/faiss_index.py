@@ -75,7 +75,8 @@ class FaissIndex:
         scores, places = np.empty((len(queries), kept)), np.empty((len(queries), kept), np.int64)
         for number, (query, near) in enumerate(zip(queries, found, strict=True)):
             near = np.unique(near[near >= 0])
-            score = exact_scores(segments, query.astype(np.float64), near)
+            which = np.zeros(len(near), np.int64)
+            score = exact_scores(segments, query[None].astype(np.float64), which, near)
             order = np.lexsort((near, -score))[:kept]
             scores[number], places[number] = score[order], near[order]
         return scores, places

@@ -10,7 +10,7 @@ from partialfc.serving.gallery.segments import LARGEST, ZERO, Segment
 from partialfc.serving.gallery.tiny_graph import product_graph
 from partialfc.serving.rows import Rows
 
-BLOCK = 1024  # rows, whose products with 64 queries stay in a core's cache
+BLOCK = 2048  # rows, whose products with 64 queries stay in a core's cache
 
 
 class Product(Protocol):

@@ -5,6 +5,7 @@ may be off. The few that reach it are computed in float64 from what is stored, w
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,9 @@ from partialfc.serving.gallery.segments import Segment
 from partialfc.serving.rows import Rows
 
 QUERIES = 128  # that are searched for at a time
-WAITING = 48  # candidates of a query, or four times k, that wait to be computed exactly
+FIRST = 256  # rows of the first block, all of which are candidates
+FEW = 4  # queries of a block, whose candidates are looked for one by one
+WAITING = 24  # candidates of a query on the average, or four times k, that wait to be computed exactly
 
 Scores = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -26,94 +29,126 @@ def top_k(segments: Sequence[Segment], queries: Rows, k: int, *, threads: int = 
     A place counts the rows of the segments, one after the other; of equal rows the first one is the better.
     The scores are exact for the rows as they are stored.
     """
-    rows = sum(map(len, segments))
-    scores, places = np.empty((len(queries), min(k, rows))), np.empty((len(queries), min(k, rows)), np.int64)
-    for start in range(0, len(queries), QUERIES):
-        some = queries[start : start + QUERIES]
-        best = _Best(segments, some, scores.shape[1])
-        if scores.shape[1]:
-            best.search(product_of(some, segments[0].storage, threads))
-        for number, (score, place) in enumerate(best.found(), start=start):
-            scores[number], places[number] = score, place
+    m = min(k, sum(map(len, segments)))
+    scores, places = np.empty((len(queries), m)), np.empty((len(queries), m), np.int64)
+    if m:
+        for start in range(0, len(queries), QUERIES):
+            some = queries[start : start + QUERIES]
+            product = product_of(some, segments[0].storage, threads)
+            scores[start : start + QUERIES], places[start : start + QUERIES] = _Best(
+                segments, some, m, product
+            ).search()
     return scores, places
 
 
 class _Best:
-    """The best k rows of each of Q queries, and the candidates that may still be among them."""
+    """The best k rows of each of Q queries, and the candidates that may still be among them.
 
-    def __init__(self, segments: Sequence[Segment], queries: Rows, k: int) -> None:
-        self._segments, self._k = segments, k
-        self._starts = np.cumsum([0, *map(len, segments)])
-        self._queries = queries.astype(np.float64)
-        count = len(queries)
-        self._needed = np.full(count, -np.inf)  # of a candidate's score
-        self._error = np.zeros(count)  # of a candidate's score, at most
-        self._scores = [np.empty(0) for _ in range(count)]
-        self._places = [np.empty(0, np.int64) for _ in range(count)]
-        self._waiting: list[list[tuple[Scores, Places]]] = [[] for _ in range(count)]
-        self._counts = np.zeros(count, np.int64)
+    There are k rows at least. `_queries`, `_scores` and `_places` [m] are of the best rows so far: of each,
+    which query it is for, its exact score, and where it is.
+    """
 
-    def search(self, product: Product) -> None:
-        """Go through all rows."""
-        self._error = product.error * max(map(_largest_norm, self._segments))
-        for number, segment in enumerate(self._segments):
-            for start in range(0, len(segment), BLOCK):
-                stop = min(start + BLOCK, len(segment))
-                self._take(product, segment, start, stop, base=int(self._starts[number]) + start)
+    def __init__(self, segments: Sequence[Segment], queries: Rows, k: int, product: Product) -> None:
+        self._segments, self._k, self._product = segments, k, product
+        self._all = queries.astype(np.float64)
+        self._needed = np.full(len(queries), -np.inf)  # of a candidate's score
+        self._error = product.error * max(map(_largest_norm, segments))  # of a candidate's score, at most
+        self._queries, self._scores, self._places = np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)
+        self._waiting: list[tuple[Places, Scores, Places]] = []
+        self._count = 0
 
-    def found(self) -> list[tuple[Scores, Places]]:
-        """Of each query, the best rows."""
-        for query in np.flatnonzero(self._counts):
-            self._settle(int(query))
-        return list(zip(self._scores, self._places, strict=True))
+    def search(self) -> tuple[Scores, Places]:
+        """Go through all rows -> scores and places [Q, k]."""
+        base = 0
+        for segment in self._segments:
+            start = 0
+            while start < len(segment):
+                stop = min(start + (BLOCK if base + start else FIRST), len(segment))
+                self._take(segment, start, stop, base)
+                start = stop
+            base += len(segment)
+        self._settle()
+        shape = (len(self._all), self._k)
+        return self._scores.reshape(shape), self._places.reshape(shape)
 
-    def _take(self, product: Product, segment: Segment, start: int, stop: int, *, base: int) -> None:
+    def _take(self, segment: Segment, start: int, stop: int, base: int) -> None:
         """The candidates of a block."""
-        products = product(segment, start, stop)
+        product, products = self._product, self._product(segment, start, stop)
         scales = None if segment.scales is None else segment.scales[start:stop]
-        most = (products.max(axis=0) + product.offset) * product.scale
+        least = self._least(products.dtype, scales)
+        reached = np.flatnonzero(products.max(axis=0) >= least)
+        if not len(reached):
+            return
+        if len(reached) <= FEW:
+            found = [np.flatnonzero(products[:, query] >= least[query]) for query in reached.tolist()]
+            at, queries = np.concatenate(found), np.repeat(reached, list(map(len, found)))
+        else:
+            at, queries = np.divmod(np.flatnonzero(products >= least), len(self._all))
+        scores = (products[at, queries] + product.offset[queries]) * product.scale[queries]
         if scales is not None:
-            most = np.where(most > 0, most * scales.max(), most * scales.min())
-        for query in np.flatnonzero(most >= self._needed).tolist():
-            score = (products[:, query] + product.offset[query]) * product.scale[query]
-            if scales is not None:
-                score *= scales
-            at = np.flatnonzero(score >= self._needed[query])
-            if len(at):
-                self._waiting[query].append((score[at], at + base))
-                self._counts[query] += len(at)
-                if self._counts[query] >= max(WAITING, 4 * self._k) or len(self._scores[query]) < self._k:
-                    self._settle(query)
+            scores *= scales[at]
+        enough = scores >= self._needed[queries]
+        self._waiting.append((queries[enough], scores[enough], at[enough] + (base + start)))
+        self._count += len(self._waiting[-1][0])
+        if self._count >= max(WAITING, 4 * self._k) * len(self._all):
+            self._settle()
 
-    def _settle(self, query: int) -> None:
+    def _least(self, dtype: Any, scales: npt.NDArray[np.float32] | None) -> Any:
+        """The products [Q] that a candidate of a block has at least, in their type."""
+        needed = self._needed / self._product.scale
+        if scales is not None:
+            needed /= np.where(needed > 0, scales.max(), scales.min())
+        needed -= self._product.offset
+        if dtype == np.int32:
+            limits = np.iinfo(np.int32)
+            return np.ceil(needed).clip(limits.min, limits.max).astype(np.int32)
+        return np.nextafter(needed.astype(np.float32), np.float32(-np.inf))
+
+    def _settle(self) -> None:
         """Compute the candidates exactly, and keep the best."""
-        score = np.concatenate([each for each, _ in self._waiting[query]])
-        place = np.concatenate([each for _, each in self._waiting[query]])
-        self._waiting[query], self._counts[query] = [], 0
-        if len(score) > self._k:
-            least = np.partition(score, -self._k)[-self._k] - 2 * self._error[query]
-            place = place[score >= least]
-        exact = exact_scores(self._segments, self._queries[query], place)
-        place = np.concatenate([self._places[query], place])
-        score = np.concatenate([self._scores[query], exact])
-        order = np.lexsort((place, -score))[: self._k]
-        self._scores[query], self._places[query] = score[order], place[order]
-        if len(order) == self._k:
-            self._needed[query] = score[order[-1]] - self._error[query]
+        if not self._count:
+            return
+        new = [np.concatenate(parts) for parts in zip(*self._waiting, strict=True)]
+        self._waiting, self._count = [], 0
+        kept = len(self._queries)
+        queries, scores, places = (
+            np.concatenate(both)
+            for both in zip((self._queries, self._scores, self._places), new, strict=True)
+        )
+        _, last = self._ranked(queries, scores, places)
+        near = np.flatnonzero(scores >= (last - 2 * self._error)[queries])
+        queries, scores, places = queries[near], scores[near], places[near]
+        unknown = near >= kept  # of the others the score is exact already
+        scores[unknown] = exact_scores(self._segments, self._all, queries[unknown], places[unknown])
+        best, last = self._ranked(queries, scores, places)
+        self._queries, self._scores, self._places = queries[best], scores[best], places[best]
+        self._needed = last - self._error
+
+    def _ranked(self, queries: Places, scores: Scores, places: Places) -> tuple[Places, Scores]:
+        """Which are the best k of each query, in order; and the score [Q] of the k-th, -inf without one."""
+        order = np.lexsort((places, -scores, queries))
+        starts = np.searchsorted(queries[order], np.arange(len(self._all) + 1))
+        best = order[np.arange(len(order)) - starts[queries[order]] < self._k]
+        last = np.full(len(self._all), -np.inf)
+        full = np.flatnonzero(np.diff(starts) >= self._k)
+        last[full] = scores[order[starts[full] + self._k - 1]]
+        return best, last
 
 
-def exact_scores(segments: Sequence[Segment], query: npt.NDArray[np.float64], places: Places) -> Scores:
-    """The cosines of a query [D] with the stored rows at places [m], in float64."""
+def exact_scores(
+    segments: Sequence[Segment], queries: npt.NDArray[np.float64], which: Places, places: Places
+) -> Scores:
+    """The cosines [m] of queries [Q, D], by their numbers [m], with the stored rows at places [m]."""
     starts = np.cumsum([0, *map(len, segments)])
     found = np.empty(len(places))
     for start in range(0, len(places), BLOCK):
-        some = places[start : start + BLOCK]
-        which = np.searchsorted(starts, some, side="right") - 1
-        for number in np.unique(which).tolist():
-            mine = np.flatnonzero(which == number)
-            rows = segments[number].floats(some[mine] - starts[number])
+        some, mine = places[start : start + BLOCK], which[start : start + BLOCK]
+        parts = np.searchsorted(starts, some, side="right") - 1
+        for number in np.unique(parts).tolist():
+            here = np.flatnonzero(parts == number)
+            rows = segments[number].floats(some[here] - starts[number])
             # not by BLAS: so the order of a sum, and its last bit, is the same for any number of rows
-            found[start + mine] = np.einsum("nd,d->n", rows, query)
+            found[start + here] = np.einsum("nd,nd->n", rows, queries[mine[here]])
     return found
 
 
