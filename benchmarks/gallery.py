@@ -28,7 +28,7 @@ import torch
 
 from partialfc.serving.card import Card
 from partialfc.serving.gallery.gallery import Gallery
-from partialfc.serving.gallery.manifest import Manifest, write_manifest
+from partialfc.serving.gallery.manifest import MANIFEST, Manifest, write_manifest
 from partialfc.serving.gallery.products import BLOCK, product_of
 from partialfc.serving.gallery.segments import Segment, SegmentWriter, Stored, as_stored
 from partialfc.serving.gallery.top_k import exact_scores
@@ -45,6 +45,7 @@ def directions(count: int, width: int, seed: int) -> Rows:
 
 def make(folder: Path, rows: int, width: int) -> Gallery:
     """An int8 gallery of random rows."""
+    folder.mkdir(parents=True, exist_ok=True)
     pool = as_stored(directions(POOL, width, 0), [("", "")] * POOL, "int8")
     writer = SegmentWriter(folder, 1, "int8", width)
     generator = np.random.default_rng(1)
@@ -138,13 +139,16 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="For the gallery; default: the system's for such.")
+    parser.add_argument("--kept", type=Path, help="A folder for galleries that stay for the next time.")
     parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     for count, width in itertools.product(arguments.rows, arguments.width):
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            rows.append(measured(make(Path(folder), count, width), arguments))
+            kept = arguments.kept / f"{count}x{width}" if arguments.kept else Path(folder)
+            there = (kept / MANIFEST).exists()
+            rows.append(measured(Gallery(kept) if there else make(kept, count, width), arguments))
         print(" ".join(f"{name}={value}" for name, value in rows[-1].items()), flush=True)
     if arguments.output:
         table.write(arguments.output, [{**row, **table.surroundings()} for row in rows])

@@ -17,6 +17,7 @@ from partialfc.serving.rows import Rows
 QUERIES = 128  # that are searched for at a time
 FIRST = 256  # rows of the first block, all of which are candidates
 FEW = 4  # queries of a block, whose candidates are looked for one by one
+STRIPES = 32  # of a block, whose products are compared side by side
 WAITING = 24  # candidates of a query on the average, or four times k, that wait to be computed exactly
 
 Scores = npt.NDArray[np.float64]
@@ -76,7 +77,7 @@ class _Best:
         product, products = self._product, self._product(segment, start, stop)
         scales = None if segment.scales is None else segment.scales[start:stop]
         least = self._least(products.dtype, scales)
-        reached = np.flatnonzero(products.max(axis=0) >= least)
+        reached = np.flatnonzero(_most(products) >= least)
         if not len(reached):
             return
         if len(reached) <= FEW:
@@ -150,6 +151,14 @@ def exact_scores(
             # not by BLAS: so the order of a sum, and its last bit, is the same for any number of rows
             found[start + here] = np.einsum("nd,nd->n", rows, queries[mine[here]])
     return found
+
+
+def _most(products: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The largest of each column; several rows side by side first, which takes a third of the time."""
+    if len(products) % STRIPES == 0:
+        products = products.reshape(STRIPES, -1).max(axis=0).reshape(-1, products.shape[1])
+    most: npt.NDArray[Any] = products.max(axis=0)
+    return most
 
 
 def _largest_norm(segment: Segment) -> float:
