@@ -30,7 +30,7 @@ from partialfc.serving.card import Card
 from partialfc.serving.gallery.gallery import Gallery
 from partialfc.serving.gallery.manifest import MANIFEST, Manifest, write_manifest
 from partialfc.serving.gallery.products import BLOCK, product_of
-from partialfc.serving.gallery.segments import Segment, SegmentWriter, Stored, as_stored
+from partialfc.serving.gallery.segments import ZERO, Segment, SegmentWriter, Stored, as_stored
 from partialfc.serving.gallery.top_k import exact_scores
 from partialfc.serving.rows import Rows, unit_rows
 
@@ -85,8 +85,11 @@ def plainly(segments: list[Segment], queries: Rows, k: int) -> list[list[int]]:
     """The places of the best rows, by float32 products of all: of a hundred candidates, in float64."""
     scores = np.concatenate(
         [
-            segment.floats(slice(start, start + (1 << 15))).astype(np.float32) @ queries.T
+            (segment.rows[start : start + (1 << 15)].astype(np.float32) - ZERO)
+            @ queries.T
+            * segment.scales[start : start + (1 << 15), None]
             for segment in segments
+            if segment.scales is not None
             for start in range(0, len(segment), 1 << 15)
         ]
     )

@@ -197,7 +197,8 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
             raise DataError(
                 f"{path}: has {path.stat().st_size} bytes, and {shape} takes {size}: it is damaged"
             )
-        return np.memmap(path, dtype, "r", offset=HEADER, shape=shape)
+        # not as a memmap, whose slices take longer to make
+        return np.asarray(np.memmap(path, dtype, "r", offset=HEADER, shape=shape))
 
 
 @contextmanager

@@ -76,10 +76,13 @@ class _Best:
         """The candidates of a block."""
         product, products = self._product, self._product(segment, start, stop)
         scales = None if segment.scales is None else segment.scales[start:stop]
-        least = self._least(products.dtype, scales)
-        reached = np.flatnonzero(_most(products) >= least)
+        most = (_most(products) + product.offset) * product.scale
+        if scales is not None:
+            most *= np.where(most > 0, scales.max(), scales.min())
+        reached = np.flatnonzero(most >= self._needed)
         if not len(reached):
             return
+        least = self._least(products.dtype, scales)
         if len(reached) <= FEW:
             found = [np.flatnonzero(products[:, query] >= least[query]) for query in reached.tolist()]
             at, queries = np.concatenate(found), np.repeat(reached, list(map(len, found)))
