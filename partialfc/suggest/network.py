@@ -34,9 +34,9 @@ ANY = 1 << 62
 COSINE = {"name": "cosine"}
 POLYNOMIAL = {"name": "polynomial", "power": 2.0}
 ON_CPU = (
-    Network(SMALL, ANY, "convnet", 24, 128, 128, 0.1, 128, COSINE, "made for small images on a CPU"),
+    Network(SMALL, ANY, "convnet", 24, 128, 128, 0.2, 128, COSINE, "made for small images on a CPU"),
     Network(
-        ANY, ANY, "convnet", 48, 128, 128, 0.1, 128, COSINE,
+        ANY, ANY, "convnet", 48, 128, 128, 0.2, 128, COSINE,
         "what a CPU trains in minutes to hours; mobilefacenet at 112 learns more in ten times the time",
         options={"widths": [32, 64, 128], "blocks": [1, 1, 1]},
     ),

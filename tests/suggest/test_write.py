@@ -84,7 +84,7 @@ def test_what_is_given_is_kept_and_other_keys_follow(tmp_path, many):
         "metrics.port=null",
     )
     assert (config.train.batch_size, config.train.steps, config.train.epochs) == (16, 40, None)
-    assert config.optimizer.lr == pytest.approx(0.1 * 16 / 128, rel=0.1)
+    assert config.optimizer.lr == pytest.approx(0.2 * 16 / 128, rel=0.1)
     assert (config.schedule.warmup_ratio, config.checkpoint.every_steps) == (0.1, 8)
     assert config.head.margin.name == "arcface"
     assert config.metrics.port is None
