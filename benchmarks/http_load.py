@@ -24,7 +24,8 @@ class Load:
         return len(self.seconds.get(status, []))
 
     def quantile(self, status: int, share: float) -> float:
-        ordered = sorted(self.seconds[status])
+        """Of the seconds with a status; not a number where there are none."""
+        ordered = sorted(self.seconds.get(status, [float("nan")]))
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 

@@ -98,9 +98,9 @@ def measure(port: int, pid: int, clients: int, *, accept: str, seconds: float) -
         "requests_per_s": round(done / wall, 1),
         "p50_ms": rounded(1000 * load.quantile(200, 0.5)),
         "p99_ms": rounded(1000 * load.quantile(200, 0.99)),
-        "batch": rounded(images / calls),
-        "server_cpu_ms": rounded(1000 * cpu / done),
-        "client_cpu_ms": rounded(1000 * own / done),
+        "batch": rounded(images / max(1, calls)),
+        "server_cpu_ms": rounded(1000 * cpu / max(1, done)),
+        "client_cpu_ms": rounded(1000 * own / max(1, done)),
     }
 
 
