@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -55,8 +56,11 @@ def listen(bound: socket.socket) -> None:
         raise _taken(address, port, error) from error
 
 
-def serve(app: Any, listening: socket.socket, *, grace_seconds: float) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what is in flight, within `grace_seconds`, and return."""
+def serve(app: Any, listening: socket.socket, *, grace_seconds: float, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in flight, within `grace_seconds`, and return.
+
+    ready: is called once a signal ends the service in that way.
+    """
     config = uvicorn.Config(
         app,
         limit_concurrency=CONNECTIONS,
@@ -71,9 +75,11 @@ def serve(app: Any, listening: socket.socket, *, grace_seconds: float) -> None:
         proxy_headers=False,
         server_header=False,
     )
+    server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more at its end: exit with 0
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listening])
+        signal.signal(number, server.handle_exit)
+    ready()
+    server.run(sockets=[listening])
 
 
 def _taken(host: str, port: int, error: OSError) -> ConfigError:

@@ -58,8 +58,12 @@ def run(
     service = Service(model, limits=limits, thresholds=thresholds, numbers=numbers)
     searcher = None if opened is None else Searcher(opened, limits=limits, numbers=numbers)
     listen(bound)
-    say(f"serving {model.card.name} at {url_of(bound)}")
-    serve(build_app(service, searcher, token=token), bound, grace_seconds=limits.longest_seconds)
+    serve(
+        build_app(service, searcher, token=token),
+        bound,
+        grace_seconds=limits.longest_seconds,
+        ready=lambda: say(f"serving {model.card.name} at {url_of(bound)}"),
+    )
 
 
 def _warm_up(model: Model) -> None:

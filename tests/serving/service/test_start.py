@@ -106,6 +106,13 @@ def test_a_full_queue_is_told_at_once_and_what_is_in_flight_is_finished(slow_mod
             socket.create_connection(("127.0.0.1", service.port))
 
 
+def test_it_can_be_ended_as_soon_as_it_says_that_it_listens(model):
+    """A signal before the first turn of its loop is neither lost nor a death."""
+    with serving(model) as service:
+        service.process.send_signal(signal.SIGTERM)
+        assert service.ended() == (0, "")
+
+
 @pytest.mark.slow
 def test_an_answer_or_a_body_that_takes_too_long(slow_model):
     with serving(slow_model, "--timeout", 0.2) as service:
