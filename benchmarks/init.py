@@ -1,9 +1,9 @@
 """What `partialfc init` suggests, against configs written by hand: the same images, pairs and processor time.
 
 Each set is looked at by `partialfc init`. Its config and the hand-written one train on the same images, one
-thread each, for as many steps as fit into `--seconds` of processor time (measured first, in two short runs), or
-with --own-length for as many as each config says; both are verified on the same pairs of classes never seen.
-One row a run; rows that are there are not measured again.
+thread each, for as many steps as fit into `--seconds` of processor time (measured first, in two short runs),
+or with --own-length for as many as each config says; both are verified on the same pairs of classes never
+seen. One row a run; rows that are there are not measured again.
 
     python benchmarks/init.py --seconds 10 --fonts /usr/share/fonts --emoji EMOJI --output benchmarks/init.csv
     python benchmarks/init.py --own-length --fonts /usr/share/fonts --emoji EMOJI --output benchmarks/init.csv

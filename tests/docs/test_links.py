@@ -15,7 +15,8 @@ generated = load_generated()
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 FOLDERS = "benchmarks|configs|docker|docs|launch|partialfc|tests"
-NO_KEYS = ("head.weight", "head.top_k", "metrics.jsonl", "train.idx", "train.rec")  # which look like keys
+# Which look like keys.
+NO_KEYS = ("backbone.pth", "head.weight", "head.top_k", "metrics.jsonl", "train.idx", "train.rec")
 SECTIONS = "run|data|backbone|head|finetune|losses|optimizer|schedule|train|checkpoint|verification|metrics"
 
 
