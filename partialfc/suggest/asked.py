@@ -11,7 +11,8 @@ class Asked:
 
     overrides: section.key=value, by which the rules for other keys go. hold_out: how many classes, 0 for
     none, None for as many as suit. overwrite: whether files that are there may go. ranks: those that will
-    train; None: one for each accelerator of this machine, or one.
+    train; None: one for each accelerator of this machine, or one. sound: whether the images are trained on at
+    once, so that one that cannot be used is an error.
     """
 
     images: tuple[str, ...]
@@ -23,6 +24,7 @@ class Asked:
     seed: int = 0
     overwrite: bool = False
     ranks: int | None = None
+    sound: bool = False
 
     @property
     def told(self) -> str:

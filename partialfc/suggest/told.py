@@ -50,6 +50,14 @@ def held(out: HeldOut) -> str:
     return f"{len(out.indices):,} images, a fifth of each class and two at least, held out for verification"
 
 
+def bad(asked: Asked, look: Look) -> str:
+    """How many of the images that were looked at training would not take."""
+    return printable(
+        f"{asked.told}: {look.bad} of {look.headers + look.bad} images that were looked at cannot be used, "
+        f"such as {look.bad_name}"
+    )
+
+
 def summary(asked: Asked, look: Look, machine: Machine, verified: Verified) -> Iterator[str]:
     """Lines that say what was found and written, as a terminal may get them."""
     yield from map(printable, _summary(asked, look, machine, verified))
@@ -58,10 +66,7 @@ def summary(asked: Asked, look: Look, machine: Machine, verified: Verified) -> I
 def _summary(asked: Asked, look: Look, machine: Machine, verified: Verified) -> Iterator[str]:
     yield f"{asked.told}: {found(look)}"
     if look.bad:
-        yield (
-            f"{look.bad} of {look.headers + look.bad} images that were looked at cannot be used, such as "
-            f"{look.bad_name}: partialfc data check {asked.told} names all"
-        )
+        yield f"{bad(asked, look)}: partialfc data check {asked.told} names all"
     yield f"this machine: {machine.describe()}"
     if verified.held is not None and verified.pairs is not None:
         yield f"{asked.keys}: {held(verified.held)}"

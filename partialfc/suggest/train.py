@@ -88,7 +88,9 @@ def train_images(images: tuple[str, ...], overrides: Sequence[str]) -> int:
 
     def prepare(world: World) -> Config:
         seed = given.whole("run.seed") or 0
-        asked = Asked(images, path, run_dir, overrides, seed=seed, overwrite=True, ranks=world.size)
+        asked = Asked(
+            images, path, run_dir, overrides, seed=seed, overwrite=True, ranks=world.size, sound=True
+        )
         written = on_first_rank(world, lambda: [] if path.exists() else write_suggestion(asked))
         if world.rank == 0:
             print(*(written or [f"going on with {path}"]), sep="\n", flush=True)

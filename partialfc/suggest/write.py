@@ -61,6 +61,11 @@ def write_suggestion(asked: Asked) -> list[str]:
             f"{asked.told}: all {look.images} images are of one class, so there is nothing to tell apart; "
             "add a second class, or check the layout: a folder per class"
         )
+    if look.bad and asked.sound and not given.whole("data.max_bad_records"):
+        raise DataError(
+            f"{told.bad(asked, look)}, which would end the training; after partialfc data check {asked.told} "
+            "--write-bad bad.txt train with data.leave_out=bad.txt"
+        )
     machine = this_machine(given.text("train.device") or "auto", ranks=asked.ranks)
     network = network_for(look.side, look.images, accelerator=machine.has_accelerator)
     size = given.whole("data.image_size") or network.size

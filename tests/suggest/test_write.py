@@ -175,6 +175,9 @@ def test_damaged_images_are_told_and_left_out_of_the_pairs(tmp_path, many, caplo
     assert len(read_pairs(config.verification.sets["held_out"]).same) == 2 * 10 * 3
     assert any("cannot be used, such as" in line and "partialfc data check" in line for line in said)
     assert "left out of the pairs" in caplog.text
+    with pytest.raises(DataError, match="which would end the training; after partialfc data check"):
+        write(tmp_path, images, overwrite=True, sound=True)
+    write(tmp_path, images, "data.max_bad_records=100", overwrite=True, sound=True)
 
 
 def test_large_photos_become_small_pairs(tmp_path):

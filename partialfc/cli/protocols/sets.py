@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +74,10 @@ def embedded(
     from partialfc.data.benchmarks.image_set import joined
     from partialfc.evaluation.scores.spread import Spread
 
+    require_apart(sets)
     setting, tile = _compared(setting, options)
     embedder = setting.embedder
-    cohort = cohort_of(setting, options)
+    cohort = cohort_of(setting, options, sets)
     found = []
     for (name, images), labels in zip(sets.items(), joined(*sets.values()), strict=True):
         rows = own_rows(setting, images, options["save_embeddings"], name)
@@ -105,10 +107,25 @@ def _compared(setting: "Setting", options: Mapping[str, Any]) -> "tuple[Setting,
     return replace(setting, embedder=by.embedder(setting.embedder)), by.tile
 
 
-def cohort_of(setting: "Setting", options: Mapping[str, Any]) -> "Cohort | None":
-    """The class means of --as-norm, where it is given; collective.
+def require_apart(sets: Mapping[str, "ImageSet"]) -> None:
+    """DataError where an image is in two of the sets: it would be searched for beside itself."""
+    for (one, images), (other, others) in combinations(sets.items(), 2):
+        names = {images.name(number) for number in range(len(images))}
+        both = [name for name in map(others.name, range(len(others))) if name in names]
+        if both:
+            raise DataError(
+                f"{len(both)} images are among both {one} and {other}, such as {both[0]}, and would be "
+                "compared with themselves; each image must be in one of them only"
+            )
 
-    Raises ConfigError where --as-norm-top is more than its classes, or there is but one.
+
+def cohort_of(
+    setting: "Setting", options: Mapping[str, Any], sets: Mapping[str, "ImageSet"] | None = None
+) -> "Cohort | None":
+    """The class means of --as-norm, where it is given; collective. sets: what its scores normalise.
+
+    Raises ConfigError where --as-norm-top is more than its classes, or there is but one; DataError where it
+    has images of the sets.
     """
     import numpy as np
 
@@ -119,6 +136,8 @@ def cohort_of(setting: "Setting", options: Mapping[str, Any]) -> "Cohort | None"
         require_none(options, ["as_norm_top"], "it counts classes of a cohort, and --as-norm names none")
         return None
     images = opened(places, options)
+    for name, each in (sets or {}).items():
+        require_apart({name: each, "--as-norm": images})
     classes = len(np.unique(images.labels))
     if classes < 2:
         raise ConfigError(

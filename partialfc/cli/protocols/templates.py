@@ -65,7 +65,7 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
         galleries = [each.subjects for each in found.galleries]
         with told_of(path):
             ranks = ranks_of(options, RANKS, max(largest_ranks(found.probes.subjects, galleries)))
-    cohort = cohort_of(setting, options)
+    cohort = cohort_of(setting, options, {"templates": found.images})
     images = found.aligned(max_pixels=embedder.max_pixels) if options["align"] else found.images
     with told_of(path):
         rows = own_rows(setting, images, options["save_embeddings"], "images").to(embedder.device)

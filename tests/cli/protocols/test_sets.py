@@ -226,6 +226,12 @@ def test_normalised_scores_and_saved_embeddings(run, images, tmp_path):
         ),
         (("--all-pairs", "set", "--root", "other"), "--root is other, but no SOURCE is a text list"),
         (("--all-pairs", "set", "--groups", "nowhere"), "nowhere: cannot be read"),
+        (("--retrieval", "set", "--gallery", "set"), "images are among both queries and gallery, such as "),
+        (
+            ("--identification", "set", "--distractors", "set"),
+            "images are among both probes and distractors-0, such as ",
+        ),
+        (("--all-pairs", "set", "--as-norm", "set"), "images are among both images and --as-norm, such as "),
     ],
     ids=[
         "no gallery",
@@ -242,6 +248,9 @@ def test_normalised_scores_and_saved_embeddings(run, images, tmp_path):
         "rank beyond the distractors",
         "root of no list",
         "no groups",
+        "queries in the gallery",
+        "probes as distractors",
+        "cohort of the images",
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_line(run, images, words, says):

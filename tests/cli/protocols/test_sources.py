@@ -23,7 +23,7 @@ def base(tmp_path_factory) -> Path:
 def there(base) -> Iterator[Sources]:
     """By what they are for and by kind, images of three classes."""
     with served(base) as server:
-        parts = enumerate(("probes", "gallery", "strangers"))
+        parts = enumerate(("probes", "gallery", "strangers", "cohort"))
         yield {part: _kinds(base, part, seed, server) for seed, part in parts}
 
 
@@ -56,7 +56,7 @@ def searched(there: Sources, kind: str) -> tuple[object, ...]:
         *words("--identification", there["probes"][kind]),
         *words("--gallery", there["gallery"][kind]),
         *words("--distractors", there["strangers"][kind]),
-        *words("--as-norm", there["strangers"][kind]),
+        *words("--as-norm", there["cohort"][kind]),
         *("--rank", 1, "--rank", 3, "--bootstrap", 0),
     )
 
