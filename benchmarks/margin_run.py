@@ -87,7 +87,8 @@ def train(images: Images, variant: Variant, *, steps: int, seed: int) -> ConvNet
         embedding_size=EMBEDDING_SIZE, image_size=SIZE, channels=1, widths=(16, 32), blocks=(1, 1)
     )
     sizes = np.bincount(images.labels)
-    names: dict[str, Any] = {**vars(partialfc), "D": EMBEDDING_SIZE, "C": len(sizes), "sizes": sizes}
+    public = {name: getattr(partialfc, name) for name in partialfc.__all__}
+    names: dict[str, Any] = {**public, "D": EMBEDDING_SIZE, "C": len(sizes), "sizes": sizes}
     options = {name: eval(value, names) for name, value in variant.head.items()}
     margin = eval(variant.margin, names)
     head = partialfc.PartialFC(EMBEDDING_SIZE, len(sizes), margin=margin, seed=seed, compile=False, **options)

@@ -89,4 +89,7 @@ def tell(what: str) -> None:
     if shown_by_torchrun := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         message = {"message": line, "extraInfo": {"py_callstack": line, "timestamp": str(int(time.time()))}}
         with suppress(OSError):
-            Path(shown_by_torchrun).write_text(json.dumps({"message": message}))
+            # torchrun reads it at any moment, and ends this process in the middle of anything
+            beside = Path(f"{shown_by_torchrun}.part")
+            beside.write_text(json.dumps({"message": message}))
+            beside.replace(shown_by_torchrun)

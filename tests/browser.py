@@ -128,9 +128,11 @@ class Page:
             )
 
     def overflowing(self) -> list[str]:
-        """What sticks out of the window to the right or left, as tag.class: text."""
+        """What sticks out of the window, as tag.class: text; but for what a box of the page scrolls."""
         return self.evaluate(
             """[...document.body.querySelectorAll('*')].filter((each) => {
+                for (let box = each.parentElement; box !== document.body; box = box.parentElement)
+                    if (['auto', 'scroll'].includes(getComputedStyle(box).overflowX)) return false;
                 const { left, right, width } = each.getBoundingClientRect();
                 return width && (right > innerWidth + 0.5 || left < -0.5);
             }).map((each) => `${each.tagName}.${each.className}: ${each.textContent.slice(0, 40)}`)

@@ -79,14 +79,18 @@ class Comparison:
             )
             sides = (f"{side[name]:{'.4f' if name == 'auc' else '.2%'}}" for side in (before, after))
             figures = "  ".join(f"{side:>{width}}" for side in sides)
-            p = "n/a" if each.p is None else f"{each.p:.4f}"
+            p = "n/a" if each.p is None else _probability(each.p)
             rows.append(f"{name:14}{figures}  {shown.format(each.difference):>12}  {ends:>22}  {p:>7}")
         test = self.mcnemar
         rows.append(
             f"McNemar: {test.first_alone} pairs are right in {first} alone, {test.second_alone} in {second} "
-            f"alone, p {test.p:.4f}"
+            f"alone, p {_probability(test.p)}"
         )
         return "\n".join(rows)
+
+
+def _probability(p: float) -> str:
+    return "<0.0001" if p < 5e-5 else f"{p:.4f}"
 
 
 def compare(

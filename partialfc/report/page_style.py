@@ -41,7 +41,10 @@ nav a { display: inline-block; padding: 0.25rem 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 0.5rem 0; font-size: 0.9375rem; }
 th { text-align: left; font-weight: 600; color: var(--muted); }
-th, td { padding: 0.3rem 1rem 0.3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td {
+  padding: 0.3rem 1rem 0.3rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
+  overflow-wrap: break-word;
+}
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .bars { width: 100%; max-width: 46rem; }
 .bars th, .bars td { border: 0; padding: 0.1rem 0.75rem 0.1rem 0; white-space: nowrap; }
@@ -83,5 +86,7 @@ a:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outli
   }
   body { padding: 0; font-size: 10pt; print-color-adjust: exact; }
   nav { display: none; }
+  .wide { overflow: visible; }
+  th, td { overflow-wrap: anywhere; }
 }
 """

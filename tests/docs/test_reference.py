@@ -81,7 +81,7 @@ def test_every_config_key_has_its_type_default_and_meaning():
 
 def test_every_loss_has_its_line_with_its_paper_file_and_figures():
     text = page("reference/losses.md")
-    losses = [each for each in vars(partialfc).values() if isinstance(each, type)]
+    losses = [each for name in partialfc.__all__ if isinstance(each := getattr(partialfc, name), type)]
     bases = (partialfc.Margin, partialfc.losses.BatchLoss)
     for loss in (each for each in losses if issubclass(each, bases) and each not in bases):
         line = re.search(rf"(?m)^\| `{loss.__name__}\(.*$", text)
