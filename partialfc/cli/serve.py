@@ -55,7 +55,7 @@ def serve(
     timeout: Annotated[
         float,
         typer.Option(
-            help="Seconds to read a body, to embed its images, and to search or change the gallery."
+            help="Seconds to read a head or a body, to embed images, and to search or change the gallery."
         ),
     ] = 10.0,
     threads: Annotated[

@@ -22,7 +22,7 @@ class Limits:
         max_batch: Images in one call of the model.
         max_wait_ms: How long a call that is not full waits for images that are being decoded.
         queue: Images that may be decoded or wait for the model; more are answered 503.
-        timeout: Seconds to read a body, to embed its images, and to search or change the gallery with them.
+        timeout: Seconds to read a head or a body, to embed images, to search or change the gallery.
     """
 
     max_image_bytes: int = 10_000_000

@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 
 from partialfc.errors import ConfigError
+from partialfc.serving.service.connection import timed
 from partialfc.serving.service.token import is_loopback
 
 CONNECTIONS = 512  # at once; more are answered 503
@@ -56,13 +57,22 @@ def listen(bound: socket.socket) -> None:
         raise _taken(address, port, error) from error
 
 
-def serve(app: Any, listening: socket.socket, *, grace_seconds: float, ready: Callable[[], None]) -> None:
+def serve(
+    app: Any,
+    listening: socket.socket,
+    *,
+    head_seconds: float,
+    grace_seconds: float,
+    ready: Callable[[], None],
+) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is in flight, within `grace_seconds`, and return.
 
+    head_seconds: that a client may take for the line and headers of a request.
     ready: is called once a signal ends the service in that way.
     """
     config = uvicorn.Config(
         app,
+        http=timed(head_seconds),
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(grace_seconds) + 1,

@@ -129,6 +129,11 @@ def test_an_answer_or_a_body_that_takes_too_long(slow_model):
             with connection.makefile("rb") as told:
                 head, _, body = told.read().partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 408 ")
+        for begun in (b"", b"GET /healthz HTTP/1.1\r\nX: "):  # and what never becomes a request
+            with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
+                connection.sendall(begun)
+                assert connection.recv(100) == b""
+        assert service.client.get("/healthz").status_code == 200
         assert b'"field": "body", "value": "5 bytes so far"' in body
         assert wait_until(lambda: service.metric("partialfc_serve_queue_images") == 0)
         service.process.send_signal(signal.SIGINT)
