@@ -86,12 +86,12 @@ def test_what_is_no_source_is_told_in_a_line(tmp_path: Path) -> None:
         assert "Traceback" not in refused.stderr
 
 
-def test_a_place_that_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> None:
-    folder = put(tmp_path / "in", "cat/1.png")
-    for option, name in (("--page", "x.html"), ("-o", "x.json"), ("--write-bad", "x.txt")):
-        refused = call("data", "check", folder, option, f"/proc/{name}")
+def test_a_place_that_takes_no_file_is_told_before_any_work(tmp_path: Path) -> None:
+    for option, name in (("--page", "x.html"), ("--output", "x.json"), ("--write-bad", "x.txt")):
+        refused = call("data", "check", tmp_path / "gone", option, f"/proc/{name}")
         assert refused.returncode == 1
-        assert f"/proc/{name}: " in refused.stderr.splitlines()[-1]
+        line = refused.stderr.splitlines()[-1]
+        assert f"ConfigError: {option} is '/proc/{name}', but its folder takes no file: " in line
         assert "Traceback" not in refused.stderr
 
 

@@ -78,8 +78,8 @@ def check(
     from partialfc.report.page import check_page
 
     check_page("--page", page)
-    require_folder("--output", output)
-    require_folder("--write-bad", write_bad)
+    for option, file in (("--output", output), ("--write-bad", write_bad), ("--page", page)):
+        require_folder(option, file)
     wanted = height_and_width("--size", size)
     opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     with stages() as progress:
@@ -95,12 +95,12 @@ def check(
             progress=progress,
         )
     document = json_text(found.document(), indent=2) if output or as_json else ""
+    print(document if as_json else check_summary(found), flush=True)
     if output is not None:
         write_whole(output, document + "\n")
     if write_bad is not None:
         write_keys(write_bad, found.bad(near=write_near))
     if page is not None:
         write_check_page(found, page, max_pixels=max_pixels)
-    print(document if as_json else check_summary(found))
     if found.anything:
         raise typer.Exit(FOUND)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from partialfc.data.sources.opened_file import OpenedFile, local_state
-from partialfc.errors import DataError, MissingExtraError
+from partialfc.errors import ConfigError, DataError, MissingExtraError
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +241,7 @@ def _part(url: str, start: int, count: int) -> bytes:
 
     data = _tried(url, asked)
     if len(data) > count:
-        raise DataError(
+        raise ConfigError(  # of no record: none can be read
             f"{url}: its server gives whole files only, not parts of them; copy it here, or put "
             "simplecache:: before the URL, which does"
         )

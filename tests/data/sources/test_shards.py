@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from partialfc.data.check.statistics import statistics_of
 from partialfc.data.sources import byte_files
 from partialfc.data.sources.byte_files import expanded
 from partialfc.data.sources.source import open_source
-from partialfc.errors import DataError, ImageError, LabelError
+from partialfc.errors import ConfigError, DataError, ImageError, LabelError
 from tests.data.sources.cases import png, put
 from tests.data.sources.kinds import write_tar
 
@@ -263,8 +264,10 @@ def test_a_store_that_fails_is_asked_again(troubled, monkeypatch, caplog):
 
 def test_a_server_that_gives_whole_files_only_is_told(troubled, monkeypatch):
     monkeypatch.setattr(Troubled, "whole", True)
-    with pytest.raises(DataError, match=r"s\.tar: its server gives whole files only"):
+    with pytest.raises(ConfigError, match=r"s\.tar: its server gives whole files only"):
         troubled.read(0)
+    with pytest.raises(ConfigError, match=r"s\.tar: its server gives whole files only"):
+        statistics_of(troubled, workers=0)
 
 
 def test_a_url_that_nothing_here_reads_is_an_error(tmp_path):
