@@ -21,6 +21,10 @@ COMMAND = (
 )
 
 
+# Each chart takes the window's new width in a turn of its own.
+CHARTS_FIT = "[...document.querySelectorAll('.uplot')].every((each) => each.clientWidth < innerWidth)"
+
+
 class Browser:
     """Sends commands of the DevTools protocol and keeps the events that come in between."""
 

@@ -26,7 +26,7 @@ from partialfc.checkpoint import find_checkpoint
 from partialfc.config import dump_config
 from partialfc.metrics import FAMILIES
 from partialfc.report.vendor import uplot_script, uplot_style
-from tests.browser import Page, chromium
+from tests.browser import CHARTS_FIT, Page, chromium
 from tests.docker.promql import syntax_errors, unknown
 from tests.paths import ROOT
 from tests.processes import free_port
@@ -267,7 +267,7 @@ def look(address: str, port: int, folder: Path) -> None:
             page.wait_for(f"Object.values({COLOURED}).every((pixels) => pixels > 20)")
         for width in (420, 360):
             page.resize(width)
-            page.wait_for("document.querySelector('.uplot').clientWidth < innerWidth")
+            page.wait_for(CHARTS_FIT)
             assert page.overflowing() == []
         compare(page, port)
         assert page.complaints == []

@@ -11,7 +11,7 @@ import pytest
 
 from partialfc.cli import app as cli
 from partialfc.evaluation.roc_band import roc_band
-from tests.browser import Browser, Page, chromium
+from tests.browser import CHARTS_FIT, Browser, Page, chromium
 from tests.report.run_page.cases import PHASES, scored, write_run
 
 # By chart: how many places of its last line, which is on top, there are, and have its colour on the canvas.
@@ -166,7 +166,7 @@ def test_lines_are_on_the_canvas_by_day_at_night_and_on_paper(page, charts):
 @pytest.mark.parametrize("width", [360, 420, 1200])
 def test_nothing_sticks_out_of_a_window(page, width):
     page.resize(width)
-    page.wait_for(f"reportCharts.get('chart-loss').width < {width}")
+    page.wait_for(CHARTS_FIT)
     assert page.overflowing() == []
     page.resize(1200)
 
@@ -204,7 +204,7 @@ def test_several_runs_are_drawn_over_one_another(browser, tmp_path):
     assert "better" in words
     assert "3 keys differ" in words
     page.resize(360)
-    page.wait_for("reportCharts.get('chart-loss').width < 360")
+    page.wait_for(CHARTS_FIT)
     assert page.overflowing() == []
 
 
