@@ -27,9 +27,13 @@ def test_the_library_example_runs_and_learns(tmp_path, ranks):
     assert result.returncode == 0, result.stderr
     first, last = map(float, re.search(r"loss ([\d.]+) -> ([\d.]+)", result.stdout).groups())
     assert last < first / 2
-    # torchrun's ranks write unbuffered, so that one's line may follow another's number without a break
     each = max(ranks, 1)
-    assert len(re.findall(f"{1000 // each} centres of {10_000 // each} took part", result.stdout)) == each
+    # torchrun's ranks write unbuffered: a line may follow the other rank's number without a break
+    taking_part = re.findall(
+        rf"(\d{{{len(str(1000 // each))}}}) centres of {10_000 // each} took part", result.stdout
+    )
+    assert len(taking_part) == each
+    assert sum(map(int, taking_part)) == 1000
 
 
 def test_it_is_short():
