@@ -1,5 +1,6 @@
 """The `partialfc gallery` commands."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -210,7 +211,9 @@ def search(
         print(as_json_line(key, matches, least) if as_json else as_text(key, matches, least))
 
 
-def _model_of(gallery: "Gallery", place: Path | None, **how: object) -> "Model":
+def _model_of(
+    gallery: "Gallery", place: Path | None, *, threads: int | None, device: str, trust: Collection[str]
+) -> "Model":
     """The gallery's model, from where it was, or from `place`."""
     from partialfc.errors import DataError
     from partialfc.serving.model import open_model
@@ -221,6 +224,6 @@ def _model_of(gallery: "Gallery", place: Path | None, **how: object) -> "Model":
             f"{path}: the model that {gallery.folder} was built with is not there; say where it is: --model "
             "PATH"
         )
-    network = open_model(path, **how)  # type: ignore[arg-type]
+    network = open_model(path, threads=threads, device=device, trust=trust)
     gallery.require(network.card)
     return network

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from partialfc.errors import ConfigError, DataError, MissingExtraError
 from partialfc.serving.card import CARD_KEY, Card, CardInput
 from partialfc.serving.rows import Name, Pixels, Rows, check_pixels, numbered, unit_rows
+from partialfc.serving.with_card import WithCard
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ MXNET_NODES = (b"_minusscalar", b"_mulscalar")  # with which older models of Ins
 QUIET = 3  # onnxruntime's level of messages: errors alone
 
 
-class OnnxModel:
+class OnnxModel(WithCard):
     """An .onnx as a `Model`: by its card; without one, by its shapes, as InsightFace's are.
 
     threads: of one call, None: one a core. device: "cpu", "auto", or another that onnxruntime was built for.
@@ -51,18 +52,6 @@ class OnnxModel:
             )
         batch = self._input.shape[0]
         self._batch = batch if isinstance(batch, int) and batch > 0 else None  # that it takes, no other
-
-    @property
-    def image_size(self) -> int:
-        return self.card.image_size
-
-    @property
-    def channels(self) -> int:
-        return self.card.channels
-
-    @property
-    def embedding_size(self) -> int:
-        return self.card.embedding_size
 
     def embed(self, images: Pixels, *, name: Name = numbered) -> Rows:
         """uint8 [n, image_size, image_size, channels] -> rows of norm 1, float32 [n, D]; see `Model`."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from partialfc.errors import MissingExtraError
 from partialfc.serving.rows import Name, Pixels, Rows, check_pixels, numbered, unit_rows
+from partialfc.serving.with_card import WithCard
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from partialfc.trained import Trained
 
 
-class TorchModel:
+class TorchModel(WithCard):
     """A trained network as a `Model`, on a device, computing in the type that the run verified in."""
 
     def __init__(self, trained: "Trained", device: "torch.device") -> None:
@@ -30,18 +31,6 @@ class TorchModel:
         self._network = trained.backbone.to(device).eval()
         if trained.channels_last:
             self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @property
-    def image_size(self) -> int:
-        return self.card.image_size
-
-    @property
-    def channels(self) -> int:
-        return self.card.channels
-
-    @property
-    def embedding_size(self) -> int:
-        return self.card.embedding_size
 
     def embed(self, images: Pixels, *, name: Name = numbered) -> Rows:
         """uint8 [n, image_size, image_size, channels] -> rows of norm 1, float32 [n, D]; see `Model`."""
