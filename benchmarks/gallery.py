@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, nargs="+", default=[512])
     parser.add_argument("--queries", type=int, default=64)
     parser.add_argument("-k", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="For the gallery; default: the system's for such.")
     parser.add_argument("--kept", type=Path, help="A folder for galleries that stay for the next time.")
     parser.add_argument("--output", type=Path, help="CSV file; without it the rows go to the screen only")
