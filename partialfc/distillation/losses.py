@@ -1,5 +1,6 @@
 """Losses between the embeddings of a student and its teacher: of their directions, or of them as they are."""
 
+import functools
 from abc import abstractmethod
 
 import torch
@@ -7,9 +8,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from partialfc.head.agreement import LOSS, agree_on_batch
-from partialfc.head.attached import attach_gradient
+from partialfc.head.attached import loss_of_rows
 from partialfc.head.kernels.compiled import outside_graphs
-from partialfc.head.surroundings import outside_modes, world_of
+from partialfc.head.surroundings import world_of
 from partialfc.losses.geometry import unit
 from partialfc.losses.of_ranks import LossOfRanks, of_all_samples, valid_rows
 
@@ -63,10 +64,8 @@ class DistillationLoss(LossOfRanks):
             DistributedError: for another rank's wrong argument, or where ranks disagree on what this call is.
         """
         self.check()
-        wants_gradient = torch.is_grad_enabled() and getattr(embeddings, "requires_grad", False)
-        with outside_modes(_device_of(embeddings)):
-            value, gradient = self._compute(embeddings, teacher, labels, wants_gradient)
-        return value if gradient is None else attach_gradient(value, embeddings, embedding_gradient=gradient)
+        compute = functools.partial(self._compute, embeddings, teacher, labels)
+        return loss_of_rows(embeddings, self.device_for(embeddings), compute)
 
     def _compute(
         self, embeddings: Tensor, teacher: Tensor, labels: Tensor | None, wants_gradient: bool
@@ -79,7 +78,7 @@ class DistillationLoss(LossOfRanks):
             None,
             embedding_size=None,
             num_classes=None,
-            device=_device_of(embeddings),
+            device=self.device_for(embeddings),
             mode=(self.training << 1) | wants_gradient,
             head_digest=self._digest,
             method=LOSS,
@@ -129,10 +128,6 @@ class FeatureDistillation(DistillationLoss):
 
     def terms(self, student: Tensor, teacher: Tensor) -> Tensor:
         return (student - teacher).square().sum(1)
-
-
-def _device_of(embeddings: object) -> torch.device:
-    return embeddings.device if isinstance(embeddings, Tensor) else torch.device("cpu")
 
 
 def _all_valid(embeddings: object) -> Tensor:

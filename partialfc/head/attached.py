@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from partialfc.head.kernels.compiled import outside_graphs
+from partialfc.head.surroundings import outside_modes
 
 
 def attach_gradient(
@@ -27,6 +28,20 @@ def attach_gradient(
         embeddings, weight, loss, embedding_gradient, weight_gradient
     )
     return attached
+
+
+def loss_of_rows(
+    rows: Tensor, device: torch.device, compute: Callable[[bool], tuple[Tensor, Tensor | None]]
+) -> Tensor:
+    """The scalar loss, in autograd's graph, as a function of this rank's rows [B, ...] alone; collective.
+
+    compute: called, outside of autocast and the caller's other modes on the device, with whether a gradient
+        is wanted -> the loss, and its gradient by the rows, which is None where none is.
+    """
+    wants_gradient = torch.is_grad_enabled() and getattr(rows, "requires_grad", False)
+    with outside_modes(device):
+        loss, gradient = compute(wants_gradient)
+    return loss if gradient is None else attach_gradient(loss, rows, embedding_gradient=gradient)
 
 
 class _AttachGradient(torch.autograd.Function):

@@ -1,5 +1,6 @@
 """What the losses beside the head share: the batch of all ranks, the global mean, and its exact gradient."""
 
+import functools
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -10,9 +11,8 @@ from torch import Tensor
 
 from partialfc.distributed.accelerator import on_device
 from partialfc.head.agreement import LOSS, Agreed, agree_on_batch
-from partialfc.head.attached import attach_gradient
+from partialfc.head.attached import loss_of_rows
 from partialfc.head.kernels.compiled import outside_graphs
-from partialfc.head.surroundings import outside_modes
 from partialfc.losses.of_ranks import LossOfRanks, of_all_samples, valid_rows
 
 
@@ -72,14 +72,8 @@ class BatchLoss(LossOfRanks):
             DistributedError: for another rank's wrong argument, or where ranks disagree on what this call is.
         """
         self.check()
-        wants_gradient = torch.is_grad_enabled() and getattr(embeddings, "requires_grad", False)
-        with outside_modes(self.device_for(embeddings)):
-            value, gradient = self._compute(embeddings, labels, wants_gradient)
-        return value if gradient is None else attach_gradient(value, embeddings, embedding_gradient=gradient)
-
-    def device_for(self, embeddings: Tensor) -> torch.device:
-        """Where embeddings must be: anywhere, unless the loss keeps something on a device."""
-        return embeddings.device if isinstance(embeddings, Tensor) else torch.device("cpu")
+        compute = functools.partial(self._compute, embeddings, labels)
+        return loss_of_rows(embeddings, self.device_for(embeddings), compute)
 
     def _compute(
         self, embeddings: Tensor, labels: Tensor, wants_gradient: bool

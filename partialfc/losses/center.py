@@ -127,7 +127,7 @@ class CenterLoss(BatchLoss):
         if self.head is not None:
             self.head.check_whole()
 
-    def device_for(self, embeddings: Tensor) -> torch.device:
+    def device_for(self, rows: Tensor) -> torch.device:
         return self._where.device
 
     def math_dtype_for(self, embeddings: Tensor) -> torch.dtype:

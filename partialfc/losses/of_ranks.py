@@ -35,6 +35,10 @@ class LossOfRanks(nn.Module, ABC):
         """What the loss of these embeddings is computed in: float64 for such, else float32."""
         return torch.float64 if embeddings.dtype == torch.float64 else torch.float32
 
+    def device_for(self, rows: Tensor) -> torch.device:
+        """Where a call's rows must be: anywhere, unless the loss keeps something on a device."""
+        return rows.device if isinstance(rows, Tensor) else torch.device("cpu")
+
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which keep no process group."""
         return self.__dict__ | {"world": None}

@@ -1,14 +1,16 @@
 """How well the branch predicts what is hidden: its loss, and the share of cells that it has right."""
 
+import functools
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
 from partialfc.head.agreement import EMBEDDING_DTYPES, LOSS, Agreed, agree_on_batch
-from partialfc.head.attached import attach_gradient
+from partialfc.head.attached import loss_of_rows
 from partialfc.head.kernels.compiled import outside_graphs
-from partialfc.head.surroundings import outside_modes, world_of
+from partialfc.head.surroundings import world_of
 from partialfc.losses.of_ranks import LossOfRanks, of_all_samples, valid_rows
 
 ABOVE_SIZE = 32  # bits of what ranks compare, where a map's height stands above its number of cells
@@ -55,10 +57,8 @@ class SegmentationLoss(LossOfRanks):
             DistributedError: for another rank's wrong argument, or where ranks disagree on what this call is.
         """
         self.check()
-        wants_gradient = torch.is_grad_enabled() and getattr(predicted, "requires_grad", False)
-        with outside_modes(_device_of(predicted)):
-            value, gradient = self._compute(predicted, masks, labels, wants_gradient)
-        return value if gradient is None else attach_gradient(value, predicted, embedding_gradient=gradient)
+        compute = functools.partial(self._compute, predicted, masks, labels)
+        return loss_of_rows(predicted, self.device_for(predicted), compute)
 
     def _compute(
         self, predicted: Tensor, masks: Tensor, labels: Tensor | None, wants_gradient: bool
@@ -79,7 +79,7 @@ class SegmentationLoss(LossOfRanks):
     def _agree(self, predicted: Tensor, masks: Tensor, labels: Tensor | None, wants_gradient: bool) -> Agreed:
         """Check this rank's arguments, and hear of the others'; collective."""
         problem = _problem(predicted, masks, labels)
-        device = _device_of(predicted)
+        device = self.device_for(predicted)
         rows, height = torch.empty(0, 1, device=device), 0
         if problem is None:
             rows, height = predicted.detach().flatten(1), predicted.shape[1]
@@ -108,10 +108,6 @@ def intersection_over_union(predicted: Tensor, masks: Tensor) -> float:
     said, hidden = predicted > 0, masks > 0.5
     either = int((said | hidden).sum())
     return int((said & hidden).sum()) / either if either else 1.0
-
-
-def _device_of(predicted: object) -> torch.device:
-    return predicted.device if isinstance(predicted, Tensor) else torch.device("cpu")
 
 
 def _problem(predicted: object, masks: object, labels: object) -> ValueError | None:

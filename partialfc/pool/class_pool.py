@@ -1,5 +1,6 @@
 """DynamicClassPool: a margin softmax over the classes seen last, whose features stand for them."""
 
+import functools
 import zlib
 
 import numpy as np
@@ -12,7 +13,7 @@ from partialfc.distributed.device import usable_device
 from partialfc.distributed.world import World
 from partialfc.head.agreement import POOL
 from partialfc.head.arguments import at_least, one_of, whole
-from partialfc.head.attached import attach_gradient
+from partialfc.head.attached import loss_of_rows
 from partialfc.head.dtypes import check_dtypes, math_dtype_of
 from partialfc.head.kernels.buffers import Pool
 from partialfc.head.kernels.compiled import outside_graphs, worth_compiling
@@ -21,7 +22,7 @@ from partialfc.head.margins.base import Margin
 from partialfc.head.rows import Kind
 from partialfc.head.softmax import Softmax
 from partialfc.head.step import gather
-from partialfc.head.surroundings import check_surroundings, outside_modes, world_of
+from partialfc.head.surroundings import check_surroundings, world_of
 from partialfc.pool.classified import Place, classified_loss, own_part, part_of
 from partialfc.pool.features import PoolFeatures
 from partialfc.pool.hard_negatives import hard_negative_loss
@@ -177,10 +178,8 @@ class DynamicClassPool(PoolFeatures):
             DistributedError: for another rank's wrong argument, or where ranks disagree on what this call is.
         """
         check_surroundings(self, self.world, training=self.training, what="class pool")
-        wants_gradient = torch.is_grad_enabled() and getattr(embeddings, "requires_grad", False)
-        with outside_modes(self.features.device):
-            loss, gradient = self._compute(embeddings, labels, wants_gradient)
-        return loss if gradient is None else attach_gradient(loss, embeddings, embedding_gradient=gradient)
+        compute = functools.partial(self._compute, embeddings, labels)
+        return loss_of_rows(embeddings, self.features.device, compute)
 
     def _compute(
         self, embeddings: Tensor, labels: Tensor, wants_gradient: bool
