@@ -3,10 +3,12 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from partialfc.serving.service.body import MULTIPART, TYPES
+from partialfc.serving.service.body import FIELD, MULTIPART, TYPES
+from partialfc.serving.service.problem import Problem
 
 Far = Annotated[
     float | None,
@@ -14,10 +16,29 @@ Far = Annotated[
 ]
 
 
+async def known_options(request: Request) -> None:
+    """Raises Problem, 422, for an option in the query that the route does not take, or that is there twice."""
+    if not request.scope["query_string"]:
+        return
+    route = request.scope["route"]
+    assert isinstance(route, APIRoute)
+    taken = [each.alias for each in route.dependant.query_params]
+    met: set[str] = set()
+    for name, value in request.query_params.multi_items():
+        if name not in taken:
+            rule = (
+                f"must be one of {', '.join(taken)}" if taken else "must not be there: this route takes none"
+            )
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "option", name, rule)
+        if name in met:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, name, value, "must be given once")
+        met.add(name)
+
+
 def body_of(what: str, *, raw: bool) -> dict[str, Any]:
     """OpenAPI's description of a body with images. raw: one may stand there alone."""
     binary = {"type": "string", "format": "binary"}
-    files = {"type": "object", "properties": {"images": {"type": "array", "items": binary}}}
+    files = {"type": "object", "properties": {FIELD: {"type": "array", "items": binary}}}
     content: dict[str, Any] = {MULTIPART: {"schema": files}}
     if raw:
         content |= {kind: {"schema": binary} for kind in TYPES}

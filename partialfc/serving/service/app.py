@@ -1,12 +1,13 @@
 """The routes: HTTP in, HTTP out; what they need is in `service`."""
 
 import io
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import numpy as np
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -16,7 +17,8 @@ from starlette.requests import ClientDisconnect
 
 from partialfc import __version__
 from partialfc.serving.service import gallery_routes
-from partialfc.serving.service.answers import Far, body_of, json_answer
+from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
+from partialfc.serving.service.connection import Connections
 from partialfc.serving.service.gate import Gate
 from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.searcher import Searcher
@@ -24,7 +26,7 @@ from partialfc.serving.service.service import CLIENT_CLOSED, Service
 from partialfc.serving.service.token import Token
 
 NPY = "application/x-npy"
-routes = APIRouter()
+routes = APIRouter(dependencies=[Depends(known_options)])
 
 
 class Embedded(BaseModel):
@@ -74,6 +76,13 @@ async def card(request: Request) -> Response:
     return Response(service.model.card.to_json(), media_type="application/json")
 
 
+@routes.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """The routes as OpenAPI."""
+    app: FastAPI = request.app
+    return Response(json.dumps(app.openapi()), media_type="application/json")
+
+
 @routes.get("/healthz")
 async def healthz() -> dict[str, str]:
     """The process answers."""
@@ -97,7 +106,9 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(service.numbers.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def build_app(service: Service, searcher: Searcher | None, *, token: Token | None) -> Gate:
+def build_app(
+    service: Service, searcher: Searcher | None, *, token: Token | None, connections: Connections
+) -> Gate:
     """The application behind its gate; it closes the service and the gallery when it ends.
 
     Its pages /docs and /redoc would load scripts from elsewhere, so there are none; /openapi.json there is.
@@ -110,7 +121,7 @@ def build_app(service: Service, searcher: Searcher | None, *, token: Token | Non
         if searcher is not None:
             searcher.close()
 
-    app = FastAPI(title="partialfc", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="partialfc", version=__version__, openapi_url=None, lifespan=lifespan)
     app.state.service, app.state.searcher, app.state.may_change = service, searcher, token is not None
     app.include_router(routes)
     app.include_router(gallery_routes.routes)
@@ -119,7 +130,7 @@ def build_app(service: Service, searcher: Searcher | None, *, token: Token | Non
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _broken)
-    return Gate(app, token=token, numbers=service.numbers)
+    return Gate(app, token=token, connections=connections, numbers=service.numbers)
 
 
 def _told(problem: Problem) -> Response:

@@ -15,6 +15,7 @@ from partialfc.serving.service.problem import Problem, busy
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp")
 UNTOLD = ("", "application/octet-stream")  # of a part whose sender does not know
 MULTIPART = "multipart/form-data"
+FIELD = "images"  # of every part
 
 
 class Held:
@@ -102,7 +103,7 @@ class _Raw:
 
 
 class _Parts:
-    """The files of a multipart body, whatever their fields are called."""
+    """The files of a multipart body."""
 
     def __init__(self, boundary: bytes, limits: Limits) -> None:
         self._limits = limits
@@ -132,7 +133,7 @@ class _Parts:
         if not self._ended:
             raise _malformed("body", "cut short", "must end with the boundary of its multipart/form-data")
         if not self._images:
-            raise _malformed("images", 0, f"must be 1 to {self._limits.max_images} files")
+            raise _malformed(FIELD, 0, f"must be 1 to {self._limits.max_images} files")
         return [bytes(image) for image in self._images]
 
     def _header_begins(self) -> None:
@@ -144,12 +145,15 @@ class _Parts:
 
     def _part_begins(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
-        field = options.get(b"name", b"").decode("utf-8", "replace") or f"part {len(self._images)}"
+        field = options.get(b"name", b"").decode("utf-8", "replace")
+        if field != FIELD:
+            rule = f"must be {FIELD}, for each file; options go into the query"
+            raise _malformed("field", field or "not given", rule)
         if b"filename" not in options:
             raise _malformed(field, "a part without a file name", "must be a file; options go into the query")
         if len(self._images) == self._limits.max_images:
             rule = f"must be 1 to {self._limits.max_images} files (--max-images)"
-            raise _malformed("images", f"more than {self._limits.max_images}", rule)
+            raise _malformed(field, f"more than {self._limits.max_images}", rule)
         kind = parse_options_header(self._headers.get(b"content-type", b""))[0].decode("latin-1")
         if kind not in (*TYPES, *UNTOLD):
             raise _unsupported(field, kind, TYPES)

@@ -1,12 +1,25 @@
-"""A connection of uvicorn that does not wait for ever for a request."""
+"""Connections of uvicorn: counted, and none waits for ever for a request."""
 
 import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from partialfc.serving.service.problem import Problem
 
-def timed(head_seconds: float) -> type[H11Protocol]:
+
+@dataclass(slots=True)
+class Connections:
+    """How many there are now, and from how many on requests are refused."""
+
+    most: int
+    now: int = 0
+
+
+def timed(head_seconds: float, connections: Connections) -> type[H11Protocol]:
     """HTTP/1.1 whose connections are closed where the line and headers of a request take longer.
 
     So a client that sends nothing, or a byte now and then, holds one of the connections for that long only.
@@ -17,6 +30,7 @@ def timed(head_seconds: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            connections.now += 1
             self._wait()
 
         def data_received(self, data: bytes) -> None:
@@ -27,8 +41,20 @@ def timed(head_seconds: float) -> type[H11Protocol]:
                 self._stop_waiting()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            connections.now -= 1
             self._stop_waiting()
             super().connection_lost(exc)
+
+        def send_400_response(self, msg: str) -> None:
+            problem = Problem(HTTPStatus.BAD_REQUEST, "request", msg, "must be HTTP/1.1")
+            headers = [("Content-Type", "application/json"), ("Connection", "close")]
+            for event in (
+                h11.Response(status_code=HTTPStatus.BAD_REQUEST, headers=headers),
+                h11.Data(data=problem.body()),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+            self.transport.close()
 
         def _wait(self) -> None:
             if self._late is None:

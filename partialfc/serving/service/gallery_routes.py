@@ -4,10 +4,10 @@ import asyncio
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
-from partialfc.serving.service.answers import Far, body_of, json_answer
+from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
 from partialfc.serving.service.changes import LONGEST_NAME, Change
 from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.searcher import MOST, Searcher
@@ -17,7 +17,7 @@ K = Annotated[int, Query(ge=1, le=MOST, description="How many names to answer.")
 Name = Annotated[
     str, Path(min_length=1, max_length=LONGEST_NAME, description="Of a person or thing; printable.")
 ]
-routes = APIRouter()
+routes = APIRouter(dependencies=[Depends(known_options)])
 
 
 class Match(BaseModel):

@@ -1,4 +1,4 @@
-"""What each request passes before it is routed: who may ask, and the metrics of the answer."""
+"""What each request passes before it is routed: whether there is room, who may ask; the answer is counted."""
 
 import time
 from http import HTTPStatus
@@ -7,8 +7,10 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from partialfc.serving.service.connection import Connections
+from partialfc.serving.service.limits import RETRY_SECONDS
 from partialfc.serving.service.numbers import OTHER, Numbers
-from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.problem import Problem, busy
 from partialfc.serving.service.token import Token, names_loopback
 
 PROBES = ("/healthz", "/readyz")  # which say nothing that has to be hidden
@@ -17,12 +19,14 @@ PROBES = ("/healthz", "/readyz")  # which say nothing that has to be hidden
 class Gate:
     """An ASGI application around another one.
 
-    With a token, every request but PROBES must have it. Without one the service is on loopback, and requests
+    PROBES are always answered. With a token, every other request must have it. Without one the service is on loopback, and requests
     must name this machine, so that no page in a browser asks in its user's stead.
     """
 
-    def __init__(self, app: ASGIApp, *, token: Token | None, numbers: Numbers) -> None:
-        self._app, self._token, self._numbers = app, token, numbers
+    def __init__(
+        self, app: ASGIApp, *, token: Token | None, connections: Connections, numbers: Numbers
+    ) -> None:
+        self._app, self._token, self._connections, self._numbers = app, token, connections, numbers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,6 +54,15 @@ class Gate:
     def _refusal(self, scope: Scope) -> Problem | None:
         if scope["path"] in PROBES:
             return None
+        if self._connections.now > self._connections.most:
+            rule = f"at most {self._connections.most} at once are served: close what is not needed, and try again"
+            return busy(
+                "connections",
+                self._connections.now,
+                rule,
+                retry_seconds=RETRY_SECONDS,
+                headers={"Connection": "close"},
+            )
         headers = Headers(scope=scope)
         if self._token is None:
             host = headers.get("host", "")
@@ -57,16 +70,7 @@ class Gate:
                 return None
             rule = "must name this machine, as localhost does: a service without a token serves it alone"
             return Problem(HTTPStatus.MISDIRECTED_REQUEST, "Host", host, rule)
-        if self._token.fits(headers.get("authorization", "")):
-            return None
-        given = "wrong" if "authorization" in headers else "not given"
-        return Problem(
-            HTTPStatus.UNAUTHORIZED,
-            "Authorization",
-            given,
-            "must be `Bearer TOKEN` with the token of this service",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        return self._token.refusal(headers.get("authorization"))
 
 
 async def answer(problem: Problem, send: Send) -> None:

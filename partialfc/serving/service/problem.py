@@ -34,7 +34,9 @@ class Problem(Exception):
         return json.dumps({"error": error}).encode()
 
 
-def busy(field: str, value: object, rule: str, *, retry_seconds: int) -> Problem:
+def busy(
+    field: str, value: object, rule: str, *, retry_seconds: int, headers: Mapping[str, str] | None = None
+) -> Problem:
     """503 with the time after which another try may find room."""
-    headers = {"Retry-After": str(retry_seconds)}
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, field, value, rule, headers=headers)
+    all_headers = {"Retry-After": str(retry_seconds), **(headers or {})}
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, field, value, rule, headers=all_headers)

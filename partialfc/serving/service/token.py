@@ -4,9 +4,11 @@ import hmac
 import ipaddress
 import os
 import re
+from http import HTTPStatus
 from pathlib import Path
 
 from partialfc.errors import ConfigError
+from partialfc.serving.service.problem import Problem
 
 VARIABLE = "PARTIALFC_TOKEN"
 SHORTEST = 16  # characters
@@ -15,7 +17,7 @@ _ALLOWED = re.compile(r"[A-Za-z0-9._~+/=-]+")  # what may follow "Bearer", RFC 6
 
 
 class Token:
-    """A token, which `fits` compares in a time that does not tell how much of another one is right."""
+    """A token, compared in a time that does not tell how much of another one is right."""
 
     def __init__(self, text: str, *, origin: str) -> None:
         if len(text) < SHORTEST or not _ALLOWED.fullmatch(text):
@@ -23,11 +25,23 @@ class Token:
                 f"{origin}: the token has {len(text)} characters: it must have at least {SHORTEST}, of "
                 "letters, digits and ._~+/=- alone, such as `openssl rand -hex 32` prints"
             )
-        self._expected = f"Bearer {text}".encode()
+        self._expected = text.encode()
 
-    def fits(self, authorization: str) -> bool:
-        """Whether a header `Authorization` is `Bearer TOKEN`."""
-        return hmac.compare_digest(authorization.encode("latin-1"), self._expected)
+    def refusal(self, authorization: str | None) -> Problem | None:
+        """401 unless a header `Authorization` is `Bearer TOKEN` (RFC 6750); it repeats nothing of the header."""
+        scheme, _, given = (authorization or "").partition(" ")
+        challenge = 'Bearer realm="partialfc"'
+        if authorization is None:
+            value = "not given"
+        elif scheme.lower() != "bearer":
+            value = "of another scheme"
+        elif not hmac.compare_digest(given.strip().encode("latin-1"), self._expected):
+            value, challenge = "Bearer with another token", f'{challenge}, error="invalid_token"'
+        else:
+            return None
+        rule = "must be `Bearer TOKEN` with the token of this service"
+        headers = {"WWW-Authenticate": challenge}
+        return Problem(HTTPStatus.UNAUTHORIZED, "Authorization", value, rule, headers=headers)
 
 
 def read_token(file: Path | None) -> Token | None:

@@ -137,7 +137,7 @@ def test_verification_takes_two_images(service):
         (encode_png(np.zeros((200, 51, 3), np.uint8)), "image/png", 422, "image 0"),
         (png(0), "multipart/form-data", 422, "Content-Type"),
         (
-            b"--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\n",
+            b"--x\r\nContent-Disposition: form-data; name=images; filename=b\r\n\r\n",
             "multipart/form-data; boundary=x",
             422,
             "body",
@@ -162,14 +162,40 @@ def test_a_body_that_breaks_a_rule(service, body, kind, status, field):
         (files(png(0), bytes(LARGEST + 1)), 413, "image 1"),
         (files(png(0), b"text"), 422, "image 1"),
         (files(*[bytes(LARGEST)] * 3), 413, "Content-Length"),
-        ([("doc", ("a.pdf", b"%PDF", "application/pdf"))], 415, "doc"),
-        ([("word", (None, "text"))], 422, "word"),
+        ([("images", ("a.pdf", b"%PDF", "application/pdf"))], 415, "images"),
+        ([("images", (None, "text"))], 422, "images"),
+        ([*files(png(0)), ("other", ("a.png", png(0), "image/png"))], 422, "field"),
+        ([("k", (None, "5"))], 422, "field"),
+        ([("", ("a.png", png(0), "image/png"))], 422, "field"),
     ],
-    ids=["many", "large", "text", "large-together", "pdf", "no-file"],
+    ids=["many", "large", "text", "large-together", "pdf", "no-file", "other-field", "option", "no-field"],
 )
 def test_files_that_break_a_rule(service, sent, status, field):
     told = problem(service.client.post("/embed", files=sent))
     assert (told["field"], told["status"]) == (field, status)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "field", "rule"),
+    [
+        ("POST", "/verify?nonsense=1", "option", "must be one of far"),
+        ("POST", "/verify?far=0.001&far=0.01", "far", "must be given once"),
+        ("POST", "/embed?far=0.001", "option", "takes none"),
+        ("POST", "/search?k=3&K=4", "option", "must be one of k, far"),
+        ("GET", "/gallery?x", "option", "takes none"),
+        ("GET", "/gallery/anna?x=", "option", "takes none"),
+        ("POST", "/gallery/anna?name=bob", "option", "takes none"),
+        ("DELETE", "/gallery/anna?all=1", "option", "takes none"),
+        *[
+            ("GET", f"/{path}?x=1", "option", "takes none")
+            for path in ("card", "healthz", "readyz", "metrics", "openapi.json")
+        ],
+    ],
+)
+def test_an_option_that_a_route_does_not_take(service, method, path, field, rule):
+    told = problem(service.client.request(method, path, files=files(png(1)) if method == "POST" else None))
+    assert (told["status"], told["field"]) == (422, field)
+    assert rule in told["rule"]
 
 
 def test_a_body_without_a_length_is_cut_at_the_limit(service):

@@ -70,9 +70,38 @@ def test_the_token_is_that_of_the_file_else_of_the_environment(
     from_file, from_variable = read_token(tmp_path / "token"), read_token(None)
     assert from_variable is not None
     assert from_file is not None
-    assert from_variable.fits(f"Bearer {TOKEN}")
-    assert from_file.fits("Bearer " + "z" * 32)
-    assert not from_file.fits(f"Bearer {TOKEN}")
+    assert from_variable.refusal(f"Bearer {TOKEN}") is None
+    assert from_file.refusal("Bearer " + "z" * 32) is None
+    assert from_file.refusal(f"Bearer {TOKEN}") is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "says", "error"),
+    [
+        (None, "not given", False),
+        ("", "of another scheme", False),
+        (TOKEN, "of another scheme", False),
+        (f"Basic {TOKEN}", "of another scheme", False),
+        ("Bearer", "Bearer with another token", True),
+        (f"Bearer {TOKEN}x", "Bearer with another token", True),
+        (f"bearer {TOKEN[:-1]}", "Bearer with another token", True),
+        ("Bearer é", "Bearer with another token", True),
+    ],
+    ids=["none", "empty", "bare", "basic", "bearer", "longer", "shorter", "latin"],
+)
+def test_a_refusal_says_what_is_wrong_and_nothing_of_a_token(
+    given: str | None, says: str, error: bool
+) -> None:
+    refused = Token(TOKEN, origin=VARIABLE).refusal(given)
+    assert refused is not None
+    assert (refused.status, refused.value) == (401, says)
+    challenge = refused.headers["WWW-Authenticate"]
+    assert challenge == 'Bearer realm="partialfc"' + (', error="invalid_token"' if error else "")
+    assert TOKEN[:-1] not in str(refused)
+
+
+def test_the_scheme_may_be_in_small_letters() -> None:
+    assert Token(TOKEN, origin=VARIABLE).refusal(f"bearer {TOKEN}") is None
 
 
 @pytest.mark.parametrize("text", ["", "short", "a token of many words", "é" * 20, "line\n" * 8])

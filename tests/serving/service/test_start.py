@@ -1,14 +1,17 @@
 """The service's process: where it listens, who may ask, what it does under load, how it ends."""
 
+import json
 import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
+from partialfc.serving.service.start import CONNECTIONS
 from tests.processes import call
 from tests.serving.service.cases import (
     TOKEN,
@@ -78,7 +81,7 @@ def test_with_a_token_only_who_has_it_is_answered(model, tmp_path):
                 for path in paths:
                     answer = stranger.get(path)
                     assert (answer.status_code, problem(answer)["field"]) == (401, "Authorization")
-                    assert answer.headers["www-authenticate"] == "Bearer"
+                    assert answer.headers["www-authenticate"].startswith('Bearer realm="partialfc"')
                     assert TOKEN not in answer.text
                 assert stranger.post("/embed", files=files(png(1))).status_code == 401
                 assert stranger.get("/healthz").status_code == 200
@@ -111,6 +114,35 @@ def test_it_can_be_ended_as_soon_as_it_says_that_it_listens(model):
     with serving(model) as service:
         service.process.send_signal(signal.SIGTERM)
         assert service.ended() == (0, "")
+
+
+def test_one_connection_too_many_is_told_as_every_error_is(model):
+    """Only until others are closed; a probe is answered all the same."""
+    with serving(model, "--timeout", 60) as service, ExitStack() as others:
+        assert service.client.get("/card").status_code == 200
+        for _ in range(CONNECTIONS):
+            others.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=60))
+        assert wait_until(lambda: service.client.get("/card").status_code == 503)
+        refused = service.client.get("/card")
+        assert problem(refused)["field"] == "connections"
+        assert problem(refused)["value"] > CONNECTIONS
+        assert (int(refused.headers["retry-after"]), refused.headers["connection"]) == (1, "close")
+        assert service.client.get("/healthz").status_code == 200
+        others.close()
+        assert wait_until(lambda: service.client.get("/card").status_code == 200)
+        assert service.metric("partialfc_serve_requests_total", route="other", status="503") >= 2
+
+
+def test_what_is_no_http_is_told_as_every_error_is(model):
+    with (
+        serving(model) as service,
+        socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection,
+    ):
+        connection.sendall(b"hello\r\n\r\n")
+        with connection.makefile("rb") as told:
+            head, _, body = told.read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"]["field"] == "request"
 
 
 @pytest.mark.slow
