@@ -17,7 +17,7 @@ Far = Annotated[
 
 
 async def known_options(request: Request) -> None:
-    """Raises Problem, 422, for an option in the query that the route does not take, or that is there twice."""
+    """Raises Problem, 422, for an option in the query that the route does not take, or that stands twice."""
     if not request.scope["query_string"]:
         return
     route = request.scope["route"]
@@ -27,7 +27,7 @@ async def known_options(request: Request) -> None:
     for name, value in request.query_params.multi_items():
         if name not in taken:
             rule = (
-                f"must be one of {', '.join(taken)}" if taken else "must not be there: this route takes none"
+                f"must be one of {', '.join(taken)}" if taken else "must be left out: this route takes none"
             )
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "option", name, rule)
         if name in met:

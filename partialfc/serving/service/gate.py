@@ -19,8 +19,8 @@ PROBES = ("/healthz", "/readyz")  # which say nothing that has to be hidden
 class Gate:
     """An ASGI application around another one.
 
-    PROBES are always answered. With a token, every other request must have it. Without one the service is on loopback, and requests
-    must name this machine, so that no page in a browser asks in its user's stead.
+    PROBES are always answered. With a token, every other request must have it. Without one the service is on
+    loopback, and requests must name this machine, so that no page in a browser asks in its user's stead.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Gate:
         if scope["path"] in PROBES:
             return None
         if self._connections.now > self._connections.most:
-            rule = f"at most {self._connections.most} at once are served: close what is not needed, and try again"
+            rule = f"must be at most {self._connections.most}: close some, and try again later"
             return busy(
                 "connections",
                 self._connections.now,

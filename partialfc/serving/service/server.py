@@ -67,8 +67,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is in flight, within `grace_seconds`, and return.
 
-    connections: counts those that are open. head_seconds: that a client may take for the line and headers of a request.
-    ready: is called once a signal ends the service in that way.
+    connections: counts those that are open. head_seconds: that a client may take for the line and headers of
+    a request. ready: is called once a signal ends the service in that way.
     """
     config = uvicorn.Config(
         app,

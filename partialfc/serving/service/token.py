@@ -28,7 +28,7 @@ class Token:
         self._expected = text.encode()
 
     def refusal(self, authorization: str | None) -> Problem | None:
-        """401 unless a header `Authorization` is `Bearer TOKEN` (RFC 6750); it repeats nothing of the header."""
+        """401 unless a header `Authorization` is `Bearer TOKEN` (RFC 6750); nothing of it is repeated."""
         scheme, _, given = (authorization or "").partition(" ")
         challenge = 'Bearer realm="partialfc"'
         if authorization is None:
