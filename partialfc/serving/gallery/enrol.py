@@ -11,6 +11,7 @@ from partialfc.errors import DataError
 from partialfc.serving.embed import Work, embedded
 from partialfc.serving.gallery.gallery import Gallery, Match
 from partialfc.serving.gallery.manifest import Storage
+from partialfc.serving.gallery.names import require_name
 from partialfc.serving.gallery.segments import Name
 from partialfc.serving.gallery.update import add, create
 from partialfc.serving.images import Images
@@ -46,6 +47,7 @@ def build_gallery(
     one row for each class. skip_bad: a file for the keys of images that cannot be decoded, which have no row.
     The rest as `create`; raises what that and `embedded` raise.
     """
+    _require_names(images)
     bad: list[tuple[int, str]] | None = None if skip_bad is None else []
     rows = create(
         folder,
@@ -71,6 +73,7 @@ def add_to_gallery(
     progress: ShowProgress = no_progress,
 ) -> int:
     """Embed images into a gallery -> how many rows came. As `build_gallery`, and raises what `add` raises."""
+    _require_names(images)
     bad: list[tuple[int, str]] | None = None if skip_bad is None else []
     batches = _batches(network, images, work, gallery.of_classes, bad, progress)
     added = add(gallery.folder, batches, card=network.card)
@@ -148,3 +151,10 @@ def _name(images: Images, index: int) -> str:
 def _write_bad(path: Path | None, images: Images, bad: list[tuple[int, str]] | None) -> None:
     if path is not None:
         write_lines(path, ((images.source.key(index), as_key(why)) for index, why in bad or ()))
+
+
+def _require_names(images: Images) -> None:
+    """DataError for a class or a file whose name the gallery does not take, before any image is embedded."""
+    each = np.unique(images.labels, return_index=True)[1].tolist() if images.classed else range(len(images))
+    for index in each:
+        require_name(_name(images, index), images.source.name(index))

@@ -23,6 +23,7 @@ from partialfc.serving.gallery.manifest import (
     tidy,
     write_manifest,
 )
+from partialfc.serving.gallery.names import require_name
 from partialfc.serving.gallery.segments import (
     Name,
     Segment,
@@ -56,7 +57,8 @@ def create(
     index over the rows, "" for its usual one; needs another storage than int8. overwrite: replace the gallery
     that is there, once this one is whole.
 
-    Raises ConfigError where there is one, or where something else lies in the folder.
+    Raises ConfigError where there is one, or where something else lies in the folder; DataError for a name
+    that breaks the rule of `names.py`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     there = (folder / MANIFEST).exists()
@@ -87,7 +89,7 @@ def add(folder: Path, batches: Batches, *, card: Card) -> int:
     """Add unit rows and their names, behind the others -> how many were added. card: of their model.
 
     In a gallery of means a name stands once. Raises ConfigError for another model, and DataError for a name
-    that is there already.
+    that is there already, or breaks the rule of `names.py`.
     """
     with changing(folder):
         manifest = read_manifest(folder)
@@ -166,6 +168,8 @@ def _stored(batch: tuple[Rows, list[Name]], manifest: Manifest) -> Stored:
     if rows.ndim != 2 or rows.shape != (len(names), manifest.card.embedding_size):
         wanted = f"[{len(names)}, {manifest.card.embedding_size}]"
         raise ValueError(f"rows are {list(rows.shape)}; for these names they must be {wanted}")
+    for name, key in names:
+        require_name(name, key or "a row")
     return as_stored(
         unit_rows(rows, lambda index: names[index][1] or names[index][0]), names, manifest.storage
     )

@@ -155,7 +155,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
         rule = f"must be {(error.headers or {}).get('Allow', 'another')} for {request.url.path}"
         return _told(Problem(HTTPStatus(405), "method", request.method, rule, headers=error.headers))
     known = (*routes.routes, *gallery_routes.routes.routes)
-    paths = ", ".join(sorted({route.path for route in known if isinstance(route, APIRoute)}))
+    paths = ", ".join(sorted({route.path_format for route in known if isinstance(route, APIRoute)}))
     return _told(Problem(HTTPStatus(error.status_code), "path", request.url.path, f"must be one of {paths}"))
 
 

@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 FILE = "changes.log"
 MAGIC = b"partialfc changes 1\n"
-LONGEST_NAME = 200  # characters
 _RECORD = struct.Struct("<II")  # bytes of the payload, and its CRC-32
 _CHECK = struct.Struct("<I")  # the CRC-32 of these two
 _BEFORE = _RECORD.size + _CHECK.size

@@ -7,16 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from partialfc.serving.gallery.names import RULE, is_name
 from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
-from partialfc.serving.service.changes import LONGEST_NAME, Change
+from partialfc.serving.service.changes import Change
 from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.searcher import MOST, Searcher
 from partialfc.serving.service.service import Service
 
 K = Annotated[int, Query(ge=1, le=MOST, description="How many names to answer.")]
-Name = Annotated[
-    str, Path(min_length=1, max_length=LONGEST_NAME, description="Of a person or thing; printable.")
-]
+Name = Annotated[str, Path(description=f"Of a person or thing; {RULE}.")]
 routes = APIRouter(dependencies=[Depends(known_options)])
 
 
@@ -72,7 +71,7 @@ async def count(request: Request) -> Response:
     return json_answer(Counted(images=len(searcher.gallery)))
 
 
-@routes.get("/gallery/{name}", response_model=Named)
+@routes.get("/gallery/{name:path}", response_model=Named)
 async def look_up(request: Request, name: Name) -> Response:
     """How many images of a name the gallery has."""
     _, searcher = _opened(request)
@@ -80,7 +79,7 @@ async def look_up(request: Request, name: Name) -> Response:
 
 
 @routes.post(
-    "/gallery/{name}",
+    "/gallery/{name:path}",
     response_model=Named,
     status_code=HTTPStatus.CREATED,
     openapi_extra=body_of("Images of one person or thing.", raw=True),
@@ -88,15 +87,14 @@ async def look_up(request: Request, name: Name) -> Response:
 async def add(request: Request, name: Name) -> Response:
     """Add images under a name; they are on the disk when this is answered."""
     service, searcher = _opened(request, change=True)
-    if not name.isprintable() or name != name.strip():
-        rule = "must be printable, without blanks at its ends"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "name", repr(name), rule)
+    if not is_name(name):
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "name", repr(name), RULE)
     rows = await service.embed(request)
     images = await searcher.change(Change(name, rows))
     return json_answer(Named(name=name, images=images), HTTPStatus.CREATED)
 
 
-@routes.delete("/gallery/{name}", response_model=Named)
+@routes.delete("/gallery/{name:path}", response_model=Named)
 async def remove(request: Request, name: Name) -> Response:
     """Remove all images of a name; when this is answered they are found no more, nor after a restart."""
     _, searcher = _opened(request, change=True)

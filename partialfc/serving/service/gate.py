@@ -47,7 +47,7 @@ class Gate:
                 else:
                     await self._app(scope, receive, counted)
             finally:
-                route = getattr(scope.get("route"), "path", OTHER)
+                route = getattr(scope.get("route"), "path_format", OTHER)
                 self._numbers.requests.labels(route, status or "none").inc()
                 self._numbers.request_seconds.labels(route).observe(time.perf_counter() - started)
 

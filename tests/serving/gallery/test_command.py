@@ -117,3 +117,20 @@ def test_broken_images_may_be_left_out(desk):
     ).read_text()
     no_classes = call("gallery", "build", desk / "c", desk / "small.onnx", desk / "people/class1", "--mean")
     assert "have no classes, which --mean takes" in no_classes.stderr
+
+
+@pytest.mark.parametrize("command", ["build", "add"])
+@pytest.mark.parametrize("kind", ["class", "file"])
+def test_a_name_that_a_gallery_does_not_take_is_told_before_any_work(desk, command, kind):
+    (desk / "new/a").mkdir(parents=True)
+    image = desk / ("new/a/0.png" if kind == "class" else "new/b\u200b.png")
+    image.write_bytes(b"no image, which is not looked at")
+    if kind == "class":
+        (desk / "new/a").rename(desk / "new/b\u200b")
+    else:
+        (desk / "new/a").rmdir()
+    place = (desk / "h", desk / "small.onnx") if command == "build" else (desk / "g",)
+    done = call("gallery", command, *place, desk / "new")
+    assert done.returncode == 1
+    assert r"its name in a gallery is 'b\u200b', and must be 1 to 1000 printable characters" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

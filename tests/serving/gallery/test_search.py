@@ -163,7 +163,7 @@ def test_queries_and_batches_do_not_matter(tmp_path, monkeypatch):
 
 def test_a_gallery_reads_back_rows_names_and_keys(tmp_path):
     rows = random_rows(5)
-    listed = [("a\nb", "k\\n1"), ("c\td", "x"), ("e\\f", "y"), ("", ""), ("naïve \udcff", "z")]
+    listed = [("a\\nb", "k\\n1"), ("c d", "x"), ("e\\f", "y"), ("staff/g", ""), ("naïve", "z\udcff")]
     gallery = make(tmp_path / "g", rows, names=listed)
     assert [gallery.name(place) for place in range(5)] == listed
     np.testing.assert_allclose(gallery.rows([3, 1]), rows[[3, 1]], atol=1e-6)

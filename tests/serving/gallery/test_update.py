@@ -68,11 +68,33 @@ def test_a_name_that_no_row_has_removes_nothing(tmp_path):
     assert len(Gallery(gallery.folder)) == 7
 
 
-def test_names_with_line_breaks_are_removed_too(tmp_path):
-    listed = [("a\nb", ""), ("a", ""), ("b", ""), ("a\\nb", "")]
+def test_names_with_backslashes_are_removed_too(tmp_path):
+    listed = [("a\\nb", ""), ("a", ""), ("b", ""), ("a\\\\nb", "")]
     gallery = make(tmp_path / "g", random_rows(4), names=listed)
-    assert remove_names(gallery.folder, ["a\nb"]) == 1
+    assert remove_names(gallery.folder, ["a\\nb"]) == 1
     assert named(Gallery(gallery.folder)) == listed[1:]
+
+
+NOT_NAMES = {
+    "empty": ("", "''"),
+    "blank": (" anna", "' anna'"),
+    "line": ("a\nb", r"'a\\nb'"),
+    "tab": ("a\tb", r"'a\\tb'"),
+    "not-utf8": ("Zo\udce9", r"'Zo\\udce9'"),
+    "right-to-left": ("a\u202eb", r"'a\\u202eb'"),
+    "long": ("x" * 1001, r"'x{40}'\.\.\. of 1001 characters"),
+}
+
+
+@pytest.mark.parametrize(("name", "shown"), NOT_NAMES.values(), ids=NOT_NAMES)
+def test_a_name_that_no_request_may_give_is_refused(tmp_path, name, shown):
+    says = rf"images/1\.png: its name in a gallery is {shown}, and must be 1 to 1000 printable characters"
+    with pytest.raises(DataError, match=says):
+        make(tmp_path / "new", random_rows(2), names=[("bob", ""), (name, "images/1.png")])
+    gallery = make(tmp_path / "g", random_rows(4))
+    with pytest.raises(DataError, match=says):
+        add(gallery.folder, [(random_rows(1), [(name, "images/1.png")])], card=gallery.card)
+    assert named(Gallery(gallery.folder)) == names(4)
 
 
 def test_another_models_embeddings_are_refused(tmp_path):

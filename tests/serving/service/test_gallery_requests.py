@@ -78,6 +78,15 @@ def test_who_was_added_is_found_and_a_stranger_is_nobody(service):
     assert service.metric("partialfc_serve_gallery_embeddings") == 3
 
 
+def test_a_name_may_be_that_of_a_folder_in_a_folder(service):
+    """As a gallery that is built with --class-depth 2 has it; with its / as it is, or as %2F."""
+    added = service.client.post("/gallery/staff/Dora", files=files(png(7)))
+    assert (added.status_code, added.json()) == (201, {"name": "staff/Dora", "images": 1})
+    assert service.client.get("/gallery/staff%2FDora").json() == added.json()
+    assert service.client.delete("/gallery/staff%2FDora").json() == added.json()
+    assert service.metric("partialfc_serve_requests_total", route="/gallery/{name}", status="201") >= 1
+
+
 def test_who_is_removed_is_not_found(service):
     add(service.client, "clara", 5, 6)
     removed = service.client.delete("/gallery/clara")
@@ -86,21 +95,23 @@ def test_who_is_removed_is_not_found(service):
     told = problem(service.client.delete("/gallery/clara"))
     assert (told["status"], told["field"], told["value"]) == (404, "name", "clara")
     assert service.metric("partialfc_serve_gallery_changes_total", kind="removed") >= 2
-    built = service.client.delete("/gallery/a%09b")  # a built gallery may have any name
+    built = service.client.delete("/gallery/a%09b")
     assert (built.status_code, problem(built)["value"]) == (404, "a\tb")
 
 
 @pytest.mark.parametrize(
     ("path", "options", "status", "field"),
     [
-        (f"/gallery/{'x' * 201}", {}, 422, "name"),
-        ("/gallery/a%0Ab", {}, 422, "name"),
+        (f"/gallery/{'x' * 1001}", {}, 422, "name"),
+        ("/gallery/", {}, 422, "name"),
+        ("/gallery/a%09b", {}, 422, "name"),
+        ("/gallery/a%0Ab", {}, 404, "path"),
         ("/gallery/%20a", {}, 422, "name"),
         ("/search", {"k": 0}, 422, "k"),
         ("/search", {"k": 51}, 422, "k"),
         ("/search", {"far": 0.9}, 422, "far"),
     ],
-    ids=["long", "line", "blank", "none", "many", "far"],
+    ids=["long", "empty", "tab", "line", "blank", "none", "many", "far"],
 )
 def test_an_option_that_breaks_a_rule(service, path, options, status, field):
     answer = service.client.post(path, files=files(png(1)), params=options)

@@ -1,0 +1,18 @@
+"""What a name in a gallery may be, however it comes there: by a command, by a request, or from Python."""
+
+from partialfc.errors import DataError
+
+LONGEST = 1000  # characters
+RULE = f"must be 1 to {LONGEST} printable characters, without blanks at its ends"
+
+
+def is_name(name: str) -> bool:
+    """Whether a name keeps the RULE. A line break is not printable, nor half of a broken character."""
+    return 0 < len(name) <= LONGEST and name.isprintable() and name == name.strip()
+
+
+def require_name(name: str, of: str) -> None:
+    """Raises DataError unless a name keeps the RULE. of: what has it, such as an image, for the message."""
+    if not is_name(name):
+        shown = repr(name) if len(name) <= LONGEST else f"{name[:40]!r}... of {len(name)} characters"
+        raise DataError(f"{of}: its name in a gallery is {shown}, and {RULE}; rename the file or its class")
