@@ -22,6 +22,7 @@ from partialfc.deploy.export.packages import needing
 from partialfc.errors import ExportError, ImageError
 
 QUANTISED = ["Conv", "Gemm", "MatMul"]  # what takes the time; all else stays in float32
+FEW = 8  # channels: a group of fewer has no fast product in 8 bits, unless it is one, a depthwise one
 BATCH = 16  # images that go through the network at a time while it is calibrated
 
 
@@ -29,7 +30,8 @@ def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
     """A ModelProto in float32, and images as it takes them -> a ModelProto with 8-bit products.
 
     Weights are quantised per channel, symmetric, and activations per tensor, by the smallest and the largest
-    that the images give. Raises ExportError where onnxruntime cannot, and MissingExtraError without it.
+    that the images give. Convolutions in groups of few channels, which are slower in 8 bits, stay in float32.
+    Raises ExportError where onnxruntime cannot, and MissingExtraError without it.
     """
     with needing("int8"):
         import onnx
@@ -46,6 +48,7 @@ def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
                 _Batches(batches),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=QUANTISED,
+                nodes_to_exclude=_slower(onnx.load(str(prepared))),
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
@@ -55,6 +58,18 @@ def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
             told = " ".join(str(error).split())[:300]
             raise ExportError(f"onnxruntime cannot quantise this network: {told}") from error
         return onnx.load(str(out))
+
+
+def _slower(model: Any) -> list[str]:
+    """The names of the convolutions that onnxruntime computes more slowly in 8 bits than in float32."""
+    shapes = {each.name: each.dims for each in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and any(each.name == "group" and each.i > 1 for each in node.attribute)
+        and 1 < shapes.get(node.input[1], (0, 0))[1] < FEW
+    ]
 
 
 def calibration(

@@ -14,6 +14,7 @@ from torch import Tensor
 from partialfc.deploy.export.check import Rows
 from partialfc.deploy.export.graph import Graph
 from partialfc.deploy.export.packages import needing
+from partialfc.deploy.export.prelu import without_prelu
 from partialfc.errors import ExportError
 from partialfc.serving.card import CARD_KEY, Card
 
@@ -55,6 +56,7 @@ def onnx_of(graph: Graph, *, opset: int = OPSET) -> Any:
     if own != opset:
         raise ExportError(f"opset {opset} was asked for, and torch's exporter wrote {own}: take {OPSET}")
     _without_places(model)
+    without_prelu(model)
     onnx.checker.check_model(model)
     return model
 
