@@ -48,6 +48,11 @@ class Numbers:
             "Images that are being decoded, wait for the model or are in it.",
             registry=self.registry,
         )
+        self.ready = Gauge(
+            "partialfc_serve_ready",
+            "1 while images are embedded, as /readyz says; else 0.",
+            registry=self.registry,
+        )
         self.held = Gauge("partialfc_serve_held_bytes", "Bytes of bodies in memory.", registry=self.registry)
         self.gallery = Gauge(
             "partialfc_serve_gallery_embeddings", "Embeddings in the gallery.", registry=self.registry
@@ -58,11 +63,14 @@ class Numbers:
             ("kind",),
             registry=self.registry,
         )
-        info = Info("partialfc_serve_build", "Version and model.", registry=self.registry)
-        info.info({"version": version, "model": model})
+        self.build = Info("partialfc_serve_build", "Version and model.", registry=self.registry)
+        self.build.info({"version": version, "model": model})
 
-    def follow(self, *, queue: Callable[[], float], held: Callable[[], float]) -> None:
+    def follow(
+        self, *, ready: Callable[[], float], queue: Callable[[], float], held: Callable[[], float]
+    ) -> None:
         """Let the gauges ask at every scrape."""
+        self.ready.set_function(ready)
         self.queue.set_function(queue)
         self.held.set_function(held)
 

@@ -41,7 +41,9 @@ class Service:
             capacity=limits.queue,
             watch=numbers.called,
         )
-        numbers.follow(queue=lambda: self._batcher.waiting, held=lambda: self.held.now)
+        numbers.follow(
+            ready=lambda: self.ready, queue=lambda: self._batcher.waiting, held=lambda: self.held.now
+        )
 
     @property
     def ready(self) -> bool:
