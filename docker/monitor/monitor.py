@@ -107,7 +107,8 @@ def prepare(folder: Path, scrape: str) -> None:
     settings = (DOCKER / "prometheus" / "prometheus.yaml").read_text()
     settings = re.sub(r"scrape_interval: \w+", f"scrape_interval: {scrape}", settings)
     (folder / "prometheus.yaml").write_text(settings)
-    shutil.copy(DOCKER / "prometheus" / "rules.yaml", folder)
+    for name in ("rules.yaml", "serve_rules.yaml"):
+        shutil.copy(DOCKER / "prometheus" / name, folder)
     shutil.copytree(DOCKER / "monitor" / "page", folder / "page", dirs_exist_ok=True)
     shutil.copy(DASHBOARD, folder / "page" / "dashboard.json")
     for name in ("uPlot.iife.min.js", "uPlot.min.css"):
