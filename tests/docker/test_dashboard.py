@@ -1,7 +1,6 @@
-"""The dashboard reads what ranks export, and `make monitor` shows it live."""
+"""`make monitor` shows the dashboard of a run live."""
 
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -20,99 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from partialfc.checkpoint import find_checkpoint
 from partialfc.config import dump_config
-from partialfc.metrics import FAMILIES
 from partialfc.report.vendor import uplot_script, uplot_style
 from tests.browser import CHARTS_FIT, Page, chromium
-from tests.docker.promql import syntax_errors, unknown
+from tests.docker.boards import RUN, filled
 from tests.paths import ROOT
 from tests.processes import free_port
 from tests.train_cases import small_config, write_data
 
-GRAFANA = ROOT / "docker" / "grafana"
-DASHBOARD = json.loads((GRAFANA / "dashboards" / "partialfc.json").read_text())
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
 PAGE = ROOT / "docker" / "monitor" / "page"
 DEADLINE_SECONDS = 120
-NOT_SHOWN = {"partialfc_epoch", "partialfc_build_info", "partialfc_world_size", "partialfc_checkpoints_total"}
-NOT_SHOWN |= {
-    "partialfc_collective_calls_total",
-    "partialfc_last_step_timestamp_seconds",
-    "partialfc_loss_scale",
-    "partialfc_stage",
-}
 
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="no prometheus: apt-get install prometheus"
 )
-
-
-def filled(expression: str, run: str = "mine") -> str:
-    return expression.replace("$__rate_interval", "1m").replace("$run", run)
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: apt-get install prometheus")
-def test_prometheus_can_read_every_query(tmp_path):
-    assert syntax_errors([filled(query) for _, query in QUERIES], tmp_path) == ""
-    assert "unclosed" in syntax_errors(["sum(up"], tmp_path)
-
-
-@pytest.mark.parametrize(("title", "query"), QUERIES, ids=[title for title, _ in QUERIES])
-def test_a_panel_asks_for_what_is_exported_of_the_chosen_run(title, query):
-    assert unknown(query) == []
-    selectors = re.findall(r"\bpartialfc_\w+(\{[^}]*\})?", query)
-    assert selectors
-    assert all('run="$run"' in selector for selector in selectors)
-
-
-def test_every_metric_is_on_the_dashboard_or_left_out_knowingly():
-    text = " ".join(query for _, query in QUERIES)
-    shown = {name for name, family in FAMILIES.items() if any(part in text for part in family.sample_names())}
-    assert set(FAMILIES) - shown == NOT_SHOWN
-
-
-def test_grafana_gets_whole_panels_that_do_not_overlap():
-    ids = [panel["id"] for panel in DASHBOARD["panels"]]
-    assert len(set(ids)) == len(ids)
-    for panel in PANELS:
-        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-        assert panel["title"]
-        assert panel["description"]
-    places = [panel["gridPos"] for panel in DASHBOARD["panels"]]
-    for a, b in itertools.combinations(places, 2):
-        beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
-        assert beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"]
-    assert all(place["x"] + place["w"] <= 24 for place in places)
-
-
-def test_dashed_lines_are_where_the_alerts_are():
-    rules = (ROOT / "docker" / "prometheus" / "rules.yaml").read_text()
-    limits = [
-        (panel["description"], panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"])
-        for panel in PANELS
-        if "thresholdsStyle" in panel["fieldConfig"]["defaults"].get("custom", {})
-    ]
-    assert len(limits) == 3
-    for description, limit in limits:
-        (alert,) = re.findall(r"alert (Partialfc\w+)", description)
-        rule = rules.split(f"alert: {alert}\n")[1].split("annotations:")[0]
-        assert f"> {limit}\n" in rule
-
-
-def test_provisioning_names_one_data_source_and_the_dashboards():
-    (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yaml").read_text())[
-        "datasources"
-    ]
-    assert source["type"] == "prometheus"
-    assert source["isDefault"]
-    (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/partialfc.yaml").read_text())[
-        "providers"
-    ]
-    assert provider["type"] == "file"
 
 
 def monitor(tmp_path: Path, *config: str, port: int, **environment: str) -> subprocess.Popen[str]:
@@ -219,13 +141,13 @@ def test_the_page_shows_a_run_while_it_trains(tmp_path):
             assert get(address + ("" if file.name == "index.html" else file.name)) == file.read_bytes()
         assert get(f"{address}uPlot.iife.min.js").decode() == uplot_script()
         assert get(f"{address}uPlot.min.css").decode() == uplot_style()
-        assert json.loads(get(f"{address}dashboard.json")) == DASHBOARD
+        assert json.loads(get(f"{address}dashboard.json")) == RUN.json
 
         # no GPU, no verification set, no loss beside the head's
         absent = re.compile(r"partialfc_gpu_|partialfc_verification_|partialfc_loss_term")
-        for title, query in QUERIES:
+        for title, query in RUN.queries:
             if not absent.search(query):
-                found = wait_for(lambda query=query: series(port, filled(query, "run")), process)
+                found = wait_for(lambda query=query: series(port, filled(query, run="run")), process)
                 assert found, title
         assert series(port, "count(partialfc_running == 1)")[0]["value"][1] == "2"
         look(address, port, tmp_path)
@@ -254,11 +176,11 @@ def look(address: str, port: int, folder: Path) -> None:
     with chromium(folder / "browser") as browser:
         page = browser.open(address, width=1200)
         never = {"Accuracy", "Verification accuracy", "True accepts at a false accept rate"}
-        not_yet = {panel["title"] for panel in PANELS if "interval" in panel}  # at whole half minutes only
-        drawn = json.dumps([panel["title"] for panel in PANELS if panel["title"] not in never | not_yet])
+        not_yet = {panel["title"] for panel in RUN.panels if "interval" in panel}  # at half minutes only
+        drawn = json.dumps([panel["title"] for panel in RUN.panels if panel["title"] not in never | not_yet])
         page.wait_for(f"{drawn}.every((title) => {STATES}[title] === 'drawn')")
         states = page.evaluate(STATES)
-        assert states.keys() == {panel["title"] for panel in PANELS}
+        assert states.keys() == {panel["title"] for panel in RUN.panels}
         assert {title for title, state in states.items() if state == "empty"} >= never
         assert set(states.values()) == {"drawn", "empty"}
         assert page.evaluate("document.getElementById('status').dataset.state") == "live"
@@ -301,9 +223,9 @@ def compare(page: Page, port: int) -> None:
     moment = page.evaluate(f"{panel}.querySelector('time').dateTime")
     texts = page.evaluate(f"[...{panel}.querySelectorAll('.legend span')].map((each) => each.textContent)")
     shown = dict(text.split() for text in texts)
-    (norms,) = (each for each in PANELS if each["title"] == "Norms")
+    (norms,) = (each for each in RUN.panels if each["title"] == "Norms")
     for target in norms["targets"]:
-        (found,) = series(port, filled(target["expr"], "run"), time=moment)
+        (found,) = series(port, filled(target["expr"], run="run"), time=moment)
         assert float(shown[target["legendFormat"]]) == pytest.approx(float(found["value"][1]), rel=0.01)
     others = "[...document.querySelectorAll('[data-state=drawn] time')].map((each) => each.dateTime)"
     assert "" not in page.evaluate(others)
