@@ -1,4 +1,4 @@
-"""The image's recipe and the compose file, without building: tests/integration builds and runs it."""
+"""The images' recipes, without building: tests/integration builds and runs them."""
 
 import inspect
 import json
@@ -8,8 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import pytest
 import yaml
@@ -36,22 +35,6 @@ def instructions(file: str = "Dockerfile") -> list[tuple[str, str]]:
 
 def arguments(instruction: str, file: str = "Dockerfile") -> list[str]:
     return [rest for name, rest in instructions(file) if name == instruction]
-
-
-def compose() -> dict[str, Any]:
-    return yaml.safe_load((DOCKER / "compose.yaml").read_text())
-
-
-def mounts(service: str) -> dict[str, str]:
-    """Where a service sees what: target -> source, variables replaced by their defaults."""
-    found = {}
-    for mount in compose()["services"][service]["volumes"]:
-        if isinstance(mount, dict):
-            found[mount["target"]] = mount["source"]
-        else:
-            source, target, *_ = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", mount).split(":")
-            found[target] = source
-    return found
 
 
 @pytest.mark.parametrize(
@@ -168,50 +151,3 @@ def test_entrypoint_lets_signals_reach_the_program() -> None:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 7
-
-
-def test_compose_mounts_what_exists() -> None:
-    known = compose()["volumes"].keys()
-    for service in compose()["services"]:
-        for source in mounts(service).values():
-            assert source in known or (source.startswith("./") and (DOCKER / source).exists()), source
-
-
-@pytest.mark.parametrize("service", ["trainer", "trainer-gpu"])
-def test_prometheus_reads_the_targets_that_the_trainer_writes(service: str) -> None:
-    prometheus = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yaml").read_text())
-    (config,) = [
-        PurePosixPath(target) for target in mounts("prometheus") if target.endswith("prometheus.yaml")
-    ]
-    (scrape,) = prometheus["scrape_configs"]
-    (files,) = scrape["file_sd_configs"][0]["files"]
-    assert f"--config.file={config}" in compose()["services"]["prometheus"]["command"]
-    for rules in prometheus["rule_files"]:
-        assert str(config.parent / rules) in mounts("prometheus")
-
-    written = PurePosixPath(compose()["services"][service]["environment"]["TARGETS"])
-    read = config.parent / files
-    assert PurePosixPath(written.name).match(read.name)
-    assert mounts("prometheus")[str(read.parent)] == mounts(service)[str(written.parent)]
-    # A volume takes its owner from the image of the first container that may fill it: the trainer's.
-    (shared,) = [m for m in compose()["services"]["prometheus"]["volumes"] if isinstance(m, dict)]
-    assert shared["volume"]["nocopy"]
-
-
-def test_grafana_finds_its_provisioning() -> None:
-    provisioning = DOCKER / "grafana" / "provisioning"
-    (datasource,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())[
-        "datasources"
-    ]
-    (provider,) = yaml.safe_load((provisioning / "dashboards" / "partialfc.yaml").read_text())["providers"]
-    assert datasource["url"] == "http://prometheus:9090"
-    assert "prometheus" in compose()["services"]
-    assert mounts("grafana")["/etc/grafana/provisioning"] == "./grafana/provisioning"
-    assert mounts("grafana")[provider["options"]["path"]] == "./grafana/dashboards"
-
-
-def test_compose_pins_images_listens_on_loopback_and_holds_no_secret() -> None:
-    for name, service in compose()["services"].items():
-        assert "build" in service or re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
-        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
-        assert not re.search(r"password|secret|token", " ".join(service.get("environment", {})), re.I), name
