@@ -217,3 +217,21 @@ def test_the_service_is_probed_where_no_token_is_needed_and_started_with_options
     assert spec["replicas"] == 1
     assert served["securityContext"] == pod("job.yaml")["securityContext"]
     assert container["securityContext"] == pod("job.yaml")["containers"][0]["securityContext"]
+
+
+def test_the_service_is_scraped_with_its_token_as_the_job_of_the_alerts():
+    monitor = documents("serve-podmonitor.yaml")["PodMonitor"]
+    assert monitor["apiVersion"] == documents("podmonitor.yaml")["PodMonitor"]["apiVersion"]
+    template = documents("serve.yaml")["Deployment"]["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"] == labels
+    rules = (ROOT / "docker" / "prometheus" / "serve_rules.yaml").read_text()
+    assert f'up{{job="{labels[monitor["spec"]["jobLabel"]]}"}}' in rules
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    [container] = template["spec"]["containers"]
+    assert endpoint["port"] == container["ports"][0]["name"]
+    token = Path(container["args"][container["args"].index("--token-file") + 1])
+    [mount] = [each for each in container["volumeMounts"] if Path(each["mountPath"]) == token.parent]
+    [volume] = [each for each in template["spec"]["volumes"] if each["name"] == mount["name"]]
+    credentials = endpoint["authorization"]["credentials"]
+    assert credentials == {"name": volume["secret"]["secretName"], "key": token.name}
