@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.parallel.in_order import in_order, workers_for
@@ -13,7 +14,7 @@ from partialfc.errors import ConfigError
 from partialfc.serving.images import Decode, Decoded, Images, require_good
 from partialfc.serving.model import Model
 from partialfc.serving.parquet import require_parquet, write_parquet
-from partialfc.serving.row_file import RowFile, sweep, write_lines, writing
+from partialfc.serving.row_file import ANEW, RowFile, sweep, write_lines, writing
 from partialfc.serving.rows import Rows
 
 NPY, PARQUET = ".npy", ".parquet"
@@ -65,6 +66,45 @@ def _rows(model: Model, images: Images, part: Decoded) -> Rows:
     return model.embed(part.pixels, name=lambda index: images.source.name(part.kept[index]))
 
 
+def plan_of(model: Model, images: Images, work: Work) -> dict[str, Any]:
+    """What decides the rows of a source to the last bit."""
+    return {
+        "model": model.card.identity,
+        "source": images.fingerprint(),
+        "batch_size": work.batch_size,
+        "max_pixels": work.max_pixels,
+    }
+
+
+@contextmanager
+def embedding(
+    output: Path,
+    model: Model,
+    images: Images,
+    work: Work,
+    *,
+    skip_bad: bool,
+    overwrite: bool = False,
+    anew: str = ANEW,
+    progress: ShowProgress,
+) -> Iterator[RowFile]:
+    """The rows of a source, all of them, in the file from which `output` is made.
+
+    A process that was killed meanwhile is gone on with. skip_bad: leave out the images that cannot be
+    decoded. The rest as `writing`; raises what that and `embedded` raise, and ConfigError where images were
+    left out before, and are not to be.
+    """
+    plan = plan_of(model, images, work)
+    with writing(output, width=model.embedding_size, plan=plan, overwrite=overwrite, anew=anew) as file:
+        if not skip_bad and file.journal.bad:
+            raise ConfigError(
+                f"{output} was begun with --skip-bad, and {len(file.journal.bad)} images were skipped; give "
+                f"it again, or {anew}"
+            )
+        _fill(file, model, images, work, skip_bad, progress)
+        yield file
+
+
 def embed_to_file(
     model: Model,
     images: Images,
@@ -89,23 +129,13 @@ def embed_to_file(
         raise ConfigError(f"{output}: must end with {NPY} or {PARQUET}")
     if output.suffix == PARQUET:
         require_parquet()
-    plan = {
-        "model": model.card.identity,
-        "source": images.fingerprint(),
-        "batch_size": work.batch_size,
-        "max_pixels": work.max_pixels,
-    }
-    with writing(output, width=model.embedding_size, plan=plan, overwrite=overwrite) as file:
-        if skip_bad is None and file.journal.bad:
-            raise ConfigError(
-                f"{output} was begun with --skip-bad, and {len(file.journal.bad)} images were skipped; give "
-                "it again, or begin anew with --overwrite"
-            )
-        _fill(file, model, images, work, skip_bad is not None, progress)
+    leaves_out = skip_bad is not None
+    with embedding(
+        output, model, images, work, skip_bad=leaves_out, overwrite=overwrite, progress=progress
+    ) as file:
         bad, rows = file.journal.bad, file.journal.rows
         if skip_bad is not None:
-            sweep(skip_bad)
-            write_lines(skip_bad, ((images.source.key(index), as_key(why)) for index, why in bad))
+            write_bad(skip_bad, images, bad)
         skipped = {index for index, _ in bad}
         if output.suffix == PARQUET:
             write_parquet(output, file, images, skipped, model.card)
@@ -116,6 +146,12 @@ def embed_to_file(
             file.to_npy()
         file.forget()
         return rows, len(bad)
+
+
+def write_bad(path: Path, images: Images, bad: list[tuple[int, str]]) -> None:
+    """A line for each image that was skipped: its key, and why."""
+    sweep(path)
+    write_lines(path, ((images.source.key(index), as_key(why)) for index, why in bad))
 
 
 def lines_of(images: Images, skipped: set[int]) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from partialfc.errors import ConfigError, DataError
 from partialfc.files import remove, replacing, sync, write_whole
 
+ANEW = "begin anew with --overwrite"
 HEADER = 128  # bytes of a .npy before its numbers: a multiple of 64, with room for any shape
 BLOCK = 1 << 14  # rows that are in memory at a time
 
@@ -64,11 +65,11 @@ class RowFile:
         written = {"images": found.images, "rows": found.rows, "bad": found.bad}
         write_whole(_journal_of(self.path), json.dumps({**self._plan, "written": written}) + "\n")
 
-    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+    def blocks(self, size: int = BLOCK) -> Iterator[npt.NDArray[np.float32]]:
         """The rows from the first on, a block at a time."""
         rows = self._mapped()
-        for start in range(0, len(rows), BLOCK):
-            yield np.array(rows[start : start + BLOCK])
+        for start in range(0, len(rows), size):
+            yield np.array(rows[start : start + size])
 
     def to_npy(self) -> None:
         """Become the `.npy` that it is for."""
@@ -91,13 +92,16 @@ class RowFile:
 
 
 @contextmanager
-def writing(path: Path, *, width: int, plan: Mapping[str, Any], overwrite: bool) -> Iterator[RowFile]:
+def writing(
+    path: Path, *, width: int, plan: Mapping[str, Any], overwrite: bool = False, anew: str = ANEW
+) -> Iterator[RowFile]:
     """The rows for `path`, as far as an earlier process with the same plan wrote them.
 
     plan: what decides the rows, by names that a message may use; a JSON object. overwrite: begin anew, and
-    replace `path`, which a process that goes on then does too. Raises ConfigError where `path` is there
-    already and there is nothing to go on with, where it was begun with another plan, or another process is
-    writing it; DataError where what was kept is damaged.
+    replace `path`, which a process that goes on then does too. anew: how a user does that, for messages.
+
+    Raises ConfigError where `path` is there already and there is nothing to go on with, where it was begun
+    with another plan, or another process is writing it; DataError where what was kept is damaged.
     """
     partial, journal = partial_of(path), _journal_of(path)
     if overwrite:
@@ -110,10 +114,10 @@ def writing(path: Path, *, width: int, plan: Mapping[str, Any], overwrite: bool)
         _lock(file, path)
         sweep(path)
         sweep(journal)
-        found = _read(journal, plan, path)
+        found = _read(journal, plan, path, anew)
         end = HEADER + found.rows * width * 4
         if found.rows and os.fstat(file).st_size < end:
-            raise DataError(f"{partial}: is shorter than {journal} says; begin anew with --overwrite")
+            raise DataError(f"{partial}: is shorter than {journal} says; {anew}")
         os.ftruncate(file, end)
         yield RowFile(path, width, found, plan, file)
     finally:
@@ -169,7 +173,7 @@ def _lock(file: int, path: Path) -> None:
         # a file system without locks
 
 
-def _read(journal: Path, plan: Mapping[str, Any], path: Path) -> Journal:
+def _read(journal: Path, plan: Mapping[str, Any], path: Path, anew: str) -> Journal:
     try:
         document = json.loads(journal.read_text())
         written = document["written"]
@@ -179,12 +183,9 @@ def _read(journal: Path, plan: Mapping[str, Any], path: Path) -> Journal:
     except FileNotFoundError:
         return Journal()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{journal}: is damaged: {error!r}; begin anew with --overwrite") from error
+        raise DataError(f"{journal}: is damaged: {error!r}; {anew}") from error
     for name, value in plan.items():
         if document.get(name) != value:
             shown = f", {document.get(name)} then and {value} now" if isinstance(value, int) else ""
-            raise ConfigError(
-                f"{path} was begun with another {name}{shown}; go on with that one, or begin anew with "
-                "--overwrite"
-            )
+            raise ConfigError(f"{path} was begun with another {name}{shown}; go on with that one, or {anew}")
     return found

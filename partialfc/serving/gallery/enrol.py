@@ -1,26 +1,30 @@
 """Images into a gallery, and images that are looked for in one."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from partialfc.data.sources.keys import as_key, from_key
+from partialfc.data.sources.keys import from_key
 from partialfc.errors import DataError
-from partialfc.serving.embed import Work, embedded
+from partialfc.serving.embed import Work, embedded, embedding, plan_of, write_bad
 from partialfc.serving.gallery.gallery import Gallery, Match
-from partialfc.serving.gallery.manifest import Storage
+from partialfc.serving.gallery.manifest import ROWS, Storage, forget_rows
 from partialfc.serving.gallery.names import require_name
 from partialfc.serving.gallery.segments import Name
 from partialfc.serving.gallery.update import add, create
 from partialfc.serving.images import Images
 from partialfc.serving.model import Model
-from partialfc.serving.row_file import write_lines
+from partialfc.serving.row_file import partial_of
 from partialfc.serving.rows import Rows, unit_rows
 
 ShowProgress = Callable[[str, int, int], None]
 CLASSES = 1 << 12  # means that are written at once
+BLOCK = 1 << 12  # rows
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
@@ -45,22 +49,20 @@ def build_gallery(
 
     A row has the name of the image's class, or of its file, without suffix, where there are no classes. mean:
     one row for each class. skip_bad: a file for the keys of images that cannot be decoded, which have no row.
-    The rest as `create`; raises what that and `embedded` raise.
+    A process that was killed is gone on with by the same call, from the images that it had embedded. The rest
+    as `create`; raises what that and `embedding` raise.
     """
-    _require_names(images)
-    bad: list[tuple[int, str]] | None = None if skip_bad is None else []
-    rows = create(
+    _require_fitting(images, mean)
+    return create(
         folder,
         network.card,
-        _batches(network, images, work, mean, bad, progress),
+        _batches(folder, network, images, work, mean, skip_bad, progress),
         model=model,
         storage=storage,
         mean=mean,
         faiss=faiss,
         overwrite=overwrite,
     )
-    _write_bad(skip_bad, images, bad)
-    return rows
 
 
 def add_to_gallery(
@@ -73,12 +75,9 @@ def add_to_gallery(
     progress: ShowProgress = no_progress,
 ) -> int:
     """Embed images into a gallery -> how many rows came. As `build_gallery`, and raises what `add` raises."""
-    _require_names(images)
-    bad: list[tuple[int, str]] | None = None if skip_bad is None else []
-    batches = _batches(network, images, work, gallery.of_classes, bad, progress)
-    added = add(gallery.folder, batches, card=network.card)
-    _write_bad(skip_bad, images, bad)
-    return added
+    _require_fitting(images, gallery.of_classes)
+    batches = _batches(gallery.folder, network, images, work, gallery.of_classes, skip_bad, progress)
+    return add(gallery.folder, batches, card=network.card)
 
 
 def searched(
@@ -94,38 +93,37 @@ def searched(
 
 
 def _batches(
+    folder: Path,
     network: Model,
     images: Images,
     work: Work,
     mean: bool,
-    bad: list[tuple[int, str]] | None,
+    skip_bad: Path | None,
     progress: ShowProgress,
 ) -> Iterator[tuple[Rows, list[Name]]]:
-    """Rows with names; what is wrong with images that cannot be decoded goes to `bad`, if that is a list."""
-
-    def each() -> Iterator[tuple[Rows, list[int]]]:
-        with closing(embedded(network, images, work, skip_bad=bad is not None)) as batches:
-            for batch in batches:
-                if bad is not None:
-                    bad.extend(batch.bad)
-                yield batch.rows, batch.kept
-                progress("embedding", batch.stop, len(images))
-
-    if mean:
-        yield from _means(images, network.embedding_size, each())
-    else:
-        for rows, kept in each():
-            yield rows, [(_name(images, index), images.source.key(index)) for index in kept]
+    """Rows with names, once all images were embedded, into a file that a process that is killed leaves."""
+    plan = json.dumps(plan_of(network, images, work), sort_keys=True).encode()
+    place = folder / f"{ROWS}{hashlib.sha256(plan).hexdigest()[:16]}.npy"
+    forget_rows(folder, but=place.name)
+    anew = f"delete {partial_of(place)}* to begin anew"
+    leaves_out = skip_bad is not None
+    with embedding(place, network, images, work, skip_bad=leaves_out, anew=anew, progress=progress) as file:
+        if skip_bad is not None:
+            write_bad(skip_bad, images, file.journal.bad)
+        left_out = {index for index, _ in file.journal.bad}
+        kept = (index for index in range(len(images)) if index not in left_out)
+        blocks = ((rows, list(islice(kept, len(rows)))) for rows in file.blocks(BLOCK))
+        if mean:
+            yield from _means(images, network.embedding_size, blocks)
+        else:
+            for rows, some in blocks:
+                yield rows, [(_name(images, index), images.source.key(index)) for index in some]
 
 
 def _means(
     images: Images, width: int, batches: Iterator[tuple[Rows, list[int]]]
 ) -> Iterator[tuple[Rows, list[Name]]]:
     """The direction of the mean of each class's rows, in the order of the class ids."""
-    if not images.classed:
-        raise DataError(
-            f"{images.source.origin}: its images have no classes, which --mean takes; leave it out"
-        )
     sums = np.zeros((images.source.num_classes, width), np.float32)
     counts = np.zeros(images.source.num_classes, np.int64)
     first = np.full(images.source.num_classes, -1, np.int64)
@@ -148,13 +146,12 @@ def _name(images: Images, index: int) -> str:
     return str(PurePosixPath(from_key(images.source.key(index))).with_suffix(""))
 
 
-def _write_bad(path: Path | None, images: Images, bad: list[tuple[int, str]] | None) -> None:
-    if path is not None:
-        write_lines(path, ((images.source.key(index), as_key(why)) for index, why in bad or ()))
-
-
-def _require_names(images: Images) -> None:
-    """DataError for a class or a file whose name the gallery does not take, before any image is embedded."""
+def _require_fitting(images: Images, mean: bool) -> None:
+    """DataError for images without classes where means are wanted, and for a name that no gallery takes."""
+    if mean and not images.classed:
+        raise DataError(
+            f"{images.source.origin}: its images have no classes, which --mean takes; leave it out"
+        )
     each = np.unique(images.labels, return_index=True)[1].tolist() if images.classed else range(len(images))
     for index in each:
         require_name(_name(images, index), images.source.name(index))

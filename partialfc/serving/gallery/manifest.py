@@ -19,6 +19,7 @@ from partialfc.files import json_text, remove, write_whole
 from partialfc.serving.card import Card
 
 MANIFEST, LOCK = "gallery.json", "lock"
+ROWS = "embeddings-"  # how files of embeddings begin that are not in a gallery yet
 FORMAT = 1
 NUMBERED = re.compile(r"(?:rows|scales|names|faiss)-(\d+)\.\w+")
 
@@ -91,6 +92,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     document["card"] = json.loads(manifest.card.to_json())
     write_whole(folder / MANIFEST, json_text(document, indent=2) + "\n")
     tidy(folder, manifest)
+    forget_rows(folder)
+
+
+def forget_rows(folder: Path, but: str = "") -> None:
+    """Delete the embeddings that a change was to bring into the gallery, those in the file `but` excepted."""
+    for path in folder.iterdir():
+        name = path.name.removeprefix(".")
+        if name.startswith(ROWS) and not (but and name.startswith(but)):
+            remove(path)
 
 
 def tidy(folder: Path, manifest: Manifest | None) -> None:

@@ -1,0 +1,205 @@
+"""Images into a gallery: a process that is killed is gone on with, and the gallery becomes the same."""
+
+import os
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partialfc.data.images.codec import encode_png
+from partialfc.errors import ConfigError, DataError
+from partialfc.serving.embed import Work
+from partialfc.serving.gallery import enrol, update
+from partialfc.serving.gallery.enrol import add_to_gallery, build_gallery
+from partialfc.serving.gallery.gallery import Gallery
+from partialfc.serving.gallery.update import remove_names
+from partialfc.serving.images import open_images
+from partialfc.serving.model import open_model
+from tests.serving.cases import CARD, matrix, pictures, write_onnx, write_pictures
+from tests.serving.kills import Setting, kill_at_each_step
+
+ONE = Work(batch_size=1, workers=0)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A model, images of two classes, one of which cannot be decoded, and others to add."""
+    write_onnx(tmp_path / "small.onnx")
+    write_pictures(tmp_path / "people", pictures(20), classes=2)
+    write_pictures(tmp_path / "more", pictures(18, seed=2), classes=3)
+    (tmp_path / "people/class0/004.png").write_bytes(b"no image")
+    return tmp_path
+
+
+def model(desk: Path):
+    return open_model(desk / "small.onnx", threads=1)
+
+
+def build(desk: Path, folder: str, **options):
+    images = open_images([str(desk / "people")])
+    options = {"work": ONE, "skip_bad": desk / f"{folder}.bad", **options}
+    return build_gallery(desk / folder, model(desk), images, model=desk / "small.onnx", **options)
+
+
+def added(desk: Path, folder: str, **options):
+    images = open_images([str(desk / "more")])
+    return add_to_gallery(Gallery(desk / folder), model(desk), images, options.pop("work", ONE), **options)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """What its files hold after a change more, which tidies up; without the numbers in their names."""
+    remove_names(folder, ["class1"])
+    found = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "gallery.json"}
+    return {name.split("-")[0]: held for name, held in found.items()}
+
+
+def killed_building(folder: str, mean: str) -> Setting:
+    """For kill_at_each_step: each time gone on with."""
+    desk = Path(folder)
+
+    def act(time: int) -> None:
+        with suppress(ConfigError):  # where it is a gallery already
+            build(desk, "killed", mean=mean == "mean")
+
+    return Setting(where="killed", act=act, look=lambda time: time)
+
+
+def killed_adding(folder: str) -> Setting:
+    desk = Path(folder)
+
+    def act(time: int) -> None:
+        if len(Gallery(desk / "killed")) == 19:  # it did not get as far before
+            added(desk, "killed")
+
+    return Setting(where="killed", act=act, look=lambda time: time)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mean", ["mean", "images"])
+def test_building_is_gone_on_with_after_a_kill_at_any_moment(desk, mean):
+    build(desk, "calm", mean=mean == "mean")
+    looked = kill_at_each_step(f"{__name__}.killed_building", desk, mean, cwd=desk)
+    assert len(looked) > 10
+    assert [*Gallery(desk / "killed").names()] == [*Gallery(desk / "calm").names()]
+    assert (desk / "killed.bad").read_bytes() == (desk / "calm.bad").read_bytes()
+    assert content(desk / "killed") == content(desk / "calm")
+
+
+@pytest.mark.slow
+def test_adding_is_gone_on_with_after_a_kill_at_any_moment(desk):
+    for folder in ("calm", "killed"):
+        build(desk, folder)
+    added(desk, "calm")
+    assert len(kill_at_each_step(f"{__name__}.killed_adding", desk, cwd=desk)) > 10
+    assert content(desk / "killed") == content(desk / "calm")
+
+
+class Stopped(Exception):
+    """In place of a kill, which a test of what is done again does not need."""
+
+
+class Watched:
+    """Progress that stops when so many images are embedded, and knows where it began."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.first: int | None = None
+        self._stop = stop
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self.first = done if self.first is None else self.first
+        if done == self._stop:
+            raise Stopped
+
+
+@pytest.mark.parametrize("command", [build, added])
+def test_the_images_that_were_embedded_are_not_embedded_again(desk, command):
+    build(desk, "g")
+    options = {"overwrite": True} if command is build else {}
+    with pytest.raises(Stopped):
+        command(desk, "g", progress=Watched(stop=16), **options)
+    assert len(Gallery(desk / "g")) == 19
+    again = Watched()
+    command(desk, "g", progress=again, **options)
+    assert again.first == 16
+    assert [path.name for path in (desk / "g").glob("*embeddings*")] == []
+
+
+def test_another_setting_begins_anew(desk):
+    with pytest.raises(Stopped):
+        build(desk, "g", progress=Watched(stop=16))
+    (before,) = (path.name for path in (desk / "g").glob("embeddings-*.npy.partial"))
+    anew = Watched(stop=18)
+    with pytest.raises(Stopped):
+        build(desk, "g", progress=anew, work=Work(batch_size=2, workers=0))
+    assert anew.first == 0
+    (after,) = (path.name for path in (desk / "g").glob("embeddings-*.npy.partial"))
+    assert before != after
+
+
+def test_images_that_were_left_out_before_are_not_forgotten(desk):
+    with pytest.raises(Stopped):
+        build(desk, "g", progress=Watched(stop=16))
+    with pytest.raises(ConfigError, match="begun with --skip-bad, and 1 images were skipped; give it again"):
+        build(desk, "g", skip_bad=None)
+    assert build(desk, "g") == 19
+
+
+def test_a_mean_without_classes_is_refused_before_any_image_is_embedded(desk):
+    (desk / "flat").mkdir()
+    (desk / "flat/a.png").write_bytes(encode_png(pictures(1)[0]))
+    images = open_images([str(desk / "flat")])
+    watched = Watched()
+    with pytest.raises(DataError, match="have no classes, which --mean takes"):
+        build_gallery(desk / "g", model(desk), images, ONE, model=desk / "m", mean=True, progress=watched)
+    assert watched.first is None
+    assert not (desk / "g").exists()
+
+
+def test_rows_are_those_of_the_images(desk):
+    build(desk, "g")
+    gallery = Gallery(desk / "g")
+    keys = [gallery.name(place)[1] for place in range(len(gallery))]
+    numbers = [int(Path(key).stem) for key in keys]
+    np.testing.assert_allclose(gallery.rows(range(19)), model(desk).embed(pictures(20)[numbers]), atol=1e-6)
+
+
+def peak(action: Callable[[], object]) -> int:
+    """The most bytes that Python and NumPy have besides, at any moment of an action."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch, storage):
+    """Four times as many take a few words an image more at most, and not the 512 numbers of its row."""
+    width, few, many = 512, 1000, 4000
+    for module in (enrol, update):
+        monkeypatch.setattr(module, "BLOCK", 128)
+    card = replace(CARD, embedding_size=width)
+    write_onnx(tmp_path / "small.onnx", card, weights=matrix(card))
+    write_pictures(tmp_path, pictures(1))
+    network, peaks = model(tmp_path), {}
+    work = Work(batch_size=100, workers=0)
+    for count in (few, many):
+        (tmp_path / f"images{count}").mkdir()
+        for number in range(count):
+            os.link(tmp_path / "000.png", tmp_path / f"images{count}" / f"{number}.png")
+        images = open_images([str(tmp_path / f"images{count}")])
+        folder = tmp_path / f"g{count}"
+        place = tmp_path / "small.onnx"
+        peaks[count] = [
+            peak(lambda: build_gallery(folder, network, images, work, model=place, storage=storage)),  # noqa: B023
+            peak(lambda: add_to_gallery(Gallery(folder), network, images, work)),  # noqa: B023
+            peak(lambda: Gallery(folder).search(network.embed(pictures(9)))),  # noqa: B023
+        ]
+        assert len(Gallery(folder)) == 2 * count
+    for before, after in zip(peaks[few], peaks[many], strict=True):
+        assert after - before < (many - few) * width / 2, peaks
