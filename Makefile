@@ -6,6 +6,7 @@ TORCH ?= torch==2.13.0
 EXTRAS ?= dev
 BIN := .venv/bin
 INSTALLED := .venv/installed-$(EXTRAS)
+BUILDER := build/builder# an environment with what builds a wheel, and nothing else
 GLYPHS := data/glyphs
 # Processes that tests run in: one more than there are cores, as some tests wait for what others compute.
 JOBS ?= $(shell expr $$(nproc) + 1)
@@ -77,8 +78,8 @@ check: $(INSTALLED)  ## lint, format, types
 docs: .venv/docs-installed  ## the documentation as a site, build/docs/index.html; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going --quiet --fresh-env docs build/docs
 
-dist: $(INSTALLED)  ## an sdist and the wheel that is built of it, in dist/; the same files give the same bytes
-	.ci/dist dist $(BIN)/python
+dist: $(BUILDER)/installed  ## an sdist and the wheel that is built of it, in dist/; the same files give the same bytes
+	.ci/dist dist $(BUILDER)/bin/python
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
@@ -87,6 +88,13 @@ format: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "$(TORCH)" --editable ".[$(EXTRAS)]"
+	touch $@
+
+$(BUILDER)/installed: pyproject.toml
+	$(PYTHON) -m venv $(BUILDER)
+	$(BUILDER)/bin/python -c "import tomllib; \
+		print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" > $(BUILDER)/requires
+	$(BUILDER)/bin/python -m pip install --quiet --requirement $(BUILDER)/requires
 	touch $@
 
 .venv/docs-installed: $(INSTALLED)
