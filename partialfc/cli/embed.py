@@ -79,14 +79,15 @@ def embed(
     The same command goes on where one was killed. With an .onnx it needs no torch.
     """
     from partialfc.cli.bars import stages
-    from partialfc.cli.values import require_alone, require_folder
+    from partialfc.cli.values import require_alone
+    from partialfc.outputs import require_file
     from partialfc.serving.embed import Work, embed_to_file
     from partialfc.serving.images import open_images
     from partialfc.serving.model import open_model
 
     require_alone("embed")
-    require_folder("--output", output)
-    require_folder("--skip-bad", skip_bad)
+    require_file("--output", output)
+    require_file("--skip-bad", skip_bad)
     opened = open_images(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     network = open_model(model, threads=threads, device=device, trust=trust or ())
     work = Work(batch_size=batch_size, max_pixels=max_pixels, workers=workers)

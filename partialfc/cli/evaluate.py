@@ -63,6 +63,7 @@ def evaluate(
     as_norm: sets.AsNorm = None,
     as_norm_top: sets.AsNormTop = None,
     save_embeddings: sets.SaveEmbeddings = None,
+    overwrite: sets.Overwrite = False,
     flip: Annotated[
         Flip,
         typer.Option(
@@ -98,10 +99,12 @@ def evaluate(
     protocol, options = choose(PROTOCOLS, context)
     require_rates("--far", far or ())
 
+    from partialfc.cli.protocols.sets import require_place
     from partialfc.cli.protocols.setting import Setting, embedder_of, ranks
     from partialfc.deploy.trained import load_trained
     from partialfc.distributed.device import local_device
 
+    require_place(save_embeddings, overwrite=overwrite)
     local_device(device, name="--device")
     trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
     with ranks(device) as (world, own):

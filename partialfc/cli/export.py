@@ -140,12 +140,13 @@ def export(
 
     What was written is run and compared with the network before it takes the place of OUT.
     """
-    from partialfc.deploy.export.export import Request, export_model, format_of
+    from partialfc.deploy.export.export import Request, check_out, export_model, format_of
     from partialfc.deploy.export.graph import interface
     from partialfc.deploy.trained import load_trained
     from partialfc.files import json_text
 
     kind = format_of(out, format)
+    check_out(out, kind)
     calibration = _calibration(int8, calibrate, calibrate_images)
     trained = load_trained(model, trust=trust or (), backbone=backbone)
     measuring = None

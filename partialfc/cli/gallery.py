@@ -75,14 +75,16 @@ def build(
 ) -> None:
     """Build a gallery of images: each under the name of its class, or else of its file."""
     from partialfc.cli.bars import stages
-    from partialfc.cli.values import require_alone, require_folder
+    from partialfc.cli.values import require_alone
+    from partialfc.outputs import require_file, require_folder
     from partialfc.serving.embed import Work
     from partialfc.serving.gallery.enrol import build_gallery
     from partialfc.serving.images import open_images
     from partialfc.serving.model import open_model
 
     require_alone("gallery")
-    require_folder("--skip-bad", skip_bad)
+    require_folder("GALLERY", folder)
+    require_file("--skip-bad", skip_bad)
     opened = open_images(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     network = open_model(model, threads=threads, device=device, trust=trust or ())
     work = Work(batch_size=batch_size, max_pixels=max_pixels, workers=workers)
@@ -122,14 +124,15 @@ def add(
 ) -> None:
     """Add images to a gallery: in one of --mean their classes' means."""
     from partialfc.cli.bars import stages
-    from partialfc.cli.values import require_alone, require_folder
+    from partialfc.cli.values import require_alone
+    from partialfc.outputs import require_file
     from partialfc.serving.embed import Work
     from partialfc.serving.gallery.enrol import add_to_gallery
     from partialfc.serving.gallery.gallery import Gallery
     from partialfc.serving.images import open_images
 
     require_alone("gallery")
-    require_folder("--skip-bad", skip_bad)
+    require_file("--skip-bad", skip_bad)
     gallery = Gallery(folder)
     opened = open_images(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     network = _model_of(gallery, model, threads=threads, device=device, trust=trust or ())

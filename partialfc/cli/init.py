@@ -38,6 +38,7 @@ def init(
 
     What is given as section.key=value goes into it, and the other keys follow: half the batch, half the rate.
     """
+    from partialfc.outputs import require_file
     from partialfc.suggest.asked import Asked
     from partialfc.suggest.train import run_dir_for, split
     from partialfc.suggest.write import write_suggestion
@@ -45,6 +46,8 @@ def init(
     sources, overrides = split(images)
     if not sources:
         raise typer.BadParameter("give the images to look at", param_hint="IMAGES")
+    if not output.is_dir():  # which has a message of its own
+        require_file("--output", output)
     said = write_suggestion(
         Asked(
             images=sources,

@@ -45,14 +45,14 @@ def quality(
     as_json: AsJson = False,
 ) -> None:
     """Write how good each image is by a trained network, as CSV: image, class, quality; higher is better."""
-    from partialfc.cli.values import require_folder
     from partialfc.data.sources.source import open_source
     from partialfc.deploy.quality import image_qualities, rater
     from partialfc.deploy.quality_table import write_qualities
     from partialfc.deploy.trained import load_trained
     from partialfc.distributed.device import local_device
+    from partialfc.outputs import require_file
 
-    require_folder("--output", output)
+    require_file("--output", output)
     target = local_device(device, name="--device")
     trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
     source = open_source(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)

@@ -66,10 +66,12 @@ def report(
     from partialfc.report.run_picture import draw_report
     from partialfc.report.run_summary import summarise
 
-    check_page("--output", output)
+    folders = list(dict.fromkeys(runs))
+    place = folders[0] if len(folders) == 1 else folders[0].resolve().parent
+    if output is not None or place.is_dir():  # else it is the run that is not there
+        check_page("--output", output or place / "report.html")
     check_picture("--picture", picture)
     require_method(map_by)
-    folders = list(dict.fromkeys(runs))
     found = []
     with stages() as progress:
         for name, folder in names_of(folders).items():
@@ -86,7 +88,6 @@ def report(
                 progress=progress,
             )
             found.append(Run(name, folder, log, opened.shown, opened.scores, looks))
-        place = folders[0] if len(folders) == 1 else folders[0].resolve().parent
         page = write_run_page(found, output or place / "report.html", progress=progress)
     for run in found:
         if len(found) > 1:

@@ -3,27 +3,10 @@
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
-from tempfile import TemporaryFile
 
 import typer
 
 from partialfc.errors import ConfigError
-
-
-def require_folder(option: str, output: Path | None) -> None:
-    """ConfigError unless `output` is None, or a file to write in a folder that exists and takes files."""
-    if output is None:
-        return
-    if output.is_dir() or not output.parent.is_dir():
-        raise ConfigError(f"{option} is {str(output)!r}; it must be a file in a folder that exists")
-    try:
-        with TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"{option} is {str(output)!r}, but its folder takes no file: {error.strerror}; name one elsewhere"
-        ) from error
 
 
 def require_alone(command: str) -> None:

@@ -6,17 +6,17 @@ from typing import Any
 
 from partialfc.errors import ConfigError, MissingExtraError
 from partialfc.files import replacing, told
+from partialfc.outputs import require_file
 
 
 def check_picture(option: str, output: Path | None) -> None:
-    """Before any work is done: `output` is None, or a .png file in a folder that exists and can be drawn.
+    """Before any work is done: `output` is None, or a .png file that can be written and drawn.
 
     Raises ConfigError, or MissingExtraError without matplotlib.
     """
     if output is None:
         return
-    if output.suffix != ".png" or not output.parent.is_dir():
-        raise ConfigError(f"{option} is {str(output)!r}; it must be a .png file in a folder that exists")
+    require_file(option, output, suffix=".png")
     _figure_class()
 
 

@@ -12,6 +12,7 @@ from typing import NewType
 
 from partialfc.errors import ConfigError, printable
 from partialfc.files import replacing, told
+from partialfc.outputs import require_file
 from partialfc.report.page_style import STYLE
 from partialfc.report.tiles import PIXELATED, Mark, Tile, encoded_thumbnail
 
@@ -24,9 +25,8 @@ _FRAMES = {Mark.KEPT: "kept", Mark.LEFT_OUT: "suspect", Mark.SUSPECT: "suspect"}
 
 
 def check_page(option: str, output: Path | None) -> None:
-    """Before any work is done: ConfigError unless `output` is None, or a .html file in an existing folder."""
-    if output is not None and (output.suffix != ".html" or not output.parent.is_dir()):
-        raise ConfigError(f"{option} is {str(output)!r}; it must be a .html file in a folder that exists")
+    """Before any work is done: ConfigError unless `output` is None, or a .html file that can be written."""
+    require_file(option, output, suffix=".html")
 
 
 def paragraph(text: str) -> Html:

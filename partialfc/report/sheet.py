@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from partialfc.data.images.opencv import cv2
 from partialfc.errors import ConfigError, printable
 from partialfc.files import replacing, told
+from partialfc.outputs import require_file
 from partialfc.report.tiles import Mark, Pixels, Tile, thumbnail
 
 MOST_TILES = 10_000
@@ -21,9 +22,8 @@ _FRAMES = {Mark.KEPT: "#2e8b57", Mark.LEFT_OUT: "#c23b4b", Mark.SUSPECT: "#c23b4
 
 
 def check_sheet(option: str, output: Path) -> None:
-    """Before any work is done: ConfigError unless `output` is a .png file in a folder that exists."""
-    if output.suffix != ".png" or not output.parent.is_dir():
-        raise ConfigError(f"{option} is {str(output)!r}; it must be a .png file in a folder that exists")
+    """Before any work is done: ConfigError unless `output` is a .png file that can be written."""
+    require_file(option, output, suffix=".png")
 
 
 def draw_sheet(

@@ -14,6 +14,7 @@ from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.source import open_source
 from partialfc.errors import ConfigError, DataError
 from partialfc.files import remove, write_whole
+from partialfc.outputs import require_folder
 from partialfc.suggest import told
 from partialfc.suggest.asked import Asked
 from partialfc.suggest.commented import commented
@@ -118,11 +119,7 @@ def _require_file(path: Path) -> None:
             f"-o is {path}; a config is written as YAML, in which each key has its reason: name a .yaml "
             f"file, such as {path.with_suffix('.yaml')}"
         )
-    folder = next(each for each in path.absolute().parents if os.path.lexists(each))
-    if not folder.is_dir():
-        raise ConfigError(f"-o is {path}, but {folder} is no folder; name a file elsewhere")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"-o is {path}, but this user may not write into {folder}; name a file elsewhere")
+    require_folder("the folder of the config", path.parent)
 
 
 def _refuse_existing(asked: Asked) -> None:

@@ -1,14 +1,9 @@
 """Places that a picture cannot be written to."""
 
-import json
-import sys
-
 import pytest
 from matplotlib.figure import Figure
 
-from partialfc.cli import app as cli
 from partialfc.errors import ConfigError
-from partialfc.metrics.run_log import METRICS
 from partialfc.report.figure import check_picture, save_picture
 
 
@@ -35,15 +30,3 @@ def test_what_is_no_picture_file_is_said_before_any_work(tmp_path):
             ConfigError, match=f"--plot is '{wrong}'; it must be a .png file in a folder that exists"
         ):
             check_picture("--plot", wrong)
-
-
-def test_a_report_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
-    record = {"event": "train", "step": 1, "loss": 2.0, "seconds": 0.5, "target_angle_histogram": [0, 1]}
-    (tmp_path / METRICS).write_text(json.dumps(record) + "\n")
-    monkeypatch.setattr(sys, "argv", ["partialfc", "report", str(tmp_path), "--output", "/proc/x.html"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    captured = capsys.readouterr()
-    assert (ended.value.code, captured.out) == (1, "")
-    assert captured.err.startswith("partialfc: ConfigError: cannot write the page /proc/x.html: No such file")
-    assert len(captured.err.splitlines()) == 1

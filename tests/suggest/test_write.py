@@ -299,8 +299,14 @@ def test_several_sources_and_a_text_list(tmp_path, many):
     [
         ("there", r"-o is .*/there, a folder; name a file in it, such as .*/there/config\.yaml$"),
         ("x.json", r"-o is .*/x\.json; a config is written as YAML.* such as .*/x\.yaml$"),
-        ("file/x.yaml", r"-o is .*/x\.yaml, but .*/file is no folder; name a file elsewhere$"),
-        ("locked/x/y.yaml", r"-o is .*/y\.yaml, but this user may not write into .*/locked; name"),
+        (
+            "file/x.yaml",
+            r"the folder of the config is '.*/file', but .*/file is no folder; name one elsewhere$",
+        ),
+        (
+            "locked/x/y.yaml",
+            r"the folder of the config is '.*/x', but .*/locked takes no file: Permission denied; name",
+        ),
     ],
     ids=["folder", "other suffix", "below a file", "locked"],
 )

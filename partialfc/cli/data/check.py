@@ -68,18 +68,19 @@ def check(
 ) -> None:
     """Decode every image, and find what is wrong and what is there twice. Status 3: something was found."""
     from partialfc.cli.bars import stages
-    from partialfc.cli.values import height_and_width, require_folder
+    from partialfc.cli.values import height_and_width
     from partialfc.data.check.check import check_source
     from partialfc.data.sources.keys import write_keys
     from partialfc.data.sources.source import open_source
     from partialfc.files import json_text, write_whole
+    from partialfc.outputs import require_file
     from partialfc.report.check_page import write_check_page
     from partialfc.report.check_summary import check_summary
     from partialfc.report.page import check_page
 
     check_page("--page", page)
-    for option, file in (("--output", output), ("--write-bad", write_bad), ("--page", page)):
-        require_folder(option, file)
+    require_file("--output", output)
+    require_file("--write-bad", write_bad)
     wanted = height_and_width("--size", size)
     opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     with stages() as progress:

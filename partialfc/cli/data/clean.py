@@ -69,7 +69,6 @@ def clean(
     from partialfc.cleaning.findings import find_all
     from partialfc.cleaning.page import write_clean_page
     from partialfc.cli.bars import stages
-    from partialfc.cli.values import require_folder
     from partialfc.data.benchmarks.image_set import of_source
     from partialfc.data.sources.keys import read_keys, write_keys
     from partialfc.data.sources.source import open_source
@@ -79,11 +78,12 @@ def clean(
     from partialfc.distributed.device import local_device
     from partialfc.errors import ConfigError
     from partialfc.files import json_text, write_whole
+    from partialfc.outputs import require_file
     from partialfc.report.page import check_page
 
     check_page("--page", page)
-    require_folder("--output", output)
-    require_folder("--write-wrong", write_wrong)
+    require_file("--output", output)
+    require_file("--write-wrong", write_wrong)
     if not 0 < precision < 1:
         raise ConfigError(f"--precision is {precision}; it must be above 0 and below 1, such as 0.97")
     target = local_device(device, name="--device")

@@ -21,15 +21,15 @@ def stats(
 ) -> None:
     """Count images a class, sizes, formats and colours, by labels and first bytes; nothing is decoded."""
     from partialfc.cli.bars import stages
-    from partialfc.cli.values import require_folder
     from partialfc.data.check.statistics import statistics_of
     from partialfc.data.sources.source import open_source
     from partialfc.files import json_text, write_whole
+    from partialfc.outputs import require_file
     from partialfc.report.page import check_page
     from partialfc.report.statistics_shown import statistics_text, write_statistics_page
 
     check_page("--page", page)
-    require_folder("--output", output)
+    require_file("--output", output)
     opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
     with stages() as progress:
         found = statistics_of(opened, workers=workers, progress=progress)

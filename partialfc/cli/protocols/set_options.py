@@ -104,6 +104,10 @@ SaveEmbeddings = Annotated[
         show_default=False,
     ),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace what --save-embeddings wrote before.", rich_help_panel=PANEL),
+]
 COHORT_OPTIONS = frozenset({"as_norm", "as_norm_top", "class_depth", "root"})
-OPTIONS = COHORT_OPTIONS | {"save_embeddings"}
+OPTIONS = COHORT_OPTIONS | {"save_embeddings", "overwrite"}
 SOURCE_OPTIONS = frozenset({"only", "leave_out", "score"})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partialfc.errors import ConfigError, DataError
+from partialfc.outputs import require_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,6 +170,22 @@ def own_rows(setting: "Setting", images: "ImageSet", folder: Path | None, name: 
     if folder is not None:
         save_embeddings(folder / name, rows, images.keys(), setting.embedder.world)
     return rows
+
+
+def require_place(folder: Path | None, *, overwrite: bool) -> None:
+    """ConfigError where embeddings cannot be saved there, or others lie there that may not be replaced."""
+    from partialfc.evaluation.saved import EMBEDDINGS
+
+    if folder is None:
+        if overwrite:
+            raise ConfigError("--overwrite is for --save-embeddings, which is not there: leave it out")
+        return
+    require_folder("--save-embeddings", folder)
+    there = next(folder.glob(f"*/{EMBEDDINGS}"), None)
+    if there is not None and not overwrite:
+        raise ConfigError(
+            f"--save-embeddings: {there} exists; name another folder, or replace it with --overwrite"
+        )
 
 
 def called(places: Sequence[str]) -> str:

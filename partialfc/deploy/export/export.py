@@ -24,6 +24,7 @@ from partialfc.deploy.opened.onnx_backbone import OnnxBackbone
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import ConfigError
 from partialfc.files import replacing
+from partialfc.outputs import require_file, require_folder
 from partialfc.serving.card import CARD_FILE, Card
 
 Format = Literal["onnx", "safetensors", "torch", "huggingface"]
@@ -102,7 +103,7 @@ def export_model(trained: Trained, out: Path, request: Request) -> Exported:
         config_of(trained)  # says why
     if request.int8 is not None and request.format not in ("onnx", "huggingface"):
         raise ConfigError(f"--int8 is of an .onnx, and the format is {request.format}: leave it out")
-    _check_out(out, request.format)
+    check_out(out, request.format)
     if request.format == "safetensors":  # which holds the network alone
         interface = replace(Interface(), flip="none")
     card = with_licence(card_of(trained), weights=request.licence, data=request.data_licence)
@@ -193,6 +194,7 @@ class _Work:
         measured: Measured | None,
         int8: Measured | None = None,
     ) -> Exported:
+        out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as beside:
             write(beside)
         files = [out] if out.is_file() else [file for file in out.iterdir() if file.is_file()]
@@ -254,14 +256,15 @@ def _with(card: Card, measured: Measured | None) -> Card:
     )
 
 
-def _check_out(out: Path, format: Format) -> None:
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"OUT is {str(out)!r}; the folder above it must exist")
-    if format == "huggingface":
-        if out.is_file() or (out.is_dir() and not is_export(out) and any(out.iterdir())):
-            raise ConfigError(
-                f"OUT is {str(out)!r}, where something else lies already; name a folder that is not there "
-                "yet, or an export, which is replaced"
-            )
-    elif out.is_dir():
-        raise ConfigError(f"OUT is {str(out)!r}, a folder; for the format {format} it must be a file")
+def check_out(out: Path, format: Format) -> None:
+    """ConfigError where an export in this format cannot be written, or something else is in the way."""
+    if format != "huggingface":
+        if out.is_dir():
+            raise ConfigError(f"OUT is {str(out)!r}, a folder; for the format {format} it must be a file")
+        return require_file("OUT", out)
+    if out.is_file() or (out.is_dir() and not is_export(out) and any(out.iterdir())):
+        raise ConfigError(
+            f"OUT is {str(out)!r}, where something else lies already; name a folder that is not there "
+            "yet, or an export, which is replaced"
+        )
+    return require_folder("OUT", out)

@@ -182,6 +182,11 @@ def test_normalised_scores_and_saved_embeddings(run, images, tmp_path):
     assert units == pytest.approx(images.rows[images.names.index(names[0]) :][: len(names)], abs=1e-5)
     keys = (tmp_path / "saved" / "images" / "keys.txt").read_text().split("\n")
     assert keys == [*(name.removeprefix("set/") for name in names), ""]
+    saving = ("--all-pairs", images.folder / "set", "--save-embeddings", tmp_path / "saved")
+    assert "saved/images/embeddings.npy exists; name another folder, or replace it" in refused(run, *saving)
+    evaluated(run, *saving, "--overwrite")
+    assert np.load(tmp_path / "saved" / "images" / "embeddings.npy") == pytest.approx(saved, abs=1e-5)
+    assert "--overwrite is for --save-embeddings" in refused(run, *saving[:2], "--overwrite")
     strangers = of(images, "other/")
     cohort = np.array(
         [images.rows[[images.names.index(n) for n in strangers if f"/s{c}/" in n]].mean(0) for c in range(4)]

@@ -215,7 +215,7 @@ def test_a_folder_that_is_no_export_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "of years"
     with pytest.raises(ConfigError, match="for the format onnx it must be a file"):
         export_model(trained(), tmp_path / "mine", Request(format="onnx", interface=PIXELS))
-    with pytest.raises(ConfigError, match="the folder above it must exist"):
+    with pytest.raises(ConfigError, match="it must be a file in a folder that exists"):
         export_model(trained(), tmp_path / "no" / "a.onnx", Request(format="onnx", interface=PIXELS))
 
 
