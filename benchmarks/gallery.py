@@ -108,7 +108,7 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def measured(gallery: Gallery, arguments: argparse.Namespace) -> dict[str, Any]:
-    segments, k = gallery._segments, arguments.k
+    segments, k = gallery._view.segments, arguments.k
     queries = directions(arguments.queries, gallery.width, 2)
     found: dict[str, list[float]] = {"onnxruntime": [], "torch": [], "search": []}
     for _ in range(arguments.rounds + 1):  # the first one reads the files

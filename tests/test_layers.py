@@ -62,7 +62,7 @@ INNER = {
     "head/margins": {"head/arguments"},
     "head/kernels": set(),
     "evaluation/scores": {"evaluation/bootstrap"},
-    "serving/service": {"serving/card", "serving/model", "serving/gallery"},
+    "serving/service": {"serving/card", "serving/gallery", "serving/model", "serving/rows"},
 }
 # Of the head, what a sharded loss needs, and the head itself whose centres a centre loss may take.
 LOSSES_OF_HEAD = {

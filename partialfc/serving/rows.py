@@ -36,6 +36,11 @@ def unit_rows(rows: npt.NDArray[Any], name: Name = numbered) -> Rows:
     return unit
 
 
+def cosine(first: Rows, second: Rows) -> float:
+    """The cosine of two unit rows [D], -1 to 1."""
+    return float(np.clip(first.astype(np.float64) @ second.astype(np.float64), -1, 1))
+
+
 def check_pixels(images: npt.NDArray[Any], *, size: int, channels: int) -> None:
     """ValueError unless these are uint8 [n, size, size, channels]."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, channels):

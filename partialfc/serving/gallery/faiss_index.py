@@ -66,11 +66,16 @@ class FaissIndex:
     ) -> tuple[Scores, Places]:
         """As `top_k`, among the candidates that the index finds; m is what it finds for every query."""
         _faiss().omp_set_num_threads(threads)
-        total = sum(map(len, segments))
-        count = min(MORE * k, total)
+        total, shown = sum(map(len, segments)), sum(each.shown for each in segments)
+        count = min(MORE * k + total - shown, total)
         if not count or not len(queries):
             return np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
         _, found = self._index.search(queries, count)
+        if shown < total:
+            hidden = np.concatenate(
+                [np.zeros(len(each), np.bool_) if each.hidden is None else each.hidden for each in segments]
+            )
+            found = np.where(hidden[found], -1, found)
         kept = min(k, int((found >= 0).sum(axis=1).min()))
         scores, places = np.empty((len(queries), kept)), np.empty((len(queries), kept), np.int64)
         for number, (query, near) in enumerate(zip(queries, found, strict=True)):

@@ -8,10 +8,12 @@ import numpy as np
 
 from partialfc.errors import ConfigError, DataError
 from partialfc.serving.card import Card
+from partialfc.serving.gallery.changes import read_log
 from partialfc.serving.gallery.faiss_index import FaissIndex
 from partialfc.serving.gallery.manifest import MANIFEST, Manifest, other_model, read_manifest
-from partialfc.serving.gallery.segments import Segment, name_bytes
-from partialfc.serving.gallery.top_k import Places, Scores, top_k
+from partialfc.serving.gallery.segments import Segment
+from partialfc.serving.gallery.top_k import Places, Scores
+from partialfc.serving.gallery.view import View
 from partialfc.serving.rows import Rows, unit_rows
 
 TRIES = 10  # to open the files of a gallery that is changed again and again meanwhile
@@ -27,7 +29,8 @@ class Match:
 
 
 class Gallery:
-    """The gallery in a folder, as it is now; changes that are made later are not seen. Its rows are mapped.
+    """The gallery in a folder, as it is now, with the changes that a service has made and may still make;
+    what is changed later is not seen. Its rows are mapped.
 
     card: of the model whose embeddings it has. model: where that lay. Searches from several threads at a time
     are fine. Raises DataError where the folder is no gallery, or a damaged one.
@@ -35,12 +38,11 @@ class Gallery:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._manifest, self._segments, self._faiss = _opened(self.folder)
-        self._starts = np.cumsum([0, *map(len, self._segments)])
+        self._manifest, self._view = _opened(self.folder)
 
     def __len__(self) -> int:
         """How many rows it has."""
-        return int(self._starts[-1])
+        return self._view.shown
 
     @property
     def card(self) -> Card:
@@ -70,56 +72,55 @@ class Gallery:
 
         The scores are the exact cosines with the rows as they are stored. Raises as `search_places` does.
         """
-        scores, places = self.search_places(rows, k, threads=threads)
+        view = self._view
+        scores, places = self._found(view, rows, k, threads)
         return [
-            [Match(*self.name(place), score) for place, score in zip(*each, strict=True)]
+            [Match(*view.name(place), score) for place, score in zip(*each, strict=True)]
             for each in zip(places.tolist(), scores.tolist(), strict=True)
         ]
 
     def search_places(self, rows: Rows, k: int, *, threads: int = 1) -> tuple[Scores, Places]:
         """As `search`: the cosines float64 [n, m], and the places of the rows, int64 [n, m]; m is k at most.
 
+        A place counts the rows in order, also those that were removed and are still in the gallery's files.
         Exact, unless the gallery has a faiss index that is not. Of equal rows the earlier one comes first.
 
         Raises ValueError for another shape or k below 1, DataError for a row that is zero or not finite.
         """
+        return self._found(self._view, rows, k, threads)
+
+    def _found(self, view: View, rows: Rows, k: int, threads: int) -> tuple[Scores, Places]:
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise ValueError(f"rows are {list(rows.shape)}; they must be [n, {self.width}]")
         if k < 1:
             raise ValueError(f"k is {k}; it must be 1 or more")
         unit = unit_rows(rows, lambda index: f"query {index}")
-        if self._faiss is not None:
-            return self._faiss.search(self._segments, unit, k, threads=threads)
-        return top_k(self._segments, unit, k, threads=threads)
+        return view.search(unit, k, threads=threads)
 
     def name(self, place: int) -> tuple[str, str]:
         """The name of a row, and the key of its image. IndexError for a place that there is not."""
-        if not 0 <= place < len(self):
-            raise IndexError(f"place {place} of {self.folder}: it has {len(self)} rows")
-        number = int(np.searchsorted(self._starts, place, side="right")) - 1
-        return self._segments[number].name(place - int(self._starts[number]))
+        return self._view.name(place)
 
     def count(self, names: Collection[str]) -> int:
         """How many rows have one of these names; all names are read for it."""
-        wanted = {name_bytes(name) for name in names}
-        return sum(each in wanted for segment in self._segments for each in segment.each_name())
+        return self._view.count(names)
 
     def names(self) -> Iterator[str]:
         """The name of each row, in order."""
-        return (self.name(place)[0] for place in range(len(self)))
+        view = self._view
+        return (view.name(place)[0] for place in view.places())
 
     def rows(self, places: Collection[int]) -> Rows:
         """Rows [m, D] at places, in float32, as they are stored: nearly of norm 1."""
         found = np.empty((len(places), self.width), np.float32)
         for number, place in enumerate(places):
-            self.name(place)  # checks it
-            part = int(np.searchsorted(self._starts, place, side="right")) - 1
-            found[number] = self._segments[part].floats([place - int(self._starts[part])])[0]
+            part, row = self._view.part_of(place)
+            found[number] = part.floats([row])[0]
         return found
 
 
-def _opened(folder: Path) -> tuple[Manifest, list[Segment], FaissIndex | None]:
+def _opened(folder: Path) -> tuple[Manifest, View]:
     """All files of one state: where a change deletes one meanwhile, those of the next state."""
     for _ in range(TRIES):
         manifest = read_manifest(folder)
@@ -129,7 +130,8 @@ def _opened(folder: Path) -> tuple[Manifest, list[Segment], FaissIndex | None]:
             faiss = None
             if manifest.faiss_part is not None and manifest.faiss is not None:
                 faiss = FaissIndex.read(folder, manifest.faiss_part, manifest.faiss)
-            return manifest, segments, faiss
+            changes = read_log(folder, manifest)
+            return manifest, View.of(segments, faiss, changes, storage=manifest.storage, width=width)
         except FileNotFoundError as error:
             missing = error
             if read_manifest(folder) == manifest:

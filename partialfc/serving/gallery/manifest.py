@@ -21,7 +21,7 @@ from partialfc.serving.card import Card
 MANIFEST, LOCK = "gallery.json", "lock"
 ROWS = "embeddings-"  # how files of embeddings begin that are not in a gallery yet
 FORMAT = 1
-NUMBERED = re.compile(r"(?:rows|scales|names|faiss)-(\d+)\.\w+")
+NUMBERED = re.compile(r"(?:rows|scales|names|faiss|changes)-(\d+)\.\w+")
 
 Storage = Literal["float32", "float16", "int8"]
 
@@ -39,7 +39,8 @@ class Manifest:
     """storage: of rows. mean: whether a row is a class's mean. model: where the card's model lay.
 
     faiss: the factory string of a faiss index that searches it, and faiss_part the number of its file.
-    following: the number of the next file.
+    log: the number of the file with the changes since the parts were written, if there is one. following: the
+    number of the next file.
     """
 
     card: Card
@@ -49,6 +50,7 @@ class Manifest:
     parts: tuple[Part, ...] = ()
     faiss: str | None = None
     faiss_part: int | None = None
+    log: int | None = None
     following: int = 1
 
     @property
@@ -77,6 +79,7 @@ def read_manifest(folder: Path) -> Manifest:
             parts=tuple(Part(int(each["number"]), int(each["rows"])) for each in document["parts"]),
             faiss=document["faiss"],
             faiss_part=document["faiss_part"],
+            log=document.get("log"),
             following=int(document["following"]),
         )
     except DataError:
@@ -105,7 +108,9 @@ def forget_rows(folder: Path, but: str = "") -> None:
 
 def tidy(folder: Path, manifest: Manifest | None) -> None:
     """Delete the files that a gallery no longer consists of, and what a killed process left."""
-    kept = set() if manifest is None else {manifest.faiss_part, *(part.number for part in manifest.parts)}
+    kept = (
+        {manifest.faiss_part, manifest.log, *(part.number for part in manifest.parts)} if manifest else set()
+    )
     for path in folder.iterdir():
         numbered = NUMBERED.fullmatch(path.name)
         if (numbered and int(numbered[1]) not in kept) or path.name.startswith(f".{MANIFEST}."):
@@ -130,7 +135,10 @@ def changing(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise ConfigError(f"{folder}: another process is changing it; try again later") from error
+                raise ConfigError(
+                    f"{folder}: another process is changing it, or serves it with a token; try again later, "
+                    "or change it over HTTP"
+                ) from error
             # a file system without locks
         yield
     finally:

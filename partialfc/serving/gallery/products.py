@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from partialfc.serving.gallery.segments import LARGEST, ZERO, Segment
+from partialfc.serving.gallery.segments import LARGEST, ZERO, StoredRows
 from partialfc.serving.gallery.tiny_graph import product_graph
 from partialfc.serving.rows import Rows
 
@@ -23,7 +23,7 @@ class Product(Protocol):
     scale: npt.NDArray[np.float64]
     error: npt.NDArray[np.float64]
 
-    def __call__(self, segment: Segment, start: int, stop: int) -> npt.NDArray[Any]:
+    def __call__(self, segment: StoredRows, start: int, stop: int) -> npt.NDArray[Any]:
         """Of rows start..stop, at most BLOCK -> [stop - start, Q], until the next call."""
         ...
 
@@ -39,7 +39,7 @@ class FloatProduct:
         self._products = np.empty((BLOCK, count), np.float32)
         self._rows = np.empty((BLOCK, width), np.float32)
 
-    def __call__(self, segment: Segment, start: int, stop: int) -> npt.NDArray[Any]:
+    def __call__(self, segment: StoredRows, start: int, stop: int) -> npt.NDArray[Any]:
         rows = segment.rows[start:stop]
         if rows.dtype != np.float32:
             floats = self._rows[: len(rows)]
@@ -66,7 +66,7 @@ class Int8Product:
         self._session, self._binding = session, session.io_binding()
         self._binding.bind_input("queries", "cpu", 0, np.int8, self._queries.shape, self._queries.ctypes.data)
 
-    def __call__(self, segment: Segment, start: int, stop: int) -> npt.NDArray[Any]:
+    def __call__(self, segment: StoredRows, start: int, stop: int) -> npt.NDArray[Any]:
         rows, products = segment.rows[start:stop], self._products[: stop - start]
         self._binding.bind_input("rows", "cpu", 0, np.uint8, rows.shape, rows.ctypes.data)
         self._binding.bind_output("products", "cpu", 0, np.int32, products.shape, products.ctypes.data)

@@ -4,8 +4,10 @@ A file is written once and never changed. int8 rows are stored as bytes, 128 + r
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,26 +55,29 @@ def as_stored(rows: Rows, names: Sequence[Name], storage: Storage) -> Stored:
     return Stored((numbers + ZERO).astype(np.uint8), scales, names)
 
 
-class Segment:
-    """The rows of a part, mapped, not read: `rows` [n, D], for int8 bytes, with `scales` [n].
+class StoredRows(ABC):
+    """Rows that a search goes through: `rows` [n, D], for int8 bytes, with `scales` [n].
 
-    Raises DataError where a file is missing or is not as long as it must be.
+    hidden: bool [n], which of them were removed since they were written; None: none.
     """
 
-    def __init__(self, folder: Path, part: Part, storage: Storage, width: int) -> None:
-        self.part, self.storage, self.width = part, storage, width
-        self._names_path = _path(folder, "names", part.number)
-        self.rows = _mapped(_path(folder, "rows", part.number), (part.rows, width), TYPES[storage])
-        self.scales: npt.NDArray[np.float32] | None = None
-        if storage == "int8":
-            self.scales = np.array(
-                _mapped(_path(folder, "scales", part.number), (part.rows,), np.dtype("<f4"))
-            )
-        with _told(self._names_path):
-            self._text = np.memmap(self._names_path, np.uint8, "r")
+    storage: Storage
+    rows: npt.NDArray[Any]
+    scales: npt.NDArray[np.float32] | None = None
+    hidden: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
-        return self.part.rows
+        return len(self.rows)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.rows.shape[1])
+
+    @property
+    def shown(self) -> int:
+        """How many are not hidden."""
+        return len(self) - (0 if self.hidden is None else int(self.hidden.sum()))
 
     def floats(self, places: Any) -> npt.NDArray[np.float64]:
         """The rows at places [m], or of a slice, as numbers."""
@@ -82,19 +87,62 @@ class Segment:
         found: npt.NDArray[np.float64] = (rows - ZERO) * self.scales[places, None].astype(np.float64)
         return found
 
-    def stored(self, start: int, stop: int) -> Stored:
-        """Some of the rows, as they are."""
-        scales = None if self.scales is None else self.scales[start:stop]
-        return Stored(np.array(self.rows[start:stop]), scales, [self.name(at) for at in range(start, stop)])
-
+    @abstractmethod
     def name(self, place: int) -> Name:
         """The name and the key of a row."""
+
+    @abstractmethod
+    def each_name(self) -> Iterator[bytes]:
+        """The name of each row in order; see `name_bytes`."""
+
+    @abstractmethod
+    def without(self, names: Collection[bytes]) -> "StoredRows":
+        """These, but for the rows of some names, each as `name_bytes` gives it."""
+
+
+class Segment(StoredRows):
+    """The rows of a part, mapped, not read.
+
+    Raises DataError where a file is missing or is not as long as it must be.
+    """
+
+    def __init__(self, folder: Path, part: Part, storage: Storage, width: int) -> None:
+        self.part, self.storage = part, storage
+        self._names_path = _path(folder, "names", part.number)
+        self.rows = _mapped(_path(folder, "rows", part.number), (part.rows, width), TYPES[storage])
+        if storage == "int8":
+            self.scales = np.array(
+                _mapped(_path(folder, "scales", part.number), (part.rows,), np.dtype("<f4"))
+            )
+        with _told(self._names_path):
+            self._text = np.memmap(self._names_path, np.uint8, "r")
+
+    def stored(self, start: int, stop: int) -> Stored:
+        """Some of the rows, as they are, but for the hidden ones."""
+        places = np.arange(start, stop)
+        if self.hidden is not None:
+            places = places[~self.hidden[start:stop]]
+        scales = None if self.scales is None else self.scales[places]
+        return Stored(self.rows[places], scales, [self.name(place) for place in places.tolist()])
+
+    def without(self, names: Collection[bytes]) -> "Segment":
+        if not names:
+            return self
+        gone = np.fromiter((name in names for name in self.each_name()), np.bool_, len(self))
+        if self.hidden is not None:
+            gone |= self.hidden
+        if not gone.any():
+            return self
+        less = copy(self)
+        less.hidden = gone
+        return less
+
+    def name(self, place: int) -> Name:
         line = self._text[self._starts[place] : self._starts[place + 1] - 1].tobytes()
         name, _, key = line.decode("utf-8", "surrogateescape").partition("\t")
         return from_key(name), key
 
     def each_name(self) -> Iterator[bytes]:
-        """The name of each row in order, as the file has it; see `name_bytes`."""
         with self._names_path.open("rb") as file:
             for line in file:
                 yield line.partition(b"\t")[0]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.serving.gallery.products import BLOCK, Product, product_of
-from partialfc.serving.gallery.segments import Segment
+from partialfc.serving.gallery.segments import StoredRows
 from partialfc.serving.rows import Rows
 
 QUERIES = 128  # that are searched for at a time
@@ -24,13 +24,16 @@ Scores = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
 
-def top_k(segments: Sequence[Segment], queries: Rows, k: int, *, threads: int = 1) -> tuple[Scores, Places]:
-    """Unit queries float32 [n, D] -> cosines [n, m] and places [n, m], the best first; m is k, or all rows.
+def top_k(
+    segments: Sequence[StoredRows], queries: Rows, k: int, *, threads: int = 1
+) -> tuple[Scores, Places]:
+    """Unit queries float32 [n, D] -> cosines [n, m] and places [n, m], the best first; m is k, or all rows
+    that are not hidden.
 
     A place counts the rows of the segments, one after the other; of equal rows the first one is the better.
     The scores are exact for the rows as they are stored.
     """
-    m = min(k, sum(map(len, segments)))
+    m = min(k, sum(each.shown for each in segments))
     scores, places = np.empty((len(queries), m)), np.empty((len(queries), m), np.int64)
     if m:
         for start in range(0, len(queries), QUERIES):
@@ -49,7 +52,7 @@ class _Best:
     which query it is for, its exact score, and where it is.
     """
 
-    def __init__(self, segments: Sequence[Segment], queries: Rows, k: int, product: Product) -> None:
+    def __init__(self, segments: Sequence[StoredRows], queries: Rows, k: int, product: Product) -> None:
         self._segments, self._k, self._product = segments, k, product
         self._all = queries.astype(np.float64)
         self._needed = np.full(len(queries), -np.inf)  # of a candidate's score
@@ -72,7 +75,7 @@ class _Best:
         shape = (len(self._all), self._k)
         return self._scores.reshape(shape), self._places.reshape(shape)
 
-    def _take(self, segment: Segment, start: int, stop: int, base: int) -> None:
+    def _take(self, segment: StoredRows, start: int, stop: int, base: int) -> None:
         """The candidates of a block."""
         product, products = self._product, self._product(segment, start, stop)
         scales = None if segment.scales is None else segment.scales[start:stop]
@@ -92,6 +95,8 @@ class _Best:
         if scales is not None:
             scores *= scales[at]
         enough = scores >= self._needed[queries]
+        if segment.hidden is not None:
+            enough &= ~segment.hidden[start + at]
         self._waiting.append((queries[enough], scores[enough], at[enough] + (base + start)))
         self._count += len(self._waiting[-1][0])
         if self._count >= max(WAITING, 4 * self._k) * len(self._all):
@@ -140,7 +145,7 @@ class _Best:
 
 
 def exact_scores(
-    segments: Sequence[Segment], queries: npt.NDArray[np.float64], which: Places, places: Places
+    segments: Sequence[StoredRows], queries: npt.NDArray[np.float64], which: Places, places: Places
 ) -> Scores:
     """The cosines [m] of queries [Q, D], by their numbers [m], with the stored rows at places [m]."""
     starts = np.cumsum([0, *map(len, segments)])
@@ -164,7 +169,7 @@ def _most(products: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return most
 
 
-def _largest_norm(segment: Segment) -> float:
+def _largest_norm(segment: StoredRows) -> float:
     """Of a stored row, at most: 1, and what rounding adds."""
     if segment.scales is None:
         return 1.01

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-
-import numpy as np
 
 from partialfc.errors import ConfigError, DataError
 from partialfc.files import sync
 from partialfc.serving.card import Card
+from partialfc.serving.gallery.changes import log_of, net, read_log
 from partialfc.serving.gallery.faiss_index import FACTORY, FaissIndex
 from partialfc.serving.gallery.manifest import (
     LOCK,
@@ -82,7 +82,7 @@ def create(
             faiss=(faiss or FACTORY) if faiss is not None else None,
             following=1 if before is None else before.following,
         )
-        return _written(folder, manifest, (), (_stored(batch, manifest) for batch in batches))
+        return _written(folder, manifest, (), (_stored(batch, manifest) for batch in batches)).rows
 
 
 def add(folder: Path, batches: Batches, *, card: Card) -> int:
@@ -95,58 +95,78 @@ def add(folder: Path, batches: Batches, *, card: Card) -> int:
         manifest = read_manifest(folder)
         if card.identity != manifest.card.identity:
             raise ConfigError(other_model(folder, manifest.card, card))
-        tidy(folder, manifest)
-        parts = manifest.parts
-        cut = len(parts) - 1 if parts and parts[-1].rows < SMALL else len(parts)
-        known = _names_of(folder, manifest) if manifest.mean else set()
+        manifest = _settled(folder)
+        known = set(_each_name(folder, manifest)) if manifest.mean else set()
 
-        def stored() -> Iterator[Stored]:
-            for part in parts[cut:]:
-                yield from _blocks(_segment(folder, manifest, part))
+        def more() -> Iterator[Stored]:
             for rows, names in batches:
                 for name, _ in names:
                     if name_bytes(name) in known:
                         raise DataError(f"{folder}: has {name!r} already; remove it first")
                 yield _stored((rows, names), manifest)
 
-        return _written(folder, manifest, parts[:cut], stored()) - manifest.rows
+        return _changed(folder, manifest, more=more()).rows - manifest.rows
 
 
 def remove_names(folder: Path, names: Collection[str]) -> int:
     """Remove all rows with these names -> how many. Raises DataError for a name that no row has."""
     wanted = {name_bytes(name): name for name in names}
     with changing(folder):
-        manifest = read_manifest(folder)
-        tidy(folder, manifest)
-        kept: list[Part] = []
-        touched: list[tuple[Segment, np.ndarray]] = []
-        met: set[bytes] = set()
-        for part in manifest.parts:
-            segment = _segment(folder, manifest, part)
-            gone = np.zeros(len(segment), np.bool_)
-            for place, name in enumerate(segment.each_name()):
-                if name in wanted:
-                    gone[place] = True
-                    met.add(name)
-            if gone.any() or touched:  # all behind is written again, so that rows keep their order
-                touched.append((segment, gone))
-            else:
-                kept.append(part)
-        if missing := wanted.keys() - met:
+        manifest = _settled(folder)
+        if missing := wanted.keys() - {name for name in _each_name(folder, manifest) if name in wanted}:
             known = wanted[min(missing)]
             raise DataError(
                 f"{folder}: no row has the name {known!r} ({len(missing)} such names); none was removed"
             )
-
-        def left() -> Iterator[Stored]:
-            for segment, gone in touched:
-                yield from _blocks(segment, gone)
-
-        return manifest.rows - _written(folder, manifest, tuple(kept), left())
+        return manifest.rows - _changed(folder, manifest, gone=wanted.keys()).rows
 
 
-def _written(folder: Path, manifest: Manifest, kept: tuple[Part, ...], more: Iterable[Stored]) -> int:
-    """Write what comes behind the parts that are kept, and make it the gallery -> its rows."""
+def begin_log(folder: Path) -> Manifest:
+    """Let a gallery have an empty log, and what its log has in its own files. Called inside `changing`."""
+    manifest = _settled(folder)
+    if manifest.log is None:
+        manifest = replace(manifest, log=manifest.following, following=manifest.following + 1)
+        assert manifest.log is not None
+        with log_of(folder, manifest.log, manifest.card, writable=True) as log:
+            list(log.read())
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def _settled(folder: Path) -> Manifest:
+    """A gallery that is to be changed, without what a killed process left, and without changes in a log."""
+    manifest = read_manifest(folder)
+    tidy(folder, manifest)
+    removed, added = net(read_log(folder, manifest))
+    if not (removed or added):
+        return manifest
+    gone = {name_bytes(name) for name in removed}
+    more = (_stored((rows, [(name, "")] * len(rows)), manifest) for name, rows in added)
+    return _changed(folder, replace(manifest, log=None), gone=gone, more=more if added else None)
+
+
+def _changed(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    gone: Collection[bytes] = (),
+    more: Iterable[Stored] | None = None,
+) -> Manifest:
+    """Make a gallery that has no longer the rows of some names, and others behind the rest.
+
+    From the first part that is touched on all is written again, so that rows keep their order.
+    """
+    segments = [_segment(folder, manifest, part).without(gone) for part in manifest.parts]
+    touched = [number for number, segment in enumerate(segments) if segment.hidden is not None]
+    if more is not None and segments and len(segments[-1]) < SMALL:
+        touched.append(len(segments) - 1)
+    cut = min(touched, default=len(segments))
+    left = (stored for segment in segments[cut:] for stored in _blocks(segment))
+    return _written(folder, manifest, manifest.parts[:cut], chain(left, more or ()))
+
+
+def _written(folder: Path, manifest: Manifest, kept: tuple[Part, ...], more: Iterable[Stored]) -> Manifest:
+    """Write what comes behind the parts that are kept, and make it the gallery."""
     writer = SegmentWriter(folder, manifest.following, manifest.storage, manifest.card.embedding_size)
     with closing(writer):
         for stored in more:
@@ -160,7 +180,7 @@ def _written(folder: Path, manifest: Manifest, kept: tuple[Part, ...], more: Ite
         manifest = replace(manifest, faiss_part=manifest.following, following=manifest.following + 1)
     sync(folder)
     write_manifest(folder, manifest)
-    return manifest.rows
+    return manifest
 
 
 def _stored(batch: tuple[Rows, list[Name]], manifest: Manifest) -> Stored:
@@ -175,15 +195,10 @@ def _stored(batch: tuple[Rows, list[Name]], manifest: Manifest) -> Stored:
     )
 
 
-def _blocks(segment: Segment, gone: np.ndarray | None = None) -> Iterator[Stored]:
-    """The rows of a segment, but for those that are gone."""
+def _blocks(segment: Segment) -> Iterator[Stored]:
+    """The rows of a segment, but for the hidden ones."""
     for start in range(0, len(segment), BLOCK):
-        stored = segment.stored(start, min(start + BLOCK, len(segment)))
-        if gone is not None:
-            left = np.flatnonzero(~gone[start : start + BLOCK])
-            scales = None if stored.scales is None else stored.scales[left]
-            stored = Stored(stored.rows[left], scales, [stored.names[place] for place in left.tolist()])
-        yield stored
+        yield segment.stored(start, min(start + BLOCK, len(segment)))
 
 
 def _segment(folder: Path, manifest: Manifest, part: Part) -> Segment:
@@ -193,5 +208,5 @@ def _segment(folder: Path, manifest: Manifest, part: Part) -> Segment:
         raise DataError(f"{error.filename}: is missing: the gallery is damaged") from error
 
 
-def _names_of(folder: Path, manifest: Manifest) -> set[bytes]:
-    return {name for part in manifest.parts for name in _segment(folder, manifest, part).each_name()}
+def _each_name(folder: Path, manifest: Manifest) -> Iterator[bytes]:
+    return (name for part in manifest.parts for name in _segment(folder, manifest, part).each_name())

@@ -2,8 +2,8 @@
 
 `start` puts it together and `server` is its process. `app` and `gallery_routes` have the routes behind
 `gate`, `service` and `searcher` what these share: `body` reads a request within `limits`, `pixels` decodes,
-`batcher` has the queue before the model. `gallery` is `added` in memory and `changes` on the disk. `problem`
-is the answer to what breaks a rule. FastAPI and uvicorn are imported by the routes and `server` alone.
+`batcher` has the queue before the model. `gallery` is searched by name. `problem` is the answer to what
+breaks a rule. FastAPI and uvicorn are imported by the routes and `server` alone.
 
-May import `serving/model` and `serving/card`, `data/images`, `files` and `errors`.
+May import the `card`, `gallery`, `model` and `rows` of `serving`, `data/images`, `files` and `errors`.
 """

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from partialfc import __version__
+from partialfc.serving.rows import cosine
 from partialfc.serving.service import gallery_routes
 from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
 from partialfc.serving.service.connection import Connections
@@ -63,9 +64,9 @@ async def verify(request: Request, far: Far = None) -> Response:
     service: Service = request.app.state.service
     chosen = service.thresholds.choose(far)
     first, second = await service.embed(request, images=2)
-    cosine = float(first @ second)
+    alike = cosine(first, second)
     return json_answer(
-        Verified(cosine=cosine, threshold=chosen.threshold, far=chosen.far, same=chosen.reached(cosine))
+        Verified(cosine=alike, threshold=chosen.threshold, far=chosen.far, same=chosen.reached(alike))
     )
 
 

@@ -1,113 +1,93 @@
-"""The gallery of a service: searched, and changed so that nothing that was answered is lost."""
+"""The gallery of a service: opened to be searched by name, and to be changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from partialfc.errors import DataError
 from partialfc.serving.card import Card
+from partialfc.serving.gallery.changes import Change
 from partialfc.serving.gallery.gallery import Gallery
 from partialfc.serving.gallery.gallery import Match as RowMatch
 from partialfc.serving.gallery.manifest import MANIFEST
-from partialfc.serving.service.added import Added, Match, Rows, best_first
-from partialfc.serving.service.changes import FILE, Change, Changes
+from partialfc.serving.gallery.update import create
+from partialfc.serving.gallery.writable import WritableGallery
+from partialfc.serving.rows import Rows
 
-ROWS_A_NAME = 4  # that a search of the gallery itself asks for first, and then four times as many
+ROWS_A_NAME = 4  # that a search asks the gallery for first, and then four times as many
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A name, and the cosine of its nearest row."""
+
+    name: str
+    score: float
 
 
 class ServedGallery:
-    """The gallery in a folder, if there is one, with the changes that it got while it was served.
+    """The gallery in a folder, as it is when it is opened and as it is changed then.
 
-    The gallery itself is searched as it is when it is opened. Changes stand in a file of their own, FILE, and
-    are on the disk before `change` returns; the file has them for the next time. writable: whether there may
-    be any; then the folder is made where there is none, and no other process may have the gallery open.
+    card, model: of the embeddings, and where their model lies. writable: whether it may be changed; then it
+    is made where there is none, and no other process may change it.
 
-    Raises DataError where it is damaged, missing or open elsewhere, ConfigError for one of another model.
+    Raises DataError where it is damaged or missing, ConfigError for one of another model, or where another
+    process changes it.
     """
 
-    def __init__(self, folder: Path, card: Card, *, writable: bool) -> None:
+    def __init__(self, folder: Path, card: Card, *, model: Path, writable: bool) -> None:
         if folder.exists() and not folder.is_dir():
             raise DataError(f"--gallery {folder} is no folder")
-        if writable:
-            folder.mkdir(exist_ok=True)
-        self._own = Gallery(folder) if (folder / MANIFEST).exists() else None
-        if self._own is not None:
-            self._own.require(card)
-        elif not writable and not (folder / FILE).exists():
-            raise DataError(
-                f"--gallery {folder} is no gallery: make one with partialfc gallery build, or give a token, "
-                "with which one is filled by requests"
-            )
-        self._added = Added(card.embedding_size)
-        self._changes = Changes(
-            folder / FILE, identity=card.identity, width=card.embedding_size, writable=writable
-        )
-        try:
-            for change in self._changes.read():
-                self._added.apply(change)
-        except BaseException:
-            self._changes.close()
-            raise
-        self._hidden = self._own_rows(self._added.removed)
+        if not (folder / MANIFEST).exists():
+            if not writable:
+                raise DataError(
+                    f"--gallery {folder} is no gallery: make one with partialfc gallery build, or give a "
+                    "token, with which one is filled by requests"
+                )
+            create(folder, card, (), model=model)
+        Gallery(folder).require(card)
+        self._writable = WritableGallery(folder) if writable else None
+        self._gallery = Gallery(folder) if self._writable is None else self._writable
 
     def __len__(self) -> int:
         """How many rows it has."""
-        own = 0 if self._own is None else len(self._own)
-        return own - self._hidden + len(self._added)
+        return len(self._gallery)
 
     def count(self, name: str) -> int:
         """The rows of a name; in a large gallery this takes seconds."""
-        own = 0 if name in self._added.removed else self._own_rows([name])
-        return own + self._added.count(name)
+        return self._gallery.count([name])
 
     def search(self, queries: Rows, k: int) -> list[list[Match]]:
-        """Unit rows [n, D] -> for each the k names with the nearest rows, or fewer, the best one first."""
-        added, own = self._added.search(queries, k), self._search_own(queries, k)
-        found = []
-        for mine, scores in zip(added, own, strict=True):
-            for match in mine:
-                scores[match.name] = max(match.score, scores.get(match.name, match.score))
-            found.append(best_first(scores, k))
-        return found
+        """Unit rows [n, D] -> for each the k names with the nearest rows, or fewer, the best one first.
 
-    def change(self, changes: Sequence[Change]) -> list[int]:
-        """Make changes, in their order; of each how many rows came or went. Called by one thread.
-
-        Raises OSError where they cannot be put on the disk; then none of them is made.
+        Of equal scores the first by name.
         """
-        self._changes.append(changes)
-        return [self._apply(each) for each in changes]
-
-    def close(self) -> None:
-        """Let another process have it."""
-        self._changes.close()
-
-    def _apply(self, change: Change) -> int:
-        hides = change.rows is None and change.name not in self._added.removed
-        hidden = self._own_rows([change.name]) if hides else 0
-        self._hidden += hidden
-        return hidden + self._added.apply(change)
-
-    def _own_rows(self, names: Iterable[str]) -> int:
-        """How many rows of the gallery itself have one of these names."""
-        wanted = set(names)
-        return self._own.count(wanted) if self._own is not None and wanted else 0
-
-    def _search_own(self, queries: Rows, k: int) -> list[dict[str, float]]:
-        """Of each query at least the k best names of the gallery itself that were not removed."""
-        if self._own is None:
-            return [{} for _ in queries]
-        removed, rows = self._added.removed, ROWS_A_NAME * k
+        rows = ROWS_A_NAME * k
         while True:
-            found = [_by_name(matches, removed) for matches in self._own.search(queries, rows)]
-            if rows >= len(self._own) or all(len(each) >= k for each in found):
-                return found
+            found = self._gallery.search(queries, rows)
+            best = [_best_names(matches, k) for matches in found]
+            if all(
+                len(matches) < rows or (len(names) == k and matches[-1].score < names[-1].score)
+                for matches, names in zip(found, best, strict=True)
+            ):
+                return best
             rows *= ROWS_A_NAME
 
+    def change(self, changes: Sequence[Change]) -> list[int]:
+        """As WritableGallery's."""
+        assert self._writable is not None
+        return self._writable.change(changes)
 
-def _by_name(matches: Sequence[RowMatch], removed: frozenset[str]) -> dict[str, float]:
-    """The best score of each name, of rows the best one first."""
+    def close(self) -> None:
+        """Let another process change it."""
+        if self._writable is not None:
+            self._writable.close()
+
+
+def _best_names(matches: Sequence[RowMatch], k: int) -> list[Match]:
+    """The k best names of rows, the best row first."""
     scores: dict[str, float] = {}
     for match in matches:
-        if match.name not in removed:
-            scores.setdefault(match.name, match.score)
-    return scores
+        scores.setdefault(match.name, match.score)
+    ordered = sorted(scores.items(), key=lambda each: (-each[1], each[0]))
+    return [Match(name, score) for name, score in ordered[:k]]

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from partialfc.serving.gallery.changes import Change
 from partialfc.serving.gallery.names import RULE, is_name
 from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
-from partialfc.serving.service.changes import Change
 from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.searcher import MOST, Searcher
 from partialfc.serving.service.service import Service

@@ -6,10 +6,10 @@ from http import HTTPStatus
 import numpy as np
 
 from partialfc.files import told
-from partialfc.serving.service.added import Match, Rows
+from partialfc.serving.gallery.changes import Change
+from partialfc.serving.rows import Rows
 from partialfc.serving.service.batcher import Batcher
-from partialfc.serving.service.changes import Change
-from partialfc.serving.service.gallery import ServedGallery
+from partialfc.serving.service.gallery import Match, ServedGallery
 from partialfc.serving.service.limits import Limits
 from partialfc.serving.service.numbers import Numbers
 from partialfc.serving.service.problem import Problem

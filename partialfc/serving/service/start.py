@@ -57,7 +57,9 @@ def run(
     _warm_up(model)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     numbers = Numbers(version=__version__, model=model.card.name)
-    opened = None if gallery is None else ServedGallery(gallery, model.card, writable=token is not None)
+    opened = None
+    if gallery is not None:
+        opened = ServedGallery(gallery, model.card, model=path, writable=token is not None)
     service = Service(model, limits=limits, thresholds=thresholds, numbers=numbers)
     searcher = None if opened is None else Searcher(opened, limits=limits, numbers=numbers)
     listen(bound)

@@ -38,10 +38,10 @@ def best(stored: np.ndarray, queries: Rows, k: int) -> tuple[np.ndarray, np.ndar
     unit = unit_rows(queries).astype(np.float64)  # as a search makes them, too
     scores = np.stack([np.einsum("nd,d->n", stored, query) for query in unit])
     order = np.stack([np.lexsort((np.arange(len(stored)), -row))[:k] for row in scores])
-    return np.take_along_axis(scores, order, 1), order
+    return np.take_along_axis(scores, order, 1).clip(-1, 1), order
 
 
 def stored_rows(gallery: Gallery) -> np.ndarray:
     """As they lie in its files, in float64."""
-    parts = [segment.floats(slice(None)) for segment in gallery._segments]
+    parts = [segment.floats(slice(None)) for segment in gallery._view.segments]
     return np.concatenate(parts) if parts else np.empty((0, gallery.width))

@@ -78,7 +78,7 @@ def test_several_segments_are_one_gallery(tmp_path, storage, monkeypatch):
     monkeypatch.setattr(segments, "MOST_ROWS", 300)
     rows, queries = random_rows(1000), random_rows(10, seed=1)
     many = make(tmp_path / "many", rows, storage=storage)
-    assert [len(segment) for segment in many._segments] == [300, 300, 300, 100]
+    assert [len(segment) for segment in many._view.segments] == [300, 300, 300, 100]
     monkeypatch.undo()
     one = make(tmp_path / "one", rows, storage=storage)
     assert many.search(queries, 7) == one.search(queries, 7)
@@ -88,7 +88,7 @@ def test_several_segments_are_one_gallery(tmp_path, storage, monkeypatch):
 def test_whole_numbers_and_floats_agree(tmp_path):
     """The product where the CPU has instructions for it, and that of any other CPU."""
     gallery = make(tmp_path / "g", random_rows(900, width=512), storage="int8")
-    (segment,) = gallery._segments
+    (segment,) = gallery._view.segments
     queries = random_rows(5, width=512, seed=1)
     exact = segment.floats(slice(0, 900)) @ queries.astype(np.float64).T
     kinds = [product_of(queries, "int8", 1), FloatProduct(queries)]
@@ -135,7 +135,7 @@ def test_other_shapes_are_refused(tmp_path):
         gallery.search(random_rows(2, width=31))
     with pytest.raises(ValueError, match="k is 0"):
         gallery.search(random_rows(2), 0)
-    with pytest.raises(IndexError, match="place 3 of "):
+    with pytest.raises(IndexError, match="place 3: there are 3 rows"):
         gallery.name(3)
 
 

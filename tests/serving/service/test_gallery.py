@@ -1,4 +1,4 @@
-"""A built gallery with changes on top: searched as one built of all rows, now and after a restart."""
+"""The gallery of a service: searched by name, now and after a restart."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from partialfc.errors import ConfigError, DataError
+from partialfc.serving.gallery.changes import Change
+from partialfc.serving.gallery.gallery import Gallery
+from partialfc.serving.gallery.manifest import Storage
 from partialfc.serving.gallery.update import create
-from partialfc.serving.service.changes import Change
 from partialfc.serving.service.gallery import ServedGallery
 from tests.serving.service.cases import CARD
-from tests.serving.service.test_added import plainly
 
 WIDTH, COUNT, NAMES = CARD.embedding_size, 300, 40
 QUERIES = 10
@@ -34,7 +35,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def opened(folder: Path, *, writable: bool = True) -> closing[ServedGallery]:
-    return closing(ServedGallery(folder, CARD, writable=writable))
+    return closing(ServedGallery(folder, CARD, model=Path("small.onnx"), writable=writable))
+
+
+def plainly(queries: np.ndarray, rows: np.ndarray, names: list[str], k: int) -> list[list[tuple[str, float]]]:
+    """Every cosine, the best of each name, and the k best of these."""
+    found = []
+    for cosines in queries.astype(np.float64) @ rows.T.astype(np.float64):
+        best: dict[str, float] = {}
+        for name, cosine in zip(names, cosines, strict=True):
+            best[name] = max(cosine, best.get(name, -2))
+        found.append(sorted(best.items(), key=lambda each: -each[1])[:k])
+    return found
 
 
 def assert_found(gallery: ServedGallery, rows: np.ndarray, names: list[str], k: int) -> None:
@@ -79,31 +91,47 @@ def test_a_name_with_most_of_the_rows_takes_one_place(tmp_path: Path) -> None:
         assert_found(gallery, ROWS, names, 3)
 
 
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+@pytest.mark.parametrize("k", [1, 2, 4, 9])
+def test_of_equal_images_the_first_by_name_is_the_best(tmp_path: Path, storage: Storage, k: int) -> None:
+    """However many there are, and wherever they lie; scores are cosines, and the same after a restart."""
+    row, built = unit(1, 3), ["f", "e", "d", "d", "d", "d", "d", "d"]
+    create(
+        tmp_path / "g", CARD, [(np.repeat(row, 8, axis=0), [(each, "") for each in built])], storage=storage
+    )
+    with opened(tmp_path / "g") as gallery:
+        gallery.change([Change(name, row) for name in ("c", "b", "a")])
+        first = gallery.search(row, k)
+        assert [each.name for each in first[0]] == ["a", "b", "c", "d", "e", "f"][:k]
+        assert all(-1 <= each.score <= 1 for each in first[0])
+    for writable in (False, True, True):
+        with opened(tmp_path / "g", writable=writable) as gallery:
+            assert gallery.search(row, k) == first
+
+
 def test_readers_share_it_and_who_changes_it_is_alone(folder: Path) -> None:
-    with opened(folder) as gallery:
+    with opened(folder) as gallery, opened(folder, writable=False) as before:
         gallery.change([Change("new", unit(1, 9))])
-        for writable in (True, False):
-            with pytest.raises(DataError, match="another process has it open"):
-                ServedGallery(folder, CARD, writable=writable)
-    with opened(folder, writable=False), opened(folder, writable=False) as second:
-        assert second.count("new") == 1
-        with pytest.raises(DataError, match="another process has it open"):
-            ServedGallery(folder, CARD, writable=True)
+        with pytest.raises(ConfigError, match="another process is changing it, or serves it with a token"):
+            opened(folder)
+        with opened(folder, writable=False) as after:
+            assert (before.count("new"), after.count("new")) == (0, 1)
 
 
 def test_a_gallery_of_another_model_is_refused(folder: Path) -> None:
     other = replace(CARD, weights="cd" * 32)
     with pytest.raises(ConfigError, match="cannot be compared"):
-        ServedGallery(folder, other, writable=True)
+        ServedGallery(folder, other, model=Path("other.onnx"), writable=True)
 
 
 def test_only_one_that_may_be_changed_is_made(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is no gallery: make one with partialfc gallery build"):
-        ServedGallery(tmp_path / "people", CARD, writable=False)
+        opened(tmp_path / "people", writable=False)
     assert list(tmp_path.iterdir()) == []
     with opened(tmp_path / "people") as gallery:
         assert gallery.search(unit(1, 0), 5) == [[]]
         assert len(gallery) == 0
+    assert Gallery(tmp_path / "people").model == Path("small.onnx").absolute()
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="is no folder"):
-        ServedGallery(tmp_path / "file", CARD, writable=True)
+        opened(tmp_path / "file")

@@ -12,7 +12,7 @@ import pytest
 
 from partialfc.serving.gallery.update import create
 from partialfc.serving.model import open_model
-from tests.processes import call
+from tests.processes import ENVIRONMENT, call
 from tests.serving.service.cases import (
     CARD,
     TOKEN,
@@ -125,11 +125,32 @@ def test_nothing_is_added_where_one_image_is_bad(service):
     assert service.client.get("/gallery").json() == before
 
 
-def test_a_second_service_may_not_have_the_gallery(service, model, folder):
-    done = call("serve", model, "--port", 0, "--gallery", folder)
+def test_a_second_service_may_not_change_the_gallery(service, model, folder):
+    with_token = ENVIRONMENT | {"PARTIALFC_TOKEN": TOKEN}
+    done = call("serve", model, "--port", 0, "--gallery", folder, environment=with_token)
     assert done.returncode == 1
-    assert "DataError" in done.stderr
-    assert "another process has it open" in done.stderr
+    assert "ConfigError" in done.stderr
+    assert "another process is changing it, or serves it with a token" in done.stderr
+
+
+def test_the_commands_see_what_requests_added(model, tmp_path):
+    """`partialfc gallery search` at once; `add` and `remove` once the service has ended."""
+    folder, image = tmp_path / "people", tmp_path / "who.png"
+    image.write_bytes(png(1))
+    with with_gallery(model, folder) as service:
+        add(service.client, "anna", 1, 2)
+        add(service.client, "bob", 3)
+        done = call("gallery", "search", folder, image, "-k", 1)
+        assert done.stdout.splitlines() == [f"{image}: anna 1.0000", "  1.0000 anna"], done.stderr
+        done = call("gallery", "remove", folder, "anna")
+        assert (done.returncode, "change it over HTTP" in done.stderr) == (1, True)
+        same = service.client.post("/verify", files=files(png(1), png(1))).json()["cosine"]
+        assert same == pytest.approx(1, abs=1e-6)
+        assert max(same, who(service.client, 1)["found"][0]["score"]) <= 1
+    done = call("gallery", "remove", folder, "anna")
+    assert (done.returncode, done.stdout) == (0, f"{folder}: 2 rows less, 1 now\n"), done.stderr
+    with with_gallery(model, folder) as service:
+        assert [each["name"] for each in who(service.client, 1)["found"]] == ["bob"]
 
 
 def test_without_a_token_a_built_gallery_is_searched_by_many_and_changed_by_nobody(model, tmp_path):
@@ -146,7 +167,7 @@ def test_without_a_token_a_built_gallery_is_searched_by_many_and_changed_by_nobo
         with serving(model, "--gallery", tmp_path / "people") as second:
             assert who(second.client, 3)["name"] == "name-1"
             assert problem(second.client.post("/search", files=files(png(1), png(2))))["field"] == "images"
-        assert sorted(path.name for path in (tmp_path / "people").glob("changes*")) == []
+        assert sorted((tmp_path / "people").glob("changes*")) == []
 
 
 def test_a_service_without_a_gallery_says_so(model, tmp_path):

@@ -1,4 +1,4 @@
-"""The file of a gallery's changes: what was appended is read, whatever ended the process; damage is named."""
+"""The log of a gallery: what was appended is read, whatever ended the process; damage is named."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partialfc.errors import DataError
-from partialfc.serving.service.changes import MAGIC, Change, Changes
+from partialfc.serving.gallery.changes import MAGIC, Change, Changes, net
 
 WIDTH = 3
 
@@ -107,10 +107,23 @@ def test_another_models_file_and_one_of_something_else(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_second_process_may_not_have_it(tmp_path: Path) -> None:
-    with opened(tmp_path / "log"), pytest.raises(DataError, match="another process has it open"):
-        opened(tmp_path / "log")
-    opened(tmp_path / "log").close()
+def test_what_another_process_still_writes_is_not_cut_off_by_a_reader(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    ends = written(path, MADE)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: ends[-1] - 3])
+    with Changes(path, identity="model", width=WIDTH, writable=False) as file:
+        assert_same(list(file.read()), MADE[:-1])
+    path.write_bytes(whole)
+    assert_same(read(path), MADE)
+
+
+def test_what_changes_come_to() -> None:
+    carl = change("carl")
+    changes = [carl, MADE[0], MADE[1], change("bob"), MADE[2], Change("anna", None), MADE[3], MADE[1]]
+    removed, added = net(changes)
+    assert removed == {"anna", "bob"}
+    assert_same([Change(*each) for each in added], [carl, MADE[2], MADE[3]])
 
 
 def test_a_full_disk_takes_no_change_and_loses_none(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""What was added to a gallery and removed while it was served: a file, on the disk before it is answered.
+"""The log of a gallery: a file of what was added and removed since its other files were written.
+
+A change is on the disk before it is answered.
 
 The file is a head, MAGIC and a line of JSON, and then records: length and CRC-32 of what follows, the CRC-32
 of these two, then kind, length of the name, the name in UTF-8, rows float32. Records are only ever appended,
@@ -6,26 +8,26 @@ so a process that is killed leaves at most a piece of them at the end. That was 
 off when the file is opened; all other damage is an error.
 """
 
-import fcntl
 import json
 import logging
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from partialfc.errors import DataError
 from partialfc.files import sync, told
+from partialfc.serving.card import Card
+from partialfc.serving.gallery.manifest import Manifest
+from partialfc.serving.rows import Rows
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-FILE = "changes.log"
 MAGIC = b"partialfc changes 1\n"
 _RECORD = struct.Struct("<II")  # bytes of the payload, and its CRC-32
 _CHECK = struct.Struct("<I")  # the CRC-32 of these two
@@ -40,30 +42,39 @@ class Change:
     """Rows [n, D] that were added under a name; None: all of that name were removed."""
 
     name: str
-    rows: npt.NDArray[np.float32] | None
+    rows: Rows | None
+
+
+def net(changes: Iterable[Change]) -> tuple[set[str], list[tuple[str, Rows]]]:
+    """What changes come to: the names whose earlier rows are gone, and the rows that were added, in order."""
+    removed: set[str] = set()
+    added: dict[str, list[tuple[int, Rows]]] = {}
+    for number, change in enumerate(changes):
+        if change.rows is None:
+            removed.add(change.name)
+            added.pop(change.name, None)
+        else:
+            added.setdefault(change.name, []).append((number, change.rows))
+    ordered = sorted(
+        ((number, name, rows) for name, listed in added.items() for number, rows in listed),
+        key=lambda each: each[0],
+    )
+    return removed, [(name, rows) for _, name, rows in ordered]
 
 
 class Changes:
-    """The file of a gallery's changes, which one process may append to, or many may read.
+    """A log, which one process may append to while others read.
 
     identity: of the model that gives the rows; width: D. writable: whether it is made where it is not there,
-    and may be appended to, after `read`. Raises DataError for a file of another model, a damaged one, or one
-    that another process has open in a way that does not go with this one.
+    and may be appended to, after `read`.
     """
 
     def __init__(self, path: Path, *, identity: str, width: int, writable: bool = True) -> None:
         self._path, self._width, self._writable = path, width, writable
         self._head = MAGIC + json.dumps({"identity": identity, "width": width}).encode() + b"\n"
-        self._file = os.open(path if writable or path.exists() else os.devnull, _flags(writable), 0o644)
+        self._file = os.open(path, _flags(writable), 0o644)
         self._end = 0  # of what is on the disk and whole
         self.broken: str | None = None  # why nothing can be appended any longer
-        try:
-            fcntl.flock(self._file, (fcntl.LOCK_EX if writable else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.close()
-            raise DataError(
-                f"{path}: another process has it open; one that changes a gallery is the only one to serve it"
-            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +86,10 @@ class Changes:
         os.close(self._file)
 
     def read(self) -> Iterator[Change]:
-        """The changes from the first on; a piece of one at the end is cut off."""
+        """The changes from the first on; a piece of one at the end is left out, and cut off if `writable`.
+
+        Raises DataError for a file of another model, or a damaged one.
+        """
         with open(self._file, "rb", closefd=False) as file:
             head = file.read(len(self._head))
             if len(head) < len(self._head) and self._head.startswith(head):  # killed as it was made
@@ -93,7 +107,7 @@ class Changes:
                 yield self._change(payload)
                 self._end += _BEFORE + len(payload)
         if self._end < size and self._writable:
-            log.warning(
+            logger.warning(
                 "%s: cut %d bytes off, of a change that was not finished", self._path, size - self._end
             )
             os.ftruncate(self._file, self._end)
@@ -161,6 +175,20 @@ class Changes:
             f"{self._path}: the change at byte {self._end} is damaged: {why}; bring the file back from a "
             "copy, or cut it off there to be without that change and all after it"
         )
+
+
+def log_of(folder: Path, number: int, card: Card, *, writable: bool) -> Changes:
+    """A gallery's log, by its number."""
+    path = folder / f"changes-{number:06d}.log"
+    return Changes(path, identity=card.identity, width=card.embedding_size, writable=writable)
+
+
+def read_log(folder: Path, manifest: Manifest) -> list[Change]:
+    """The changes in a gallery's log. Raises FileNotFoundError where there should be one."""
+    if manifest.log is None:
+        return []
+    with log_of(folder, manifest.log, manifest.card, writable=False) as log:
+        return list(log.read())
 
 
 def _flags(writable: bool) -> int:
