@@ -126,9 +126,15 @@ class Page:
             "ArrowLeft": 37,
             "ArrowRight": 39,
         }
-        for kind in ("keyDown", "keyUp"):
+        typed = {"text": "\r"} if key == "Enter" else {}  # without it, no button is pressed
+        for kind, more in (("keyDown", typed), ("keyUp", {})):
             self.send(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key]
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=codes[key],
+                **more,
             )
 
     def overflowing(self) -> list[str]:

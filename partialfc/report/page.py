@@ -17,6 +17,7 @@ from partialfc.report.page_style import STYLE
 from partialfc.report.tiles import PIXELATED, Mark, Tile, encoded_thumbnail
 
 Html = NewType("Html", str)  # text that is escaped already
+EMPTY = Html("")
 
 THUMBNAIL = 160  # pixels of a thumbnail's larger side, twice of what it is shown at: for fine screens
 # Nothing is loaded, and nothing is run but a page's own scripts, whatever a file's name holds.
@@ -74,9 +75,11 @@ def groups(each: Iterable[Html]) -> Html:
     return Html(f'<div class="groups">{"".join(each)}</div>')
 
 
-def folded(title: str, *blocks: Html) -> Html:
-    """Blocks that are hidden until a reader asks for them."""
-    return Html(f"<details><summary>{plain(title)}</summary>{''.join(blocks)}</details>")
+def folded(title: str, *blocks: Html, shown: bool = False) -> Html:
+    """Blocks that are hidden until a reader asks for them; shown: until a reader hides them."""
+    return Html(
+        f"<details{' open' if shown else ''}><summary>{plain(title)}</summary>{''.join(blocks)}</details>"
+    )
 
 
 class Section:
@@ -97,13 +100,14 @@ def page_text(
     lead: Sequence[Html],
     sections: Sequence[Section],
     *,
+    bar: Html = EMPTY,
     style: str = "",
     scripts: Sequence[str] = (),
 ) -> str:
     """The whole page: title, the blocks that lead, a list of the sections where there are several, those.
 
-    style: rules after the page's own. scripts: run one after another when all else is there; they hold no
-    `</script`.
+    bar: a block between the list and the sections. style: rules after the page's own. scripts: run one after
+    another when all else is there; they hold no `</script`.
     """
     names = [f"section-{number}" for number in range(1, len(sections) + 1)]
     listed = "".join(
@@ -123,7 +127,7 @@ def page_text(
         '<meta name="color-scheme" content="light dark">\n'
         f'<title>{plain(title)}</title>\n<link rel="icon" href="data:,">\n'
         f"<style>{STYLE}{style}</style>\n</head>\n"
-        f"<body>\n<header><h1>{plain(title)}</h1>{''.join(lead)}{contents}</header>\n<main>{body}</main>\n"
+        f"<body>\n<header><h1>{plain(title)}</h1>{''.join(lead)}{contents}</header>\n{bar}<main>{body}</main>\n"
         f"{''.join(f'<script>{each}</script>' for each in scripts)}</body>\n</html>\n"
     )
 
@@ -134,11 +138,12 @@ def write_page(
     lead: Sequence[Html],
     sections: Sequence[Section],
     *,
+    bar: Html = EMPTY,
     style: str = "",
     scripts: Sequence[str] = (),
 ) -> Path:
     """Write `page_text` to the file `output`, which is returned. ConfigError where it cannot be written."""
-    text = page_text(title, lead, sections, style=style, scripts=scripts)
+    text = page_text(title, lead, sections, bar=bar, style=style, scripts=scripts)
     try:
         with replacing(output) as beside:
             beside.write_text(text, encoding="utf-8")

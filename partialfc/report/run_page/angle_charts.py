@@ -31,6 +31,8 @@ def angle_charts(runs: Sequence[Run]) -> list[Chart]:
                 low=None if several else ends[0],
                 high=None if several else ends[1],
                 colour=place if several else 0,
+                run=place if several else None,
+                kind="to its own centre",
             )
         )
         records = run.log.events["angles"]
@@ -43,7 +45,9 @@ def angle_charts(runs: Sequence[Run]) -> list[Chart]:
                 low=None if several else found[:, 0],
                 high=None if several else found[:, 2],
                 colour=place if several else 1,
-                dashed=several,
+                dash=int(several),
+                run=place if several else None,
+                kind="to the nearest other centre",
             )
         )
     note = "Medians of the angles between an embedding and centres." + ("" if several else f" {BAND}")
@@ -80,7 +84,7 @@ def _distributions(run: Run) -> list[Chart]:
 
 
 def shares(
-    name: str, counts: Sequence[float], *, low: float, high: float, colour: int, dashed: bool = False
+    name: str, counts: Sequence[float], *, low: float, high: float, colour: int, dash: int = 0
 ) -> Series | None:
     """A histogram of bins of equal width as steps, each bin's share of all; None where it is empty."""
     values = np.array(counts, np.float64)
@@ -95,7 +99,7 @@ def shares(
         look="steps",
         colour=colour,
         shade=True,
-        dashed=dashed,
+        dash=dash,
     )
 
 

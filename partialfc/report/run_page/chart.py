@@ -11,6 +11,7 @@ import numpy as np
 from partialfc.report.page import Html, plain, table
 from partialfc.report.run_page.quantiles import Floats
 from partialfc.report.run_page.thinning import kept_points
+from partialfc.report.run_page.view import View
 
 Look = Literal["line", "steps", "points", "whiskers"]
 ROWS = 12  # of the table below a chart
@@ -21,7 +22,7 @@ DIGITS = 6  # of a number on the page
 class Axis:
     """label: what it shows, with the unit. log: whether it is logarithmic. percent: whether it shows shares.
 
-    least, most: its ends, where they are not those of the numbers.
+    least, most: its ends, where they are not those of the numbers. either: whether a reader may choose `log`.
     """
 
     label: str
@@ -29,14 +30,16 @@ class Axis:
     percent: bool = False
     least: float | None = None
     most: float | None = None
+    either: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
     """One line: x [n], rising, and y [n]; low, high [n]: the ends of a band around it, or of its whiskers.
 
-    colour: its number, the same for all that belongs together on a page. dashed: to tell two of one colour.
-    shade: whether the ground below it is filled.
+    colour: its number, the same for all that belongs together on a page. dash: 0 for a line without gaps, a
+    higher number to tell lines of one colour. shade: whether the ground below it is filled. run, kind: on a
+    page of several runs whose it is, by its place, and which of that run's lines.
     """
 
     name: str
@@ -46,8 +49,10 @@ class Series:
     high: Floats | None = None
     look: Look = "line"
     colour: int = 0
-    dashed: bool = False
+    dash: int = 0
     shade: bool = False
+    run: int | None = None
+    kind: str = ""
 
     def thinned(self) -> "Series":
         """With as many points as a page takes; its least and greatest values are among them."""
@@ -71,7 +76,11 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """key: a name of letters, digits and `-`, once on a page. note: a sentence below the title."""
+    """key: a name of letters, digits and `-`, once on a page. note: a sentence below the title.
+
+    view: what of the y axis is shown at first. points: of a map, of each series what its points show. run:
+    the place of the run that it is about alone, on a page of several.
+    """
 
     key: str
     title: str
@@ -80,7 +89,9 @@ class Chart:
     series: Sequence[Series]
     marks: Sequence[Mark] = ()
     note: str = ""
-    points: Sequence[Sequence[Mapping[str, str]]] = ()  # of a map: of each series, what its points show
+    view: View | None = None
+    points: Sequence[Sequence[Mapping[str, str]]] = ()
+    run: int | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -91,12 +102,14 @@ class Chart:
 def chart(shown: Chart) -> Html:
     """The chart with its words, its table, and its numbers for the script; without the script, the table."""
     series = [each.thinned() for each in shown.series]
-    note = f"<p>{plain(shown.note)}</p>" if shown.note else ""
+    said = " ".join(each for each in (shown.note, _out_of_view(shown)) if each)
+    note = f"<p>{plain(said)}</p>" if said else ""
     words = plain(spoken(shown))
+    whose = "" if shown.run is None else f' data-run="{shown.run}"'
     return Html(
-        f'<figure class="chart" id="chart-{shown.key}"><figcaption><h3>{plain(shown.title)}</h3>{note}'
+        f'<figure class="chart" id="chart-{shown.key}"{whose}><figcaption><h3>{plain(shown.title)}</h3>{note}'
         f'</figcaption><div class="plot" role="img" tabindex="0" aria-label="{words}"></div>'
-        f'<div class="keys"></div><p class="reading" aria-live="polite"></p>'
+        f'<div class="keys"></div><p class="reading"></p>'
         f"<details><summary>Numbers</summary>{_numbers(shown, series)}</details>"
         f'<script type="application/json">{as_json(_values(shown, series))}</script></figure>'
     )
@@ -106,6 +119,19 @@ def charts(several: Sequence[Chart]) -> Html:
     """Charts side by side where there is room; those without a number are left out."""
     drawn = [chart(each) for each in several if not each.is_empty]
     return Html(f'<div class="charts{" alone" if len(drawn) == 1 else ""}">{"".join(drawn)}</div>')
+
+
+def _out_of_view(shown: Chart) -> str:
+    """Which values the axis does not reach at first."""
+    if shown.view is None:
+        return ""
+    low, high = shown.view
+    told = []
+    for each in shown.series:
+        out = each.y[np.isfinite(each.y) & ((each.y < low) | (each.y > high))]
+        ends = dict.fromkeys(_told(value, shown.y) for value in (out.min(), out.max())) if len(out) else {}
+        told += [f"{each.name} ({' to '.join(ends)})"] if ends else []
+    return f"Outside: {', '.join(told)}." if told else ""
 
 
 def spoken(shown: Chart) -> str:
@@ -169,12 +195,15 @@ def _values(shown: Chart, series: Sequence[Series]) -> dict[str, Any]:
                 "name": plain(each.name, escaped=False),
                 "look": each.look,
                 "colour": each.colour,
-                "dashed": each.dashed,
+                "dash": each.dash,
                 "shade": each.shade,
+                "run": each.run,
+                "kind": plain(each.kind, escaped=False),
                 **{key: _rounded(getattr(each, key)) for key in ("x", "y", "low", "high")},
             }
             for each in series
         ],
+        "view": shown.view,
         "marks": [vars(each) for each in shown.marks],
         "points": list(shown.points),
     }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-IDENTITIES = 10  # that have a colour of their own on a map
+IDENTITIES = 8  # that have a colour of their own on a map
 OF_ONE = 16  # images of an identity on a map
 
 

@@ -1,33 +1,38 @@
 """Runs beside one another: their figures with intervals, and the paired differences from the first run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from partialfc.evaluation.comparison import Comparison, Side, compare
+from partialfc.evaluation.comparison import Comparison, Difference, Side, compare
 from partialfc.report.page import Html, paragraph, plain, table
-from partialfc.report.run_page.runs import Run
 from partialfc.report.run_page.score_charts import Curve, figures_table, replicates_for
 from partialfc.report.saved_scores import Scores
 
 SURE = 0.05  # a p-value below it is said to be no chance
 
 
-def comparison_blocks(name: str, runs: Sequence[Run], curves: Sequence[Curve]) -> list[Html]:
-    """Of one set: the figures of all runs, and each run against the first.
+def comparison_blocks(name: str, curves: Sequence[Curve]) -> list[Html]:
+    """Of one set: the figures of all runs, and how each differs from the first.
 
     curves: of the runs that have newest scores of the set, in the order of the runs.
     """
-    blocks = [figures_table(curves)]
-    first = curves[0]
-    for other in curves[1:]:
-        title = f"{other.name} less {first.name}"
-        why = why_not_paired(first.scores, other.scores)
-        if why:
-            blocks.append(paragraph(f"{title}: no differences on {name}, as {why}."))
-            continue
-        blocks.append(Html(f"<h3>{plain(title)}</h3>"))
-        blocks += difference_blocks(paired(first, other), first.name, other.name)
+    first, others = curves[0], curves[1:]
+    blocks = [figures_table(curves, title="run")]
+    why = {each.name: why_not_paired(first.scores, each.scores) for each in others}
+    compared = {each.name: paired(first, each) for each in others if not why[each.name]}
+    if compared:
+        blocks.append(Html(f"<h3>Differences from {plain(first.name)}</h3>"))
+        said = (
+            "On the same pairs, with 95 % intervals, and the p-value of there being no difference. McNemar: "
+            f"the pairs that the run alone decides rightly, to those that {first.name} alone does."
+        )
+        blocks += [paragraph(said), differences_table(compared)]
+    blocks += [
+        paragraph(f"{other}: no differences from {first.name} on {name}, as {said}.")
+        for other, said in why.items()
+        if said
+    ]
     return blocks
 
 
@@ -59,24 +64,35 @@ def paired(first: Curve, second: Curve, *, replicates: int = 1000) -> Comparison
     )
 
 
-def difference_blocks(found: Comparison, first: str, second: str) -> list[Html]:
-    """A row for each figure, and McNemar's test."""
-    rows = []
-    for name, each in found.differences.items():
-        form = "{:+.4f}" if name == "auc" else "{:+.2%}"
-        ends = "too few identities"
-        if each.interval is not None:
-            ends = f"[{form.format(each.interval.low)}, {form.format(each.interval.high)}]"
-        p = "" if each.p is None else f"{each.p:.4f}"
-        rows.append([name, form.format(each.difference), ends, p, _verdict(each.difference, each.p, name)])
-    test = found.mcnemar
-    return [
-        table(["", "difference", "95 % interval", "p", ""], rows),
-        paragraph(
-            f"McNemar: {test.first_alone:,} pairs are right in {first} alone, {test.second_alone:,} in "
-            f"{second} alone, p {test.p:.4f}."
-        ),
+def differences_table(compared: Mapping[str, Comparison]) -> Html:
+    """A row for each run: the difference of each figure, and McNemar's test."""
+    names = list(dict.fromkeys(name for each in compared.values() for name in each.differences))
+    rows = [
+        [
+            other,
+            *(_cell(found.differences.get(name), name) for name in names),
+            f"{found.mcnemar.second_alone:,} : {found.mcnemar.first_alone:,}\n{_p(found.mcnemar.p)}",
+        ]
+        for other, found in compared.items()
     ]
+    return Html(f'<div class="lines">{table(["run", *names, "McNemar"], rows)}</div>')
+
+
+def _cell(found: Difference | None, name: str) -> str:
+    """Three lines: the difference, its interval, and what to make of it."""
+    if found is None:
+        return ""
+    form = "{:+.4f}" if name == "auc" else "{:+.2%}"
+    ends = "too few identities"
+    if found.interval is not None:
+        ends = f"[{form.format(found.interval.low)}, {form.format(found.interval.high)}]"
+    verdict = _verdict(found.difference, found.p, name)
+    sure = "" if found.p is None else f", {_p(found.p)}"
+    return f"{form.format(found.difference)}\n{ends}\n{verdict}{sure}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
 
 
 def _verdict(difference: float, p: float | None, name: str) -> str:

@@ -42,26 +42,7 @@ def config_blocks(runs: Sequence[Run], main: Sequence[str]) -> list[Html]:
     if not any(run.config for run in runs):
         return [paragraph("There is no config.yaml here that can be read.")]
     if len(runs) > 1:
-        keys = list(dict.fromkeys(key for run in runs for key in run.config))
-        differing = [key for key in keys if len({run.config.get(key) for run in runs}) > 1]
-        same = len(keys) - len(differing)
-        return [
-            paragraph(f"{len(differing):,} keys differ, {same:,} are the same in all runs."),
-            _keyed(
-                table(
-                    ["key", *(run.name for run in runs)],
-                    [[key, *(run.config.get(key, "") for run in runs)] for key in differing],
-                )
-            ),
-            folded(
-                "The keys that are the same",
-                _keyed(
-                    table(
-                        ["key", "value"], [[key, runs[0].config[key]] for key in keys if key not in differing]
-                    )
-                ),
-            ),
-        ]
+        return _compared(runs)
     config = runs[0].config
     chosen = {key: config[key] for key in main if config.get(key, "null") not in ("null", "[]", "{}")}
     sections: dict[str, list[tuple[str, str]]] = {}
@@ -77,6 +58,29 @@ def config_blocks(runs: Sequence[Run], main: Sequence[str]) -> list[Html]:
             ),
         ),
     ]
+
+
+def _compared(runs: Sequence[Run]) -> list[Html]:
+    """The keys that differ; below them those that one run alone has, and folded those that are the same."""
+    keys = list(dict.fromkeys(key for run in runs for key in run.config))
+    owners = {key: [run for run in runs if key in run.config] for key in keys}
+    differing = [key for key in keys if len({run.config.get(key) for run in runs}) > 1]
+    alone = [key for key in differing if len(owners[key]) == 1]
+    shared = [key for key in differing if len(owners[key]) > 1]
+    same = [key for key in keys if key not in differing]
+    blocks = [paragraph(f"{len(differing):,} keys differ, {len(same):,} are the same in all runs.")]
+    if shared:
+        rows = [[key, *(run.config.get(key, "") for run in runs)] for key in shared]
+        blocks.append(_keyed(table(["key", *(run.name for run in runs)], rows)))
+    if alone:
+        rows = [[key, owners[key][0].config[key], owners[key][0].name] for key in alone]
+        blocks.append(
+            folded(
+                f"{len(alone):,} keys that one run alone has", _keyed(table(["key", "value", "run"], rows))
+            )
+        )
+    rows = [[key, runs[0].config[key]] for key in same]
+    return [*blocks, folded("The keys that are the same", _keyed(table(["key", "value"], rows)))]
 
 
 def _keyed(*blocks: Html) -> Html:

@@ -7,6 +7,7 @@ import numpy as np
 from partialfc.report.run_page.chart import Axis, Chart, Mark, Series
 from partialfc.report.run_page.quantiles import Floats
 from partialfc.report.run_page.runs import Run
+from partialfc.report.run_page.view import scale_of
 
 STEP = Axis("step")
 # The columns of the log that are drawn where they say anything: key, title, label of the y axis.
@@ -22,6 +23,7 @@ IF_CHANGED = (
     ("nonfinite_steps", "Skipped: not finite", "steps so far"),
     ("overflow_steps", "Skipped: float16 overflowed", "steps so far"),
 )
+NOISY = ("loss", "images_per_second", "gradient_norm", "embedding_norm")  # where values lie far out by chance
 FROM_0 = ("loss", "lr", "images_per_second", "gradient_norm")  # where nothing is below
 TERM = "loss_"
 
@@ -46,22 +48,27 @@ def by_step(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 
 def _column_chart(runs: Sequence[Run], key: str, title: str, label: str, *, marks: bool = False) -> Chart:
+    several = len(runs) > 1
     series = [
         Series(
-            run.name if len(runs) > 1 else title.lower(),
+            run.name if several else title.lower(),
             *by_step(run.log.column("step"), run.log.column(key)),
-            colour=colour,
+            colour=place,
+            run=place if several else None,
         )
-        for colour, run in enumerate(runs)
+        for place, run in enumerate(runs)
     ]
-    least = min((float(np.nanmin(each.y)) for each in series if np.isfinite(each.y).any()), default=0.0)
+    series = [each for each in series if np.isfinite(each.y).any()]
+    log, view = scale_of([each.y for each in series]) if key in NOISY else (False, None)
+    least = min((float(np.nanmin(each.y)) for each in series), default=0.0)
     return Chart(
         key.replace("_", "-"),
         title,
         STEP,
-        Axis(label, least=0 if least >= 0 and key in FROM_0 else None),
-        [each for each in series if np.isfinite(each.y).any()],
-        marks=stage_marks(runs[0]) if marks and len(runs) == 1 else (),
+        Axis(label, log=log, least=0 if least >= 0 and key in FROM_0 and not log else None, either=True),
+        series,
+        marks=stage_marks(runs[0]) if marks and not several else (),
+        view=view,
     )
 
 
@@ -73,17 +80,23 @@ def stage_marks(run: Run) -> list[Mark]:
 
 def _terms(runs: Sequence[Run]) -> Chart:
     """Of a loss that is a sum: each term."""
+    several = len(runs) > 1
+    names = list(dict.fromkeys(name for run in runs for name in _names(run)))
     series = [
         Series(
-            name if len(runs) == 1 else f"{run.name}: {name}",
+            f"{run.name}: {name}" if several else name,
             *by_step(run.log.column("step"), run.log.column(TERM + name)),
-            colour=number if len(runs) == 1 else place,
-            dashed=len(runs) > 1 and number > 0,
+            colour=place if several else names.index(name),
+            dash=names.index(name) if several else 0,
+            run=place if several else None,
+            kind=name,
         )
         for place, run in enumerate(runs)
-        for number, name in enumerate(_names(run))
+        for name in _names(run)
     ]
-    return Chart("loss-terms", "Terms of the loss", STEP, Axis("mean, without its weight"), series)
+    log, view = scale_of([each.y for each in series])
+    axis = Axis("mean, without its weight", log=log, either=True)
+    return Chart("loss-terms", "Terms of the loss", STEP, axis, series, view=view)
 
 
 def _names(run: Run) -> list[str]:
@@ -105,7 +118,9 @@ def verification_charts(runs: Sequence[Run]) -> list[Chart]:
             " ".join([*([run.name] if several else []), *([name] if len(sets) > 1 or not several else [])]),
             *_verified(run, name, lambda record: record["accuracy"]),
             colour=place if several else number,
-            dashed=several and number > 0,
+            dash=number if several else 0,
+            run=place if several else None,
+            kind=name,
         )
         for place, run in enumerate(runs)
         for number, name in enumerate(sets)
@@ -126,7 +141,9 @@ def verification_charts(runs: Sequence[Run]) -> list[Chart]:
                 f"{run.name} {rate}" if several else rate,
                 *_verified(run, name, lambda record, rate=rate: record.get(rate)),
                 colour=place if several else index,
-                dashed=several and index > 0,
+                dash=index if several else 0,
+                run=place if several else None,
+                kind=rate,
             )
             for place, run in enumerate(runs)
             for index, rate in enumerate(rates)

@@ -16,17 +16,17 @@ from partialfc.report.tiles import PIXELATED, Pixels, encoded_thumbnail
 SIDE = 72  # pixels of an image on a map's card
 
 
-def hard_pair_blocks(found: HardPairs, *, title: str) -> list[Html]:
+def hard_pair_blocks(found: HardPairs) -> list[Html]:
     """Two rows of pairs: the worst false accepts, and the worst false rejects."""
     said = paragraph(
-        f"{title} At the threshold {found.threshold:.4f}, {found.accepted:,} impostor pairs are accepted and "
+        f"At the threshold {found.threshold:.4f}, {found.accepted:,} impostor pairs are accepted and "
         f"{found.rejected:,} genuine pairs are rejected; pairs beyond it are framed in red."
     )
     return [
         said,
-        Html("<h3>Different identities, most alike</h3>"),
+        Html("<h4>Different identities, most alike</h4>"),
         _pairs(found.false_accepts, lambda score: score >= found.threshold),
-        Html("<h3>One identity, least alike</h3>"),
+        Html("<h4>One identity, least alike</h4>"),
         _pairs(found.false_rejects, lambda score: score < found.threshold),
     ]
 
@@ -56,8 +56,11 @@ def data_url(pixels: Pixels, side: int) -> str:
 
 def class_size_chart(runs: Sequence[Run]) -> Chart:
     """The accuracy over the class size, of each run, at the middle of each range of sizes."""
+    several = len(runs) > 1
     series = [
-        _by_size(run.name, run.looks.classes, colour) for colour, run in enumerate(runs) if run.looks.classes
+        _by_size(run.name, run.looks.classes, place, several)
+        for place, run in enumerate(runs)
+        if run.looks.classes
     ]
     return Chart(
         "class-sizes",
@@ -75,7 +78,7 @@ def _is_wide(series: Sequence[Series]) -> bool:
     return bool(sizes.max() > 20 * sizes.min())
 
 
-def _by_size(name: str, bins: Sequence[SizeBin], colour: int) -> Series:
+def _by_size(name: str, bins: Sequence[SizeBin], place: int, several: bool) -> Series:
     middle = np.array([np.sqrt(each.least * each.most) for each in bins])
     ends = [
         np.array([np.nan if each.interval is None else each.interval[side] for each in bins])
@@ -88,7 +91,8 @@ def _by_size(name: str, bins: Sequence[SizeBin], colour: int) -> Series:
         ends[0],
         ends[1],
         look="whiskers",
-        colour=colour,
+        colour=place,
+        run=place if several else None,
     )
 
 
@@ -110,7 +114,7 @@ def class_size_table(runs: Sequence[Run]) -> list[Html]:
     return [table([*first, "images of a class", "classes", "images looked at", "accuracy"], rows)]
 
 
-def map_chart(key: str, found: EmbeddingMap, *, title: str) -> Chart:
+def map_chart(key: str, found: EmbeddingMap, *, title: str, run: int | None = None) -> Chart:
     """A point for each image, in the colour of its identity where that has one."""
     colours = colours_of(found.identities)
     series, points = [], []
@@ -130,6 +134,7 @@ def map_chart(key: str, found: EmbeddingMap, *, title: str) -> Chart:
         series,
         note=f"{len(found.places):,} images of the set {found.name}; point at one to see what it is.",
         points=points,
+        run=run,
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from partialfc.report.page import Html, Section, facts, paragraph, plain, write_page
+from partialfc.report.page import EMPTY, Html, Section, facts, folded, paragraph, plain, write_page
 from partialfc.report.run_page.angle_charts import angle_charts
 from partialfc.report.run_page.assets import scripts, style
 from partialfc.report.run_page.chart import charts
@@ -18,6 +18,7 @@ from partialfc.report.run_page.image_blocks import (
     hard_pair_blocks,
     map_chart,
 )
+from partialfc.report.run_page.looks import HardPairs
 from partialfc.report.run_page.runs import Run
 from partialfc.report.run_page.score_charts import Curve, curve_of, figures_table, score_charts, why_no_band
 from partialfc.report.run_page.stage_table import setting_charts, stage_blocks
@@ -44,6 +45,8 @@ MAIN = (  # the keys of a config that a reader asks for first
     "run.seed",
 )
 
+MOST_BANDS = 3  # runs whose bands are told from one another, as in charts.js
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -60,7 +63,23 @@ def write_run_page(runs: Sequence[Run], output: Path, *, progress: Progress = _s
     title = f"Runs {', '.join(run.name for run in runs)}" if several else f"Run {runs[0].name}"
     curves = {name: list(_curves(runs, name, progress)) for name in _sets(runs)}
     sections = [*_sections(runs, curves)]
-    return write_page(output, title, _lead(runs, curves), sections, style=style(), scripts=scripts())
+    bar = _bar(runs) if several else EMPTY
+    return write_page(output, title, _lead(runs, curves), sections, bar=bar, style=style(), scripts=scripts())
+
+
+def _bar(runs: Sequence[Run]) -> Html:
+    """The legend of all charts: a button for each run, which picks it."""
+    keys = (
+        f'<button type="button" data-pick="{place}" aria-pressed="false"><i></i>{plain(run.name)}</button>'
+        for place, run in enumerate(runs)
+    )
+    every = '<button type="button" data-pick="all">all</button>'
+    return Html(f'<div class="runs" role="group" aria-label="Runs to show">{"".join(keys)}{every}</div>')
+
+
+def _of_run(place: int, blocks: Sequence[Html]) -> Html:
+    """Blocks about one run alone, on a page of several."""
+    return Html(f'<div data-run="{place}">{"".join(blocks)}</div>')
 
 
 def _sets(runs: Sequence[Run]) -> list[str]:
@@ -70,20 +89,24 @@ def _sets(runs: Sequence[Run]) -> list[str]:
 def _curves(runs: Sequence[Run], name: str, progress: Progress) -> Iterator[Curve]:
     """Of a set: of one run what there is from before training and of the newest; of several the newest."""
     several = len(runs) > 1
-    for colour, run in enumerate(runs):
+    for place, run in enumerate(runs):
         for scores in run.scores:
             if scores.name != name or (several and scores.untrained):
                 continue
             when = "untrained" if scores.untrained else f"step {scores.step}"
             called = run.name if several else when
-            yield curve_of(
-                called, scores, colour=colour if several else int(scores.untrained), progress=progress
-            )
+            yield curve_of(called, scores, run=place if several else None, progress=progress)
 
 
 def _lead(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> list[Html]:
     if len(runs) > 1:
-        return [paragraph(f"{len(runs)} runs; differences are from {runs[0].name}.")]
+        hint = "Pick a run below to see it alone, and others to add them."
+        if len(runs) > MOST_BANDS:
+            hint += f" Bands are drawn while at most {MOST_BANDS} runs are shown."
+        return [
+            paragraph(f"{len(runs)} runs; differences are from {runs[0].name}."),
+            Html(f'<p class="hint">{plain(hint)}</p>'),
+        ]
     run = runs[0]
     steps, seconds = run.log.column("step"), run.log.column("seconds")
     losses = run.log.column("loss")
@@ -114,11 +137,15 @@ def _sections(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterator[S
     several = len(runs) > 1
     if several:
         for name, each in curves.items():
-            yield Section(f"Comparison on {name}", *comparison_blocks(name, runs, each))
+            yield Section(f"Comparison on {name}", *comparison_blocks(name, each))
     yield Section("Config", *config_blocks(runs, MAIN))
     yield Section("Training", charts(curve_charts(runs)))
     yield Section("Step time", *step_time_blocks(runs), charts(step_time_charts(runs)))
-    staged = [block for run in runs for block in _named(run, stage_blocks(run), several)]
+    staged = [
+        _of_run(place, [paragraph(f"Run {run.name}:"), *blocks]) if several else blocks[0]
+        for place, run in enumerate(runs)
+        if (blocks := stage_blocks(run))
+    ]
     if staged:
         yield Section("Stages", *staged, charts(setting_charts(runs)))
     angles = [each for each in angle_charts(runs) if not each.is_empty]
@@ -128,10 +155,6 @@ def _sections(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterator[S
         yield Section("Angles", paragraph("This run has no centres, so there are no angles to them."))
     yield Section("Verification", *_verification(runs, curves))
     yield from _looks(runs)
-
-
-def _named(run: Run, blocks: list[Html], several: bool) -> list[Html]:
-    return [paragraph(f"Run {run.name}:"), *blocks] if several and blocks else blocks
 
 
 def _verification(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterator[Html]:
@@ -150,21 +173,19 @@ def _verification(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterat
 
 def _looks(runs: Sequence[Run]) -> Iterator[Section]:
     several = len(runs) > 1
-    hard = [
-        block
-        for run in runs
-        for found in run.looks.pairs
-        for block in hard_pair_blocks(
-            found, title=f"{f'{run.name}, ' if several else ''}{found.name}, step {found.step}."
-        )
-    ]
+    hard = [_hard(place, run, found, several) for place, run in enumerate(runs) for found in run.looks.pairs]
     if hard:
         yield Section("Hardest pairs", *hard)
     sizes = class_size_chart(runs)
     if not sizes.is_empty:
         yield Section("Class frequency", charts([sizes]), *class_size_table(runs))
     maps = [
-        map_chart(f"map-{place}-{number}", found, title=f"{f'{run.name}, ' if several else ''}{found.name}")
+        map_chart(
+            f"map-{place}-{number}",
+            found,
+            title=f"{run.name}, {found.name}" if several else found.name,
+            run=place if several else None,
+        )
         for place, run in enumerate(runs)
         for number, found in enumerate(run.looks.maps)
     ]
@@ -173,3 +194,12 @@ def _looks(runs: Sequence[Run]) -> Iterator[Section]:
     missing = [f"{run.name}: {said}" if several else said for run in runs for said in run.looks.left_out]
     if missing:
         yield Section("Left out", *(paragraph(each) for each in missing))
+
+
+def _hard(place: int, run: Run, found: HardPairs, several: bool) -> Html:
+    """The pairs of one run; of several folded, but for the first run's."""
+    blocks = hard_pair_blocks(found)
+    title = f"{found.name}, step {found.step}"
+    if not several:
+        return Html(f"<h3>{plain(title)}</h3>{''.join(blocks)}")
+    return _of_run(place, [folded(f"{run.name}, {title}", *blocks, shown=place == 0)])

@@ -32,11 +32,15 @@ class Curve:
     scores: Scores
     result: Verification
     band: RocBand
-    colour: int
+    run: int | None = None  # its place, on a page of several
 
     @property
     def untrained(self) -> bool:
         return self.scores.untrained
+
+    @property
+    def colour(self) -> int:
+        return int(self.untrained) if self.run is None else self.run
 
 
 def replicates_for(pairs: int, most: int) -> int:
@@ -45,7 +49,9 @@ def replicates_for(pairs: int, most: int) -> int:
     return found if found >= LEAST_REPLICATES else 0
 
 
-def curve_of(name: str, scores: Scores, *, colour: int, replicates: int = 1000, progress: Progress) -> Curve:
+def curve_of(
+    name: str, scores: Scores, *, run: int | None = None, replicates: int = 1000, progress: Progress
+) -> Curve:
     """With intervals and a band where the identities are known; scores from before training have none."""
     folds = FOLDS if scores.folds is None else scores.folds
     result = verify(scores.scores, scores.same, folds=folds if len(scores.same) >= FOLDS else 2)
@@ -65,7 +71,7 @@ def curve_of(name: str, scores: Scores, *, colour: int, replicates: int = 1000, 
         replicates=drawn,
         progress=lambda done: progress(stage, done, drawn),
     )
-    return Curve(name, scores, result, band, colour)
+    return Curve(name, scores, result, band, run)
 
 
 def score_charts(key: str, curves: Sequence[Curve]) -> list[Chart]:
@@ -100,7 +106,14 @@ def score_charts(key: str, curves: Sequence[Curve]) -> list[Chart]:
 def _roc(curve: Curve) -> Series:
     band = curve.band
     return Series(
-        curve.name, band.far, band.tar, band.low, band.high, colour=curve.colour, dashed=curve.untrained
+        curve.name,
+        band.far,
+        band.tar,
+        band.low,
+        band.high,
+        colour=curve.colour,
+        dash=int(curve.untrained),
+        run=curve.run,
     )
 
 
@@ -113,7 +126,8 @@ def _det(curve: Curve) -> Series:
         low=None if band.high is None else _error(band.high),
         high=None if band.low is None else _error(band.low),
         colour=curve.colour,
-        dashed=curve.untrained,
+        dash=int(curve.untrained),
+        run=curve.run,
     )
 
 
@@ -130,40 +144,40 @@ def _histogram(key: str, curve: Curve) -> Chart:
         low, high = low - 0.5, high + 0.5
     series = [
         shares(
-            name, np.histogram(scores[kind], BINS, (low, high))[0].tolist(), low=low, high=high, colour=colour
+            name,
+            np.histogram(scores[kind], BINS, (low, high))[0].tolist(),
+            low=low,
+            high=high,
+            colour=number if curve.run is None else curve.run,
+            dash=0 if curve.run is None else number,
         )
-        for colour, (name, kind) in enumerate((("same identity", same), ("two identities", ~same)))
+        for number, (name, kind) in enumerate((("same identity", same), ("two identities", ~same)))
     ]
     return Chart(
-        f"scores-{key}-{curve.colour}",
+        f"scores-{key}-{curve.run or 0}",
         f"Scores, {curve.name}",
         Axis("score of a pair"),
         Axis("share of pairs", percent=True, least=0),
         [each for each in series if each is not None],
         [Mark(curve.result.threshold, "threshold")],
+        run=curve.run,
     )
 
 
-def figures_table(curves: Sequence[Curve]) -> Html:
-    """Each curve's figures with their intervals."""
-    names = [
-        name
-        for name in _figures(curves[0].result)
-        if any(_figures(each.result)[name] is not None for each in curves)
-    ]
+def figures_table(curves: Sequence[Curve], *, title: str = "") -> Html:
+    """Each curve's figures with their intervals: a row for each curve. title: above their names."""
+    found = [_figures(each.result) for each in curves]
+    names = [name for name in found[0] if any(each[name] is not None for each in found)]
     rows = [
         [
-            name,
-            *(
-                shown_figure(name, _figures(each.result)[name], each.result.intervals.get(name))
-                for each in curves
-            ),
+            curve.name,
+            *(shown_figure(name, figures[name], curve.result.intervals.get(name)) for name in names),
+            f"{curve.result.threshold:.4f}",
+            f"{curve.result.pairs:,}",
         ]
-        for name in names
+        for curve, figures in zip(curves, found, strict=True)
     ]
-    rows.append(["threshold", *(f"{each.result.threshold:.4f}" for each in curves)])
-    rows.append(["pairs", *(f"{each.result.pairs:,}" for each in curves)])
-    return table(["", *(each.name for each in curves)], rows)
+    return Html(f'<div class="lines">{table([title, *names, "threshold", "pairs"], rows)}</div>')
 
 
 def _figures(result: Verification) -> dict[str, Any]:

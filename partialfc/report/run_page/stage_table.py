@@ -52,8 +52,13 @@ def setting_charts(runs: Sequence[Run]) -> list[Chart]:
     found = []
     for number, key in enumerate(keys):
         series = [
-            Series(run.name, *by_step(run.log.column("step"), run.log.column(key)), colour=colour)
-            for colour, run in enumerate(runs)
+            Series(
+                run.name,
+                *by_step(run.log.column("step"), run.log.column(key)),
+                colour=place,
+                run=place if len(runs) > 1 else None,
+            )
+            for place, run in enumerate(runs)
         ]
         series = [each for each in series if np.isfinite(each.y).any()]
         found.append(Chart(f"setting-{number}", key, STEP, Axis(key), series))

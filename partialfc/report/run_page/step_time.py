@@ -8,6 +8,7 @@ from partialfc.report.page import Html, paragraph, table
 from partialfc.report.run_page.chart import Axis, Chart, Series
 from partialfc.report.run_page.curves import STEP, by_step
 from partialfc.report.run_page.runs import Run
+from partialfc.report.run_page.view import scale_of
 
 PHASE = "phase."
 NAMES = {
@@ -76,11 +77,12 @@ def step_time_charts(runs: Sequence[Run]) -> list[Chart]:
             Series(
                 run.name,
                 *by_step(run.log.column("step"), 1000 * run.log.column("step_seconds")),
-                colour=colour,
+                colour=place,
+                run=place,
             )
-            for colour, run in enumerate(runs)
+            for place, run in enumerate(runs)
         ]
-        return [Chart("step-time", "Time of a step", STEP, Axis("ms a step", least=0), series)]
+        return [_chart("Time of a step", series)]
     run = runs[0]
     series = [
         Series(
@@ -90,7 +92,13 @@ def step_time_charts(runs: Sequence[Run]) -> list[Chart]:
         )
         for colour, name in enumerate(_phases(run))
     ]
-    return [Chart("step-time", "Phases of a step", STEP, Axis("ms a step", least=0), series)]
+    return [_chart("Phases of a step", series)]
+
+
+def _chart(title: str, series: Sequence[Series]) -> Chart:
+    log, view = scale_of([each.y for each in series])
+    axis = Axis("ms a step", log=log, least=None if log else 0, either=True)
+    return Chart("step-time", title, STEP, axis, series, view=view)
 
 
 def _phases(run: Run) -> list[str]:

@@ -1,11 +1,15 @@
 """Folders of runs with a log and scores of which everything is known."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+
+from partialfc.cli import app as cli
 
 PHASES = ("data_wait", "backbone", "head_forward", "backward", "optimizer")
 
@@ -105,3 +109,12 @@ def write_run(run_dir: Path, *, seed: int = 0, steps: int = 500, shift: float = 
     np.savez(run_dir / "verification" / "lfw.untrained.npz", **scored(seed, 0.1), step=0)
     np.savez(run_dir / "verification" / "lfw.latest.npz", **scored(seed, shift), step=steps)
     return records
+
+
+def report(*arguments: object) -> None:
+    """`partialfc report` with these arguments, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["partialfc", "report", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert not ended.value.code

@@ -1,18 +1,15 @@
 """The page of a report in Chromium: each chart draws what the run's files hold, and nothing is asked for."""
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from partialfc.cli import app as cli
 from partialfc.evaluation.roc_band import roc_band
-from tests.browser import CHARTS_FIT, Browser, Page, chromium
-from tests.report.run_page.cases import PHASES, scored, write_run
+from tests.browser import CHARTS_FIT, Browser, Page
+from tests.report.run_page.cases import PHASES, report, scored, write_run
 
 # By chart: how many places of its last line, which is on top, there are, and have its colour on the canvas.
 ON_CANVAS = """Object.fromEntries([...reportCharts].map(([id, { plot }]) => {
@@ -48,20 +45,6 @@ CONTRASTS = """(() => {
       return [(a + .05) / (b + .05), e.tagName + ": " + e.textContent.slice(0, 30)]; })
     .filter(([ratio]) => ratio < 4.5);
 })()"""
-
-
-def report(*arguments: object) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["partialfc", "report", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    assert not ended.value.code
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("chromium")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +157,15 @@ def test_nothing_sticks_out_of_a_window(page, width):
 def test_keys_move_along_a_chart_and_names_hide_lines(page, run):
     page.evaluate("document.querySelector('#chart-loss .plot').focus()")
     page.press("End")
-    value = page.evaluate("document.querySelector('#chart-loss .keys b').textContent")
+    reading = "document.querySelector('#chart-loss .reading').textContent"
+    value = page.evaluate("document.querySelector('#chart-loss .card b').textContent")
     assert float(value) == pytest.approx(of(run, "train")[-1]["loss"], rel=1e-3)
-    assert page.evaluate("document.querySelector('#chart-loss .reading').textContent") == "step 500"
+    assert page.evaluate(reading) == f"step 500: training loss {value}"
     page.press("ArrowLeft")
-    assert page.evaluate("document.querySelector('#chart-loss .reading').textContent") == "step 490"
+    assert page.evaluate(reading).startswith("step 490: ")
     page.press("Escape")
-    assert page.evaluate("document.querySelector('#chart-loss .reading').textContent") == ""
+    assert page.evaluate(reading) == ""
+    assert page.evaluate("document.querySelectorAll('.card').length") == 0
     page.evaluate("document.querySelector('#chart-angles .keys button').click()")
     assert page.evaluate("reportCharts.get('chart-angles').plot.series[1].show") is False
     page.evaluate("document.querySelector('#chart-angles .keys button').click()")
@@ -191,21 +176,15 @@ def test_a_page_asks_for_nothing(page, run):
     assert [each for each in page.complaints if "getImageData" not in each] == []  # which the tests call
 
 
-def test_several_runs_are_drawn_over_one_another(browser, tmp_path):
-    for place, name in enumerate(("first", "second")):
-        write_run(tmp_path / name, seed=place, steps=500 - 100 * place, shift=0.5 + 0.2 * place)
-    report(tmp_path / "first", tmp_path / "second")
-    page = browser.open((tmp_path / "report.html").as_uri())
-    first, second = json.loads(page.evaluate("document.querySelector('#chart-loss').dataset.drawn"))
-    assert (first["name"], first["last"][0]) == ("first", 500)
-    assert (second["name"], second["last"][0], second["points"]) == ("second", 400, 40)
-    words = page.evaluate("document.body.innerText")
-    assert "second less first" in words
-    assert "better" in words
-    assert "3 keys differ" in words
-    page.resize(360)
-    page.wait_for(CHARTS_FIT)
-    assert page.overflowing() == []
+def test_a_reader_chooses_the_scale(page):
+    place = "reportCharts.get('chart-lr').plot.valToPos(0.05, 'y')"
+    button = "document.querySelector('#chart-lr .tools button')"
+    assert page.evaluate(f"{button}.textContent") == "log"
+    linear = page.evaluate(place)
+    page.evaluate(f"{button}.click()")
+    assert page.evaluate(place) != linear
+    page.evaluate(f"{button}.click()")
+    assert page.evaluate(place) == linear
 
 
 def test_hostile_names_are_only_text(browser, tmp_path):
@@ -223,4 +202,4 @@ def test_hostile_names_are_only_text(browser, tmp_path):
     words = page.evaluate("document.body.innerText")
     assert hostile in words
     assert "Scores on <b>x<i>" in words
-    assert page.evaluate("document.querySelectorAll('img, b:not(.keys b), main i:not(.keys i)').length") == 0
+    assert page.evaluate("document.querySelectorAll('img, main b, main i').length") == 0
