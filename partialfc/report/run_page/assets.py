@@ -5,11 +5,13 @@ from pathlib import Path
 from partialfc.report.vendor import uplot_script, uplot_style
 
 _HERE = Path(__file__).parent
+_PARTS = ("look", "lines", "legend", "controls", "reading", "draw")  # of one script; the last one begins
 
 
 def scripts() -> list[str]:
     """uPlot, and what draws the page's charts with it."""
-    return [uplot_script(), (_HERE / "charts.js").read_text(encoding="utf-8")]
+    parts = ((_HERE / "script" / f"{name}.js").read_text(encoding="utf-8") for name in _PARTS)
+    return [uplot_script(), f'"use strict";\n(() => {{\n{"".join(parts)}}})();\n']
 
 
 def style() -> str:

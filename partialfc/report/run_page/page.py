@@ -45,7 +45,7 @@ MAIN = (  # the keys of a config that a reader asks for first
     "run.seed",
 )
 
-MOST_BANDS = 3  # runs whose bands are told from one another, as in charts.js
+MOST_BANDS = 3  # runs whose bands are told from one another, as in script/legend.js
 
 Progress = Callable[[str, int, int], None]
 
