@@ -29,3 +29,11 @@ def test_the_committed_rows_have_each_form_and_say_what_8_bits_cost():
     costs = {row["network"]: row["accuracy"] for row in rows if row["form"] == "int8" and row["accuracy"]}
     assert costs
     assert all(row["machine"] for row in rows)
+
+
+def test_8_bits_are_slower_in_no_committed_row():
+    with (ROOT / "benchmarks" / "export.csv").open() as file:
+        speeds = {(row["network"], row["form"]): float(row["images_per_s"]) for row in csv.DictReader(file)}
+    networks = {network for network, _ in speeds}
+    assert networks >= {"quickstart", "vit", "vargfacenet", "mobilefacenet", "iresnet50"}
+    assert [each for each in networks if speeds[each, "int8"] < speeds[each, "onnx"]] == []
