@@ -26,7 +26,8 @@ class VerificationConfig(Periodic):
     folds: int | None = Field(
         None,
         ge=2,
-        description="Number of folds in which the threshold is cross-validated; null: the set's own, or 10.",
+        description="Number of folds in which the threshold is cross-validated; each needs two pairs; null: "
+        "the set's own, or 10.",
     )
     flip: Literal["none", "sum", "concat"] = Field(
         "none",

@@ -40,7 +40,7 @@ def evaluate_matched(
         score = mean_scores if video == "scores" else by.scores
         return evaluate_pairs(matched, pairs, folds=folds, fars=fars, scores_of=score)
     require_own_images(embedder, pairs)
-    return evaluate_pairs(matched, pairs, folds=folds, fars=fars, scores_of=by.scores)
+    return evaluate_pairs(matched, pairs, folds=folds, fars=fars, scores_of=by.scores, score=by.score)
 
 
 def all_figures(

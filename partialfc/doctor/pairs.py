@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from partialfc.data.pairs.files import FOLDS, read_pairs_or_videos, require_images
+from partialfc.data.pairs.files import FOLDS, least_pairs, read_pairs_or_videos, require_images
 from partialfc.doctor.check import Check, green, red
 from partialfc.errors import DataError, ImageError
 
@@ -33,11 +33,12 @@ def check_pairs(sets: Mapping[str, Path], *, folds: int | None, max_pixels: int)
                 f"verification.sets.{key}: {path}: {error}",
                 "copy the file again if it was damaged on its way, else write it anew (partialfc data pairs)",
             )
-        least = 0 if folds is None and read[key].folds is not None else folds or FOLDS
+        least = 0 if folds is None and read[key].folds is not None else least_pairs(folds)
         if len(read[key].same) < least:
             return red(
                 name,
-                f"verification.sets.{key} has {len(read[key].same)} pairs, verification.folds is {least}",
+                f"verification.sets.{key} has {len(read[key].same)} pairs, and the {folds or FOLDS} of "
+                f"verification.folds need {least}",
                 "lower verification.folds, or name a larger set",
             )
     return green(name, ", ".join(f"{key}: {len(pairs.same):,} pairs" for key, pairs in read.items()))

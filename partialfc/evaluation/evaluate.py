@@ -8,7 +8,7 @@ import numpy as np
 from partialfc.data.pairs.files import PairSet, VideoPairs
 from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.pair_rows import PairRows, pair_rows
-from partialfc.evaluation.verification import FARS, Verification, pair_scores, verify
+from partialfc.evaluation.verification import FARS, ScoredBy, Verification, pair_scores, verify
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +28,21 @@ def evaluate_pairs(
     folds: int | None = None,
     fars: Sequence[float] = FARS,
     scores_of: Callable[[np.ndarray], np.ndarray] = pair_scores,
+    score: ScoredBy = "cosine",
 ) -> Evaluated:
     """The verification of P pairs, the same on every rank; collective.
 
     folds: None for those of the list, or 10. scores_of: the rows [2P, D] that the embedder gives to the score
-    of each pair; by default cosines.
+    of each pair; by default cosines. score: what these are, for the result.
 
-    Raises ImageError, on every rank, where one of them has an image that cannot be decoded.
+    Raises ValueError for too many folds, and ImageError, on every rank, where one of them has an image that
+    cannot be decoded.
     """
+    blocks = pairs.fold_numbers(folds)  # before the work
     rows = pair_rows(embedder, pairs)
-    scores, blocks = scores_of(rows.both), pairs.fold_numbers(folds)
-    result = replace(verify(scores, pairs.same, folds=blocks, fars=fars), dtype=embedder.dtype)
+    scores = scores_of(rows.both)
+    result = verify(scores, pairs.same, folds=blocks, fars=fars)
+    result = replace(result, dtype=embedder.dtype, score=score)
     return Evaluated(result, scores, blocks, rows)
 
 

@@ -45,16 +45,18 @@ class Figures:
         rate = self.rates[name]
         if rate is None:
             return "n/a, too few impostors"
+        shown = "{:.4f}" if name == "auc" else "{:.2%}"
         if name not in self.intervals:
-            return f"{rate:.2%}"
+            return shown.format(rate)
         found = self.intervals[name]
-        return f"{rate:.2%} " + (
-            "[too few identities]" if found is None else "[{:.2%}, {:.2%}]".format(*found)
-        )
+        ends = "too few identities" if found is None else ", ".join(map(shown.format, found))
+        return f"{shown.format(rate)} [{ends}]"
 
     @staticmethod
     def spelled(name: str) -> str:
-        """ "tar@far=1e-6" -> "TAR@FAR=1e-6"; "rank-1" as it is."""
+        """ "tar@far=1e-6" -> "TAR@FAR=1e-6", "auc" -> "AUC"; "rank-1" as it is."""
+        if name in ("auc", "eer"):
+            return name.upper()
         return name.upper().replace("E-", "e-") if "@" in name and name[:3] in ("tar", "tpi") else name
 
 

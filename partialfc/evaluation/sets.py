@@ -13,7 +13,7 @@ from partialfc.distributed.world import World
 from partialfc.errors import DataError
 from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.evaluate import Evaluated, evaluate_pairs
-from partialfc.evaluation.verification import Verification, pair_scores
+from partialfc.evaluation.verification import ScoredBy, Verification, pair_scores
 from partialfc.files import replacing, told
 
 log = logging.getLogger(__name__)
@@ -50,10 +50,12 @@ class VerificationSets:
         *,
         size: int | None = None,
         scores_of: Callable[[np.ndarray], np.ndarray] = pair_scores,
+        score: ScoredBy = "cosine",
     ) -> Iterator[tuple[str, Verification]]:
         """Each set's name and result, one after another, the same on every rank; collective.
 
-        size: how many numbers the network gives; None: an embedding's. scores_of: as for `evaluate_pairs`.
+        size: how many numbers the network gives; None: an embedding's. scores_of, score: as for
+        `evaluate_pairs`.
 
         Raises a DataError that names the set, on every rank, where an image of it cannot be used.
         """
@@ -62,7 +64,7 @@ class VerificationSets:
         embedder = Embedder(network=network, world=self._world, **how)
         for name, pairs in self._pairs.items():
             try:
-                found = evaluate_pairs(embedder, pairs, folds=self._folds, scores_of=scores_of)
+                found = evaluate_pairs(embedder, pairs, folds=self._folds, scores_of=scores_of, score=score)
             except DataError as error:
                 raise type(error)(f"verification set {name}: {error}") from error
             if self._world.rank == 0:

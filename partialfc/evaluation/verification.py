@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from partialfc.evaluation.bootstrap import Interval
 
 FARS = (1e-3, 1e-4)
+
+ScoredBy = Literal["cosine", "mls"]
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,12 @@ class Verification:
     eer: float
     rank1: float | None = None  # by the nearest neighbour among the set's images; None: not measured
     dtype: str | None = None  # of the network's products, such as "bfloat16"; None: not known
+    score: ScoredBy = "cosine"  # what the threshold is one of; mls: the likelihood of Gaussians
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)  # by the keys of `to_dict`
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; the keys of `tar` become "tar@far=1e-3". `intervals` is left out where it is empty.
+        """Ready for JSON; the keys of `tar` become "tar@far=1e-3". `intervals` is left out where it is empty,
+        and `score` where it is the cosine.
 
         An interval is [low, high], or None where there are too few identities to give one.
         """
@@ -44,6 +48,7 @@ class Verification:
             "eer": self.eer,
             **({} if self.rank1 is None else {"rank1": self.rank1}),
             **({} if self.dtype is None else {"dtype": self.dtype}),
+            **({} if self.score == "cosine" else {"score": self.score}),
             **({"intervals": dict(self.intervals)} if self.intervals else {}),
         }
 
@@ -55,9 +60,10 @@ class Verification:
             for far, tar in self.tar.items()
         )
         dtype = "" if self.dtype is None else f" in {self.dtype}"
+        of = "" if self.score == "cosine" else f" of the likelihood ({self.score})"
         return (
             f"{self.pairs} pairs{dtype}: accuracy {self.accuracy:.2%}{self._shown('accuracy')} "
-            f"± {self.accuracy_std:.2%} at threshold {self.threshold:.4f}{tars}, "
+            f"± {self.accuracy_std:.2%} at threshold {self.threshold:.4f}{of}{tars}, "
             f"AUC {self.auc:.4f}{self._shown('auc', percent=False)}, EER {self.eer:.2%}{self._shown('eer')}"
             + ("" if self.rank1 is None else f", rank-1 {self.rank1:.2%}{self._shown('rank1')}")
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from partialfc.data.pairs.files import FOLDS, least_pairs
 from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.labels import out_of_range
 from partialfc.errors import ConfigError, LabelError
@@ -66,11 +67,11 @@ def require_milestones_after_warmup(milestones: tuple[int, ...], warmup: int) ->
         )
 
 
-def require_pair_for_each_fold(pairs: Mapping[str, int], folds: int) -> None:
-    """Every verification set, by name its number of pairs, needs a pair for each fold."""
+def require_pairs_for_folds(pairs: Mapping[str, int], folds: int | None) -> None:
+    """Every verification set, by name its number of pairs, needs some for each fold; None: the usual."""
     for name, count in pairs.items():
-        if count < folds:
+        if count < least_pairs(folds):
             raise ConfigError(
-                f"verification.folds is {folds}, but the set {name!r} has {count:,} pairs: "
-                "every fold needs at least one"
+                f"verification.folds is {folds or FOLDS}, but the set {name!r} has {count:,} pairs: they "
+                f"need at least {least_pairs(folds)}; lower it, or name a larger set"
             )

@@ -150,4 +150,5 @@ def test_several_published_lists_at_once(words, tmp_path):
     assert found[str(lfw)]["rank1"] == found[str(own)]["rank1"] == 1
     lines = call(*words[:2], *words[4:], *more).stdout.splitlines()
     assert [line.partition(" pairs")[0] for line in lines] == [f"{lfw}: 8", f"{own}: 10"]
-    assert f"{lfw}: folds is 9: it must be" in call(*words[:2], *words[4:], *more, "--folds", 9).stderr
+    refused = call(*words[:2], *words[4:], *more, "--folds", 5).stderr
+    assert f"{lfw}: folds is 5: it must be 2..4, so that each fold has at least 2 of the 8 pairs" in refused

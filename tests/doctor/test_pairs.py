@@ -14,7 +14,7 @@ def test_verification_files_that_cannot_be_used_are_red(folder):
     assert found(quick(folder, verification=sets), "verification").level == Level.GREEN
     few = found(quick(folder, verification={**sets, "folds": 10}), "verification")
     assert few.level == Level.RED
-    assert "verification.folds is 10" in few.says
+    assert "6 pairs, and the 10 of verification.folds need 20" in few.says
     pairs.write_bytes(pairs.read_bytes()[:100])
     damaged = found(quick(folder, verification=sets), "verification")
     assert damaged.level == Level.RED

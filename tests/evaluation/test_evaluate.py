@@ -48,7 +48,7 @@ def run(count: int, flip: Flip, bad: int | None = None) -> tuple[dict, list[floa
 
 
 @pytest.mark.parametrize("flip", ["none", "concat"])
-@pytest.mark.parametrize(("world_size", "count"), [(2, 31), (3, 40), (4, 2)])
+@pytest.mark.parametrize(("world_size", "count"), [(2, 31), (3, 40), (4, 4)])
 def test_any_number_of_ranks_gives_the_same_scores(run_ranks, world_size, count, flip):
     expected, scores = run(count, flip)
     for result, spread in run_ranks(run, world_size, count, flip):
@@ -94,9 +94,10 @@ def videos(kind: str) -> list[float]:
     torch.manual_seed(0)
     network = Counted()
     frames, starts = pair_set(5).images, np.array([0, 1, 3, 6, 10])
-    pairs = VideoPairs(frames, starts, np.array([[0, 1], [2, 3], [1, 3]]), np.array([True, False, True]))
+    of_each = np.array([[0, 1], [2, 3], [1, 3], [0, 2]])
+    pairs = VideoPairs(frames, starts, of_each, np.array([True, False] * 2))
     how = {"scores_of": mean_scores} if kind == "scores" else {}
-    return evaluate_pairs(embedder_of(network), pairs, folds=3, **how).scores.tolist()
+    return evaluate_pairs(embedder_of(network), pairs, folds=2, **how).scores.tolist()
 
 
 @pytest.mark.parametrize("kind", ["embeddings", "scores"])
@@ -105,7 +106,7 @@ def test_videos_are_compared_by_their_frames(run_ranks, kind):
     rows = embedder_of(Counted()).rows(pair_set(5).images).astype(np.float64)
     units = rows / np.linalg.norm(rows, axis=1)[:, None]
     of_video, expected = [units[a:b] for a, b in ((0, 1), (1, 3), (3, 6), (6, 10))], []
-    for one, other in ((0, 1), (2, 3), (1, 3)):
+    for one, other in ((0, 1), (2, 3), (1, 3), (0, 2)):
         if kind == "scores":
             expected.append(np.mean([a @ b for a in of_video[one] for b in of_video[other]]))
         else:

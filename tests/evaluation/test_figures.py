@@ -19,6 +19,8 @@ def test_in_words_and_as_values():
         "TAR@FAR=1e-6 n/a, too few impostors, mAP 100.00% [too few identities]"
     )
     assert found.to_dict()["intervals"] == {"recall@1": (0.25, 0.75), "mAP": None}
+    of_pairs = Figures({"pairs": 9}, {"auc": 0.99123, "eer": 0.1}, {"auc": Interval(0.98, 1.0)})
+    assert of_pairs.describe() == "9 pairs: AUC 0.9912 [0.9800, 1.0000], EER 10.00%"  # as Verification's
     assert Figures({"images": 1}, {"eer": 0.1}).to_dict() == {"images": 1, "eer": 0.1}
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -267,3 +268,6 @@ def test_describe_is_one_line() -> None:
         "6000 pairs: accuracy 99.83% ± 0.20% at threshold 0.2512, TAR@FAR=1e-3 99.75%, "
         "TAR@FAR=1e-4 n/a, too few impostor pairs, AUC 0.9991, EER 0.31%"
     )
+    by_likelihood = replace(found, score="mls")
+    assert "at threshold 0.2512 of the likelihood (mls), TAR" in by_likelihood.describe()
+    assert by_likelihood.to_dict()["score"] == "mls"

@@ -98,6 +98,7 @@ def test_the_commands_take_such_a_run_for_what_it_is(folder):
         for more in ((), ("--score", "mls"), ("--score", "cosine"))
     )
     assert mls == same
+    assert (mls["score"], cosine.get("score")) == ("mls", None)
     assert cosine == json.loads(call("evaluate", folder / "run", *pairs).stdout)
     assert mls["threshold"] != cosine["threshold"]
     refused = call("evaluate", folder / "pfe", *pairs, "--flip", "sum")

@@ -14,11 +14,12 @@ from tests.train_cases import small_config, write_class_records
 from tests.training.cases import run
 
 
-def test_more_folds_than_pairs_are_refused_before_training(folder):
+@pytest.mark.parametrize("folds", [11, 21])
+def test_too_many_folds_are_refused_before_training(folder, folds):
     pairs = make_pairs(open_source(folder / "train.rec"), pairs=20, seed=0)
     write_pairs(folder / "pairs.bin", pairs)
-    sets = {"sets": {"few": str(folder / "pairs.bin")}, "folds": 21}
-    with pytest.raises(partialfc.ConfigError, match=r"folds is 21, but the set 'few' has 20 pairs"):
+    sets = {"sets": {"few": str(folder / "pairs.bin")}, "folds": folds}
+    with pytest.raises(partialfc.ConfigError, match=rf"folds is {folds}, but the set 'few' has 20 pairs"):
         Trainer(small_config(folder, verification=sets), torch.device("cpu"))
 
 

@@ -22,6 +22,7 @@ from partialfc.files import replacing
 
 LIST_SUFFIXES = (".txt", ".csv", ".tsv")
 FOLDS = 10  # as LFW has
+LEAST_OF_FOLD = 2  # pairs, in folds that were asked for: of one alone the accuracy is 0 or 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +94,23 @@ def check_pairs(same: np.ndarray, count: int, what: str) -> None:
 
 
 def fold_numbers(pairs: PairSet | VideoPairs, folds: int | None) -> int | np.ndarray:
-    """The number of folds, or [P] the fold of each pair. folds: as asked for; None: the list's own, or 10."""
+    """The number of folds, or [P] the fold of each pair. folds: as asked for; None: the list's own, or 10.
+
+    Raises ValueError for so many that a fold has fewer than LEAST_OF_FOLD pairs.
+    """
+    if folds is not None and len(pairs.same) < least_pairs(folds):
+        raise ValueError(
+            f"folds is {folds}: it must be 2..{len(pairs.same) // LEAST_OF_FOLD}, so that each fold has at "
+            f"least {LEAST_OF_FOLD} of the {len(pairs.same):,} pairs"
+        )
     if folds is None and pairs.folds is not None:
         return pairs.folds
     return folds_by_kind(pairs.same, folds or FOLDS) if pairs.by_kind else folds or FOLDS
+
+
+def least_pairs(folds: int | None) -> int:
+    """How many pairs a set must have for the folds that were asked for; None: for the usual ones."""
+    return FOLDS if folds is None else LEAST_OF_FOLD * folds
 
 
 def require_images(pairs: PairSet | VideoPairs, *, max_pixels: int, part: range | None = None) -> None:

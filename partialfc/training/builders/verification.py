@@ -5,25 +5,25 @@ from pathlib import Path
 import torch
 
 from partialfc.config import Config
-from partialfc.data.pairs.files import FOLDS, PairSet, VideoPairs, read_pairs_or_videos, require_images
+from partialfc.data.pairs.files import PairSet, VideoPairs, read_pairs_or_videos, require_images
 from partialfc.distributed.device import autocast_dtype
 from partialfc.distributed.world import World
 from partialfc.errors import ConfigError, ImageError, PairsError
 from partialfc.evaluation.sets import VerificationSets
-from partialfc.training.requirements import require_pair_for_each_fold
+from partialfc.training.requirements import require_pairs_for_folds
 
 
 def build_verification(config: Config, world: World, device: torch.device) -> VerificationSets:
     """The sets, read whole before training.
 
-    Raises ConfigError where a set has fewer pairs than there are folds, PairsError where one
+    Raises ConfigError where a set has too few pairs for the folds, PairsError where one
     cannot be read, and ImageError for images that do not decode: before training, and not at the
     first verification.
     """
     section = config.verification
     sets = {name: _read(name, path, config) for name, path in section.sets.items()}
     cut = {name: pairs for name, pairs in sets.items() if section.folds or pairs.folds is None}
-    require_pair_for_each_fold({name: len(each.same) for name, each in cut.items()}, section.folds or FOLDS)
+    require_pairs_for_folds({name: len(each.same) for name, each in cut.items()}, section.folds)
     return VerificationSets(
         sets,
         world,

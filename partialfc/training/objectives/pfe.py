@@ -41,7 +41,7 @@ class ProbabilisticObjective(Objective):
 
     @property
     def matching(self) -> Mapping[str, Any]:
-        return {"size": self._loss.embedding_size, "scores_of": likelihood_scores}
+        return {"size": self._loss.embedding_size, "scores_of": likelihood_scores, "score": "mls"}
 
     def tensors(self) -> Tensors:
         state = self.network.uncertainty.state_dict()

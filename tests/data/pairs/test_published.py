@@ -110,9 +110,9 @@ def test_lfw_has_its_sets_as_folds(people):
 
 
 def test_a_list_of_ones_own_has_ten_folds_unless_asked_otherwise(people):
-    (people / "list.txt").write_text("Ann_Bo/Ann_Bo_0001.jpg Cy/Cy_0001.jpg 0\n" * 3)
+    (people / "list.txt").write_text("Ann_Bo/Ann_Bo_0001.jpg Cy/Cy_0001.jpg 0\n" * 6)
     pairs = read_pairs(people / "list.txt", images=people / "faces")
-    assert shown(pairs) == ["0 2"] * 3
+    assert shown(pairs) == ["0 2"] * 6
     assert (pairs.fold_numbers(None), pairs.fold_numbers(3)) == (10, 3)
 
 
