@@ -66,17 +66,25 @@ def test_a_tracker_names_its_extra(tmp_path: Path, tracker: str) -> None:
     done = call(tmp_path, [tracker], "train", str(config))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith(
-        f"partialfc: MissingExtraError: train.trackers: {tracker} needs the {tracker} extra"
-    )
+    assert line.startswith(f"partialfc: MissingExtraError: train.trackers: {tracker}: not installed")
     assert line.endswith(f"pip install 'partialfc[{tracker}]'")
 
 
-def test_the_doctor_names_the_extra_of_a_tracker(tmp_path: Path) -> None:
-    config = train_cases.saved_config(tmp_path, "train.trackers=[tensorboard, mlflow]")
-    done = call(tmp_path, ["mlflow"], "doctor", "--quick", str(config))
+def test_trackers_that_are_missing_are_named_together_before_another_one_begins(tmp_path: Path) -> None:
+    config = train_cases.saved_config(tmp_path, "train.trackers=[tensorboard, wandb, mlflow]")
+    done = call(tmp_path, ["wandb", "mlflow"], "train", str(config))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("wandb and mlflow: not installed: pip install 'partialfc[wandb,mlflow]'")
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_the_doctor_names_the_extra_of_each_tracker(tmp_path: Path) -> None:
+    config = train_cases.saved_config(tmp_path, "train.trackers=[trackio, tensorboard, mlflow]")
+    done = call(tmp_path, ["trackio", "mlflow"], "doctor", "--quick", str(config))
     assert done.returncode == 1
     (line,) = (line for line in done.stdout.splitlines() if "train.trackers" in line)
+    assert "pip install 'partialfc[trackio]'" in line
     assert "pip install 'partialfc[mlflow]'" in line
 
 

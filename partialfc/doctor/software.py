@@ -11,7 +11,7 @@ import torch
 from partialfc import __version__
 from partialfc.data.loading import dali_package
 from partialfc.distributed.accelerator import is_accelerator
-from partialfc.doctor.check import Check, green, red, yellow
+from partialfc.doctor.check import Check, first_line, green, red, yellow
 from partialfc.head.kernels.compiled import trouble
 from partialfc.head.kernels.elementwise import used_centres
 from partialfc.head.kernels.storage import Stored
@@ -52,9 +52,15 @@ def judge_dali(installed: Collection[str], cuda: str | None) -> list[Check]:
 
 
 def check_trackers(names: Iterable[str]) -> Check:
-    """Raises what the run would, where one of its trackers is not installed, or has no key for its server."""
+    """Red where some of a run's trackers are not installed, or have no key for their server: says which."""
+    wrong = list[str]()
     for name in names:
-        TRACKERS[name]().require()
+        try:
+            TRACKERS[name]().require()
+        except Exception as error:
+            wrong.append(f"{type(error).__name__}: {first_line(error)}")
+    if wrong:
+        return red("trackers", "; ".join(wrong), "fix this, the run would fail likewise")
     return green("trackers", f"{', '.join(names)}: all that they need is there")
 
 

@@ -24,6 +24,7 @@ class MLflow:
     """A run of an experiment; its parameters are the config's keys, which stay those of its start."""
 
     forgets = False
+    settles_after = 0.0
     _package: Any
     _client: Any
     _entities: Any

@@ -5,6 +5,7 @@ import queue
 import threading
 from collections.abc import Mapping
 
+from partialfc.metrics.trackers.held import Held
 from partialfc.metrics.trackers.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -13,19 +14,26 @@ LAST_SECONDS = 90.0  # for what is still to be sent when a run ends
 
 
 class Sending:
-    """What is sent is logged in the order in which it came. An error is told once, and stops nothing."""
+    """What is sent is logged in the order in which it came. An error is told once, and stops nothing.
 
-    def __init__(self, name: str, tracker: Tracker) -> None:
+    held: what the tracker has of the run already, which is not sent, and where what it gets is noted.
+    """
+
+    def __init__(self, name: str, tracker: Tracker, held: Held) -> None:
         self._name = name
         self._tracker = tracker
-        self._queue: queue.SimpleQueue[tuple[int, Mapping[str, float]] | None] = queue.SimpleQueue()
+        self._held = held
+        self._before = dict(held.steps)
+        self._queue: queue.SimpleQueue[tuple[str, int, Mapping[str, float]] | None] = queue.SimpleQueue()
         self._failed = False  # how the run ended
         self._complained = False
         self._thread = threading.Thread(target=self._send, name=f"tracker {name}", daemon=True)
         self._thread.start()
 
-    def put(self, step: int, figures: Mapping[str, float]) -> None:
-        self._queue.put((step, figures))
+    def put(self, kind: str, step: int, figures: Mapping[str, float]) -> None:
+        """kind: of a record, of which these are the figures by their names."""
+        if step > self._before.get(kind, -1):
+            self._queue.put((kind, step, figures))
 
     def close(self, *, failed: bool, seconds: float = LAST_SECONDS) -> None:
         """Returns once all was sent and the tracker has finished, or after so many seconds with a warning."""
@@ -37,12 +45,15 @@ class Sending:
 
     def _send(self) -> None:
         while (item := self._queue.get()) is not None:
+            kind, step, figures = item
             try:
-                self._tracker.log(*item)
+                self._tracker.log(step, figures)
+                self._held.add(kind, step)
             except Exception as error:
                 self._complain(error)
         try:
             self._tracker.finish(failed=self._failed)
+            self._held.settle()
         except Exception as error:
             self._complain(error)
 

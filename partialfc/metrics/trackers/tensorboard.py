@@ -11,6 +11,7 @@ class TensorBoard:
     """Writes RUN/tensorboard, which `tensorboard --logdir` shows."""
 
     forgets = True
+    settles_after = 0.0
     _package: Any
     _writer: Any
 
@@ -29,6 +30,7 @@ class TensorBoard:
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
             self._writer.add_scalar(name, value, step)
+        self._writer.flush()
 
     def finish(self, *, failed: bool) -> None:
         self._writer.close()

@@ -1,7 +1,7 @@
 """What every tracker does, and what it is told of the run."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,10 +29,12 @@ class TrackedRun:
 class Tracker(Protocol):
     """Holds the figures of one run. Its methods raise whatever goes wrong; no two are called at once.
 
-    forgets: whether `start` drops what was logged after `start_step`.
+    forgets: whether `start` drops what was logged after `start_step`. settles_after: seconds after which a
+    kill takes nothing of what was logged.
     """
 
     forgets: bool
+    settles_after: float
 
     def require(self) -> None:
         """Import what it needs. Raises MissingExtraError, and TrackerError where it lacks something else."""
@@ -52,6 +54,10 @@ def package(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingExtraError(
-            f"train.trackers: {extra} needs the {extra} extra: pip install 'partialfc[{extra}]'"
-        ) from error
+        raise MissingExtraError(needed([extra])) from error
+
+
+def needed(extras: Sequence[str]) -> str:
+    """What to do where these trackers are not installed."""
+    what = f"pip install 'partialfc[{','.join(extras)}]'"
+    return f"train.trackers: {' and '.join(extras)}: not installed: {what}"

@@ -4,16 +4,17 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from partialfc.errors import MissingExtraError, TrackerError
 from partialfc.files import json_text, write_whole
+from partialfc.metrics.trackers.held import Held, read_held
 from partialfc.metrics.trackers.mlflow import MLflow
 from partialfc.metrics.trackers.sending import Sending, one_line
 from partialfc.metrics.trackers.tensorboard import TensorBoard
-from partialfc.metrics.trackers.tracker import TrackedRun, Tracker
+from partialfc.metrics.trackers.tracker import TrackedRun, Tracker, needed
 from partialfc.metrics.trackers.trackio import Trackio
 from partialfc.metrics.trackers.wandb import WeightsAndBiases
 
@@ -26,14 +27,8 @@ TRACKERS: dict[str, type[Tracker]] = {
     "mlflow": MLflow,
 }
 IDS = "trackers.json"  # in the run's folder: {tracker: the run's id there}
-
-
-@dataclass(frozen=True)
-class _Started:
-    """held: the last step that the tracker has, of each kind of record."""
-
-    sending: Sending
-    held: Mapping[str, int]
+OF_A_LINE = {"event", "step", "time"}  # what a line of the log has beside its figures
+HELD = "trackers"  # the folder in it with a file of what each tracker has
 
 
 class Trackers:
@@ -52,50 +47,67 @@ class Trackers:
         self._project = project
         self._run = run
         self._config = config or {}
-        self._started: list[_Started] = []
+        self._sending: list[Sending] = []
 
     def begin(self, folder: Path, start_step: int, before: Sequence[Mapping[str, Any]]) -> None:
-        """Start them for the run in `folder`, which goes on from `start_step`.
+        """Start them for the run in `folder`, which goes on from `start_step`, and give each what it lacks.
 
         before: the records of the run's log so far, those after `start_step` too.
 
         Raises MissingExtraError, and TrackerError where one cannot be started at the first step. Where a run
         is resumed that is only told, and it goes on without that tracker.
         """
-        last = _last_steps(before)
+        if not self._names:
+            return
         ids = _read_ids(folder / IDS)
-        for name in self._names:
-            tracker = TRACKERS[name]()
+        (folder / HELD).mkdir(exist_ok=True)
+        for name, tracker in self._usable(resumed=start_step > 0).items():
             run = TrackedRun(self._run, self._project, folder, self._config, start_step, ids.get(name))
-            held = {} if tracker.forgets or run.id is None else last
-            try:
-                tracker.require()
+            with _or_without(name, resumed=start_step > 0):
                 ids[name] = tracker.start(run)
-            except MissingExtraError:
-                raise
-            except Exception as error:
-                self._failed(name, error, resumed=start_step > 0)
-            else:
-                self._started.append(_Started(Sending(name, tracker), held))
-        if self._names:
-            write_whole(folder / IDS, json_text(ids) + "\n")
+                held = _held(folder / HELD / f"{name}.json", tracker, run, before)
+                self._sending.append(Sending(name, tracker, held))
+        write_whole(folder / IDS, json_text(ids) + "\n")
+        for record in before:
+            if record["step"] <= start_step:
+                self.record(record["event"], record["step"], record)
 
     def record(self, event: str, step: int, values: Mapping[str, Any]) -> None:
         """Give them a record's numbers. What they have of a step that is done again is not given twice."""
-        prefix = _prefix(event, values)
-        figures = dict(_figures(prefix, values))
-        for started in self._started:
-            if figures and step > started.held.get(prefix, -1):
-                started.sending.put(step, figures)
+        kind = _kind(event, values)
+        if figures := dict(_figures(kind, {name: values[name] for name in values.keys() - OF_A_LINE})):
+            for sending in self._sending:
+                sending.put(kind, step, figures)
 
     def close(self, *, failed: bool) -> None:
         """Finish them. failed: an error ended the run."""
-        for started in self._started:
-            started.sending.close(failed=failed)
-        self._started = []
+        for sending in self._sending:
+            sending.close(failed=failed)
+        self._sending = []
 
-    @staticmethod
-    def _failed(name: str, error: Exception, *, resumed: bool) -> None:
+    def _usable(self, *, resumed: bool) -> dict[str, Tracker]:
+        """Those that have what they need; all are asked before the first one begins a run."""
+        usable, missing = dict[str, Tracker](), list[str]()
+        for name in self._names:
+            tracker = TRACKERS[name]()
+            with _or_without(name, resumed=resumed):
+                try:
+                    tracker.require()
+                except MissingExtraError:
+                    missing.append(name)
+                else:
+                    usable[name] = tracker
+        if missing:
+            raise MissingExtraError(needed(missing))
+        return usable
+
+
+@contextmanager
+def _or_without(name: str, *, resumed: bool) -> Iterator[None]:
+    """What goes wrong inside with a tracker ends the first start; where a run is resumed it is told."""
+    try:
+        yield
+    except Exception as error:
         if isinstance(error, TrackerError):
             text = str(error)
         else:
@@ -105,8 +117,20 @@ class Trackers:
         log.warning("%s; training goes on without it", text)
 
 
-def _prefix(event: str, values: Mapping[str, Any]) -> str:
-    """What stands before the names of a record's figures: each verified set has figures of its own."""
+def _held(path: Path, tracker: Tracker, run: TrackedRun, before: Sequence[Mapping[str, Any]]) -> Held:
+    """What a tracker has when it has been started; without a file of it, all that the run's log has."""
+    steps = {} if run.id is None else read_held(path)
+    if steps is None:
+        steps = _last_steps(before)
+    if tracker.forgets:
+        steps = {kind: min(step, run.start_step) for kind, step in steps.items()}
+    held = Held(path, steps, settles_after=tracker.settles_after)
+    held.write()
+    return held
+
+
+def _kind(event: str, values: Mapping[str, Any]) -> str:
+    """A record's, which stands before the names of its figures: each verified set has figures of its own."""
     return f"{event}/{values['set']}" if "set" in values else event
 
 
@@ -114,8 +138,8 @@ def _last_steps(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Of each kind of record the last step."""
     last: dict[str, int] = {}
     for record in records:
-        prefix = _prefix(str(record["event"]), record)
-        last[prefix] = max(record["step"], last.get(prefix, 0))
+        kind = _kind(str(record["event"]), record)
+        last[kind] = max(record["step"], last.get(kind, 0))
     return last
 
 

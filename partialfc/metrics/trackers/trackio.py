@@ -14,6 +14,7 @@ class Trackio:
     """A run of its own for each run folder, as Trackio knows runs by their names."""
 
     forgets = False
+    settles_after = 5.0  # it writes twice a second
     _package: Any
     _run: Any
 

@@ -15,6 +15,7 @@ class WeightsAndBiases:
     """The figures, by an axis of their own: wandb's count of steps cannot go back, as a resumed run does."""
 
     forgets = False
+    settles_after = 30.0  # its program writes every 15 seconds
     _package: Any
     _run: Any
 

@@ -1,7 +1,9 @@
 """What the trackers hold of a run, read back with their own packages, and what is done where one fails."""
 
 import json
+import re
 import shutil
+import signal
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +14,10 @@ import pytest
 from partialfc.errors import TrackerError
 from partialfc.metrics.run_log import read_metrics
 from partialfc.metrics.trackers import TRACKERS, Trackers
+from partialfc.metrics.trackers.held import Held
 from partialfc.metrics.trackers.sending import Sending
 from partialfc.metrics.trackers.tracker import TrackedRun
+from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, call, warm_python
 from tests.train_cases import saved_config
 
@@ -111,10 +115,17 @@ def test_wandb_without_a_key_says_what_to_do(tmp_path):
 AWAY = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
-def begin(folder: Path, *names: str, start_step: int = 0) -> Trackers:
+def begin(folder: Path, *names: str, start_step: int = 0, logged: int = 0) -> Trackers:
+    """Trackers of a run that goes on from start_step; its log has as many steps as are logged."""
     trackers = Trackers(names, project="partialfc", run="mine", config={"train": {"steps": 3}})
-    trackers.begin(folder, start_step, [])
+    before = [line(step) for step in range(1, logged + 1)]
+    trackers.begin(folder, start_step, before)
     return trackers
+
+
+def line(step: int) -> dict[str, Any]:
+    """Of a run's log."""
+    return {"event": "train", "step": step, "time": 1.5, "loss": step / 2}
 
 
 @pytest.fixture
@@ -143,6 +154,18 @@ def test_a_resumed_run_goes_on_without_a_tracker_that_cannot_start(tmp_path, cap
     assert json.loads((tmp_path / "trackers.json").read_text()).keys() == {"tensorboard"}
 
 
+def test_what_mlflow_keeps_in_a_folder_is_read_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlruns"))
+    begin(tmp_path, "mlflow").close(failed=False)
+    page = (ROOT / "docs" / "how-to" / "trackers.md").read_text()
+    (said,) = re.findall(r"`(\w+)=(\w+) mlflow ui`", page)
+    read = "import mlflow; print([each.name for each in mlflow.MlflowClient().search_experiments()])"
+    done = warm_python().run(
+        "-c", read, env=PLAIN | dict([said]) | {"MLFLOW_DISABLE_TELEMETRY": "true"}, cwd=tmp_path
+    )
+    assert "partialfc" in done.stdout, done.stderr
+
+
 def test_a_store_that_goes_away_is_told_once(tmp_path, caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlruns"))
     trackers = begin(tmp_path, "mlflow")
@@ -160,6 +183,7 @@ class Stuck:
     """A tracker whose server has taken the figures, and does not say so."""
 
     forgets = False
+    settles_after = 0.0
 
     def __init__(self) -> None:
         self.answered = threading.Event()
@@ -177,13 +201,67 @@ class Stuck:
         pass
 
 
-def test_a_tracker_that_never_answers_holds_nothing_up(caplog):
+def test_a_tracker_that_never_answers_holds_nothing_up(tmp_path, caplog):
     tracker = Stuck()
-    sending = Sending("stuck", tracker)
-    sending.put(1, {"train/loss": 1.0})
+    sending = Sending("stuck", tracker, Held(tmp_path / "stuck.json", {}))
+    sending.put("train", 1, {"train/loss": 1.0})
     sending.close(failed=False, seconds=0.05)
     tracker.answered.set()
     assert "stuck does not end" in caplog.text
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from tests.metrics.trackers.test_trackers import begin, line
+trackers = begin(Path("run"), *{names})
+for step in (1, 2, 3):
+    trackers.record("train", step, line(step))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+RESUMED = """
+import json
+from pathlib import Path
+from tests.metrics.trackers import readers
+from tests.metrics.trackers.test_trackers import begin, line
+trackers = begin(Path("run"), *{names}, start_step=2, logged=3)
+for step in (3, 4):
+    trackers.record("train", step, line(step))
+trackers.close(failed=False)
+print(json.dumps({{name: getattr(readers, name)()["figures"] for name in {names}}}))
+"""
+
+
+@pytest.mark.slow
+def test_what_a_kill_took_from_a_tracker_is_given_again(tmp_path):
+    """What waited to be sent, and what a tracker had not written yet."""
+    (tmp_path / "run").mkdir()
+    places = environment(tmp_path)
+    names = [*TRACKERS]
+    killed = warm_python().run("-c", KILLED.format(names=names), env=places, cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = warm_python().run("-c", RESUMED.format(names=names), env=places, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name, figures in json.loads(done.stdout.splitlines()[-1]).items():
+        held = figures["train/loss"]
+        assert dict(held) == {1: 0.5, 2: 1.0, 3: 1.5, 4: 2.0}, name
+        assert "train/time" not in figures
+        assert "train/step" not in figures
+
+
+def test_a_tracker_that_is_named_later_gets_the_whole_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlruns"))
+    begin(tmp_path, "tensorboard").close(failed=False)
+    trackers = begin(tmp_path, "tensorboard", "mlflow", start_step=3, logged=3)
+    trackers.record("train", 4, line(4))
+    trackers.close(failed=False)
+    (file,) = tmp_path.glob("mlruns/*/*/metrics/train/loss")
+    assert [line.split()[1:] for line in file.read_text().splitlines()] == [
+        ["0.5", "1"],
+        ["1.0", "2"],
+        ["1.5", "3"],
+        ["2.0", "4"],
+    ]
 
 
 def test_another_run_folder_of_the_same_name_is_another_run(tmp_path):
