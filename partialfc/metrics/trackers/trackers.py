@@ -12,7 +12,7 @@ from partialfc.errors import MissingExtraError, TrackerError
 from partialfc.files import json_text, write_whole
 from partialfc.metrics.trackers.held import Held, read_held
 from partialfc.metrics.trackers.mlflow import MLflow
-from partialfc.metrics.trackers.sending import Sending, one_line
+from partialfc.metrics.trackers.sending import Sending, close, one_line
 from partialfc.metrics.trackers.tensorboard import TensorBoard
 from partialfc.metrics.trackers.tracker import TrackedRun, Tracker, needed
 from partialfc.metrics.trackers.trackio import Trackio
@@ -81,8 +81,7 @@ class Trackers:
 
     def close(self, *, failed: bool) -> None:
         """Finish them. failed: an error ended the run."""
-        for sending in self._sending:
-            sending.close(failed=failed)
+        close(self._sending, failed=failed)
         self._sending = []
 
     def _usable(self, *, resumed: bool) -> dict[str, Tracker]:

@@ -4,9 +4,11 @@ import contextlib
 import contextvars
 import itertools
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from partialfc.errors import TrackerError
 from partialfc.metrics.trackers.tracker import TrackedRun, package
 
 
@@ -39,8 +41,12 @@ class Trackio:
         self._run.log(dict(figures), step=step)
 
     def finish(self, *, failed: bool) -> None:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UserWarning)
             self._run.finish()
+        lost = [str(each.message).lstrip("* ") for each in told if each.category is UserWarning]
+        if lost:  # it warns of what it cannot send, and raises nothing
+            raise TrackerError(" ".join(lost))
 
 
 def _free_name(trackio: Any, run: TrackedRun) -> str:

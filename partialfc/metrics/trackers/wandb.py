@@ -33,7 +33,7 @@ class WeightsAndBiases:
 
     def start(self, run: TrackedRun) -> str:
         wandb = self._package
-        settings = {"console": "off", "disable_git": True, "save_code": False}
+        settings = {"console": "off", "disable_git": True, "save_code": False, "finish_timeout_raises": True}
         if "WANDB_FINISH_TIMEOUT" not in os.environ:
             settings["finish_timeout"] = FINISH_SECONDS
         self._run = wandb.init(

@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from partialfc.errors import TrackerError
 from partialfc.metrics.run_log import read_metrics
 from partialfc.metrics.trackers import TRACKERS, Trackers
 from partialfc.metrics.trackers.held import Held
-from partialfc.metrics.trackers.sending import Sending
+from partialfc.metrics.trackers.sending import Sending, close
 from partialfc.metrics.trackers.tracker import TrackedRun
+from tests.metrics.trackers.servers import Served, served
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, call, warm_python
 from tests.train_cases import saved_config
@@ -53,22 +54,34 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     return folder, json.loads(done.stdout.splitlines()[-1])
 
 
+def numbers(values: Mapping[str, Any], before: str) -> Iterator[tuple[str, float]]:
+    """The numbers of a record, those of mappings in it too, by the names that docs/how-to/trackers.md has."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from numbers(value, f"{before}/{name}")
+        elif name not in ("step", "time") and type(value) in (int, float):
+            yield f"{before}/{name}", value
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tracker", TRACKERS)
 def test_a_tracker_holds_the_numbers_of_the_log_once(tracked, tracker):
     folder, held = tracked
     figures = held[tracker]["figures"]
-    records = read_metrics(folder / "run")
-    for event, prefix, field in (
-        ("train", "train", "loss"),
-        ("train", "train", "lr"),
-        ("verification", "verification/seen", "accuracy"),
-    ):
-        steps = [record["step"] for record in records if record["event"] == event]
-        values = [record[field] for record in records if record["event"] == event]
-        found = sorted(figures[f"{prefix}/{field}"])
-        assert [step for step, _ in found] == steps
-        assert [value for _, value in found] == pytest.approx(values, rel=1e-6)
+    expected: dict[str, list[list[float]]] = {}
+    for record in read_metrics(folder / "run"):
+        before = "/".join(record[each] for each in ("event", "set") if each in record)
+        for name, value in numbers(record, before):
+            called = re.sub("[@=]", "_", name) if tracker == "mlflow" else name
+            expected.setdefault(called, []).append([record["step"], value])
+    assert expected.keys() >= {"train/loss", "train/lr", "verification/seen/accuracy"}
+    assert figures.keys() == expected.keys()
+    for name, values in expected.items():
+        found = sorted(figures[name])
+        if not name.startswith("checkpoint/"):  # one of them was lost in between
+            assert [step for step, _ in found] == [step for step, _ in values], name
+        if "second" not in name:  # the steps that were done again took another time
+            assert found == [pytest.approx(each, rel=1e-6, abs=1e-30) for each in values], name
     assert held[tracker]["runs"] == 1
 
 
@@ -205,7 +218,7 @@ def test_a_tracker_that_never_answers_holds_nothing_up(tmp_path, caplog):
     tracker = Stuck()
     sending = Sending("stuck", tracker, Held(tmp_path / "stuck.json", {}))
     sending.put("train", 1, {"train/loss": 1.0})
-    sending.close(failed=False, seconds=0.05)
+    close([sending], failed=False, seconds=0.05)
     tracker.answered.set()
     assert "stuck does not end" in caplog.text
 
@@ -262,6 +275,85 @@ def test_a_tracker_that_is_named_later_gets_the_whole_run(tmp_path, monkeypatch)
         ["1.5", "3"],
         ["2.0", "4"],
     ]
+
+
+class Failing(Stuck):
+    """A tracker whose server is away: each call fails, in its own time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        self.calls += 1
+        self.answered.wait()
+        raise ConnectionError("no answer")
+
+    def finish(self, *, failed: bool) -> None:
+        raise ConnectionError("no answer")
+
+
+def test_what_waits_for_a_tracker_that_fails_is_given_up_when_the_run_ends(tmp_path, caplog):
+    trackers = [Failing(), Failing()]
+    sendings = [
+        Sending(f"away{number}", each, Held(tmp_path / f"{number}.json", {}))
+        for number, each in enumerate(trackers)
+    ]
+    for sending in sendings:
+        for step in range(100):
+            sending.put("train", step, {"train/loss": 1.0})
+        sending.end(failed=False)
+    for each in trackers:
+        each.answered.set()
+    close(sendings, failed=False)
+    assert [each.calls for each in trackers] == [1, 1]
+    assert [record.message for record in caplog.records] == [
+        f"train.trackers: away{number}: ConnectionError: no answer; figures of the run are missing there, "
+        "training goes on"
+        for number in range(2)
+    ]
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path, environment(tmp_path)) as running:
+        yield running
+
+
+def with_servers(folder: Path, servers: Served, *words: str) -> Path:
+    return saved_config(folder, "train.trackers=[trackio, wandb, mlflow]", "train.steps=6", *words)
+
+
+@pytest.mark.slow
+def test_servers_get_the_numbers_of_the_log(tmp_path, servers):
+    done = call("train", with_servers(tmp_path, servers), environment=servers.environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    losses = [
+        [each["step"], each["loss"]] for each in read_metrics(tmp_path / "run") if each["event"] == "train"
+    ]
+    assert len(losses) == 6
+    for tracker, found in servers.held("train/loss").items():
+        assert sorted(found) == losses, tracker
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_without_servers_that_answer_no_more(tmp_path, servers):
+    """They stop in the middle of the run, and take what is sent without an answer."""
+    leaving = (
+        "backbone.name=tests.metrics.trackers.servers:Leaving",
+        f"backbone.options={{pids: {servers.pids}}}",
+    )
+    config = with_servers(tmp_path, servers, *leaving)
+    done = call("train", config, environment=servers.environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    steps = [each["step"] for each in read_metrics(tmp_path / "run") if each["event"] == "train"]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "run/checkpoints/step-00000006").is_dir()
+    said = re.findall(r"train\.trackers: (.*)", done.stderr)
+    assert sorted(line.partition(":")[0] for line in said) == ["mlflow", "trackio", "wandb"], done.stderr
+    assert all(line.endswith("are missing there, training goes on") for line in said)
+    assert "Traceback" not in done.stderr
 
 
 def test_another_run_folder_of_the_same_name_is_another_run(tmp_path):
