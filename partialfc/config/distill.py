@@ -32,7 +32,8 @@ class DistillConfig(Section):
     name: Literal["distill"] = Field(description="Which objective.")
     teacher_from: ConfigPath = Field(
         description="The teacher: the folder of a run, whose newest checkpoint is taken, or of one "
-        "checkpoint; or a file of torch.save or safetensors with weights. It takes images of this run's size "
+        "checkpoint; an .onnx, such as InsightFace's, which onnxruntime runs on the CPU; or a file of "
+        "torch.save or safetensors with weights. It takes images of this run's size "
         "and channels and gives embeddings of this run's size. Nothing in it is run.",
     )
     weight: float = Field(

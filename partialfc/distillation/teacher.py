@@ -14,6 +14,8 @@ from partialfc.backbones.weights.load import load_weights
 from partialfc.deploy.trained import load_trained
 from partialfc.errors import CheckpointError
 
+ONNX = ".onnx"
+
 
 class Teacher:
     """A frozen network in evaluation mode. Called with images, it gives their embeddings.
@@ -75,29 +77,41 @@ def digest_of(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def knows_its_network(path: Path) -> bool:
+    """Whether a teacher's path says of which network it is: a folder or an .onnx, and no file of weights.
+
+    Raises CheckpointError where there is nothing at the path.
+    """
+    return not is_weight_file(path) or path.suffix == ONNX
+
+
 def open_teacher(
     path: str | Path, *, network: Mapping[str, Any] | None = None, trust: Collection[str] = ()
 ) -> Teacher:
-    """The teacher of a run, a checkpoint or a file of weights, on the CPU.
+    """The teacher of a run, a checkpoint, an export's folder, an .onnx or a file of weights, on the CPU.
 
     Args:
-        path (str | Path): The folder of a run, whose newest undamaged checkpoint is taken; a checkpoint; or a
-            file of torch.save or safetensors with a network's weights. Nothing in it is run.
+        path (str | Path): The folder of a run, whose newest undamaged checkpoint is taken; a checkpoint; the
+            folder of an export; an .onnx as `load_trained` takes it, such as InsightFace's, which onnxruntime
+            runs on the CPU, wherever the student is; or a file of torch.save or safetensors with a network's
+            weights. Nothing in it is run besides.
         network (Mapping | None): Which network a file's weights are of, the arguments of `build_backbone`:
             name, embedding_size, image_size, channels and options. None (default) for a run, which knows it.
         trust (Collection[str]): The modules that may be imported for a run's backbone, if it is one of your
             own: `"my_networks:SmallNet"` needs `["my_networks"]`.
 
     Raises:
+        DataError: for an .onnx that is damaged or gives no embeddings.
+        MissingExtraError: for an .onnx without onnxruntime.
         CheckpointError: if there is none, it is damaged, or it does not fit the network.
         ConfigError: for a network that there is not, or that is not in trust.
-        ValueError: for a file without `network`, or a run with it.
+        ValueError: for a file without `network`, or a run or an .onnx with it.
     """
     path = Path(path)
-    is_file = is_weight_file(path)
-    if not is_file and network is not None:
-        raise ValueError(f"{path} is a run, which knows its network; network must be None")
-    if not is_file:
+    if network is not None and knows_its_network(path):
+        what = "an .onnx" if path.suffix == ONNX else "a run"
+        raise ValueError(f"{path} is {what}, which knows its network; network must be None")
+    if knows_its_network(path):
         trained = load_trained(path, trust=trust)
         return Teacher(
             trained.backbone,

@@ -2,8 +2,10 @@
 
 import logging
 import shutil
+from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 
@@ -11,6 +13,9 @@ import partialfc
 from partialfc.backbones import build_backbone
 from partialfc.checkpoint import find_checkpoint
 from partialfc.config import Config
+from partialfc.deploy.export.export import Request, export_model
+from partialfc.deploy.export.graph import interface
+from partialfc.deploy.trained import load_trained
 from partialfc.distributed.device import local_device
 from partialfc.distributed.world import World
 from partialfc.metrics.run_log import read_metrics
@@ -150,6 +155,50 @@ def test_a_file_of_weights_is_a_teacher(folder, teacher):
         partialfc.ConfigError, match=r"objective.teacher is given, .* leave objective.teacher out"
     ):
         train(taught(folder, teacher, f"objective.teacher={CONVNET}"))
+
+
+def exported(teacher, path, *, card: bool = True) -> Path:
+    """A run as an .onnx that takes floats and gives the network's rows, with its card or as InsightFace's."""
+    how = interface(pixels=False, channels_last=False, flip="none", unit=False)
+    export_model(load_trained(teacher), path, Request(format="onnx", interface=how))
+    if not card:
+        model = onnx.load(path)
+        del model.metadata_props[:]
+        onnx.save(model, path)
+    return path
+
+
+@ways
+def test_an_onnx_teaches_what_its_network_teaches(folder, teacher, alone, caplog):
+    onnx_file = exported(teacher, folder / "teacher.onnx", card=not alone)
+    for name, path in (("network", teacher), ("onnx", onnx_file)):
+        with caplog.at_level(logging.INFO):
+            train(taught(moved(folder, name), path, alone=alone, train={"steps": 6}))
+    first, second = (
+        [line["loss_distillation"] for line in lines(folder / name)] for name in ("network", "onnx")
+    )
+    assert second == pytest.approx(first, rel=1e-4)
+    assert f"objective.teacher_from: {onnx_file}, run by onnxruntime, weights " in caplog.text
+    model = onnx.load(onnx_file)
+    model.graph.node[0].name = "renamed"
+    onnx.save(model, onnx_file)  # another file
+    with pytest.raises(partialfc.CheckpointError, match="its teacher was .*teacher.onnx .weights"):
+        train(taught(folder / "onnx", onnx_file, alone=alone, train={"steps": 7}))
+
+
+def test_an_onnx_that_cannot_be_what_it_is_named_for_is_told(folder, teacher):
+    path = exported(teacher, folder / "teacher.onnx")
+    with pytest.raises(
+        partialfc.ConfigError, match=r"teacher\.onnx is an \.onnx, which says of which network"
+    ):
+        train(taught(folder, path, f"objective.teacher={CONVNET}"))
+    with pytest.raises(partialfc.ConfigError, match="gives embeddings of size 16, and backbone.embedding"):
+        train(taught(folder, path, "backbone.embedding_size=32"))
+    with pytest.raises(partialfc.CheckpointError, match=r"backbone\.weights: .*it is an \.onnx, a graph"):
+        train(small_config(folder, f"backbone.weights={path}"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(partialfc.DataError, match=r"objective\.teacher_from: .*onnxruntime cannot open it"):
+        train(taught(folder, path))
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,12 @@ def read_weights(path: Path) -> Any:
     Read are files of torch.save and of safetensors. Raises CheckpointError for anything else, which says what
     the file is as far as its first bytes tell.
     """
+    if path.suffix == ".onnx":
+        raise CheckpointError(
+            "it is an .onnx, a graph that is run as it is and not trained further: take the weights that it "
+            "was made of, such as InsightFace's backbone.pth, or the run; it may be a teacher, as "
+            "objective.teacher_from"
+        )
     try:
         with path.open("rb") as file:
             start = file.read(64)

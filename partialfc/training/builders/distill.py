@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
 from partialfc.config import Config, DistillConfig, HeadConfig
 from partialfc.distillation import AngularDistillation, DistillationLoss, FeatureDistillation
-from partialfc.distillation.teacher import Teacher, open_teacher
-from partialfc.errors import CheckpointError, ConfigError
+from partialfc.distillation.teacher import ONNX, Teacher, knows_its_network, open_teacher
+from partialfc.errors import CheckpointError, ConfigError, DataError, MissingExtraError
 from partialfc.training.objectives.distill import Lesson
 
 log = logging.getLogger(__name__)
@@ -23,13 +24,22 @@ LOSSES: dict[str, Callable[[], DistillationLoss]] = {
 def build_lesson(section: DistillConfig, config: Config, device: torch.device) -> Lesson:
     """The teacher on `device`, the loss to it, and its weight. Leaves torch's random generator as it was."""
     teacher = build_teacher(section, config).to(device)
+    if device.type != "cpu" and section.teacher_from.suffix == ONNX:
+        log.warning(
+            "objective.teacher_from: %s is run on the CPU, and each step waits for it", teacher.source
+        )
     if config.backbone.channels_last:
         teacher.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     log.info(
-        "objective.teacher_from: %s, %s parameters, weights %s",
-        *(teacher.source, f"{sum(p.numel() for p in teacher.network.parameters()):,}", teacher.digest[:12]),
+        "objective.teacher_from: %s, %s, weights %s",
+        *(teacher.source, _size(teacher.network), teacher.digest[:12]),
     )
     return Lesson(teacher, LOSSES[section.loss](), section.weight)
+
+
+def _size(network: nn.Module) -> str:
+    parameters = sum(each.numel() for each in network.parameters())
+    return f"{parameters:,} parameters" if parameters else "run by onnxruntime"
 
 
 def warn_of_no_head(config: Config) -> None:
@@ -47,10 +57,11 @@ def build_teacher(section: DistillConfig, config: Config) -> Teacher:
     path, data = section.teacher_from, config.data
     network: dict[str, Any] | None = None
     if section.teacher is not None:
-        if path.is_dir():
+        if path.exists() and knows_its_network(path):
+            what = "a folder, whose run says" if path.is_dir() else "an .onnx, which says"
             raise ConfigError(
-                f"objective.teacher is given, but objective.teacher_from {path} is a folder, whose run says "
-                "of which network its weights are: leave objective.teacher out"
+                f"objective.teacher is given, but objective.teacher_from {path} is {what} of which network "
+                "its weights are: leave objective.teacher out"
             )
         network = section.teacher.model_dump() | {
             "embedding_size": config.backbone.embedding_size,
@@ -58,7 +69,7 @@ def build_teacher(section: DistillConfig, config: Config) -> Teacher:
             "channels": data.channels,
             "options_key": "objective.teacher.options",
         }
-    elif path.is_file():
+    elif path.exists() and not knows_its_network(path):
         raise ConfigError(
             f"objective.teacher is missing: objective.teacher_from {path} is a file of weights, and does not "
             "say of which network; add objective.teacher.name, such as iresnet100"
@@ -69,8 +80,8 @@ def build_teacher(section: DistillConfig, config: Config) -> Teacher:
             teacher = open_teacher(
                 path, network=network, trust=[*section.trust, *([own] if attribute else [])]
             )
-        except CheckpointError as error:
-            raise CheckpointError(f"objective.teacher_from: {error}") from error
+        except (CheckpointError, DataError, MissingExtraError) as error:
+            raise type(error)(f"objective.teacher_from: {error}") from error
         except ConfigError as error:
             key = "objective.teacher_from" if network is None else "objective.teacher"
             allow = "; in a config: objective.trust" if "--trust" in str(error) else ""
