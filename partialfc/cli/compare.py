@@ -37,7 +37,8 @@ def compare(
         typer.Option(help="Pair file as evaluate takes, as often as you like.", show_default=False),
     ],
     images: Annotated[
-        Path | None, typer.Option(help="Folder of the images that a list names.", show_default=False)
+        list[Path] | None,
+        typer.Option(help="Folder of the images that a list names, as evaluate's.", show_default=False),
     ] = None,
     folds: Annotated[
         int | None, typer.Option(min=2, help="Number of folds; default: the list's own, or 10.")
@@ -70,7 +71,7 @@ def compare(
     The differences are the second's figures less the first's, with intervals and p-values of a paired
     bootstrap by identity, and McNemar's test on the decisions.
     """
-    from partialfc.cli.protocols.pairs import naming
+    from partialfc.cli.protocols.pairs import folders_of, naming
     from partialfc.cli.protocols.setting import embedder_of, ranks
     from partialfc.cli.values import require_rates
     from partialfc.data.pairs.files import read_pairs_or_videos
@@ -81,6 +82,7 @@ def compare(
     from partialfc.evaluation.verification import FARS
 
     require_rates("--far", far or ())
+    folders = folders_of(pairs, images)
     local_device(device, name="--device")
     trained = [
         load_trained(run, trust=trust or (), backbone=backbone if is_weights(run) else None)
@@ -93,9 +95,9 @@ def compare(
             embedder_of(each, world, own, flip=flip, amp=amp, batch_size=batch_size, max_pixels=max_pixels)
             for each in trained
         ]
-        for path in dict.fromkeys(pairs):
+        for path, folder in folders.items():
             with naming(path):
-                read = read_pairs_or_videos(path, images=images)
+                read = read_pairs_or_videos(path, images=folder)
                 sides = [
                     _side(each, embedder, score, read, **how)
                     for each, embedder in zip(trained, embedders, strict=True)

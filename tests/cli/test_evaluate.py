@@ -150,5 +150,20 @@ def test_several_published_lists_at_once(words, tmp_path):
     assert found[str(lfw)]["rank1"] == found[str(own)]["rank1"] == 1
     lines = call(*words[:2], *words[4:], *more).stdout.splitlines()
     assert [line.partition(" pairs")[0] for line in lines] == [f"{lfw}: 8", f"{own}: 10"]
+    (tmp_path / "moved").mkdir()
+    for name in names:
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    (tmp_path / "lists" / "empty").mkdir()
+    apart = ("--pairs", words[3], *more[:4], "--images", tmp_path / "moved", "--images", tmp_path / "moved")
+    each = call(*words[:2], *words[4:], *apart, *more[6:], "--json")
+    assert each.returncode == 0, each.stderr
+    assert json.loads(each.stdout)[str(own)] == found[str(own)]
+    other = call(*words[:2], *words[4:], *apart[:-1], tmp_path / "lists" / "empty").stderr
+    assert f"{own}: line 1: cannot read" in other
+    thrice = call(*words[:2], *words[4:], *apart, "--images", tmp_path).stderr
+    assert "--images is given 3 times, and 2 of the pair files name images: give it once for all" in thrice
+    inside = call(*words, "--images", tmp_path).stderr
+    assert f"--images is {tmp_path}: {words[3]} has its images inside: leave --images out" in inside
+    more = (*more[:5], tmp_path / "moved", *more[6:])
     refused = call(*words[:2], *words[4:], *more, "--folds", 5).stderr
     assert f"{lfw}: folds is 5: it must be 2..4, so that each fold has at least 2 of the 8 pairs" in refused

@@ -1,6 +1,6 @@
 """Verification: do both images of a pair show the same class? The option --pairs of `partialfc evaluate`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,9 +26,10 @@ Pairs = Annotated[
     ),
 ]
 Images = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
-        help="Folder of the images that a list names; default: the list's own.",
+        help="Folder of the images that a list names; default: the list's own. Once for all lists, or once "
+        "for each, in the order of --pairs.",
         rich_help_panel=PANEL,
         show_default=False,
     ),
@@ -61,7 +62,8 @@ PairScore = Annotated[
 
 
 def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
-    found = {str(path): _evaluated(setting, path, options) for path in dict.fromkeys(options["pairs"])}
+    folders = folders_of(options["pairs"], options["images"])
+    found = {str(path): _evaluated(setting, path, images, options) for path, images in folders.items()}
     if len(found) == 1:
         (result,) = found.values()
         return Answer(result.describe(), result.to_dict())
@@ -69,14 +71,36 @@ def _run(setting: "Setting", options: Mapping[str, Any]) -> Answer:
     return Answer(text, {path: result.to_dict() for path, result in found.items()})
 
 
-def _evaluated(setting: "Setting", path: Path, options: Mapping[str, Any]) -> "Verification":
+def folders_of(pairs: Sequence[Path], images: Sequence[Path] | None) -> dict[Path, Path | None]:
+    """Each pair file, and the folder of --images that is for it; none is for a .bin, which has its images.
+
+    Raises ConfigError where there are neither one nor as many folders as other pair files.
+    """
+    paths = [*dict.fromkeys(pairs)]
+    lists = [path for path in paths if path.suffix.lower() != ".bin"]
+    if not images:
+        return dict.fromkeys(paths)
+    if not lists:
+        raise ConfigError(f"--images is {images[0]}: {paths[0]} has its images inside: leave --images out")
+    if len(images) not in (1, len(lists)):
+        raise ConfigError(
+            f"--images is given {len(images)} times, and {len(lists)} of the pair files name images: give it "
+            "once for all of them, or once for each, in their order"
+        )
+    folders = dict(zip(lists, images if len(images) > 1 else [images[0]] * len(lists), strict=True))
+    return {path: folders.get(path) for path in paths}
+
+
+def _evaluated(
+    setting: "Setting", path: Path, images: Path | None, options: Mapping[str, Any]
+) -> "Verification":
     from partialfc.data.pairs.files import read_pairs_or_videos
     from partialfc.deploy.matching import matcher
     from partialfc.deploy.verification import all_figures, evaluate_matched
     from partialfc.evaluation.verification import FARS
 
     with naming(path):
-        pairs = read_pairs_or_videos(path, images=options["images"])
+        pairs = read_pairs_or_videos(path, images=images)
         by = matcher(setting.trained, options["score"])
         found = evaluate_matched(
             setting.embedder,

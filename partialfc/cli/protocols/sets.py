@@ -139,6 +139,8 @@ def cohort_of(
     images = opened(places, options)
     for name, each in (sets or {}).items():
         require_apart({name: each, "--as-norm": images})
+        if not setting.embedder.world.rank:
+            _warn_of_names(called(places), images, each)
     classes = len(np.unique(images.labels))
     if classes < 2:
         raise ConfigError(
@@ -155,6 +157,23 @@ def cohort_of(
         nothing = dict.fromkeys(("as_norm", "as_norm_top", "save_embeddings"))
         (strangers,) = embedded(setting, nothing, {"cohort": images})
         return Cohort(class_means(strangers), min(asked or TOP, classes))
+
+
+def _warn_of_names(cohort: str, strangers: "ImageSet", images: "ImageSet") -> None:
+    """The identities of a cohort that are called as some that are compared are probably these."""
+    own, others = (_names(each) for each in (strangers, images))
+    if both := sorted(own & others):
+        log.warning(
+            "--as-norm %s: %d of its %d classes are named as classes of %s are, such as %s: a cohort must "
+            "show others than those who are compared; take these out, unless only the names are alike",
+            *(cohort, len(both), len(own), images.origin, both[0]),
+        )
+
+
+def _names(images: "ImageSet") -> set[str]:
+    """Of the identities that have images, where they have names of their own."""
+    numbers = set(images.labels[images.labels >= 0].tolist()) if images.named else set()
+    return {images.identities[number] for number in numbers}
 
 
 def _named(images: "ImageSet", first: int) -> Callable[[int], str]:

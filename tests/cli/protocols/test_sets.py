@@ -1,12 +1,15 @@
 """The protocols on sets of images, against loops over the embeddings of single images."""
 
 import itertools
+import re
+import shutil
 
 import numpy as np
 import pytest
 
 from partialfc.evaluation.verification import verify
 from tests.cli.protocols.world import Images, embedded, evaluated, refused, write_images
+from tests.processes import call
 
 CLASSES, EACH = 6, 5
 
@@ -279,3 +282,21 @@ def test_usual_ranks_as_far_as_a_search_can_miss(run, images):
 def test_the_usual_cohort_is_as_large_as_there_is(run, images):
     words = ("--all-pairs", images.folder / "set", "--far", "0.05", "--as-norm", images.folder / "other")
     assert evaluated(run, *words) == evaluated(run, *words, "--as-norm-top", 4)
+
+
+def test_a_cohort_with_the_names_of_those_who_are_compared_is_warned_of(run, images, tmp_path):
+    """Their files are others, so that no image is measured against itself."""
+    mine = sorted((images.folder / "other").iterdir())
+    for folder, name in zip(mine, ("c1", "c0", *(each.name for each in mine[2:])), strict=True):
+        shutil.copytree(folder, tmp_path / "cohort" / name)
+    how = ("--trust", "tests.train_cases", "--device", "cpu", "--bootstrap", 0)
+    words = ("evaluate", run, *how, "--all-pairs", images.folder / "set", "--far", "0.05", "--as-norm")
+    warned = call(*words, tmp_path / "cohort", ranks=2)
+    assert warned.returncode == 0, warned.stderr
+    said = re.findall(r"--as-norm .* are named as .*", warned.stderr)
+    assert said == [
+        f"--as-norm {tmp_path}/cohort: 2 of its 4 classes are named as classes of {images.folder}/set are, "
+        "such as c0: a cohort must show others than those who are compared; take these out, unless only the "
+        "names are alike"
+    ]
+    assert "are named as" not in call(*words, images.folder / "other").stderr
