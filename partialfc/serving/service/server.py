@@ -1,5 +1,6 @@
 """From an application to a process that serves it: the socket, the signals, the end."""
 
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -87,6 +88,8 @@ def serve(
     server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more at its end: exit with 0
         signal.signal(number, server.handle_exit)
+    gc.collect()
+    gc.freeze()  # or each full collection goes through all imported modules, and holds every request up
     ready()
     server.run(sockets=[listening])
 

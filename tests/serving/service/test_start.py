@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from partialfc.serving.service.start import CONNECTIONS
-from tests.processes import call
+from tests.paths import ROOT
+from tests.processes import ENVIRONMENT, call, warm_python
 from tests.serving.service.cases import (
     TOKEN,
     files,
@@ -143,6 +144,32 @@ def test_what_is_no_http_is_told_as_every_error_is(model):
             head, _, body = told.read().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert json.loads(body)["error"]["field"] == "request"
+
+
+COUNTED = """
+import gc, os, signal
+from partialfc.serving.service.connection import Connections
+from partialfc.serving.service.server import listen, listening_socket, serve
+
+async def app(scope, receive, send): ...
+
+def ready():
+    print(len(gc.get_objects()), gc.get_freeze_count())
+    os.kill(os.getpid(), signal.SIGTERM)
+
+bound = listening_socket("127.0.0.1", 0, has_token=False)
+listen(bound)
+gc.unfreeze()  # what the process began with, which was forked
+serve(app, bound, connections=Connections(most=1), head_seconds=1, grace_seconds=1, ready=ready)
+"""
+
+
+def test_the_garbage_collector_goes_through_what_requests_make_alone():
+    """What was imported is many times more: a full collection of it holds all requests up."""
+    done = warm_python().run("-c", COUNTED, env=ENVIRONMENT, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    looked_at, left_alone = map(int, done.stdout.split())
+    assert looked_at < left_alone / 10
 
 
 @pytest.mark.slow
