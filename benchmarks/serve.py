@@ -1,6 +1,9 @@
 """Requests a second and latencies of `partialfc serve`, at 1 to 32 clients.
 
-    OMP_NUM_THREADS=1 python benchmarks/serve.py MODEL.onnx --output benchmarks/serve.csv
+    OMP_NUM_THREADS=1 python benchmarks/serve.py MODEL.onnx mobilefacenet --output benchmarks/serve.csv
+
+A model is a file, or the name of a backbone, which is exported with random weights: images of 112 x 112 with
+three channels to embeddings of 512.
 
 The server is a process of its own; the clients are in this one, on the same machine, so that they take a
 part of its cores: `client_cpu_ms` says how much for a request. Each client keeps one connection open and asks
@@ -15,6 +18,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -32,6 +36,27 @@ CLIENTS = (1, 2, 4, 8, 16, 32)
 IMAGES = 64
 SIZE = 112
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def file_of(model: str, folder: Path) -> Path:
+    """The file of a model; that of a backbone is made in a folder."""
+    path = Path(model)
+    if path.exists():
+        return path
+    from export import random_network
+
+    from partialfc.backbones import BACKBONES
+    from partialfc.deploy.export.card import with_interface
+    from partialfc.deploy.export.graph import Graph, interface
+    from partialfc.deploy.export.onnx_file import onnx_of, write_onnx
+    from partialfc.trained import card_of
+
+    if model not in BACKBONES:
+        raise SystemExit(f"{model} is neither a file nor a backbone: {', '.join(BACKBONES)}")
+    trained, how = random_network(model), interface(pixels=True, channels_last=False, flip="none", unit=True)
+    path = folder / f"{model}.onnx"
+    write_onnx(onnx_of(Graph(trained, how)), path, with_interface(card_of(trained), how))
+    return path
 
 
 def jpegs() -> list[bytes]:
@@ -108,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("models", nargs="+", help="files or names of backbones")
     parser.add_argument("--clients", nargs="+", type=int, default=CLIENTS)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--accept", default="application/json")
@@ -117,17 +142,22 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[Row] = []
     if options.output is not None and options.output.exists():
-        kept = {path.stem for path in options.models}
-        rows = [row for row in read(options.output) if row["model"] not in kept]
-    for path in options.models:
-        with server(path, *options.options.split()) as (port, process):
-            measure(port, process.pid, 2, accept=options.accept, seconds=min(1.0, options.seconds))  # warm
-            for clients in options.clients:
-                row = measure(port, process.pid, clients, accept=options.accept, seconds=options.seconds)
-                about = {"options": options.options, "load": round(os.getloadavg()[0], 1)}
-                about |= {"onnxruntime": onnxruntime.__version__}
-                rows.append({"model": path.stem, **row, **about, **surroundings()})
-                print("  ".join(f"{name} {value}" for name, value in [("model", path.stem), *row.items()]))
+        measured = {Path(model).stem for model in options.models}
+        rows = [row for row in read(options.output) if row["model"] not in measured]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [file_of(model, Path(folder)) for model in options.models]
+        for path in paths:
+            with server(path, *options.options.split()) as (port, process):
+                measure(
+                    port, process.pid, 2, accept=options.accept, seconds=min(1.0, options.seconds)
+                )  # warm
+                for clients in options.clients:
+                    row = measure(port, process.pid, clients, accept=options.accept, seconds=options.seconds)
+                    about = {"options": options.options, "load": round(os.getloadavg()[0], 1)}
+                    about |= {"onnxruntime": onnxruntime.__version__}
+                    row = {"model": path.stem, **row}
+                    rows.append({**row, **about, **surroundings()})
+                    print("  ".join(f"{name} {value}" for name, value in row.items()))
     if options.output is not None:
         write(options.output, rows)
 

@@ -10,12 +10,13 @@ from tests.serving.service.cases import write_model
 def test_a_row_for_each_number_of_clients(tmp_path):
     model = str(write_model(tmp_path / "small.onnx"))
     quick = ("--clients", "1", "4", "--seconds", "0.3")
-    rows, printed = measured("serve.py", model, *quick, folder=tmp_path)
-    assert [(row["model"], row["clients"]) for row in rows] == [("small", "1"), ("small", "4")]
+    rows, printed = measured("serve.py", model, "convnet", *quick, folder=tmp_path)
+    clients = [(model, count) for model in ("small", "convnet") for count in "14"]
+    assert [(row["model"], row["clients"]) for row in rows] == clients
     assert all(int(row["requests"]) > 0 and row["other_answers"] == "0" for row in rows)
     assert all(0 < float(row["p50_ms"]) <= float(row["p99_ms"]) for row in rows)
     assert float(rows[0]["batch"]) == 1
-    assert printed.count("requests_per_s") == 2
+    assert printed.count("requests_per_s") == 4
 
 
 @pytest.mark.slow
