@@ -96,7 +96,7 @@ def pair_scores(embeddings: np.ndarray) -> np.ndarray:
         )
     units = rows / norms[:, None]
     cosines: np.ndarray = np.einsum("pd,pd->p", units[0::2], units[1::2])
-    return cosines
+    return cosines.clip(-1, 1)  # a unit row's last digit is rounded
 
 
 @dataclass(frozen=True, eq=False)

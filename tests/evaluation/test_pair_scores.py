@@ -20,6 +20,14 @@ def test_pair_scores_are_cosines(dtype: type) -> None:
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-14)
 
 
+def test_the_cosine_of_equal_and_of_opposite_rows_is_none_beyond_1() -> None:
+    rows = np.random.default_rng(0).normal(size=(500, 64))
+    for sign in (1, -1):
+        scores = pair_scores(np.stack([rows, sign * rows], axis=1).reshape(1000, 64))
+        assert np.abs(scores).max() == 1
+        assert np.allclose(scores, sign, atol=1e-14)
+
+
 def test_pair_scores_of_tiny_and_large_rows() -> None:
     scores = pair_scores(np.array([[1e-38, 0], [3e38, 3e38]], dtype=np.float32))
     assert scores == pytest.approx([math.sqrt(0.5)])
