@@ -182,7 +182,7 @@ def test_an_onnx_teaches_what_its_network_teaches(folder, teacher, alone, caplog
     model = onnx.load(onnx_file)
     model.graph.node[0].name = "renamed"
     onnx.save(model, onnx_file)  # another file
-    with pytest.raises(partialfc.CheckpointError, match="its teacher was .*teacher.onnx .weights"):
+    with pytest.raises(partialfc.CheckpointError, match=r"its teacher was .*teacher.onnx .weights"):
         train(taught(folder / "onnx", onnx_file, alone=alone, train={"steps": 7}))
 
 
@@ -192,7 +192,7 @@ def test_an_onnx_that_cannot_be_what_it_is_named_for_is_told(folder, teacher):
         partialfc.ConfigError, match=r"teacher\.onnx is an \.onnx, which says of which network"
     ):
         train(taught(folder, path, f"objective.teacher={CONVNET}"))
-    with pytest.raises(partialfc.ConfigError, match="gives embeddings of size 16, and backbone.embedding"):
+    with pytest.raises(partialfc.ConfigError, match=r"gives embeddings of size 16, and backbone.embedding"):
         train(taught(folder, path, "backbone.embedding_size=32"))
     with pytest.raises(partialfc.CheckpointError, match=r"backbone\.weights: .*it is an \.onnx, a graph"):
         train(small_config(folder, f"backbone.weights={path}"))
