@@ -14,7 +14,8 @@ def require_alone(command: str) -> None:
     if int(os.environ.get("WORLD_SIZE") or 1) > 1:
         raise ConfigError(
             f"partialfc {command} is one process, not several of torchrun: start it without, and let "
-            "--workers decode in parallel"
+            "--workers decode in parallel; for several GPUs start it once for each, with a part of the "
+            "images: CUDA_VISIBLE_DEVICES=1 and --only FILE"
         )
 
 

@@ -31,7 +31,7 @@ def write_parquet(path: Path, file: RowFile, images: Images, skipped: set[int], 
     schema = arrow.schema([each for each in columns if images.classed or each[0] != "class"])
     schema = schema.with_metadata({CARD_KEY: card.to_json()})
     names = _names(images, skipped)
-    with replacing(path) as beside, parquet.ParquetWriter(beside, schema) as writer:
+    with replacing(path) as beside, parquet.ParquetWriter(beside, schema, use_dictionary=["class"]) as writer:
         for rows in file.blocks():
             keys, classes = zip(*islice(names, len(rows)), strict=True)
             table = {

@@ -23,7 +23,7 @@ from partialfc.files import remove, replacing, sync, write_whole
 
 ANEW = "begin anew with --overwrite"
 HEADER = 128  # bytes of a .npy before its numbers: a multiple of 64, with room for any shape
-BLOCK = 1 << 14  # rows that are in memory at a time
+BLOCK = 1 << 23  # bytes of rows that are in memory at a time
 
 
 @dataclass(slots=True)
@@ -65,11 +65,19 @@ class RowFile:
         written = {"images": found.images, "rows": found.rows, "bad": found.bad}
         write_whole(_journal_of(self.path), json.dumps({**self._plan, "written": written}) + "\n")
 
-    def blocks(self, size: int = BLOCK) -> Iterator[npt.NDArray[np.float32]]:
-        """The rows from the first on, a block at a time."""
-        rows = self._mapped()
-        for start in range(0, len(rows), size):
-            yield np.array(rows[start : start + size])
+    def blocks(self, size: int | None = None) -> Iterator[npt.NDArray[np.float32]]:
+        """The rows from the first on, a block at a time; read, for a map would grow with the rows."""
+        size = size or max(1, BLOCK // (4 * self.width))
+        for start in range(0, self.journal.rows, size):
+            rows = np.empty((min(size, self.journal.rows - start), self.width), "<f4")
+            left, place = rows.data.cast("B"), HEADER + start * self.width * 4
+            with _named(self.partial):
+                while left:
+                    read = os.preadv(self._file, [left], place)
+                    if not read:
+                        raise DataError(f"{self.partial}: was cut while it was read; begin anew")
+                    left, place = left[read:], place + read
+            yield rows
 
     def to_npy(self) -> None:
         """Become the `.npy` that it is for."""
@@ -83,12 +91,6 @@ class RowFile:
         """Delete what was kept for going on."""
         remove(self.partial)
         remove(_journal_of(self.path))
-
-    def _mapped(self) -> npt.NDArray[np.float32]:
-        shape = (self.journal.rows, self.width)
-        if not self.journal.rows:  # of which there is no map
-            return np.zeros(shape, np.float32)
-        return np.memmap(self.partial, "<f4", "r", offset=HEADER, shape=shape)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from partialfc.data.images.codec import encode_png
+from partialfc.data.sources.insightface import write_source
 from partialfc.errors import ConfigError, DataError, ImageError
 from partialfc.serving.embed import Work, embed_to_file
 from partialfc.serving.images import open_images
 from partialfc.serving.model import open_model
 from partialfc.serving.row_file import npy_header
 from tests.data.sources.kinds import KINDS, images
+from tests.peak_memory import peak_of
 from tests.processes import ENVIRONMENT, call
 from tests.serving.cases import CARD, WIDTH, pictures, rows, write_onnx, write_pictures
 from tests.serving.kills import Setting, kill_at_each_step
@@ -220,6 +223,25 @@ def test_what_is_there_already_is_kept_unless_asked(tmp_path, model):
         embed(model, tmp_path / "images", tmp_path / "out.csv")
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+def test_memory_does_not_grow_with_the_rows(tmp_path, suffix):
+    """Four times as many rows of 8 kB, which would be 46 MB more."""
+    card = replace(CARD, image_size=4, embedding_size=2048)
+    model = open_model(write_onnx(tmp_path / "wide.onnx", card), threads=1)
+    pngs = [encode_png(each) for each in pictures(8000, card)]
+    peaks = []
+    for count in (200, 2000, 8000):  # the first one for what is there once
+        source = tmp_path / f"{count}" / "train.rec"
+        source.parent.mkdir()
+        write_source(
+            source, zip(pngs[:count], range(count), strict=True), num_classes=count, image_size=(4, 4)
+        )
+        output = tmp_path / f"{count}{suffix}"
+        peaks.append(peak_of(partial(embed, model, source, output, Work(batch_size=64, workers=0))))
+        assert output.stat().st_size > count * 2048 * 3
+    assert peaks[2] - peaks[1] < 12 << 20, peaks
+
+
 def test_two_processes_do_not_write_one_file(tmp_path, model):
     write_pictures(tmp_path / "images", pictures(8))
     output = tmp_path / "out.npy"
@@ -293,6 +315,7 @@ def test_the_command_says_what_is_wrong_in_a_line(tmp_path):
     refused = call("embed", model, tmp_path / "images", "-o", tmp_path / "a.npy", environment=several)
     assert refused.returncode == 1
     assert "partialfc embed is one process, not several of torchrun" in refused.stderr
+    assert "for several GPUs start it once for each, with a part of the images: " in refused.stderr
     refused = call("embed", model, tmp_path / "images", "-o", tmp_path / "no/a.npy")
     assert "--output is " in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
