@@ -39,9 +39,9 @@ def report(
         ),
     ] = 300,
     map_by: Annotated[
-        Literal["pca", "tsne", "umap"],
+        Literal["pca", "tsne"],
         typer.Option(
-            "--map", help="How embeddings get onto a plane; scikit-learn has tsne, umap-learn umap."
+            "--map", help="How embeddings get onto a plane: principal components, or t-SNE by scikit-learn."
         ),
     ] = "pca",
     max_pixels: MaxPixels = MAX_PIXELS,

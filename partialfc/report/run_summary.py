@@ -19,11 +19,11 @@ def summarise(run_dir: Path, log: Log) -> str:
     results = log.events["verification"]
     for name in dict.fromkeys(record["set"] for record in results):
         of_set = [record for record in results if record["set"] == name]
-        first, last = of_set[0], of_set[-1]
-        lines.append(f"{printable(name):<16}{_when(first):>14}{_when(last):>14}")
+        ends = [of_set[0], of_set[-1]] if len(of_set) > 1 else of_set
+        lines.append(f"{printable(name):<16}{''.join(f'{_when(each):>14}' for each in ends)}")
         lines += [
-            f"{printable(key):<16}{_percent(first[key]):>14}{_percent(last.get(key)):>14}"
-            for key in first
+            f"{printable(key):<16}{''.join(f'{_percent(each.get(key)):>14}' for each in ends)}"
+            for key in ends[0]
             if key in ("accuracy", "eer") or key.startswith("tar@")
         ]
     seconds = np.nansum(log.column("seconds"))

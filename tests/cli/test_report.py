@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -167,13 +166,8 @@ def test_what_cannot_be_read_is_left_out_with_the_reason(finished, tmp_path):
     [
         (("--output", "a.png"), "--output is 'a.png'; it must be a .html file in a folder that exists"),
         (("--picture", "a.html"), "--picture is 'a.html'; it must be a .png file in a folder that exists"),
-        pytest.param(
-            ("--map", "umap"),
-            "pip install umap-learn, or take --map pca",
-            marks=pytest.mark.skipif(find_spec("umap") is not None, reason="umap-learn is installed"),
-        ),
     ],
-    ids=["output", "picture", "umap"],
+    ids=["output", "picture"],
 )
 def test_what_cannot_be_done_is_said_before_any_work(finished, words, says):
     done = call("report", finished / "run", *words)

@@ -12,6 +12,7 @@ from partialfc.data.images.codec import decode
 from partialfc.data.pairs.files import PairSet
 from partialfc.data.sources.labelled import Labelled
 from partialfc.deploy.trained import Trained, load_trained
+from partialfc.errors import DataError
 from partialfc.evaluation.embedder import Embedder
 from partialfc.evaluation.figures import mean_interval
 from partialfc.report.run_page.chosen import images_by_size, images_for_map, size_bins
@@ -42,6 +43,13 @@ def look(
         opened.left_out.append("Map of embeddings and class frequency: --embed 0 was given")
         return found
     if opened.config is None:
+        return found
+    if not (opened.folder / "checkpoints").is_dir():
+        every = opened.config.checkpoint.every_steps
+        opened.left_out.append(
+            "Map of embeddings and class frequency: the run has no checkpoint, or was copied without; "
+            f"checkpoint.every_steps is {every}"
+        )
         return found
     with opened.or_left_out("Map of embeddings and class frequency"), ranks(device) as (world, own):
         trained = load_trained(opened.folder, trust=trust)
@@ -132,4 +140,11 @@ def _embedded(embedder: Embedder, images: Sequence[bytes], stage: str, progress:
         progress(stage, start, len(images))
         rows.append(embedder.own(images[start : start + BATCH]))
     progress(stage, len(images), len(images))
-    return torch.cat(rows)
+    found = torch.cat(rows)
+    finite = found.isfinite().all(1)
+    if not finite.all():
+        raise DataError(
+            f"{int((~finite).sum()):,} of {len(found):,} embeddings are not finite: the network has "
+            "diverged; resume from an earlier checkpoint"
+        )
+    return found

@@ -101,7 +101,7 @@ class Chart:
 
 def chart(shown: Chart) -> Html:
     """The chart with its words, its table, and its numbers for the script; without the script, the table."""
-    series = [each.thinned() for each in shown.series]
+    series = [each.thinned() for each in shown.series if np.isfinite(each.y).any()]
     said = " ".join(each for each in (shown.note, _out_of_view(shown)) if each)
     note = f"<p>{plain(said)}</p>" if said else ""
     words = plain(spoken(shown))
@@ -131,7 +131,7 @@ def _out_of_view(shown: Chart) -> str:
         out = each.y[np.isfinite(each.y) & ((each.y < low) | (each.y > high))]
         ends = dict.fromkeys(_told(value, shown.y) for value in (out.min(), out.max())) if len(out) else {}
         told += [f"{each.name} ({' to '.join(ends)})"] if ends else []
-    return f"Outside: {', '.join(told)}." if told else ""
+    return f"Outside the axis: {', '.join(told)}." if told else ""
 
 
 def spoken(shown: Chart) -> str:

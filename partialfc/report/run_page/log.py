@@ -142,7 +142,9 @@ class _Angles:
         return np.concatenate(self._done)
 
     def ends(self) -> tuple[tuple[int, list[float]], ...]:
-        return tuple(each for each in (self._first, self._last) if each is not None)
+        """Of the first record and of the last; of one record one."""
+        found = dict(each for each in (self._first, self._last) if each is not None)
+        return tuple(found.items())
 
 
 @dataclass(eq=False)

@@ -110,11 +110,12 @@ def _lead(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> list[Html]:
     run = runs[0]
     steps, seconds = run.log.column("step"), run.log.column("seconds")
     losses = run.log.column("loss")
-    losses = losses[np.isfinite(losses)]
+    wanted = run.config.get("train.steps", "")
+    unfinished = wanted.isdigit() and steps[-1] < int(wanted)
     found = {
-        "steps": f"{steps[-1]:,.0f}",
+        "steps": f"{steps[-1]:,.0f}" + (f" of {int(wanted):,}" if unfinished else ""),
         "training time": _duration(float(np.nansum(seconds))),
-        "last loss": f"{losses[-1]:.4g}" if len(losses) else "none",
+        "last loss": f"{losses[-1]:.4g}" if np.isfinite(losses[-1]) else "not finite",
     }
     samples = run.log.column("samples")
     if np.isfinite(samples[-1]):
@@ -123,7 +124,26 @@ def _lead(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> list[Html]:
         for curve in each:
             if not curve.untrained:
                 found[f"accuracy on {name}"] = f"{curve.result.accuracy:.2%}"
-    return [facts(found)]
+    return [facts(found), *_warnings(run)]
+
+
+def _warnings(run: Run) -> list[Html]:
+    """What went so wrong that a reader should know it before looking at anything."""
+    steps, losses = run.log.column("step"), run.log.column("loss")
+    said = []
+    if not np.isfinite(losses[-1]):
+        finite = steps[np.isfinite(losses)]
+        since = (
+            f"The last finite loss is that of step {finite[-1]:,.0f}" if len(finite) else "No loss is finite"
+        )
+        said.append(
+            f"{since}: the run has diverged. Look at learning rate and gradient before that, and start again "
+            "with a lower optimizer.lr, more schedule.warmup_steps, or train.clip_norm."
+        )
+    skipped = run.log.column("nonfinite_steps")
+    if np.nan_to_num(skipped[-1]) > 0:
+        said.append(f"{skipped[-1]:,.0f} steps were skipped, as something in them was not finite.")
+    return [Html(f'<p class="warning">{plain(each)}</p>') for each in said]
 
 
 def _duration(seconds: float) -> str:
@@ -160,7 +180,7 @@ def _sections(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterator[S
 def _verification(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterator[Html]:
     shown = [each for each in verification_charts(runs) if not each.is_empty]
     if not shown and not curves:
-        yield paragraph("The run has verified on nothing: verification.sets names no pairs.")
+        yield paragraph(_why_unverified(runs))
         return
     yield charts(shown)
     for number, (name, each) in enumerate(curves.items()):
@@ -169,6 +189,13 @@ def _verification(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterat
             yield figures_table(each)
         yield from why_no_band(each)
         yield charts(score_charts(str(number), each))
+
+
+def _why_unverified(runs: Sequence[Run]) -> str:
+    if not any(key.startswith("verification.sets.") for run in runs for key in run.config):
+        return "Verified on nothing: verification.sets names no pairs."
+    every = runs[0].config.get("verification.every_steps", "null")
+    return f"Not verified yet: verification.every_steps is {every}."
 
 
 def _looks(runs: Sequence[Run]) -> Iterator[Section]:

@@ -1,4 +1,4 @@
-"""Embeddings on a plane: by their principal components, or by t-SNE or UMAP where a package has it."""
+"""Embeddings on a plane: by their principal components, or by t-SNE where scikit-learn is installed."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,9 +10,9 @@ import numpy.typing as npt
 from partialfc.errors import MissingExtraError
 from partialfc.report.run_page.quantiles import Floats
 
-Method = Literal["pca", "tsne", "umap"]
+Method = Literal["pca", "tsne"]
 SEED = 0
-PACKAGES = {"tsne": ("scikit-learn", "sklearn"), "umap": ("umap-learn", "umap")}
+FEW = 4  # distinct rows below which there is nothing that neighbours could tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,27 +24,26 @@ class Projection:
 
 
 def require_method(method: Method) -> None:
-    """Before any work is done: MissingExtraError where tsne or umap needs a package that is not there."""
-    package, module = PACKAGES.get(method, ("", "numpy"))
-    if find_spec(module) is None:
+    """Before any work is done: MissingExtraError where tsne needs a package that is not there."""
+    if method == "tsne" and find_spec("sklearn") is None:
         raise MissingExtraError(
-            f"--map {method} needs {package}, which is not installed: pip install {package}, or take "
+            "--map tsne needs scikit-learn, which is not installed: pip install scikit-learn, or take "
             "--map pca"
         )
 
 
 def project(rows: npt.NDArray[np.floating], method: Method) -> Projection:
-    """Embeddings [n, D], of any norm above 0 -> places [n, 2] of their directions; n is at least 2.
+    """Embeddings [n, D], finite -> places [n, 2] of their directions; n is at least 1.
 
     pca: the two directions in which they vary most, the first coordinate of each kept positive in sum of
-    cubes, so that the same rows give the same picture. `require_method` says
-    whether the others can be had.
+    cubes, so that the same rows give the same picture. tsne: as `require_method` says whether it can be had;
+    fewer than FEW distinct rows are drawn by their components.
     """
     units = np.asarray(rows, np.float64)
-    units = units / np.linalg.norm(units, axis=1, keepdims=True)
-    if method == "pca":
+    units = units / np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-300)
+    if method == "pca" or len(np.unique(units, axis=0)) < FEW:
         return _pca(units)
-    return Projection(_tsne(units) if method == "tsne" else _umap(units), (f"{method} 1", f"{method} 2"))
+    return Projection(_tsne(units), ("t-SNE 1", "t-SNE 2"))
 
 
 def _pca(units: Floats) -> Projection:
@@ -67,11 +66,4 @@ def _tsne(units: Floats) -> Floats:
 
     perplexity = min(30.0, (len(units) - 1) / 3)
     drawn: Floats = TSNE(perplexity=perplexity, init="pca", random_state=SEED).fit_transform(units)
-    return drawn.astype(np.float64)
-
-
-def _umap(units: Floats) -> Floats:
-    from umap import UMAP
-
-    drawn: Floats = UMAP(n_neighbors=min(15, len(units) - 1), random_state=SEED).fit_transform(units)
     return drawn.astype(np.float64)

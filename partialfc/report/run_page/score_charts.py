@@ -84,11 +84,11 @@ def score_charts(key: str, curves: Sequence[Curve]) -> list[Chart]:
     least = min((float(each.band.far[0]) for each in curves), default=1e-4)
     far = Axis("false accept rate", log=True, least=10 ** math.floor(math.log10(least)), most=1)
     band = any(each.band.low is not None for each in curves)
-    note = (
-        "The band is the 95 % interval by a bootstrap of the identities."
-        if band
-        else ("No bands: the identities of the pairs are not known, or they are too many to draw.")
-    )
+    note = "No band: these are the scores from before training."
+    if band:
+        note = "The band is the 95 % interval by a bootstrap of the identities."
+    elif not all(each.untrained for each in curves):
+        note = "No band: the identities of the pairs are not known, or they are too many to draw."
     return [
         Chart(f"roc-{key}", "ROC", far, Axis("true accept rate", percent=True, most=1), rates, note=note),
         Chart(
@@ -203,7 +203,7 @@ def why_no_band(curves: Sequence[Curve]) -> list[Html]:
     if not missing:
         return []
     if any(each.scores.identities is None for each in missing):
-        said = "whose images show whom is not known: the run's pairs cannot be read"
+        said = "who is on which image is not known, since the run's pairs cannot be read"
     else:
         said = f"more than {DRAWS // LEAST_REPLICATES:,} pairs are too many to draw again and again"
-    return [paragraph(f"There are no intervals, as {said}.")]
+    return [paragraph(f"There are no intervals: {said}.")]

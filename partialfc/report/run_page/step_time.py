@@ -46,8 +46,8 @@ def step_time_blocks(runs: Sequence[Run]) -> list[Html]:
     if not any(means.values()):
         return [
             paragraph(
-                "The log of this run does not say how long the phases of a step took: an older version "
-                "of the program wrote it."
+                "The log does not say how long the phases of a step took: an older version of the program "
+                "wrote it. A run that is trained or resumed with this one says it."
             )
         ]
     names = list(dict.fromkeys(name for each in means.values() for name in each))

@@ -1,10 +1,13 @@
 """Embeddings on a plane: the principal components of their directions."""
 
+import sys
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from partialfc.report.run_page.projection import project
+from partialfc.errors import MissingExtraError
+from partialfc.report.run_page.projection import project, require_method
 
 
 def test_principal_components_are_those_of_scikit_learn():
@@ -21,9 +24,27 @@ def test_principal_components_are_those_of_scikit_learn():
         assert (found.places[:, axis] ** 3).sum() > 0
 
 
-@pytest.mark.parametrize("rows", [np.ones((3, 1)), np.ones((2, 5)), np.eye(2)], ids=["line", "point", "two"])
-def test_rows_without_two_directions_have_places_too(rows):
-    assert np.isfinite(project(rows, "pca").places).all()
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.ones((3, 1)), np.ones((2, 5)), np.ones((1, 5)), np.eye(2), np.eye(3), np.eye(5), np.ones((80, 8)),
+        np.zeros((9, 4)),
+    ],
+    ids=["line", "point", "one", "two", "three", "five", "collapsed", "zero"],
+)  # fmt: skip
+def test_rows_without_two_directions_have_places_too(rows, method):
+    found = project(rows, method)
+    assert found.places.shape == (len(rows), 2)
+    assert np.isfinite(found.places).all()
+
+
+def test_a_map_by_a_package_that_is_not_there_is_said(monkeypatch):
+    require_method("tsne")
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(MissingExtraError, match="pip install scikit-learn, or take --map pca"):
+        require_method("tsne")
+    require_method("pca")
 
 
 def test_tsne_keeps_groups_together():

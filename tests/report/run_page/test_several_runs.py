@@ -81,7 +81,7 @@ def test_a_run_far_from_the_others_does_not_flatten_them(four):
     ends = "(({ min, max }) => [min, max])(reportCharts.get('chart-loss').plot.scales.y)"
     least, most = four.evaluate(ends)
     assert -1 < least <= 2 < 9 < most < 15
-    assert "Outside: run3 (-1" in four.evaluate("document.querySelector('#chart-loss').innerText")
+    assert "Outside the axis: run3 (-1" in four.evaluate("document.querySelector('#chart-loss').innerText")
     four.evaluate(ALL_VALUES)
     assert four.evaluate(ends)[0] < -140
     four.evaluate(ALL_VALUES)

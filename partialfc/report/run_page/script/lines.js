@@ -8,6 +8,7 @@ const rangeOf = (axis, air, view) => (plot, min, max) => {
   if (axis.log) ends = air ? uPlot.rangeLog(min, max, 10, false) : [min, max];
   else if (air) ends = uPlot.rangeNum(min, max, 0.1, true);
   else ends = [min, max];
+  if (axis.percent) ends = [min < 0 ? ends[0] : Math.max(ends[0], 0), max > 1 ? ends[1] : Math.min(ends[1], 1)];
   if (axis.least !== null) ends[0] = axis.least;
   if (axis.most !== null) ends[1] = axis.most;
   if (!(ends[0] < ends[1])) ends = axis.log ? [ends[0] / 2, ends[0] * 2] : [ends[0] - 1, ends[0] + 1];
@@ -52,10 +53,12 @@ const seriesOf = (chart) => {
 };
 
 const fontOf = () => `${root.classList.contains("paper") ? 9 : 12}px system-ui, sans-serif`;
+const WHOLE = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
 const axisOf = (axis, side) => ({
   label: axis.label, labelSize: 20, labelFont: fontOf(), font: fontOf(),
   stroke: variable("--muted"), grid: { stroke: variable("--line"), width: 1 }, ticks: { stroke: variable("--line"), size: 4 },
   values: (plot, splits) => splits.map((value) => ticked(value, axis)),
+  ...(axis.label === "step" ? { incrs: WHOLE } : {}),
   ...(side === "y" ? { size: 56 } : { space: 56, size: 34 }),
 });
 

@@ -1,0 +1,112 @@
+"""Pages of runs that did not go as planned, or not yet: each says what is missing, why, and what to do."""
+
+import re
+import shutil
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.report.run_page.cases import report, train_record, write_log, write_run
+
+CONFIG = (
+    "data:\n  train: /nowhere/train.rec\n  image_size: 24\nbackbone:\n  name: convnet\nrun:\n  dir: %s\n"
+    "train:\n  steps: 500\n  batch_size: 8\noptimizer:\n  lr: 0.1\nverification:\n  every_steps: 50\n  sets: %s\n"
+)
+
+
+def words(run_dir: Path, *options: str) -> str:
+    """What the page of a run says."""
+    report(run_dir, *options)
+    text = (run_dir / "report.html").read_text()
+    body = re.sub(r"<script.*?</script>|<details.*?</details>", "", text.partition("<body>")[2], flags=re.S)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def begun(run_dir: Path, *steps: int, sets: str = "{}", **more: Any) -> Path:
+    """A run of which nothing is there but these steps, each with `more`, and a config."""
+    rng = np.random.default_rng(0)
+    write_log(run_dir, [train_record(step, rng, **more) for step in steps])
+    (run_dir / "config.yaml").write_text(CONFIG % (run_dir, sets))
+    return run_dir
+
+
+def test_a_run_that_diverged_says_since_when(tmp_path):
+    records = write_run(tmp_path / "run")
+    for record in records:
+        if record["event"] == "train" and record["step"] > 200:
+            record |= {
+                "loss": None,
+                "nonfinite_steps": record["step"] - 200,
+                "target_angle_histogram": [0] * 36,
+            }
+    write_log(tmp_path / "run", records)
+    said = words(tmp_path / "run")
+    assert "last loss not finite" in said
+    assert "The last finite loss is that of step 200: the run has diverged." in said
+    assert "300 steps were skipped" in said
+
+
+def test_a_run_without_a_finite_loss_has_a_page_too(tmp_path):
+    said = words(begun(tmp_path, 1, 2, loss=None, target_angle_histogram=[]))
+    assert "No loss is finite: the run has diverged." in said
+    assert "Learning rate" in said
+
+
+def test_a_run_of_one_step_has_each_angle_once(tmp_path):
+    begun(tmp_path, 1)
+    assert "steps 1 of 500" in words(tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    (shown,) = re.findall(r'id="chart-angles-target".*?</figure>', text, flags=re.S)
+    assert shown.count('"name":"step 1"') == 1
+    assert '"name":"to the nearest other centre"' not in text
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        ("{}", "Verified on nothing: verification.sets names no pairs."),
+        ("{lfw: /nowhere/lfw.bin}", "Not verified yet: verification.every_steps is 50."),
+    ],
+    ids=["no sets", "a set"],
+)
+def test_a_run_that_has_not_verified_says_why(tmp_path, sets, says):
+    said = words(begun(tmp_path, 10, 20, sets=sets))
+    assert "steps 20 of 500" in said
+    assert says in said
+    assert "Map of embeddings and class frequency: the run has no checkpoint" in said
+
+
+def test_scores_from_before_training_say_that_they_have_no_band(tmp_path):
+    write_run(tmp_path)
+    (tmp_path / "verification" / "lfw.latest.npz").unlink()
+    assert "No band: these are the scores from before training." in words(tmp_path)
+
+
+def test_a_run_whose_data_is_gone_keeps_its_curves(tmp_path):
+    write_run(tmp_path)
+    (tmp_path / "config.yaml").write_text(CONFIG % (tmp_path, "{lfw: /nowhere/lfw.bin}"))
+    said = words(tmp_path)
+    assert "Hardest pairs and map of lfw: /nowhere/lfw.bin: cannot be read: No such file or directory" in said
+    assert "The band is the 95 % interval" in said
+
+
+def test_a_log_of_an_older_version_says_what_to_do_for_step_times(tmp_path):
+    begun(tmp_path, 10, 20, step_seconds=None, phase_seconds=None)
+    assert "A run that is trained or resumed with this one says it." in words(tmp_path)
+
+
+def test_one_of_several_runs_may_have_hardly_anything(tmp_path):
+    write_run(tmp_path / "full")
+    begun(tmp_path / "new", 1)
+    shutil.copytree(tmp_path / "full", tmp_path / "diverged")
+    records = write_run(tmp_path / "spare")
+    for record in records:
+        record |= {"loss": None} if "loss" in record else {}
+    write_log(tmp_path / "diverged", records)
+    report(*(tmp_path / name for name in ("new", "full", "diverged")))
+    text = (tmp_path / "report.html").read_text()
+    assert "3 runs; differences are from new." in text
+    assert "Differences from full" in text
