@@ -106,6 +106,7 @@ def _lead(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> list[Html]:
         return [
             paragraph(f"{len(runs)} runs; differences are from {runs[0].name}."),
             Html(f'<p class="hint">{plain(hint)}</p>'),
+            *(each for run in runs for each in _warnings(run, f"{run.name}: ")),
         ]
     run = runs[0]
     steps, seconds = run.log.column("step"), run.log.column("seconds")
@@ -127,8 +128,11 @@ def _lead(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> list[Html]:
     return [facts(found), *_warnings(run)]
 
 
-def _warnings(run: Run) -> list[Html]:
-    """What went so wrong that a reader should know it before looking at anything."""
+def _warnings(run: Run, whose: str = "") -> list[Html]:
+    """What went so wrong that a reader should know it before looking at anything.
+
+    whose: the name of the run, on a page of several.
+    """
     steps, losses = run.log.column("step"), run.log.column("loss")
     said = []
     if not np.isfinite(losses[-1]):
@@ -143,7 +147,7 @@ def _warnings(run: Run) -> list[Html]:
     skipped = run.log.column("nonfinite_steps")
     if np.nan_to_num(skipped[-1]) > 0:
         said.append(f"{skipped[-1]:,.0f} steps were skipped, as something in them was not finite.")
-    return [Html(f'<p class="warning">{plain(each)}</p>') for each in said]
+    return [Html(f'<p class="warning">{plain(whose + each)}</p>') for each in said]
 
 
 def _duration(seconds: float) -> str:

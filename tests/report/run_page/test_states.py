@@ -110,3 +110,4 @@ def test_one_of_several_runs_may_have_hardly_anything(tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert "3 runs; differences are from new." in text
     assert "Differences from full" in text
+    assert "diverged: No loss is finite" in text
