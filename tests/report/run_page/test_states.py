@@ -13,7 +13,8 @@ from tests.report.run_page.cases import report, train_record, write_log, write_r
 
 CONFIG = (
     "data:\n  train: /nowhere/train.rec\n  image_size: 24\nbackbone:\n  name: convnet\nrun:\n  dir: %s\n"
-    "train:\n  steps: 500\n  batch_size: 8\noptimizer:\n  lr: 0.1\nverification:\n  every_steps: 50\n  sets: %s\n"
+    "train:\n  steps: 500\n  batch_size: 8\noptimizer:\n  lr: 0.1\n"
+    "verification:\n  every_steps: 50\n  sets: %s\n"
 )
 
 
