@@ -19,7 +19,6 @@ from partialfc import __version__
 from partialfc.serving.rows import cosine
 from partialfc.serving.service import gallery_routes
 from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
-from partialfc.serving.service.connection import Connections
 from partialfc.serving.service.gate import Gate
 from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.searcher import Searcher
@@ -107,9 +106,7 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(service.numbers.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def build_app(
-    service: Service, searcher: Searcher | None, *, token: Token | None, connections: Connections
-) -> Gate:
+def build_app(service: Service, searcher: Searcher | None, *, token: Token | None) -> Gate:
     """The application behind its gate; it closes the service and the gallery when it ends.
 
     Its pages /docs and /redoc would load scripts from elsewhere, so there are none; /openapi.json there is.
@@ -131,7 +128,7 @@ def build_app(
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _broken)
-    return Gate(app, token=token, connections=connections, numbers=service.numbers)
+    return Gate(app, token=token, numbers=service.numbers)
 
 
 def _told(problem: Problem) -> Response:

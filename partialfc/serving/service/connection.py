@@ -1,7 +1,6 @@
-"""Connections of uvicorn: counted, and none waits for ever for a request."""
+"""Connections of uvicorn: so many at once, and none waits for ever for a request."""
 
 import asyncio
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -10,27 +9,23 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from partialfc.serving.service.problem import Problem
 
-
-@dataclass(slots=True)
-class Connections:
-    """How many there are now, and from how many on requests are refused."""
-
-    most: int
-    now: int = 0
+CROWDED = "partialfc.crowded"  # in the state of requests whose connection came when there were too many
 
 
-def timed(head_seconds: float, connections: Connections) -> type[H11Protocol]:
+def bounded(head_seconds: float, most: int) -> type[H11Protocol]:
     """HTTP/1.1 whose connections are closed where the line and headers of a request take longer.
 
     So a client that sends nothing, or a byte now and then, holds one of the connections for that long only.
+    most: connections at once; the state of requests on others has CROWDED, how many there were.
     """
 
-    class Timed(H11Protocol):
+    class Bounded(H11Protocol):
         _late: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            connections.now += 1
+            if len(self.connections) > most:
+                self.app_state = {**self.app_state, CROWDED: len(self.connections)}
             self._wait()
 
         def data_received(self, data: bytes) -> None:
@@ -41,7 +36,6 @@ def timed(head_seconds: float, connections: Connections) -> type[H11Protocol]:
                 self._stop_waiting()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            connections.now -= 1
             self._stop_waiting()
             super().connection_lost(exc)
 
@@ -65,4 +59,4 @@ def timed(head_seconds: float, connections: Connections) -> type[H11Protocol]:
                 self._late.cancel()
                 self._late = None
 
-    return Timed
+    return Bounded

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from partialfc.serving.service.connection import Connections
+from partialfc.serving.service.connection import CROWDED
 from partialfc.serving.service.limits import RETRY_SECONDS
 from partialfc.serving.service.numbers import OTHER, Numbers
 from partialfc.serving.service.problem import Problem, busy
@@ -23,10 +23,8 @@ class Gate:
     loopback, and requests must name this machine, so that no page in a browser asks in its user's stead.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, token: Token | None, connections: Connections, numbers: Numbers
-    ) -> None:
-        self._app, self._token, self._connections, self._numbers = app, token, connections, numbers
+    def __init__(self, app: ASGIApp, *, token: Token | None, numbers: Numbers) -> None:
+        self._app, self._token, self._numbers = app, token, numbers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,12 +52,11 @@ class Gate:
     def _refusal(self, scope: Scope) -> Problem | None:
         if scope["path"] in PROBES:
             return None
-        if self._connections.now > self._connections.most:
-            rule = f"must be at most {self._connections.most}: close some, and try again later"
+        if connections := scope.get("state", {}).get(CROWDED):
             return busy(
                 "connections",
-                self._connections.now,
-                rule,
+                connections,
+                "are too many: close some, and try again later",
                 retry_seconds=RETRY_SECONDS,
                 headers={"Connection": "close"},
             )

@@ -9,9 +9,10 @@ from typing import Any
 import uvicorn
 
 from partialfc.errors import ConfigError
-from partialfc.serving.service.connection import Connections, timed
+from partialfc.serving.service.connection import bounded
 from partialfc.serving.service.token import is_loopback
 
+CONNECTIONS = 512  # at once; requests on others are answered 503
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 1024
 LONGEST_HEAD = 16_384  # bytes of a request's line and headers
@@ -61,19 +62,18 @@ def serve(
     app: Any,
     listening: socket.socket,
     *,
-    connections: Connections,
     head_seconds: float,
     grace_seconds: float,
     ready: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is in flight, within `grace_seconds`, and return.
 
-    connections: counts those that are open. head_seconds: that a client may take for the line and headers of
-    a request. ready: is called once a signal ends the service in that way.
+    head_seconds: that a client may take for the line and headers of a request.
+    ready: is called once a signal ends the service in that way.
     """
     config = uvicorn.Config(
         app,
-        http=timed(head_seconds, connections),
+        http=bounded(head_seconds, CONNECTIONS),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(grace_seconds) + 1,
         backlog=BACKLOG,

@@ -17,7 +17,6 @@ from partialfc.serving.service.token import read_token
 
 try:
     from partialfc.serving.service.app import build_app
-    from partialfc.serving.service.connection import Connections
     from partialfc.serving.service.searcher import Searcher
     from partialfc.serving.service.server import listen, listening_socket, serve, url_of
     from partialfc.serving.service.service import Service
@@ -25,8 +24,6 @@ except ImportError as error:
     raise MissingExtraError(
         f"serve needs {error.name}, which is not installed: pip install 'partialfc[serve]'"
     ) from error
-
-CONNECTIONS = 512  # at once; requests on more are answered 503
 
 
 def run(
@@ -63,11 +60,9 @@ def run(
     service = Service(model, limits=limits, thresholds=thresholds, numbers=numbers)
     searcher = None if opened is None else Searcher(opened, limits=limits, numbers=numbers)
     listen(bound)
-    connections = Connections(most=CONNECTIONS)
     serve(
-        build_app(service, searcher, token=token, connections=connections),
+        build_app(service, searcher, token=token),
         bound,
-        connections=connections,
         head_seconds=limits.timeout,
         grace_seconds=limits.longest_seconds,
         ready=lambda: say(f"serving {model.card.name} at {url_of(bound)}"),
