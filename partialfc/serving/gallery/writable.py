@@ -1,26 +1,31 @@
 """A gallery that is changed while it is searched."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from partialfc.files import told
 from partialfc.serving.gallery.changes import Change, log_of
 from partialfc.serving.gallery.gallery import Gallery
-from partialfc.serving.gallery.manifest import changing
+from partialfc.serving.gallery.manifest import Manifest, changing, read_manifest
 from partialfc.serving.gallery.update import begin_log
+
+logger = logging.getLogger(__name__)
 
 
 class WritableGallery(Gallery):
     """The gallery in a folder, which this process alone changes until `close`.
 
     A change is appended to the gallery's log. What the log has from the last time becomes part of the other
-    files as it is opened. Raises ConfigError where another process changes it, and what Gallery raises.
+    files as it is opened, if the disk has room. Raises ConfigError where another process changes it, and what
+    Gallery raises.
     """
 
     def __init__(self, folder: str | Path) -> None:
         with ExitStack() as stack:
             stack.enter_context(changing(Path(folder)))
-            manifest = begin_log(Path(folder))
+            manifest = _with_log(Path(folder))
             super().__init__(folder)
             assert manifest.log is not None
             self._log = stack.enter_context(log_of(self.folder, manifest.log, self.card, writable=True))
@@ -43,3 +48,15 @@ class WritableGallery(Gallery):
     def close(self) -> None:
         """Let another process change it."""
         self._open.close()
+
+
+def _with_log(folder: Path) -> Manifest:
+    """A gallery whose log may be appended to; where the disk has no room, with all that it has."""
+    try:
+        return begin_log(folder)
+    except OSError as error:
+        manifest = read_manifest(folder)
+        if manifest.log is None:
+            raise
+        logger.warning("%s: its log stays as it is: %s", folder, told(error))
+        return manifest

@@ -1,5 +1,6 @@
 """A gallery that is changed while it is searched: found exactly as one that was built of all rows."""
 
+import resource
 from contextlib import closing
 from pathlib import Path
 
@@ -142,6 +143,27 @@ def test_in_all_parts_what_is_removed_is_gone(tmp_path: Path, monkeypatch: pytes
         assert (len(gallery), ask(gallery)) == (0, [[]] * 20)
     with opened(folder) as gallery:
         assert (len(gallery), ask(gallery)) == (0, [[]] * 20)
+
+
+def test_without_room_on_the_disk_the_log_stays_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make(tmp_path / "g", random_rows(COUNT)).folder
+    with opened(folder) as gallery:
+        gallery.change(CHANGES)
+        found = ask(gallery)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (COUNT * 32 * 4, limits[1]))
+    try:
+        with opened(folder) as gallery:
+            assert ask(gallery) == found
+            gallery.change([Change("new3", None)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "its log stays as it is: " in caplog.text
+    with opened(folder) as again:
+        assert (again.count(["new3", "new4"]), len(again)) == (1, len(after()[0]) - 1)
+        assert len([*folder.iterdir()]) == 5
 
 
 def killed_opening(folder: str) -> Setting:
