@@ -127,6 +127,16 @@ def test_commands_see_what_was_changed(tmp_path: Path) -> None:
     assert sorted(Gallery(folder).names()) == sorted(["bob", *(f"name{n}" for n in (0, 2, 3, 4, 5, 6))])
 
 
+def test_a_name_that_was_removed_and_is_added_by_a_command_stays(tmp_path: Path) -> None:
+    folder = make(tmp_path / "g", random_rows(7)).folder
+    with opened(folder) as gallery:
+        gallery.change([Change("name1", None)])
+    assert add(folder, [(NEW[:1], [("name1", "")])], card=card_of(32)) == 1
+    with opened(folder) as gallery:
+        assert gallery.count(["name1"]) == 1
+        assert gallery.search(NEW[:1], 1)[0][0].name == "name1"
+
+
 def test_in_all_parts_what_is_removed_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only from the first part that has some of it on is anything written again."""
     monkeypatch.setattr(segments, "MOST_ROWS", 50)
