@@ -18,6 +18,8 @@ from partialfc.deploy.saved_uncertainty import load_probabilistic
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import CheckpointError, ConfigError
 
+SUFFIXES = (".pth", ".pt", ".onnx", ".safetensors")  # of files that hold a network
+
 __all__ = ["Trained", "is_weights", "load_trained"]
 
 
@@ -48,7 +50,19 @@ def load_trained(path: str | Path, *, trust: Collection[str] = (), backbone: str
         return open_onnx(path)
     if is_export(path):
         return open_folder(path, trust=trusted)
-    return _of_checkpoint(find_checkpoint(path), trusted)
+    try:
+        checkpoint = find_checkpoint(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{_file_in(path)}") from error
+    return _of_checkpoint(checkpoint, trusted)
+
+
+def _file_in(path: Path) -> str:
+    """The end of a message that a folder is no run: to name the file in it that may be meant."""
+    if not path.is_dir() or (path / "checkpoints").exists():
+        return ""
+    files = sorted(each.name for each in path.iterdir() if each.suffix in SUFFIXES)
+    return f"; it has {files[0]}: name that file" if files else ""
 
 
 def is_weights(path: Path) -> bool:

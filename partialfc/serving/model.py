@@ -47,10 +47,10 @@ def open_model(
     """The network of an .onnx file or of an exported folder with one, by onnxruntime; any other by torch.
 
     An .onnx of partialfc says what it takes. One without a card is taken as InsightFace's: RGB, NCHW,
-    (pixel - 127.5) / 127.5. A run's folder, a checkpoint, or a file of weights is opened as `load_trained`
-    does, which imports torch then; it computes in the type that the run verified in, as `evaluate` does.
-    threads: of one call, None: one a core. device: "cpu", "auto", or an accelerator's name. trust: modules
-    of backbones that may be imported, for torch alone.
+    (pixel - 127.5) / 127.5 unless its first nodes do that. A run's folder, a checkpoint, or a file of
+    weights is opened as `load_trained` does, which imports torch then; it computes in the type that the run
+    verified in, as `evaluate` does. threads: of one call, None: one a core. device: "cpu", "auto", or an
+    accelerator's name. trust: modules of backbones that may be imported, for torch alone.
 
     Raises DataError where the file is damaged or no such model, MissingExtraError without onnxruntime or
     torch, ConfigError for a device that is not there, and what `load_trained` raises.

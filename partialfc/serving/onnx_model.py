@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from partialfc.errors import ConfigError, DataError, MissingExtraError
 from partialfc.serving.card import CARD_KEY, Card, CardInput
+from partialfc.serving.onnx_nodes import first_names
 from partialfc.serving.rows import Name, Pixels, Rows, check_pixels, numbered, unit_rows
 from partialfc.serving.with_card import WithCard
 
@@ -17,8 +18,8 @@ log = logging.getLogger(__name__)
 
 TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 PROVIDER = "ExecutionProvider"  # how onnxruntime's names for devices end: CPUExecutionProvider
-FIRST_BYTES = 1 << 14  # of a file, in which the names of its first nodes are
-MXNET_NODES = (b"_minusscalar", b"_mulscalar")  # with which older models of InsightFace normalise themselves
+FIRST_NODES = 8  # of a graph: where InsightFace's reader of models looks whether it normalises pixels itself
+SUBTRACTS, MULTIPLIES = ("Sub", "_minus"), ("Mul", "_mul")  # how the names of nodes that do so begin
 QUIET = 3  # onnxruntime's level of messages: errors alone
 
 
@@ -45,10 +46,11 @@ class OnnxModel(WithCard):
         else:
             self.card = self._card_by_shapes(path)
             log.info(
-                "%s has no card: taken as InsightFace's, RGB of %d x %d pixels",
+                "%s has no card: taken as InsightFace's, RGB of %d x %d pixels%s",
                 path,
                 self.image_size,
                 self.image_size,
+                ", which its graph normalises" if self.card.input.normalised else "",
             )
         batch = self._input.shape[0]
         self._batch = batch if isinstance(batch, int) and batch > 0 else None  # that it takes, no other
@@ -131,17 +133,21 @@ class OnnxModel(WithCard):
                 f"{takes} and gives {gives}"
             )
         with path.open("rb") as file:
-            first = file.read(FIRST_BYTES)
-            file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Card(
             name=path.stem,
             image_size=sides.pop(),
             channels=takes[1],
             embedding_size=numbers,
-            input=CardInput(normalised=all(name in first for name in MXNET_NODES)),
+            input=CardInput(normalised=_normalises(path)),
             weights=digest,
         )
+
+
+def _normalises(path: Path) -> bool:
+    """Whether a graph of InsightFace's takes pixels 0..255: told as by their `arcface_onnx.py`."""
+    names = first_names(path, FIRST_NODES)
+    return all(any(name.startswith(each) for name in names) for each in (SUBTRACTS, MULTIPLIES))
 
 
 def _session(path: Path, threads: int | None, device: str) -> Any:

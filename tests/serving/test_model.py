@@ -53,11 +53,15 @@ def test_an_exported_folder_is_opened_by_its_onnx(tmp_path):
 
 @pytest.mark.parametrize(
     ("names", "normalised"),
-    [(("subtract", "multiply"), False), (("_minusscalar0", "_mulscalar0"), True)],
-    ids=["torch", "mxnet"],
+    [
+        (("subtract", "multiply"), False),
+        (("_minusscalar0", "_mulscalar0"), True),
+        (("Sub_0", "Mul_1"), True),
+    ],
+    ids=["torch", "mxnet", "capitals"],
 )
 def test_a_model_without_a_card_is_taken_as_insightfaces(tmp_path, names, normalised):
-    """Those that came from MXNet have pixels 0..255 taken, and are told by the names of their first nodes."""
+    """Those that normalise pixels themselves are told by the names of their first nodes."""
     card = taking(normalised=normalised)
     path = write_onnx(tmp_path / "w600k.onnx", card, with_card=False, names=names)
     model, images = open_model(path), pictures(4)
@@ -66,6 +70,30 @@ def test_a_model_without_a_card_is_taken_as_insightfaces(tmp_path, names, normal
     assert model.card.step is None
     other = open_model(write_onnx(tmp_path / "other.onnx", card, with_card=False, seed=1))
     assert other.card.identity != model.card.identity
+
+
+def test_one_of_both_nodes_normalises_nothing(tmp_path):
+    path = write_onnx(
+        tmp_path / "x.onnx", taking(normalised=True), with_card=False, names=("Sub_0", "divide")
+    )
+    assert not open_model(path).card.input.normalised
+
+
+def test_nodes_further_on_normalise_nothing(tmp_path):
+    """InsightFace's own reader looks at eight."""
+    import onnx
+    from onnx import helper
+
+    path = write_onnx(tmp_path / "x.onnx", taking(normalised=True), with_card=False, names=("Sub_0", "Mul_1"))
+    model = onnx.load(str(path))
+    for number in range(7):
+        node = helper.make_node("Constant", [], [f"unused{number}"], name="c", value_float=0.0)
+        model.graph.node.insert(0, node)
+    onnx.save(model, str(path))
+    assert not open_model(path).card.input.normalised
+    model.graph.node.pop(0)
+    onnx.save(model, str(path))
+    assert open_model(path).card.input.normalised
 
 
 def test_a_graph_without_a_card_that_takes_something_else_is_refused(tmp_path):

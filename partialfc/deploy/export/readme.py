@@ -62,7 +62,7 @@ def _body(card: Card, files: Mapping[str, str], other: Card | None) -> Iterator[
     yield (
         f"A network that turns an image of {card.image_size}x{card.image_size} pixels into an embedding of "
         f"{card.embedding_size} numbers. The cosine between two of them says how likely both images show the "
-        "same class. Trained and exported with partialfc."
+        f"same class. {'Exported' if card.step is None else 'Trained and exported'} with partialfc."
     )
     yield from _section("What it is", _table(("", ""), _facts(card)))
     yield from _section("Use", _use(card, files))

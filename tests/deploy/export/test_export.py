@@ -19,9 +19,10 @@ from partialfc.data.sources.source import open_source
 from partialfc.deploy.export.export import Calibration, Request, export_model, format_of
 from partialfc.deploy.export.graph import interface
 from partialfc.deploy.export.measure import Measuring
+from partialfc.deploy.export.readme import readme
 from partialfc.deploy.trained import load_trained
 from partialfc.errors import CheckpointError, ConfigError, DataError, ExportError
-from partialfc.serving.card import read_card
+from partialfc.serving.card import Card, CardInput, read_card
 from partialfc.serving.model import open_model
 from tests.deploy.export.cases import D, pixels, trained
 from tests.train_cases import CLASSES, write_data
@@ -118,6 +119,12 @@ def test_a_folder_is_laid_out_as_hugging_face_expects(tmp_path: Path, data: Path
     assert opened.card == done.card
     with pytest.raises(CheckpointError, match="has no centres of classes: give the folder of the run"):
         opened.centres()
+
+
+def test_the_readme_says_of_weights_that_others_trained_only_who_exported_them():
+    card = Card(name="mine", image_size=12, channels=3, embedding_size=8, input=CardInput())
+    assert "class. Exported with partialfc." in readme(card, files={})
+    assert "class. Trained and exported with partialfc." in readme(replace(card, step=7), files={})
 
 
 def test_thresholds_give_their_rates_by_the_file_itself(tmp_path: Path, data: Path) -> None:

@@ -84,6 +84,14 @@ def test_a_name_says_which_where_it_is_known(tmp_path: Path) -> None:
         load_trained(tmp_path / "b.pth")
 
 
+@pytest.mark.parametrize("name", ["backbone.pth", "checkpoint_gpu_0.pt", "w600k_r50.onnx"])
+def test_a_folder_with_a_network_in_it_says_which_file_to_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / "training.log").touch()
+    with pytest.raises(CheckpointError, match=f"neither a checkpoint nor a run .*; it has {name}: name that"):
+        load_trained(tmp_path)
+
+
 def insightface_onnx(path: Path, name: str = "iresnet18") -> nn.Module:
     """As arcface_torch's torch2onnx.py: one input, floats NCHW that are normalised, and no card."""
     wanted = network(name)
