@@ -94,5 +94,5 @@ def report(
             print(run.name)
         print(summarise(run.folder, run.log))
     if picture is not None:
-        print(f"{'picture':<16}{draw_report(folders[0], picture)}")
+        print(f"{'picture':<16}{draw_report(folders[0], found[0].scores, picture)}")
     print(f"{'page':<16}{page}")

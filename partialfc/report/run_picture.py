@@ -1,6 +1,7 @@
 """A run at a glance: a picture of its curves."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from partialfc.errors import printable
 from partialfc.evaluation.verification import roc, verify
 from partialfc.report.figure import new_figure, save_picture
 from partialfc.report.run_records import records_of
-from partialfc.report.saved_scores import Scores, read_scores
+from partialfc.report.saved_scores import Scores
 
 LOWEST_FAR = 1e-4
 
 
-def draw_report(run_dir: Path, output: Path) -> Path:
-    """Draw `run_dir`'s metrics.jsonl and verification scores into the PNG `output`, which is returned.
+def draw_report(run_dir: Path, scores: Sequence[Scores], output: Path) -> Path:
+    """Draw a run's metrics.jsonl, and its verifications' scores, into the PNG `output`, which is returned.
 
     Raises DataError where there is nothing to draw, ConfigError where it cannot be written, and
     MissingExtraError without matplotlib.
@@ -25,7 +26,7 @@ def draw_report(run_dir: Path, output: Path) -> Path:
     figure, (left, middle, right) = new_figure(3, width=15, height=4.5)
     _draw_loss(left, records)
     _draw_angles(middle, records)
-    _draw_roc(right, read_scores(run_dir))
+    _draw_roc(right, scores)
     return save_picture(figure, output)
 
 
@@ -54,7 +55,7 @@ def _draw_angles(axes: Any, records: list[dict[str, Any]]) -> None:
         axes.text(0.5, 0.5, "no centres", transform=axes.transAxes, ha="center")
 
 
-def _draw_roc(axes: Any, saved: list[Scores]) -> None:
+def _draw_roc(axes: Any, saved: Sequence[Scores]) -> None:
     for each in saved:
         far, tar, _ = roc(each.scores, each.same)
         accuracy = verify(each.scores, each.same).accuracy

@@ -28,12 +28,20 @@ def records_of(run_dir: Path, event: str, *, needed: bool = True) -> list[dict[s
     path = run_dir / METRICS
     if not path.exists():
         raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
-    records = [record for record in read_metrics(run_dir) if record["event"] == event]
+    every = read_metrics(run_dir)
+    records = [record for record in every if record["event"] == event]
     if not records and needed:
-        raise DataError(f"{path} has no {event} record yet: nothing to report")
+        raise DataError(why_none(path, event, others=len(every)))
     for record in records:
         require_fields(path, record)
     return records
+
+
+def why_none(path: Path, event: str, *, others: int) -> str:
+    """Why there is nothing to report. others: how many records of other events the log at `path` has."""
+    if not others and path.stat().st_size:
+        return f"{path}: no line of it is a record of a run: it is damaged, or another file"
+    return f"{path} has no {event} record yet: nothing to report"
 
 
 def require_fields(path: Path, record: dict[str, Any]) -> None:

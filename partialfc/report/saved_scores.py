@@ -10,6 +10,8 @@ from partialfc.errors import DataError
 from partialfc.evaluation.intervals import checked_identities
 from partialfc.evaluation.verification import checked, cross_validate
 
+LATEST, UNTRAINED = ".latest", ".untrained"  # after the name of a set, in a file's name
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -30,16 +32,20 @@ class Scores:
         return self if self.identities is not None else replace(self, identities=identities, folds=folds)
 
 
-def read_scores(run_dir: Path) -> list[Scores]:
-    """All that there are: those from before training first, and then by name.
-
-    Raises DataError for a file that is damaged.
-    """
+def score_files(run_dir: Path) -> dict[Path, str]:
+    """The files, each with the name of its set: those from before training first, and then by name."""
     files = sorted((run_dir / "verification").glob("*.npz"))
-    return [_read(path) for path in sorted(files, key=lambda file: "latest" in file.name)]
+    return {
+        path: path.stem.removesuffix(LATEST).removesuffix(UNTRAINED) for path in sorted(files, key=_is_latest)
+    }
 
 
-def _read(path: Path) -> Scores:
+def _is_latest(path: Path) -> bool:
+    return path.stem.endswith(LATEST)
+
+
+def read_scores(path: Path, name: str) -> Scores:
+    """Those in a file, of the set of this name. Raises DataError where it is damaged."""
     try:
         with np.load(path) as saved:
             scores, same = checked(saved["scores"], saved["same"])
@@ -50,5 +56,5 @@ def _read(path: Path) -> Scores:
             folds = int(folds) if folds.ndim == 0 else folds
             cross_validate(scores, same, folds)
     except (ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is damaged: delete it, to have a report without it") from error
-    return Scores(path.name.split(".")[0], step, "latest" not in path.name, scores, same, identities, folds)
+        raise DataError(f"{path}: is damaged, or holds no scores") from error
+    return Scores(name, step, not _is_latest(path), scores, same, identities, folds)

@@ -113,8 +113,6 @@ def test_a_disk_that_fills_up_while_a_run_trains(finished, tmp_path):
 
 
 DAMAGED = {
-    "verification/a.latest.npz": (b"PK\3\4", "report", "a.latest.npz is damaged: delete it"),
-    "verification/b.latest.npz": (b"text", "report", "b.latest.npz is damaged: delete it"),
     "metrics.jsonl": (b'{"event": "train", "step": 1}\n', "report", "a train record of step 1 has loss=None"),
     "checkpoints/step-00000003/.metadata": (b"torn", "evaluate", "none of the 1 checkpoints is undamaged"),
     "checkpoints": (b"a file", "evaluate", "neither a checkpoint nor a run with checkpoints"),
@@ -128,7 +126,6 @@ def test_a_damaged_file_of_a_run_is_one_line(finished, tmp_path, name):
     shutil.copytree(finished / "run", run)
     pairs = tmp_path / "pairs.bin"
     assert call("data", "pairs", finished / "train.rec", pairs, "--pairs", "20").returncode == 0
-    (run / "verification").mkdir(exist_ok=True)
     if (run / name).is_dir():
         shutil.rmtree(run / name)
     (run / name).write_bytes(content)

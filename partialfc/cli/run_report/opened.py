@@ -11,11 +11,12 @@ from partialfc.config.load import parse_config
 from partialfc.config.yaml12 import load
 from partialfc.data.pairs.files import PairSet, read_pairs
 from partialfc.errors import PairsError, PartialFCError
+from partialfc.files import told
 from partialfc.report.run_page.config_table import flat
 from partialfc.report.run_page.hardest import hardest_pairs, require_scored
 from partialfc.report.run_page.log import Log
 from partialfc.report.run_page.looks import HardPairs
-from partialfc.report.saved_scores import Scores, read_scores
+from partialfc.report.saved_scores import Scores, read_scores, score_files
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,17 +43,14 @@ class Opened:
         try:
             yield
         except (PartialFCError, OSError) as error:
-            reason = " ".join(str(error).split())
+            reason = " ".join((told(error) if isinstance(error, OSError) else str(error)).split())
             self.left_out.append(f"{what}: {reason}")
 
 
 def open_run(folder: Path, log: Log, *, progress: Progress, images: bool, max_pixels: int) -> Opened:
-    """Raises DataError where the saved scores are damaged; all else that is missing is left out.
-
-    images: whether the hardest pairs are shown or only named.
-    """
+    """What cannot be read is left out. images: whether the hardest pairs are shown or only named."""
     opened = Opened(folder, log)
-    opened.scores = read_scores(folder)
+    _read_scores(opened)
     with opened.or_left_out("Config"):
         _read_config(opened)
     names = list(dict.fromkeys(each.name for each in opened.scores))
@@ -62,6 +60,19 @@ def open_run(folder: Path, log: Log, *, progress: Progress, images: bool, max_pi
             _read_set(opened, name, images=images, max_pixels=max_pixels)
     progress("verification sets", len(names), len(names))
     return opened
+
+
+def _read_scores(opened: Opened) -> None:
+    files = score_files(opened.folder)
+    for path, name in files.items():
+        with opened.or_left_out(f"ROC, scores and hardest pairs of {name}"):
+            opened.scores.append(read_scores(path, name))
+    verified = dict.fromkeys(each["set"] for each in opened.log.events["verification"])
+    opened.left_out += [
+        f"ROC, scores and hardest pairs of {name}: {opened.folder / 'verification'} has no scores of it"
+        for name in verified
+        if name not in files.values()
+    ]
 
 
 def _read_config(opened: Opened) -> None:

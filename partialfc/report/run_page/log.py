@@ -11,7 +11,7 @@ import numpy as np
 from partialfc.errors import DataError
 from partialfc.metrics.run_log import METRICS, metrics_lines
 from partialfc.report.run_page.quantiles import Floats, histogram_quantiles
-from partialfc.report.run_records import NUMBER, require_fields
+from partialfc.report.run_records import NUMBER, require_fields, why_none
 
 COLUMNS = 200  # of numbers, at most; what else a line has is left out
 SHARES = (0.05, 0.5, 0.95)  # the quantiles of the angles that are kept of each line
@@ -53,7 +53,7 @@ def read_log(run_dir: Path, progress: Progress = lambda stage, done, total: None
     if not path.exists():
         raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
     columns, angles, kept = _Columns(), _Angles(), _Kept()
-    size = path.stat().st_size
+    size, others = path.stat().st_size, 0
     for done, record in metrics_lines(run_dir):
         require_fields(path, record)
         if record["event"] == "train":
@@ -61,10 +61,11 @@ def read_log(run_dir: Path, progress: Progress = lambda stage, done, total: None
             angles.add(record)
         else:
             kept.add(record)
+            others += 1
         if len(columns) % BLOCK == 0:
             progress("log", min(done, size), size)
     if not len(columns):
-        raise DataError(f"{path} has no train record yet: nothing to report")
+        raise DataError(why_none(path, "train", others=others))
     progress("log", size, size)
     return Log(columns.arrays(), angles.quantiles(), angles.ends(), kept.events, kept.counts)
 

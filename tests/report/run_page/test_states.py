@@ -94,6 +94,43 @@ def test_a_run_whose_data_is_gone_keeps_its_curves(tmp_path):
     assert "The band is the 95 % interval" in said
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"PK\3\4", "lfw.latest.npz: is damaged, or holds no scores"),
+        (b"text", "lfw.latest.npz: is damaged, or holds no scores"),
+        (None, "verification has no scores of it"),
+    ],
+    ids=["half", "text", "none"],
+)
+def test_scores_that_cannot_be_read_are_left_out(tmp_path, content, why):
+    write_run(tmp_path)
+    for path in (tmp_path / "verification").iterdir():
+        path.unlink()
+    if content is not None:
+        (tmp_path / "verification" / "lfw.latest.npz").write_bytes(content)
+    said = words(tmp_path, "--picture", tmp_path / "drawn.png")
+    assert re.search(rf"Left out .*ROC, scores and hardest pairs of lfw: \S*{re.escape(why)}", said)
+    assert said.count("hardest pairs of lfw") == 1
+    assert "Learning rate" in said
+    assert (tmp_path / "drawn.png").exists()
+
+
+def test_a_set_may_have_a_dot_in_its_name(tmp_path):
+    write_run(tmp_path)
+    saved = tmp_path / "verification" / "lfw.latest.npz"
+    shutil.copy(saved, saved.with_name("lfw.v2.latest.npz"))
+    assert "Scores on lfw.v2" in words(tmp_path)
+
+
+def test_a_run_without_its_config_says_so(tmp_path):
+    write_run(tmp_path)
+    (tmp_path / "config.yaml").unlink(missing_ok=True)
+    said = words(tmp_path)
+    assert f"Config: {tmp_path / 'config.yaml'}: No such file or directory" in said
+    assert "Errno" not in said
+
+
 def test_a_log_of_an_older_version_says_what_to_do_for_step_times(tmp_path):
     begun(tmp_path, 10, 20, step_seconds=None, phase_seconds=None)
     assert "A run that is trained or resumed with this one says it." in words(tmp_path)
