@@ -14,6 +14,7 @@ images in a call of the model, `server_cpu_ms` the server's own time for a reque
 import argparse
 import asyncio
 import contextlib
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -27,7 +28,6 @@ from pathlib import Path
 import cv2
 import http_load
 import numpy as np
-import onnxruntime
 from table import Row, read, rounded, surroundings, write
 
 from partialfc.data.images.codec import encode_jpeg
@@ -154,7 +154,7 @@ def main() -> None:
                 for clients in options.clients:
                     row = measure(port, process.pid, clients, accept=options.accept, seconds=options.seconds)
                     about = {"options": options.options, "load": round(os.getloadavg()[0], 1)}
-                    about |= {"onnxruntime": onnxruntime.__version__}
+                    about |= {"onnxruntime": importlib.metadata.version("onnxruntime")}
                     row = {"model": path.stem, **row}
                     rows.append({**row, **about, **surroundings()})
                     print("  ".join(f"{name} {value}" for name, value in row.items()))

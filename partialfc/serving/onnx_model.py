@@ -12,6 +12,7 @@ from partialfc.errors import ConfigError, DataError, MissingExtraError
 from partialfc.serving.card import CARD_KEY, Card, CardInput
 from partialfc.serving.onnx_nodes import first_names
 from partialfc.serving.rows import Name, Pixels, Rows, check_pixels, numbered, unit_rows
+from partialfc.serving.runtime import onnxruntime
 from partialfc.serving.with_card import WithCard
 
 log = logging.getLogger(__name__)
@@ -154,18 +155,18 @@ def _session(path: Path, threads: int | None, device: str) -> Any:
     if not path.exists():
         raise DataError(f"{path}: does not exist")
     try:
-        import onnxruntime
+        runtime = onnxruntime()
     except ImportError as error:
         raise MissingExtraError(
             f"{path} needs onnxruntime, which cannot be imported ({error}): pip install onnxruntime, or pip "
             "install 'partialfc[serve]'"
         ) from error
-    options = onnxruntime.SessionOptions()
+    options = runtime.SessionOptions()
     options.log_severity_level = QUIET
     options.intra_op_num_threads = threads or 0
-    provider = _provider(onnxruntime.get_available_providers(), device)
+    provider = _provider(runtime.get_available_providers(), device)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        return runtime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # of a dozen kinds, each of onnxruntime's own
         says = " ".join(str(error).split())
         raise DataError(f"{path}: onnxruntime cannot open it: {says}") from error

@@ -20,6 +20,7 @@ from partialfc.deploy.export.graph import Graph
 from partialfc.deploy.export.onnx_file import INPUT
 from partialfc.deploy.export.packages import needing
 from partialfc.errors import ExportError, ImageError
+from partialfc.serving.runtime import onnxruntime
 
 QUANTISED = ["Conv", "Gemm", "MatMul"]  # what takes the time; all else stays in float32
 FEW = 8  # channels: a group of fewer has no fast product in 8 bits, unless it is one, a depthwise one
@@ -35,8 +36,9 @@ def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
     """
     with needing("int8"):
         import onnx
-        from onnxruntime import quantization
-        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        quantization = onnxruntime("quantization")
+        quant_pre_process = onnxruntime("quantization.shape_inference").quant_pre_process
     with tempfile.TemporaryDirectory() as folder, _quiet():
         plain, prepared, out = (Path(folder) / name for name in ("a.onnx", "b.onnx", "c.onnx"))
         plain.write_bytes(model.SerializeToString())

@@ -17,6 +17,7 @@ from partialfc.deploy.export.packages import needing
 from partialfc.deploy.export.prelu import without_prelu
 from partialfc.errors import ExportError
 from partialfc.serving.card import CARD_KEY, Card
+from partialfc.serving.runtime import onnxruntime
 
 OPSET = 18  # what torch's exporter writes itself; others are converted from it
 OPSETS = range(18, 24)
@@ -74,11 +75,11 @@ class Session:
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         with needing("running an .onnx file"):
-            import onnxruntime
-        options = onnxruntime.SessionOptions()
+            runtime = onnxruntime()
+        options = runtime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: Tensor | np.ndarray) -> Rows:
         """Images as the graph takes them -> what it gives."""

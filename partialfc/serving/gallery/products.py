@@ -9,6 +9,7 @@ import numpy.typing as npt
 from partialfc.serving.gallery.segments import LARGEST, ZERO, StoredRows
 from partialfc.serving.gallery.tiny_graph import product_graph
 from partialfc.serving.rows import Rows
+from partialfc.serving.runtime import onnxruntime
 
 BLOCK = 2048  # rows, whose products with 64 queries stay in a core's cache
 
@@ -84,13 +85,13 @@ def product_of(queries: Rows, storage: str, threads: int) -> Product:
 def _int8_session(threads: int) -> Any | None:
     """None without onnxruntime, or where the CPU's instructions cut sums off at 16 bits, as older ones do."""
     try:
-        import onnxruntime
+        runtime = onnxruntime()
     except ImportError:
         return None
-    options = onnxruntime.SessionOptions()
+    options = runtime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(product_graph(), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(product_graph(), options, providers=["CPUExecutionProvider"])
     rows = np.full((3, 64), 255, np.uint8)
     queries = np.full((64, 3), LARGEST, np.int8)
     queries[:, 1] = -LARGEST

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -15,6 +14,7 @@ from partialfc.deploy.export.graph import Graph, interface
 from partialfc.deploy.export.int8 import quantised
 from partialfc.deploy.export.onnx_file import onnx_of
 from partialfc.deploy.export.prelu import without_prelu
+from partialfc.serving.runtime import onnxruntime
 from tests.deploy.export.cases import D, trained
 
 PIXELS = interface(pixels=True, channels_last=False, flip="none", unit=True)
@@ -25,7 +25,7 @@ SLOPES = {
 
 
 def given(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (rows,) = session.run(None, {"x": x})
     return rows
 

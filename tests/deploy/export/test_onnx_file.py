@@ -3,10 +3,10 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -15,15 +15,16 @@ from partialfc.deploy.export.graph import Graph, Interface, interface
 from partialfc.deploy.export.onnx_file import onnx_of, write_onnx
 from partialfc.errors import ConfigError, ExportError
 from partialfc.serving.card import Card
+from partialfc.serving.runtime import onnxruntime
 from tests.deploy.export.cases import FAMILIES, SIZE, D, pixels, trained
 
 CARD = Card(name="mine", image_size=SIZE, channels=3, embedding_size=D)
 PIXELS = interface(pixels=True, channels_last=False, flip="none", unit=True)
 
 
-def written(folder: Path, graph: Graph, *, opset: int = 18) -> onnxruntime.InferenceSession:
+def written(folder: Path, graph: Graph, *, opset: int = 18) -> Any:
     write_onnx(onnx_of(graph, opset=opset), folder / "a.onnx", CARD)
-    return onnxruntime.InferenceSession(str(folder / "a.onnx"))
+    return onnxruntime().InferenceSession(str(folder / "a.onnx"))
 
 
 @pytest.mark.slow
