@@ -76,7 +76,9 @@ def report(
     with stages() as progress:
         for name, folder in names_of(folders).items():
             log = read_log(folder, progress)
-            opened = open_run(folder, log, progress=progress, images=images, max_pixels=max_pixels)
+            opened = open_run(
+                folder, log, runs=len(folders), progress=progress, images=images, max_pixels=max_pixels
+            )
             looks = look(
                 opened,
                 most=embed,

@@ -47,8 +47,8 @@ def silent(stage: str, done: int, total: int) -> None:
     """Shows nothing."""
 
 
-def opened(run: Path, *, images: bool = True) -> Opened:
-    return open_run(run, read_log(run), progress=silent, images=images, max_pixels=10**6)
+def opened(run: Path, *, runs: int = 1) -> Opened:
+    return open_run(run, read_log(run), runs=runs, progress=silent, images=True, max_pixels=10**6)
 
 
 def looked(found: Opened, *, most: int = 60, images: bool = True) -> Looks:
@@ -78,6 +78,8 @@ def test_the_hardest_pairs_are_those_of_the_scores(finished):
     assert found.accepted == (scores[~same] >= found.threshold).sum()
     assert found.rejected == (scores[same] < found.threshold).sum()
     assert all(each.first.shape[:2] == (SIZE, SIZE) for each in found.false_accepts)
+    (of_many,) = opened(finished / "run", runs=10).hardest
+    assert [each.index for each in of_many.false_accepts] == [each.index for each in found.false_accepts[:4]]
 
 
 def test_class_accuracy_is_that_of_the_nearest_centres(finished):

@@ -13,7 +13,7 @@ from partialfc.data.pairs.files import PairSet, read_pairs
 from partialfc.errors import PairsError, PartialFCError
 from partialfc.files import told
 from partialfc.report.run_page.config_table import flat
-from partialfc.report.run_page.hardest import hardest_pairs, require_scored
+from partialfc.report.run_page.hardest import hardest_pairs, require_scored, shown_of_each
 from partialfc.report.run_page.log import Log
 from partialfc.report.run_page.looks import HardPairs
 from partialfc.report.saved_scores import Scores, read_scores, score_files
@@ -47,8 +47,13 @@ class Opened:
             self.left_out.append(f"{what}: {reason}")
 
 
-def open_run(folder: Path, log: Log, *, progress: Progress, images: bool, max_pixels: int) -> Opened:
-    """What cannot be read is left out. images: whether the hardest pairs are shown or only named."""
+def open_run(
+    folder: Path, log: Log, *, runs: int, progress: Progress, images: bool, max_pixels: int
+) -> Opened:
+    """What cannot be read is left out.
+
+    runs: how many the page is about. images: whether the hardest pairs are shown or only named.
+    """
     opened = Opened(folder, log)
     _read_scores(opened)
     with opened.or_left_out("Config"):
@@ -57,7 +62,9 @@ def open_run(folder: Path, log: Log, *, progress: Progress, images: bool, max_pi
     for done, name in enumerate(names):
         progress("verification sets", done, len(names))
         with opened.or_left_out(f"Hardest pairs and map of {name}"):
-            _read_set(opened, name, images=images, max_pixels=max_pixels)
+            _read_set(
+                opened, name, most=shown_of_each(runs * len(names)), images=images, max_pixels=max_pixels
+            )
     progress("verification sets", len(names), len(names))
     return opened
 
@@ -87,7 +94,7 @@ def _mapping(content: Any) -> Mapping[str, Any]:
     return content if isinstance(content, Mapping) else {}
 
 
-def _read_set(opened: Opened, name: str, *, images: bool, max_pixels: int) -> None:
+def _read_set(opened: Opened, name: str, *, most: int, images: bool, max_pixels: int) -> None:
     """The pairs of a set that the run has scores of, and which of them are hardest."""
     if opened.config is None:
         return
@@ -111,4 +118,4 @@ def _read_set(opened: Opened, name: str, *, images: bool, max_pixels: int) -> No
     opened.pairs[name] = pairs
     if newest is not None:
         filled = newest.with_pairs(pairs.identities, folds)
-        opened.hardest.append(hardest_pairs(filled, pairs, images=images, max_pixels=max_pixels))
+        opened.hardest.append(hardest_pairs(filled, pairs, most=most, images=images, max_pixels=max_pixels))

@@ -90,7 +90,7 @@ class Chart:
     marks: Sequence[Mark] = ()
     note: str = ""
     view: View | None = None
-    points: Sequence[Sequence[Mapping[str, str]]] = ()
+    points: Sequence[Sequence[Mapping[str, str | int]]] = ()
     run: int | None = None
 
     @property

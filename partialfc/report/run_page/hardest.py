@@ -11,12 +11,19 @@ from partialfc.report.run_page.looks import HardPair, HardPairs
 from partialfc.report.saved_scores import Scores
 from partialfc.report.tiles import Pixels, thumbnail
 
-SHOWN = 12  # pairs of each kind
+SHOWN = 12  # pairs of each kind, at most, of a run on a set
+LEAST = 3
+ON_A_PAGE = 48  # pairs of each kind, of all runs on all sets
 
 
-def hardest_pairs(scores: Scores, pairs: PairSet, *, images: bool, max_pixels: int) -> HardPairs:
-    """The SHOWN highest of the impostor pairs' scores and lowest of the genuine pairs', worst first; of equal
-    ones the first. images: whether they are shown.
+def shown_of_each(lists: int) -> int:
+    """How many pairs of each kind a page shows that has so many lists of them."""
+    return max(LEAST, min(SHOWN, ON_A_PAGE // max(lists, 1)))
+
+
+def hardest_pairs(scores: Scores, pairs: PairSet, *, most: int, images: bool, max_pixels: int) -> HardPairs:
+    """The `most` highest of the impostor pairs' scores and lowest of the genuine pairs', worst first; of
+    equal ones the first. images: whether they are shown.
 
     Raises DataError where the pairs are not those that were scored.
     """
@@ -31,7 +38,7 @@ def hardest_pairs(scores: Scores, pairs: PairSet, *, images: bool, max_pixels: i
                 float(scores.scores[index]),
                 *(_pixels(pairs.images[2 * index + side], images, max_pixels) for side in (0, 1)),
             )
-            for index in order[:SHOWN]
+            for index in order[:most]
         ]
 
     genuine, impostors = np.flatnonzero(scores.same), np.flatnonzero(~scores.same)

@@ -1,13 +1,13 @@
 """What stands on the page of the looks at images: hardest pairs, class sizes, the map."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from partialfc.report.page import Html, paragraph, plain, table
-from partialfc.report.run_page.chart import Axis, Chart, Series
+from partialfc.report.run_page.chart import Axis, Chart, Series, as_json
 from partialfc.report.run_page.chosen import IDENTITIES, colours_of
 from partialfc.report.run_page.looks import EmbeddingMap, HardPair, HardPairs, SizeBin
 from partialfc.report.run_page.runs import Run
@@ -114,8 +114,13 @@ def class_size_table(runs: Sequence[Run]) -> list[Html]:
     return [table([*first, "images of a class", "classes", "images looked at", "accuracy"], rows)]
 
 
-def map_chart(key: str, found: EmbeddingMap, *, title: str, run: int | None = None) -> Chart:
-    """A point for each image, in the colour of its identity where that has one."""
+def map_chart(
+    key: str, found: EmbeddingMap, *, title: str, images: dict[str, int], run: int | None = None
+) -> Chart:
+    """A point for each image, in the colour of its identity where that has one.
+
+    images: those that the page has by now, each with its number; this map's are added.
+    """
     colours = colours_of(found.identities)
     series, points = [], []
     for colour in [*range(IDENTITIES), -1]:
@@ -125,7 +130,7 @@ def map_chart(key: str, found: EmbeddingMap, *, title: str, run: int | None = No
         own = own[np.argsort(found.places[own, 0], kind="stable")]
         name = "all others" if colour < 0 else f"identity {int(found.identities[own[0]])}"
         series.append(Series(name, found.places[own, 0], found.places[own, 1], look="points", colour=colour))
-        points.append([_point(found, int(at)) for at in own])
+        points.append([_point(found, int(at), images) for at in own])
     return Chart(
         key,
         title,
@@ -138,6 +143,13 @@ def map_chart(key: str, found: EmbeddingMap, *, title: str, run: int | None = No
     )
 
 
-def _point(found: EmbeddingMap, at: int) -> dict[str, str]:
-    shown = {"name": plain(found.names[at], escaped=False)}
-    return shown | ({"image": data_url(found.thumbnails[at], SIDE)} if len(found.thumbnails) else {})
+def _point(found: EmbeddingMap, at: int, images: dict[str, int]) -> dict[str, str | int]:
+    shown: dict[str, str | int] = {"name": plain(found.names[at], escaped=False)}
+    if len(found.thumbnails):
+        shown["image"] = images.setdefault(data_url(found.thumbnails[at], SIDE), len(images))
+    return shown
+
+
+def image_list(images: Mapping[str, int]) -> Html:
+    """The images of all maps, each once, in the order of their numbers: for the page's script."""
+    return Html(f'<script type="application/json" id="images">{as_json(list(images))}</script>')

@@ -16,6 +16,7 @@ from partialfc.report.run_page.image_blocks import (
     class_size_chart,
     class_size_table,
     hard_pair_blocks,
+    image_list,
     map_chart,
 )
 from partialfc.report.run_page.looks import HardPairs
@@ -210,18 +211,20 @@ def _looks(runs: Sequence[Run]) -> Iterator[Section]:
     sizes = class_size_chart(runs)
     if not sizes.is_empty:
         yield Section("Class frequency", charts([sizes]), *class_size_table(runs))
+    images: dict[str, int] = {}
     maps = [
         map_chart(
             f"map-{place}-{number}",
             found,
             title=f"{run.name}, {found.name}" if several else found.name,
+            images=images,
             run=place if several else None,
         )
         for place, run in enumerate(runs)
         for number, found in enumerate(run.looks.maps)
     ]
     if maps:
-        yield Section("Map of held-out embeddings", charts(maps))
+        yield Section("Map of held-out embeddings", charts(maps), image_list(images))
     missing = [f"{run.name}: {said}" if several else said for run in runs for said in run.looks.left_out]
     if missing:
         yield Section("Left out", *(paragraph(each) for each in missing))

@@ -47,6 +47,7 @@ const hover = (chart) => {
   show(chart, best);
 };
 
+const images = JSON.parse(document.querySelector("#images")?.textContent ?? "[]");
 const show = (chart, at) => {
   const { plot, spec, figure } = chart;
   if (at === null) return cardOf(plot, false);
@@ -54,9 +55,9 @@ const show = (chart, at) => {
   const row = spec.rows[at], point = spec.points[row.number][row.k], name = document.createElement("span");
   name.textContent = point.name;
   card.replaceChildren(name);
-  if (point.image) {
+  if (point.image !== undefined) {
     const image = new Image();
-    image.src = point.image;
+    image.src = images[point.image];
     image.alt = "";
     card.prepend(image);
   }
