@@ -17,8 +17,9 @@ from partialfc.evaluation.embed import Flip, embed
 class Embedder:
     """Gives images [n] the rows [n, width] of `network`, each rank those of its part of the images.
 
-    size: D, how many numbers the network gives. amp: what its products run in; None: float32. The rest is
-    as `partialfc.evaluation.embed.embed` takes it.
+    size: D, how many numbers the network gives. amp: what its products run in; None: float32. computes_in:
+    where the network decides that itself, such as "int8". The rest is as `partialfc.evaluation.embed.embed`
+    takes it.
     """
 
     network: nn.Module
@@ -31,6 +32,7 @@ class Embedder:
     flip: Flip = "none"
     max_pixels: int = MAX_PIXELS
     amp: torch.dtype | None = None
+    computes_in: str | None = None
 
     @property
     def width(self) -> int:
@@ -40,7 +42,7 @@ class Embedder:
     @property
     def dtype(self) -> str:
         """The name of what the network's products run in, such as "bfloat16"."""
-        return str(self.amp or torch.float32).removeprefix("torch.")
+        return self.computes_in or str(self.amp or torch.float32).removeprefix("torch.")
 
     def part(self, count: int) -> range:
         """Which of `count` images this rank embeds: consecutive ones, one more or less than other ranks."""

@@ -78,7 +78,11 @@ def test_a_folder_has_a_card_with_what_was_said(folder: Path, tmp_path: Path) ->
         "--bootstrap",
         10,
     )
-    assert "100 pairs" in compared
+    assert "100 pairs in float32 and int8" in compared
+    small = ("evaluate", tmp_path / "a" / "model_int8.onnx", "--pairs", folder / "pairs.bin")
+    assert "100 pairs in int8: " in printed(*small, "--bootstrap", 0)
+    refused = call(*small, "--amp", "bfloat16")
+    assert "model_int8.onnx is an .onnx, which computes in the type that it was written for" in refused.stderr
 
 
 def test_pairs_that_are_gone_are_named_and_the_card_has_no_figures(folder: Path, tmp_path: Path) -> None:

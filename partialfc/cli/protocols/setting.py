@@ -8,11 +8,13 @@ from datetime import timedelta
 import torch
 
 from partialfc.cli.arguments import Amp, Flip
+from partialfc.deploy.opened.onnx_backbone import OnnxBackbone
 from partialfc.deploy.trained import Trained
 from partialfc.distributed.device import autocast_dtype, local_device
 from partialfc.distributed.group import process_group
 from partialfc.distributed.torchrun import ending_with_launcher
 from partialfc.distributed.world import World
+from partialfc.errors import ConfigError
 from partialfc.evaluation.embedder import Embedder
 
 TIMEOUT = timedelta(minutes=30)  # of a rank that others wait for: one may have many more pixels to decode
@@ -50,8 +52,14 @@ def embedder_of(
 ) -> Embedder:
     """Of a trained backbone, put on the device in the memory format of the run, by which sums round.
 
-    amp: as `--amp` asks for it.
+    amp: as `--amp` asks for it. Raises ConfigError where it asks an .onnx, which computes as it was written.
     """
+    own = isinstance(trained.backbone, OnnxBackbone)
+    if own and amp not in ("run", "none"):
+        raise ConfigError(
+            f"--amp is {amp}, and {trained.checkpoint} is an .onnx, which computes in the type that it was "
+            "written for: leave it out"
+        )
     backbone = trained.backbone.to(device)
     if trained.channels_last:
         backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -67,4 +75,5 @@ def embedder_of(
         flip=flip,
         max_pixels=max_pixels,
         amp=autocast_dtype(None if asked == "none" else asked, device),
+        computes_in=trained.card.precision if own and trained.card is not None else None,
     )

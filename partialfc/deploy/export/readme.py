@@ -68,7 +68,7 @@ def _body(card: Card, files: Mapping[str, str], other: Card | None) -> Iterator[
     yield from _section("Use", _use(card, files))
     yield from _section("Files", _table(("file", ""), ((f"`{name}`", text) for name, text in files.items())))
     yield from _section("How good it is", _figures(card, other))
-    yield from _section("Thresholds", _thresholds(card))
+    yield from _section("Thresholds", _thresholds(card, other))
     yield from _section("Licence", _licence(card))
 
 
@@ -154,7 +154,7 @@ def _figures(card: Card, other: Card | None) -> Iterator[str]:
     yield from _table(header, iter(rows))
 
 
-def _thresholds(card: Card) -> Iterator[str]:
+def _thresholds(card: Card, other: Card | None) -> Iterator[str]:
     if not card.thresholds:
         yield "None: no pairs were given when it was exported. Choose one on images of your own."
         return
@@ -164,11 +164,18 @@ def _thresholds(card: Card) -> Iterator[str]:
         "the set has enough pairs to say."
     )
     yield ""
+    in_8_bits = {(t.set, t.far): f"{t.threshold:.4f}" for t in other.thresholds} if other is not None else {}
     rows = (
-        (t.set, f"{t.far:g}", f"{t.threshold:.4f}", "" if t.tar is None else f"{t.tar:.2%}")
+        (
+            t.set,
+            f"{t.far:g}",
+            f"{t.threshold:.4f}",
+            *([in_8_bits.get((t.set, t.far), "")] if in_8_bits else []),
+            "" if t.tar is None else f"{t.tar:.2%}",
+        )
         for t in card.thresholds
     )
-    yield from _table(("set", "FAR", "cosine", "TAR"), rows)
+    yield from _table(("set", "FAR", "cosine", *(["cosine in 8 bits"] if in_8_bits else []), "TAR"), rows)
 
 
 def _licence(card: Card) -> Iterator[str]:

@@ -167,6 +167,9 @@ def test_int8_is_smaller_and_its_cost_is_told(tmp_path: Path, data: Path) -> Non
     readme = (tmp_path / "model" / "README.md").read_text()
     assert "| in 8 bits |" in readme
     assert f"{after.accuracy:.2%}" in readme
+    assert "| FAR | cosine | cosine in 8 bits | TAR |" in readme
+    for card in (done.card, opened.card):
+        assert f"| {card.thresholds[0].threshold:.4f} |" in readme
 
 
 def test_an_export_is_exported_again(tmp_path: Path) -> None:
