@@ -16,6 +16,7 @@ from partialfc.serving.gallery.top_k import Places, Scores
 from partialfc.serving.gallery.view import View
 from partialfc.serving.rows import Rows, unit_rows
 
+EQUAL = 100  # rows with one score that are ordered by name
 TRIES = 10  # to open the files of a gallery that is changed again and again meanwhile
 
 
@@ -70,14 +71,14 @@ class Gallery:
     def search(self, rows: Rows, k: int = 5, *, threads: int = 1) -> list[list[Match]]:
         """Embeddings [n, D] -> for each the k best matches, the best one first; fewer where there are fewer.
 
-        The scores are the exact cosines with the rows as they are stored. Raises as `search_places` does.
+        The scores are the exact cosines with the rows as they are stored. Of equal ones, if they are not
+        more than EQUAL, the first by name comes first. Raises as `search_places` does.
         """
-        view = self._view
-        scores, places = self._found(view, rows, k, threads)
-        return [
-            [Match(*view.name(place), score) for place, score in zip(*each, strict=True)]
-            for each in zip(places.tolist(), scores.tolist(), strict=True)
-        ]
+        view, unit = self._view, self._unit(rows, k)
+        scores, places = view.search(unit, k + 1, threads=threads)
+        if scores.shape[1] > k and (scores[:, k] == scores[:, k - 1]).any():
+            scores, places = view.search(unit, k + EQUAL, threads=threads)
+        return [_ordered(view, *each, k) for each in zip(scores, places, strict=True)]
 
     def search_places(self, rows: Rows, k: int, *, threads: int = 1) -> tuple[Scores, Places]:
         """As `search`: the cosines float64 [n, m], and the places of the rows, int64 [n, m]; m is k at most.
@@ -87,16 +88,15 @@ class Gallery:
 
         Raises ValueError for another shape or k below 1, DataError for a row that is zero or not finite.
         """
-        return self._found(self._view, rows, k, threads)
+        return self._view.search(self._unit(rows, k), k, threads=threads)
 
-    def _found(self, view: View, rows: Rows, k: int, threads: int) -> tuple[Scores, Places]:
+    def _unit(self, rows: Rows, k: int) -> Rows:
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise ValueError(f"rows are {list(rows.shape)}; they must be [n, {self.width}]")
         if k < 1:
             raise ValueError(f"k is {k}; it must be 1 or more")
-        unit = unit_rows(rows, lambda index: f"query {index}")
-        return view.search(unit, k, threads=threads)
+        return unit_rows(rows, lambda index: f"query {index}")
 
     def name(self, place: int) -> tuple[str, str]:
         """The name of a row, and the key of its image. IndexError for a place that there is not."""
@@ -118,6 +118,14 @@ class Gallery:
             part, row = self._view.part_of(place)
             found[number] = part.floats([row])[0]
         return found
+
+
+def _ordered(view: View, scores: Scores, places: Places, k: int) -> list[Match]:
+    """The k best of more rows, of equal ones the first by name."""
+    best = scores >= scores[:k].min(initial=1)
+    listed = zip(places[best].tolist(), scores[best].tolist(), strict=True)
+    found = [Match(*view.name(place), score) for place, score in listed]
+    return sorted(found, key=lambda match: (-match.score, match.name))[:k]
 
 
 def _opened(folder: Path) -> tuple[Manifest, View]:

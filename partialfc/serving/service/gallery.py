@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from partialfc.errors import DataError
@@ -58,17 +59,13 @@ class ServedGallery:
         return self._gallery.count([name])
 
     def search(self, queries: Rows, k: int) -> list[list[Match]]:
-        """Unit rows [n, D] -> for each the k names with the nearest rows, or fewer, the best one first.
-
-        Of equal scores the first by name.
-        """
+        """Unit rows [n, D] -> for each the k names with the nearest rows, or fewer, the best one first."""
         rows = ROWS_A_NAME * k
         while True:
             found = self._gallery.search(queries, rows)
             best = [_best_names(matches, k) for matches in found]
             if all(
-                len(matches) < rows or (len(names) == k and matches[-1].score < names[-1].score)
-                for matches, names in zip(found, best, strict=True)
+                len(names) == k or len(matches) < rows for names, matches in zip(best, found, strict=True)
             ):
                 return best
             rows *= ROWS_A_NAME
@@ -89,5 +86,4 @@ def _best_names(matches: Sequence[RowMatch], k: int) -> list[Match]:
     scores: dict[str, float] = {}
     for match in matches:
         scores.setdefault(match.name, match.score)
-    ordered = sorted(scores.items(), key=lambda each: (-each[1], each[0]))
-    return [Match(name, score) for name, score in ordered[:k]]
+    return [Match(name, score) for name, score in islice(scores.items(), k)]

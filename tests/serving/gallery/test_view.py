@@ -97,13 +97,15 @@ def test_a_search_goes_on_in_what_it_began_with(tmp_path: Path) -> None:
 
 
 @STORAGES
-def test_of_equal_rows_the_earlier_one_is_better_wherever_they_lie(tmp_path: Path, how) -> None:
+def test_of_equal_rows_the_first_by_name_is_better_wherever_they_lie(tmp_path: Path, how) -> None:
     row = random_rows(1)
     folder = make(tmp_path / "g", np.repeat(row, 2, axis=0), names=[("d", ""), ("c", "")], **how).folder
     with opened(folder) as gallery:
         gallery.change([Change("b", row), Change("a", row)])
         found = gallery.search(row, 3)
-        assert [each.name for each in found[0]] == ["d", "c", "b"]
+        assert [each.name for each in found[0]] == ["a", "b", "c"]
+        assert [each.name for each in gallery.search(row, 1)[0]] == ["a"]
+        assert gallery.search_places(row, 3)[1].tolist() == [[0, 1, 2]]  # which are the first ones
         assert len({each.score for each in found[0]}) == 1
         assert abs(found[0][0].score) <= 1
     assert Gallery(folder).search(row, 3) == found

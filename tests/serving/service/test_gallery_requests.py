@@ -140,6 +140,8 @@ def test_the_commands_see_what_requests_added(model, tmp_path):
     with with_gallery(model, folder) as service:
         add(service.client, "anna", 1, 2)
         add(service.client, "bob", 3)
+        add(service.client, "anne", 1)
+        assert who(service.client, 1, k=1)["found"][0]["name"] == "anna"
         done = call("gallery", "search", folder, image, "-k", 1)
         assert done.stdout.splitlines() == [f"{image}: anna 1.0000", "  1.0000 anna"], done.stderr
         done = call("gallery", "remove", folder, "anna")
@@ -148,9 +150,9 @@ def test_the_commands_see_what_requests_added(model, tmp_path):
         assert same == pytest.approx(1, abs=1e-6)
         assert max(same, who(service.client, 1)["found"][0]["score"]) <= 1
     done = call("gallery", "remove", folder, "anna")
-    assert (done.returncode, done.stdout) == (0, f"{folder}: 2 rows less, 1 now\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{folder}: 2 rows less, 2 now\n"), done.stderr
     with with_gallery(model, folder) as service:
-        assert [each["name"] for each in who(service.client, 1)["found"]] == ["bob"]
+        assert [each["name"] for each in who(service.client, 1)["found"]] == ["anne", "bob"]
 
 
 def test_without_a_token_a_built_gallery_is_searched_by_many_and_changed_by_nobody(model, tmp_path):
