@@ -18,6 +18,8 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             help="HTML file to write; default: report.html in the run's folder, of several in the folder "
             "that the first one lies in.",
             show_default=False,

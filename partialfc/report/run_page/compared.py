@@ -28,11 +28,9 @@ def comparison_blocks(name: str, curves: Sequence[Curve]) -> list[Html]:
             f"the pairs that the run alone decides rightly, to those that {first.name} alone does."
         )
         blocks += [paragraph(said), differences_table(compared)]
-    blocks += [
-        paragraph(f"{other}: no differences from {first.name} on {name}, as {said}.")
-        for other, said in why.items()
-        if said
-    ]
+    for reason in dict.fromkeys(filter(None, why.values())):
+        these = ", ".join(other for other, said in why.items() if said == reason)
+        blocks.append(paragraph(f"{these}: no differences from {first.name} on {name}, as {reason}."))
     return blocks
 
 

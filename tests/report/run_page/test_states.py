@@ -149,3 +149,16 @@ def test_one_of_several_runs_may_have_hardly_anything(tmp_path):
     assert "3 runs; differences are from new." in text
     assert "Differences from full" in text
     assert "diverged: No loss is finite" in text
+
+
+def test_what_keeps_runs_from_being_compared_is_said_once(tmp_path):
+    for name in ("first", "second", "third"):
+        write_run(tmp_path / name)
+    for name in ("second", "third"):
+        saved = tmp_path / name / "verification" / "lfw.latest.npz"
+        with np.load(saved) as held:
+            kept = {key: held[key] for key in held if key != "identities"}
+        np.savez(saved, **kept)
+    report(*(tmp_path / name for name in ("first", "second", "third")), "-o", tmp_path / "all.html")
+    text = (tmp_path / "all.html").read_text()
+    assert "second, third: no differences from first on lfw, as it is not known whom the images show." in text
