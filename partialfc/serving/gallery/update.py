@@ -35,6 +35,7 @@ from partialfc.serving.gallery.segments import (
 from partialfc.serving.rows import Rows, unit_rows
 
 SMALL = 1 << 16  # rows: a last segment with fewer is written again with what is added
+OF_A_DISK = "lost+found"  # which a volume of its own comes with
 BLOCK = 1 << 14  # rows in memory when a segment is written again
 
 Batches = Iterable[tuple[Rows, list[Name]]]
@@ -66,7 +67,8 @@ def create(
         raise ConfigError(
             f"{folder}: is a gallery already; name another folder, or replace it with --overwrite"
         )
-    if not there and any(folder.iterdir()) and not (folder / LOCK).exists():
+    others = {path.name for path in folder.iterdir()} - {OF_A_DISK}
+    if not there and others and not (folder / LOCK).exists():
         raise ConfigError(f"{folder}: holds other files; name a folder of its own for the gallery")
     with changing(folder):
         if faiss is not None:

@@ -132,6 +132,13 @@ def test_only_one_that_may_be_changed_is_made(tmp_path: Path) -> None:
         assert gallery.search(unit(1, 0), 5) == [[]]
         assert len(gallery) == 0
     assert Gallery(tmp_path / "people").model == Path("small.onnx").absolute()
+    (tmp_path / "volume" / "lost+found").mkdir(parents=True)
+    with opened(tmp_path / "volume") as gallery:
+        assert gallery.change([Change("anna", unit(2, 0))]) == [2]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "rows-1.npy").touch()
+    with pytest.raises(ConfigError, match="holds other files; name a folder of its own"):
+        opened(tmp_path / "mine")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="is no folder"):
         opened(tmp_path / "file")
