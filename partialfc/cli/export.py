@@ -15,16 +15,19 @@ from partialfc.cli.arguments import (
     Model,
     Trust,
 )
+from partialfc.cli.values import is_given
 
 if TYPE_CHECKING:
     from partialfc.deploy.export.export import Calibration, Exported
     from partialfc.deploy.export.measure import Measuring
     from partialfc.deploy.trained_network import Trained
 
+OF_GRAPH = ("input", "layout", "flip", "unit", "opset")
 CARD, GRAPH, EIGHT = "The card", "The graph of onnx, torch and huggingface", "8 bits"
 
 
 def export(
+    context: typer.Context,
     model: Model,
     out: Annotated[
         Path,
@@ -141,7 +144,7 @@ def export(
     What was written is run and compared with the network before it takes the place of OUT.
     """
     from partialfc.deploy.export.export import Request, check_out, export_model, format_of
-    from partialfc.deploy.export.graph import interface
+    from partialfc.deploy.export.graph import Interface, interface
     from partialfc.deploy.trained import load_trained
     from partialfc.files import json_text
 
@@ -149,6 +152,9 @@ def export(
     check_out(out, kind)
     calibration = _calibration(int8, calibrate, calibrate_images)
     trained = load_trained(model, trust=trust or (), backbone=backbone)
+    own = interface(pixels=input == "uint8", channels_last=layout == "NHWC", flip=flip, unit=unit)
+    if trained.saved is None and not any(is_given(context, name) for name in OF_GRAPH):
+        own = Interface()  # of an .onnx, which has its own
     measuring = None
     if measure:
         how = {"batch_size": batch_size, "replicates": bootstrap, "max_pixels": max_pixels}
@@ -158,9 +164,7 @@ def export(
         out,
         Request(
             format=kind,
-            interface=interface(
-                pixels=input == "uint8", channels_last=layout == "NHWC", flip=flip, unit=unit
-            ),
+            interface=own,
             opset=opset,
             measuring=measuring,
             int8=calibration,
@@ -170,7 +174,7 @@ def export(
             data_licence=data_licence,
         ),
     )
-    print(json_text(_values(done, kind, opset)) if as_json else "\n".join(_lines(done, kind, opset)))
+    print(json_text(_values(done, kind)) if as_json else "\n".join(_lines(done, kind)))
 
 
 def _calibration(int8: bool, places: list[str] | None, count: int) -> "Calibration | None":
@@ -208,12 +212,12 @@ def _measuring(trained: "Trained", pairs: list[Path], device: str, **how: Any) -
     return Measuring(sets=sets, device=local_device(device, name="--device"), **how)
 
 
-def _values(done: "Exported", kind: str, opset: int) -> dict[str, Any]:
+def _values(done: "Exported", kind: str) -> dict[str, Any]:
     import json
 
     found: dict[str, Any] = {"path": str(done.path), "format": kind, "bytes": done.size}
-    if kind in ("onnx", "huggingface"):
-        found["opset"] = opset
+    if done.opset is not None:
+        found["opset"] = done.opset
     found["difference"] = done.difference
     for key, measured in (("float32", done.measured), ("int8", done.int8)):
         if measured is not None:
@@ -221,14 +225,14 @@ def _values(done: "Exported", kind: str, opset: int) -> dict[str, Any]:
     return found | {"card": json.loads(done.card.to_json())}
 
 
-def _lines(done: "Exported", kind: str, opset: int) -> list[str]:
+def _lines(done: "Exported", kind: str) -> list[str]:
     from partialfc.files import show_size
 
     card = done.card
     shape = [card.channels, card.image_size, card.image_size]
     if card.input.layout == "NHWC":
         shape = shape[1:] + shape[:1]
-    of_onnx = f", opset {opset}" if kind in ("onnx", "huggingface") else ""
+    of_onnx = "" if done.opset is None else f", opset {done.opset}"
     lines = [
         f"{done.path}: {kind}{of_onnx}, {show_size(done.size)}; {card.input.dtype} "
         f"[n, {', '.join(map(str, shape))}] -> {'unit ' if card.unit else ''}embeddings "

@@ -130,6 +130,23 @@ def test_a_missing_package_is_told_with_the_extra(
     assert not [*tmp_path.iterdir()]
 
 
+def test_an_onnx_gets_a_card_with_figures_and_thresholds(folder: Path, tmp_path: Path) -> None:
+    given = ("--no-measure", "--opset", 20, "--layout", "NHWC")
+    printed("export", folder / "run", tmp_path / "bare.onnx", *given)
+    pairs = ("--pairs", folder / "pairs.bin", "--bootstrap", 0)
+    first, second, third, _ = printed(
+        "export", tmp_path / "bare.onnx", tmp_path / "a.onnx", *pairs
+    ).splitlines()
+    assert first.startswith(f"{tmp_path}/a.onnx: onnx, opset 20, ")
+    assert first.endswith("; uint8 [n, 8, 8, 1] -> unit embeddings [n, 16]")
+    assert second.endswith("it gives what the network gives, to 0.0e+00")
+    assert third.startswith("pairs: 100 pairs in float32: accuracy ")
+    assert load_trained(tmp_path / "a.onnx").card.thresholds
+    for option in ("--flip=sum", "--opset=18", "--no-unit"):
+        done = call("export", tmp_path / "a.onnx", tmp_path / "b.onnx", option, "--no-measure")
+        assert "a.onnx is an .onnx, whose graph stays as it is: leave --input, " in done.stderr
+
+
 @pytest.mark.slow
 def test_insightfaces_weights_are_taken_as_they_are(folder: Path, tmp_path: Path) -> None:
     model, source = folder / "backbone.pth", folder / "train.rec"

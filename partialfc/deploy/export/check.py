@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from partialfc.deploy.export.graph import Graph
 from partialfc.errors import ExportError
 
 TOLERANCE = 1e-4  # of a row's largest number, where that is above 1
@@ -17,7 +17,18 @@ Rows = Sequence[npt.NDArray[np.float32]]
 Run = Callable[[Tensor], Rows]
 
 
-def largest_difference(graph: Graph, run: Run, *, what: Path) -> float:
+class Given(Protocol):
+    """What a file is compared with: a graph of torch, or of another file."""
+
+    @property
+    def outputs(self) -> Sequence[str]: ...
+
+    def examples(self, count: int, *, seed: int = 0) -> Tensor: ...
+
+    def rows(self, images: Tensor) -> Rows: ...
+
+
+def largest_difference(graph: Given, run: Run, *, what: Path) -> float:
     """Between what the file gives by `run` and what the network gives, of a few images in several batches.
 
     Raises ExportError where it is above TOLERANCE, or a batch does not go through.

@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+import partialfc
 from partialfc.data.sources.labelled import Source
 from partialfc.deploy.export.card import card_of, with_interface, with_licence
 from partialfc.deploy.export.check import largest_difference
 from partialfc.deploy.export.graph import Graph, Interface
 from partialfc.deploy.export.int8 import calibration, quantised
 from partialfc.deploy.export.measure import Measured, Measuring, measure
-from partialfc.deploy.export.onnx_file import OPSET, Session, onnx_of, write_onnx
+from partialfc.deploy.export.onnx_file import OPSET, Session, onnx_of, opset_of, write_onnx
+from partialfc.deploy.export.onnx_graph import OnnxGraph
 from partialfc.deploy.export.program import Program, write_program
 from partialfc.deploy.export.readme import readme
 from partialfc.deploy.export.safetensors_file import config_of, write_safetensors
@@ -50,7 +52,10 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
-    """What is to be exported, and how. None: as the model's card has it."""
+    """What is to be exported, and how. None: as the model's card has it.
+
+    Of an .onnx interface and opset are the file's own, and stand here as they are by default.
+    """
 
     format: Format
     interface: Interface = field(default_factory=Interface)
@@ -66,7 +71,7 @@ class Request:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Exported:
     """card: of the file, or of the folder's network in float32. difference: of its rows from the network's;
-    None where nothing is computed by the file. measured: in float32; int8: in 8 bits.
+    None where nothing is computed by the file. measured: in float32; int8: in 8 bits. opset: of an .onnx.
     """
 
     path: Path
@@ -75,6 +80,7 @@ class Exported:
     difference: float | None = None
     measured: Measured | None = None
     int8: Measured | None = None
+    opset: int | None = None
 
 
 def format_of(out: Path, asked: Format | None) -> Format:
@@ -99,19 +105,24 @@ def export_model(trained: Trained, out: Path, request: Request) -> Exported:
     DataError for pairs or images that cannot be used.
     """
     trained, interface = _bare(trained, request.interface)
-    if trained.saved is None:
+    if trained.saved is None and request.format != "onnx":
         config_of(trained)  # says why
     if request.int8 is not None and request.format not in ("onnx", "huggingface"):
         raise ConfigError(f"--int8 is of an .onnx, and the format is {request.format}: leave it out")
     check_out(out, request.format)
     if request.format == "safetensors":  # which holds the network alone
         interface = replace(Interface(), flip="none")
-    card = with_licence(card_of(trained), weights=request.licence, data=request.data_licence)
+    graph: Graph | OnnxGraph
+    if isinstance(trained.backbone, OnnxBackbone):
+        graph = OnnxGraph(trained, interface, in_8_bits=request.int8 is not None)
+        card = replace(trained.backbone.graph.card, version=partialfc.__version__)
+    else:
+        graph = Graph(trained, interface)
+        card = with_interface(card_of(trained), interface)
+    card = with_licence(card, weights=request.licence, data=request.data_licence)
     card = replace(
         card, name=request.name or card.name, data=request.data or card.data, figures=(), thresholds=()
     )
-    card = with_interface(card, interface)
-    graph = Graph(trained, interface)
     work = _Work(trained, graph, request)
     write = {
         "onnx": work.onnx,
@@ -123,23 +134,32 @@ def export_model(trained: Trained, out: Path, request: Request) -> Exported:
 
 
 class _Work:
-    def __init__(self, trained: Trained, graph: Graph, request: Request) -> None:
+    def __init__(self, trained: Trained, graph: Graph | OnnxGraph, request: Request) -> None:
         self._trained, self._graph, self._request = trained, graph, request
 
+    @property
+    def _torch_graph(self) -> Graph:
+        assert isinstance(self._graph, Graph)
+        return self._graph
+
     def onnx(self, out: Path, card: Card) -> Exported:
-        model = onnx_of(self._graph, opset=self._request.opset)
+        if isinstance(self._graph, OnnxGraph):
+            model = self._graph.model()
+        else:
+            model = onnx_of(self._graph, opset=self._request.opset)
         with tempfile.TemporaryDirectory() as folder:
             plain = Path(folder) / ONNX
             write_onnx(model, plain, card)
             difference = largest_difference(self._graph, Session(plain), what=out)
         measured = self._measured(card)
         card = _with(card, measured)
-        if self._request.int8 is None:
-            return self._written(out, card, lambda file: write_onnx(model, file, card), difference, measured)
-        small, small_card, in_8_bits = self._int8(model, card)
-        return self._written(
+        small, small_card, in_8_bits = (
+            (model, card, None) if self._request.int8 is None else self._int8(model, card)
+        )
+        written = self._written(
             out, small_card, lambda file: write_onnx(small, file, small_card), difference, measured, in_8_bits
         )
+        return replace(written, opset=opset_of(small))
 
     def safetensors(self, out: Path, card: Card) -> Exported:
         measured = self._measured(card)
@@ -154,14 +174,14 @@ class _Work:
         found: list[float] = []
 
         def write(file: Path) -> None:
-            write_program(self._graph, file, card)
+            write_program(self._torch_graph, file, card)
             found.append(largest_difference(self._graph, Program(file), what=out))
 
         written = self._written(out, card, write, None, measured)
         return replace(written, difference=found[0])
 
     def folder(self, out: Path, card: Card) -> Exported:
-        model = onnx_of(self._graph, opset=self._request.opset)
+        model = onnx_of(self._torch_graph, opset=self._request.opset)
         measured = self._measured(card)
         card = _with(card, measured)
         small, small_card, in_8_bits = (
@@ -183,7 +203,7 @@ class _Work:
             (folder / README).write_text(readme(card, files=files, other=small_card), encoding="utf-8")
 
         written = self._written(out, card, write, None, measured, in_8_bits)
-        return replace(written, difference=found[0])
+        return replace(written, difference=found[0], opset=opset_of(model))
 
     def _written(
         self,
@@ -225,6 +245,8 @@ class _Work:
         how = self._request.measuring
         if how is None or not how.sets:
             return None
+        if isinstance(self._graph, OnnxGraph):
+            return measure(self._trained.backbone, card, how, dtype=card.precision)
         floats = Graph(self._trained, replace(self._graph.interface, input=Interface().input))
         return measure(_FirstOutput(floats), card, how)
 

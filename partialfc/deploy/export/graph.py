@@ -36,7 +36,31 @@ def interface(*, pixels: bool, channels_last: bool, flip: CardFlip, unit: bool) 
     )
 
 
-class Graph(nn.Module):
+class Pixels:
+    """What a graph is given, by its interface, and by channels and image_size of what it takes."""
+
+    interface: Interface
+    channels: int
+    image_size: int
+
+    def examples(self, count: int, *, seed: int = 0) -> Tensor:
+        """Images [count, ...] as it takes them: noise, from coarse to fine, so that no two are alike."""
+        side, pixels = self.image_size, []
+        generator = torch.Generator().manual_seed(seed)
+        for number in range(count):
+            coarse = max(1, side >> (number % 4))
+            noise = torch.rand(1, self.channels, coarse, coarse, generator=generator)
+            pixels.append(nn.functional.interpolate(noise, size=(side, side), mode="nearest"))
+        return self.as_input(torch.cat(pixels).mul_(255).round_().to(torch.uint8))
+
+    def as_input(self, images: Tensor) -> Tensor:
+        """uint8 pixels [n, channels, side, side] -> the same images as it takes them."""
+        x = images if self.interface.input.normalised else images.float().div_(127.5).sub_(1)
+        x = x.to(torch.uint8 if self.interface.input.dtype == "uint8" else torch.float32)
+        return x.permute(0, 2, 3, 1).contiguous() if self.interface.input.layout == "NHWC" else x
+
+
+class Graph(Pixels, nn.Module):
     """images as the interface says -> embeddings [n, D], with flip="concat" [n, 2D]; float32, on the CPU.
 
     For a run with uncertainty it gives log variances [n, D], log sigma^2, as a second output. Of the trained
@@ -84,22 +108,6 @@ class Graph(nn.Module):
         own, mirrored = rows[:count], rows[count:]
         joined = torch.cat([own, mirrored], 1) if self.interface.flip == "concat" else own + mirrored
         return self._in_norm(joined)
-
-    def examples(self, count: int, *, seed: int = 0) -> Tensor:
-        """Images [count, ...] as it takes them: noise, from coarse to fine, so that no two are alike."""
-        side, pixels = self.image_size, []
-        generator = torch.Generator().manual_seed(seed)
-        for number in range(count):
-            coarse = max(1, side >> (number % 4))
-            noise = torch.rand(1, self.channels, coarse, coarse, generator=generator)
-            pixels.append(nn.functional.interpolate(noise, size=(side, side), mode="nearest"))
-        return self.as_input(torch.cat(pixels).mul_(255).round_().to(torch.uint8))
-
-    def as_input(self, images: Tensor) -> Tensor:
-        """uint8 pixels [n, channels, side, side] -> the same images as it takes them."""
-        x = images if self.interface.input.normalised else images.float().div_(127.5).sub_(1)
-        x = x.to(torch.uint8 if self.interface.input.dtype == "uint8" else torch.float32)
-        return x.permute(0, 2, 3, 1).contiguous() if self.interface.input.layout == "NHWC" else x
 
     @torch.no_grad()
     def rows(self, images: Tensor) -> list[npt.NDArray[np.float32]]:

@@ -16,8 +16,7 @@ import torch
 from partialfc.data.images.codec import decode, resize
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.sources.labelled import Source
-from partialfc.deploy.export.graph import Graph
-from partialfc.deploy.export.onnx_file import INPUT
+from partialfc.deploy.export.graph import Pixels
 from partialfc.deploy.export.packages import needing
 from partialfc.errors import ExportError, ImageError
 from partialfc.serving.runtime import onnxruntime
@@ -39,6 +38,8 @@ def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
 
         quantization = onnxruntime("quantization")
         quant_pre_process = onnxruntime("quantization.shape_inference").quant_pre_process
+    constants = {each.name for each in model.graph.initializer}  # which old files name as inputs too
+    name = next(each.name for each in model.graph.input if each.name not in constants)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         plain, prepared, out = (Path(folder) / name for name in ("a.onnx", "b.onnx", "c.onnx"))
         plain.write_bytes(model.SerializeToString())
@@ -47,7 +48,7 @@ def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
             quantization.quantize_static(
                 str(prepared),
                 str(out),
-                _Batches(batches),
+                _Batches(batches, name),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=QUANTISED,
                 nodes_to_exclude=_slower(onnx.load(str(prepared))),
@@ -75,7 +76,7 @@ def _slower(model: Any) -> list[str]:
 
 
 def calibration(
-    graph: Graph, source: Source, *, count: int, seed: int = 0, max_pixels: int = MAX_PIXELS
+    graph: Pixels, source: Source, *, count: int, seed: int = 0, max_pixels: int = MAX_PIXELS
 ) -> list[np.ndarray]:
     """`count` images of a source, drawn at random, in batches as the graph takes them.
 
@@ -101,12 +102,12 @@ def calibration(
 class _Batches:
     """What onnxruntime asks for a batch, until there is none."""
 
-    def __init__(self, batches: Sequence[np.ndarray]) -> None:
-        self._left = iter(batches)
+    def __init__(self, batches: Sequence[np.ndarray], name: str) -> None:
+        self._left, self._name = iter(batches), name
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         images = next(self._left, None)
-        return None if images is None else {INPUT: images}
+        return None if images is None else {self._name: images}
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ OPSET = 18  # what torch's exporter writes itself; others are converted from it
 OPSETS = range(18, 24)
 LARGEST = 2**31 - 1  # bytes of a protobuf, which an .onnx is
 INPUT = "images"
+QUANTISERS = "onnx.infer"  # the key of a note that onnxruntime's quantiser leaves
 
 
 def onnx_of(graph: Graph, *, opset: int = OPSET) -> Any:
@@ -34,6 +35,11 @@ def onnx_of(graph: Graph, *, opset: int = OPSET) -> Any:
     with needing("an .onnx file"):
         import onnx
         import onnxscript  # noqa: F401 the exporter's
+    if sum(each.nbytes for each in graph.state_dict().values()) > LARGEST:
+        raise ExportError(
+            "the network has more than 2 GB of weights, which one .onnx file cannot hold: write a "
+            ".safetensors or, for torch alone, a .pt2"
+        )
     with _quiet():
         try:
             program = torch.onnx.export(
@@ -51,9 +57,7 @@ def onnx_of(graph: Graph, *, opset: int = OPSET) -> Any:
             raise ExportError(f"torch's ONNX exporter cannot take this network: {_reason(error)}") from error
     assert program is not None
     model = program.model_proto
-    if model.ByteSize() > LARGEST:
-        raise ExportError("the network has more than 2 GB, which one .onnx file cannot hold")
-    own = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), None)
+    own = opset_of(model)
     if own != opset:
         raise ExportError(f"opset {opset} was asked for, and torch's exporter wrote {own}: take {OPSET}")
     _without_places(model)
@@ -62,9 +66,16 @@ def onnx_of(graph: Graph, *, opset: int = OPSET) -> Any:
     return model
 
 
+def opset_of(model: Any) -> int:
+    """The version of ONNX's own operators that a ModelProto uses; 0: of none."""
+    return next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
+
+
 def write_onnx(model: Any, path: Path, card: Card) -> None:
-    """Write a ModelProto, with the card in its metadata."""
+    """Write a ModelProto, with the card in its metadata, beside what else is there."""
+    kept = [each for each in model.metadata_props if each.key not in (CARD_KEY, QUANTISERS)]
     del model.metadata_props[:]
+    model.metadata_props.extend(kept)
     model.metadata_props.add(key=CARD_KEY, value=card.to_json())
     model.producer_name, model.producer_version = "partialfc", card.version
     path.write_bytes(model.SerializeToString())
@@ -80,16 +91,19 @@ class Session:
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
         self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self.outputs: list[str] = [each.name for each in self._session.get_outputs()]
 
     def __call__(self, images: Tensor | np.ndarray) -> Rows:
         """Images as the graph takes them -> what it gives."""
-        found: Rows = self._session.run(None, {INPUT: np.asarray(images)})
+        found: Rows = self._session.run(None, {self._input: np.asarray(images)})
         return found
 
 
 def _without_places(model: Any) -> None:
     """Take out what the exporter notes of the program that made each node: names of files of this machine."""
     model.doc_string = model.graph.doc_string = ""
+    del model.metadata_props[:]
     del model.graph.metadata_props[:]
     values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
     for part in (*model.graph.node, *values, *model.graph.initializer, *model.functions):

@@ -8,18 +8,19 @@ ZERO = "prelu_zero"
 
 
 def without_prelu(model: Any) -> None:
-    """Write each PRelu of a ModelProto whose slopes are constants anew, in place.
+    """Write each PRelu of a ModelProto whose slopes are float32 constants anew, in place.
 
     x and slope s: the larger of x and s x, where no slope is above 1; else max(x, 0) + s min(x, 0). For
     finite numbers both are to the last bit what PRelu gives.
     """
-    from onnx import numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     slopes = {each.name: each for each in model.graph.initializer}
     nodes = []
     for node in model.graph.node:
-        if node.op_type == "PRelu" and node.input[1] in slopes:
-            nodes += _written_anew(node, numpy_helper.to_array(slopes[node.input[1]]))
+        slope = slopes.get(node.input[1]) if node.op_type == "PRelu" else None
+        if slope is not None and slope.data_type == TensorProto.FLOAT:
+            nodes += _written_anew(node, numpy_helper.to_array(slope))
         else:
             nodes.append(node)
     del model.graph.node[:]

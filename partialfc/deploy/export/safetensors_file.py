@@ -30,8 +30,8 @@ def config_of(trained: Trained) -> dict[str, Any]:
     saved = trained.saved
     if saved is None:
         raise ConfigError(
-            f"{trained.checkpoint} is an .onnx, which holds a graph and no network of this package: export "
-            "the run that it came from"
+            f"{trained.checkpoint} is an .onnx, which holds a graph and no network of this package: name an "
+            "OUT.onnx, or export the run that it came from"
         )
     return {
         "model_type": "partialfc",

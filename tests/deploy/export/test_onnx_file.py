@@ -91,6 +91,12 @@ def test_the_file_has_its_card_and_nothing_of_this_machine(tmp_path: Path) -> No
     assert not re.search(rb"/[\w.-]+/[\w./-]+\.py|stack_trace", (tmp_path / "a.onnx").read_bytes())
 
 
+def test_a_network_of_more_than_2_gb_is_refused_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("partialfc.deploy.export.onnx_file.LARGEST", 1000)
+    with pytest.raises(ExportError, match=r"more than 2 GB of weights, .* write a \.safetensors or"):
+        onnx_of(Graph(trained(), PIXELS))
+
+
 class Choosy(torch.nn.Module):
     """What it does depends on the pixels, which no graph shows."""
 

@@ -119,7 +119,7 @@ def test_an_onnx_of_insightface_is_opened(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has no centres of classes"):
         opened.top_k(rows, 1)
     with pytest.raises(ConfigError, match=r"is an \.onnx, which holds a graph and no network"):
-        export_model(opened, tmp_path / "a.onnx", Request(format="onnx"))
+        export_model(opened, tmp_path / "a", Request(format="huggingface"))
 
 
 @pytest.fixture(scope="module")
