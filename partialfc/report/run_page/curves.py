@@ -12,7 +12,7 @@ from partialfc.report.run_page.view import scale_of
 STEP = Axis("step")
 # The columns of the log that are drawn where they say anything: key, title, label of the y axis.
 PLAIN = (
-    ("lr", "Learning rate", "learning rate of the backbone"),
+    ("lr", "Learning rate", "of the backbone"),
     ("images_per_second", "Speed", "images a second"),
     ("gradient_norm", "Gradient", "norm of the gradient"),
     ("embedding_norm", "Embeddings", "mean norm"),
@@ -30,7 +30,7 @@ TERM = "loss_"
 
 def curve_charts(runs: Sequence[Run]) -> list[Chart]:
     """The loss, its terms, and the other columns; of several runs over one another."""
-    found = [_column_chart(runs, "loss", "Training loss", "mean loss since the last line", marks=True)]
+    found = [_column_chart(runs, "loss", "Training loss", "mean loss", marks=True)]
     found += [_terms(runs)]
     found += [_column_chart(runs, key, title, label) for key, title, label in PLAIN]
     found += [
@@ -95,7 +95,7 @@ def _terms(runs: Sequence[Run]) -> Chart:
         for name in _names(run)
     ]
     log, view = scale_of([each.y for each in series])
-    axis = Axis("mean, without its weight", log=log, either=True)
+    axis = Axis("mean, unweighted", log=log, either=True)
     return Chart("loss-terms", "Terms of the loss", STEP, axis, series, view=view)
 
 

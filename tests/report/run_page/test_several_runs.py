@@ -44,6 +44,16 @@ def pick(page: Page, run: int | str) -> None:
     page.evaluate(f"document.querySelector('[data-pick=\"{run}\"]').click()")
 
 
+def tap(page: Page, selector: str) -> None:
+    """A finger on the middle of an element."""
+    found = f"document.querySelector({json.dumps(selector)})"
+    page.evaluate(f"{found}.scrollIntoView({{ block: 'center' }})")
+    middle = "(({ x, y, width, height }) => [x + width / 2, y + height / 2])"
+    box = page.evaluate(f"{middle}({found}.getBoundingClientRect())")
+    page.send("Input.dispatchTouchEvent", type="touchStart", touchPoints=[dict(zip("xy", box, strict=True))])
+    page.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+
 def test_a_run_that_is_picked_stands_alone_with_its_band(four):
     assert meant(four, "roc-0") == [[True, False]] * 4  # of four runs no band is told from another
     pick(four, 1)
@@ -67,6 +77,21 @@ def test_the_keyboard_picks_runs_too(four):
     four.press("Enter")
     assert [each[0] for each in meant(four, "loss")] == [False, True, False, False]
     pick(four, "all")
+
+
+def test_a_finger_reads_values_and_picks_runs(four):
+    four.resize(360)
+    four.wait_for(CHARTS_FIT)
+    four.send("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=1)
+    tap(four, "#chart-loss .u-over")
+    four.wait_for("document.querySelectorAll('#chart-loss .card b').length === 4")
+    assert [each[0] for each in meant(four, "loss")] == [True] * 4
+    tap(four, "[data-pick='1']")
+    four.wait_for("document.querySelector(\"[data-pick='1']\").ariaPressed === 'true'")
+    assert [each[0] for each in meant(four, "loss")] == [False, True, False, False]
+    four.send("Emulation.setTouchEmulationEnabled", enabled=False)
+    pick(four, "all")
+    four.resize(1200)
 
 
 def test_to_point_at_a_name_shows_its_run_for_a_moment(four):

@@ -53,13 +53,13 @@ const seriesOf = (chart) => {
 };
 
 const fontOf = () => `${root.classList.contains("paper") ? 9 : 12}px system-ui, sans-serif`;
-const WHOLE = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
+const WHOLE = [...Array(12).keys()].flatMap((power) => [1, 2, 2.5, 5].map((digit) => digit * 10 ** power)).filter(Number.isInteger);
 const axisOf = (axis, side) => ({
   label: axis.label, labelSize: 20, labelFont: fontOf(), font: fontOf(),
   stroke: variable("--muted"), grid: { stroke: variable("--line"), width: 1 }, ticks: { stroke: variable("--line"), size: 4 },
   values: (plot, splits) => splits.map((value) => ticked(value, axis)),
   ...(axis.label === "step" ? { incrs: WHOLE } : {}),
-  ...(side === "y" ? { size: 56 } : { space: 56, size: 34 }),
+  ...(side === "y" ? { size: 56 } : { space: 44, size: 34 }),
 });
 
 const marked = (spec) => (plot) => {
