@@ -11,7 +11,7 @@ from partialfc.serving.gallery.tiny_graph import product_graph
 from partialfc.serving.rows import Rows
 from partialfc.serving.runtime import onnxruntime
 
-BLOCK = 2048  # rows, whose products with 64 queries stay in a core's cache
+BLOCK = 4096  # rows, whose products with 64 queries stay in a core's cache
 
 
 class Product(Protocol):

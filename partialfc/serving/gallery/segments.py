@@ -24,7 +24,7 @@ from partialfc.serving.rows import Rows
 
 ZERO = 128  # the byte of an int8 0
 LARGEST = 127
-SPREADS = 4.5  # standard deviations of a unit row's numbers that the scale of most rows reaches
+SPREADS = 5.5  # standard deviations of a unit row's numbers that the scale of most rows reaches
 MOST_ROWS = 1 << 20  # of a segment
 TYPES: dict[Storage, Any] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "int8": np.dtype("u1")}
 
@@ -43,7 +43,7 @@ class Stored:
 def as_stored(rows: Rows, names: Sequence[Name], storage: Storage) -> Stored:
     """Unit rows float32 [n, D] in a storage.
 
-    int8: all rows have the same scale, 4.5 standard deviations of their numbers to 127, so that the products
+    int8: all rows have the same scale, 5.5 standard deviations of their numbers to 127, so that the products
     of a block can be compared with one number; a row with a larger number has a scale of its own.
     """
     if storage != "int8":
@@ -82,10 +82,10 @@ class StoredRows(ABC):
     def floats(self, places: Any) -> npt.NDArray[np.float64]:
         """The rows at places [m], or of a slice, as numbers."""
         rows: npt.NDArray[np.float64] = self.rows[places].astype(np.float64)
-        if self.scales is None:
-            return rows
-        found: npt.NDArray[np.float64] = (rows - ZERO) * self.scales[places, None].astype(np.float64)
-        return found
+        if self.scales is not None:
+            rows -= ZERO
+            rows *= self.scales[places, None]
+        return rows
 
     @abstractmethod
     def name(self, place: int) -> Name:

@@ -15,9 +15,8 @@ from partialfc.serving.gallery.segments import StoredRows
 from partialfc.serving.rows import Rows
 
 QUERIES = 128  # that are searched for at a time
-FIRST = 256  # rows of the first block, all of which are candidates
-FEW = 4  # queries of a block, whose candidates are looked for one by one
-STRIPES = 32  # of a block, whose products are compared side by side
+STRIPES = 32  # rows of a group, of which the largest product is looked at first
+EXACT = 32  # rows in float64 at once, which stay in a core's cache
 WAITING = 24  # candidates of a query on the average, or four times k, that wait to be computed exactly
 
 Scores = npt.NDArray[np.float64]
@@ -65,11 +64,8 @@ class _Best:
         """Go through all rows -> scores and places [Q, k]."""
         base = 0
         for segment in self._segments:
-            start = 0
-            while start < len(segment):
-                stop = min(start + (BLOCK if base + start else FIRST), len(segment))
-                self._take(segment, start, stop, base)
-                start = stop
+            for start in range(0, len(segment), BLOCK):
+                self._take(segment, start, min(start + BLOCK, len(segment)), base)
             base += len(segment)
         self._settle()
         shape = (len(self._all), self._k)
@@ -79,18 +75,20 @@ class _Best:
         """The candidates of a block."""
         product, products = self._product, self._product(segment, start, stop)
         scales = None if segment.scales is None else segment.scales[start:stop]
-        most = (_most(products) + product.offset) * product.scale
-        if scales is not None:
-            most *= np.where(most > 0, scales.max(), scales.min())
-        reached = np.flatnonzero(most >= self._needed)
-        if not len(reached):
-            return
+        groups = _groups(products)
         least = self._least(products.dtype, scales)
-        if len(reached) <= FEW:
-            found = [np.flatnonzero(products[:, query] >= least[query]) for query in reached.tolist()]
-            at, queries = np.concatenate(found), np.repeat(reached, list(map(len, found)))
-        else:
-            at, queries = np.divmod(np.flatnonzero(products >= least), len(self._all))
+        hits = np.flatnonzero(groups >= least)
+        if len(hits) >= self._k * len(self._all):  # a first block
+            if segment.hidden is not None:
+                products[segment.hidden[start:stop]] = _lowest(products.dtype)
+            self._raise(products, scales)
+            least = self._least(products.dtype, scales)
+            hits = np.flatnonzero(groups >= least)
+        if not len(hits):
+            return
+        members = hits[:, None] + np.arange(0, products.size, groups.size)  # of each group, in all products
+        found = members[products.reshape(-1)[members] >= least[hits % len(least), None]]
+        at, queries = np.divmod(found, len(self._all))
         scores = (products[at, queries] + product.offset[queries]) * product.scale[queries]
         if scales is not None:
             scores *= scales[at]
@@ -101,6 +99,15 @@ class _Best:
         self._count += len(self._waiting[-1][0])
         if self._count >= max(WAITING, 4 * self._k) * len(self._all):
             self._settle()
+
+    def _raise(self, products: Any, scales: npt.NDArray[np.float32] | None) -> None:
+        """What is needed, to what a block's k-th best rows have for sure."""
+        if len(products) < self._k:
+            return
+        score = (_kth(products, self._k) + self._product.offset) * self._product.scale
+        if scales is not None:
+            score *= np.where(score > 0, scales.min(), scales.max())
+        self._needed = np.maximum(self._needed, score - 2 * self._error)
 
     def _least(self, dtype: Any, scales: npt.NDArray[np.float32] | None) -> Any:
         """The products [Q] that a candidate of a block has at least, in their type."""
@@ -150,8 +157,8 @@ def exact_scores(
     """The cosines [m] of queries [Q, D], by their numbers [m], with the stored rows at places [m]."""
     starts = np.cumsum([0, *map(len, segments)])
     found = np.empty(len(places))
-    for start in range(0, len(places), BLOCK):
-        some, mine = places[start : start + BLOCK], which[start : start + BLOCK]
+    for start in range(0, len(places), EXACT):
+        some, mine = places[start : start + EXACT], which[start : start + EXACT]
         parts = np.searchsorted(starts, some, side="right") - 1
         for number in np.unique(parts).tolist():
             here = np.flatnonzero(parts == number)
@@ -161,12 +168,25 @@ def exact_scores(
     return found
 
 
-def _most(products: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The largest of each column; several rows side by side first, which takes a third of the time."""
-    if len(products) % STRIPES == 0:
-        products = products.reshape(STRIPES, -1).max(axis=0).reshape(-1, products.shape[1])
-    most: npt.NDArray[Any] = products.max(axis=0)
+def _groups(products: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The largest products of G groups of rows, rows g, g + G, ... in group g; or else all products."""
+    if len(products) % STRIPES:
+        return products
+    most: npt.NDArray[Any] = products.reshape(STRIPES, -1).max(axis=0).reshape(-1, products.shape[1])
     return most
+
+
+def _kth(products: npt.NDArray[Any], k: int) -> npt.NDArray[Any]:
+    """Of each column a number that its k-th largest one is not below, and near to it."""
+    groups = _groups(products)  # the k best groups have a row each
+    some = groups if len(groups) >= k else products
+    kth: npt.NDArray[Any] = np.partition(some, len(some) - k, axis=0)[len(some) - k]
+    return kth
+
+
+def _lowest(dtype: Any) -> Any:
+    """Of products that do not count."""
+    return np.iinfo(dtype).min if dtype == np.int32 else -np.inf
 
 
 def _largest_norm(segment: StoredRows) -> float:

@@ -13,7 +13,7 @@ import pytest
 from partialfc.data.images.codec import encode_png
 from partialfc.errors import ConfigError, DataError
 from partialfc.serving.embed import Work
-from partialfc.serving.gallery import enrol, update
+from partialfc.serving.gallery import enrol, top_k, update
 from partialfc.serving.gallery.enrol import add_to_gallery, build_gallery
 from partialfc.serving.gallery.gallery import Gallery
 from partialfc.serving.gallery.update import remove_names
@@ -181,7 +181,7 @@ def peak(action: Callable[[], object]) -> int:
 def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch, storage):
     """Four times as many take a few words an image more at most, and not the 512 numbers of its row."""
     width, few, many = 512, 1000, 4000
-    for module in (enrol, update):
+    for module in (enrol, update, top_k):
         monkeypatch.setattr(module, "BLOCK", 128)
     card = replace(CARD, embedding_size=width)
     write_onnx(tmp_path / "small.onnx", card, weights=matrix(card))

@@ -15,7 +15,9 @@ STORAGES = ("float32", "float16", "int8")
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("k", [1, 5, 200])
-def test_the_best_are_exact(tmp_path, storage, k):
+@pytest.mark.parametrize("block", [top_k.BLOCK, 64])
+def test_the_best_are_exact(tmp_path, monkeypatch, storage, k, block):
+    monkeypatch.setattr(top_k, "BLOCK", block)
     gallery = make(tmp_path / "g", random_rows(3000), storage=storage)
     queries = random_rows(150, seed=1)
     scores, places = gallery.search_places(queries, k)
@@ -33,6 +35,21 @@ def test_rows_that_lie_together_are_told_apart(tmp_path, storage):
     scores, places = gallery.search_places(queries, 5)
     expected, order = best(stored_rows(gallery), queries, 5)
     assert np.array_equal(places, order)
+    assert np.array_equal(scores, expected)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("left", [1, 3, 20, 2999])
+def test_rows_that_were_removed_are_not_among_the_best(tmp_path, storage, left):
+    """They were the best ones, and the first ones."""
+    queries = random_rows(2, seed=1)
+    near = unit_rows(queries[np.arange(3000 - left) % 2] + 0.1 * random_rows(3000 - left, seed=2))
+    listed = [("gone", "")] * len(near) + [("left", "")] * left
+    gallery = make(tmp_path / "g", np.concatenate([near, random_rows(left)]), names=listed, storage=storage)
+    (segment,) = gallery._view.segments
+    scores, places = top_k.top_k([segment.without({b"gone"})], unit_rows(queries), 5)
+    expected, order = best(stored_rows(gallery)[len(near) :], queries, 5)
+    assert np.array_equal(places, order + len(near))
     assert np.array_equal(scores, expected)
 
 
