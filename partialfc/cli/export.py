@@ -150,6 +150,7 @@ def export(
 
     kind = format_of(out, format)
     check_out(out, kind)
+    _require_use(context, kind, measure=measure)
     calibration = _calibration(int8, calibrate, calibrate_images)
     trained = load_trained(model, trust=trust or (), backbone=backbone)
     own = interface(pixels=input == "uint8", channels_last=layout == "NHWC", flip=flip, unit=unit)
@@ -175,6 +176,21 @@ def export(
         ),
     )
     print(json_text(_values(done, kind)) if as_json else "\n".join(_lines(done, kind)))
+
+
+def _require_use(context: typer.Context, kind: str, *, measure: bool) -> None:
+    """ConfigError for an option that this call has no use for."""
+    from partialfc.errors import ConfigError
+
+    useless = {"safetensors": OF_GRAPH, "torch": ("opset",)}.get(kind, ())
+    if name := next((each for each in useless if is_given(context, each)), None):
+        raise ConfigError(f"--{name} says nothing of the format {kind}: leave it out")
+    if not measure and (
+        name := next((each for each in ("pairs", "bootstrap") if is_given(context, each)), None)
+    ):
+        raise ConfigError(f"--{name} is for figures, and --no-measure wants none: leave one of them out")
+    if context.params["name"] == "":
+        raise ConfigError("--name is empty; say a name, or leave it out")
 
 
 def _calibration(int8: bool, places: list[str] | None, count: int) -> "Calibration | None":
@@ -219,6 +235,8 @@ def _values(done: "Exported", kind: str) -> dict[str, Any]:
     if done.opset is not None:
         found["opset"] = done.opset
     found["difference"] = done.difference
+    if done.cosine is not None:
+        found["int8_cosine"] = done.cosine
     for key, measured in (("float32", done.measured), ("int8", done.int8)):
         if measured is not None:
             found[key] = {name: result.to_dict() for name, result in measured.results.items()}
@@ -240,7 +258,13 @@ def _lines(done: "Exported", kind: str) -> list[str]:
     ]
     if done.difference is not None:
         by = "torch.export" if kind == "torch" else "onnxruntime"
-        lines.append(f"run by {by}, it gives what the network gives, to {done.difference:.1e}")
+        form = "" if done.cosine is None else " in float32"
+        lines.append(f"run by {by}{form}, it gives what the network gives, to {done.difference:.1e}")
+    if done.cosine is not None:
+        lines.append(
+            "in 8 bits, its rows of images of --calibrate have cosines with the network's of "
+            f"{done.cosine:.4f} or more"
+        )
     for name, result in (done.measured.results if done.measured else {}).items():
         lines.append(f"{name}: {result.describe()}")
     if done.int8 is not None and done.measured is not None:

@@ -69,6 +69,7 @@ def test_a_folder_has_a_card_with_what_was_said(folder: Path, tmp_path: Path) ->
     assert (card.licence.weights, card.licence.data) == ("mit", "cc0-1.0")
     assert {figure.set for figure in card.figures} == {"pairs"}
     assert found["int8"]["pairs"]["dtype"] == "int8"
+    assert 0.9 < found["int8_cosine"] < 1
     compared = printed(
         "compare",
         tmp_path / "a",
@@ -102,16 +103,36 @@ def test_pairs_that_are_gone_are_named_and_the_card_has_no_figures(folder: Path,
     [
         (("--int8",), "--int8 needs --calibrate SOURCE"),
         (("--calibrate", "x.rec"), "--calibrate is for --int8, which is not there"),
-        (("--format", "safetensors", "--int8", "--calibrate", "train.rec"), "--int8 is of an .onnx"),
+        (("b.pt2", "--int8", "--calibrate", "train.rec"), "--int8 is of an .onnx"),
         (("--backbone", "r50"), "--backbone is 'r50', and "),
+        (("--format", "torch"), "a.onnx', a name for the format onnx, and --format is torch: leave it out"),
+        (("b.safetensors", "--flip", "sum"), "--flip says nothing of the format safetensors: leave it out"),
+        (("b.safetensors", "--no-unit"), "--unit says nothing of the format safetensors"),
+        (("b.pt2", "--opset", "20"), "--opset says nothing of the format torch"),
+        (("--no-measure", "--pairs", "few.bin"), "--pairs is for figures, and --no-measure wants none"),
+        (("--name", ""), "--name is empty; say a name, or leave it out"),
     ],
-    ids=["int8 alone", "calibrate alone", "int8 of weights", "a backbone for a run"],
+    ids=[
+        "int8 alone",
+        "calibrate alone",
+        "int8 of a program",
+        "a backbone for a run",
+        "a name of another format",
+        "flip of weights",
+        "norm of weights",
+        "opset of a program",
+        "pairs without figures",
+        "no name",
+    ],
 )
 def test_what_does_not_go_together_is_told(
     folder: Path, tmp_path: Path, options: tuple[str, ...], problem: str
 ) -> None:
-    options = tuple(str(folder / each) if each == "train.rec" else each for each in options)
-    done = call("export", folder / "run", tmp_path / "a.onnx", *options)
+    out = "a.onnx"
+    if options[0].startswith("b."):
+        out, *options = options
+    options = [str(folder / each) if each == "train.rec" else each for each in options]
+    done = call("export", folder / "run", tmp_path / out, *options)
     assert (done.returncode, done.stdout) == (1, "")
     assert problem in done.stderr
     assert not [*tmp_path.iterdir()]

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from partialfc.errors import ExportError
 
 TOLERANCE = 1e-4  # of a row's largest number, where that is above 1
+COMPARED = 4  # batches of a calibration
 BATCHES = (1, 2, 5)  # of images, so that a batch size that was built in is noticed
 
 Rows = Sequence[npt.NDArray[np.float32]]
@@ -52,6 +54,20 @@ def largest_difference(graph: Given, run: Run, *, what: Path) -> float:
             "allowed; nothing was written"
         )
     return largest
+
+
+def least_cosine(graph: Given, run: Run, batches: Sequence[npt.NDArray[Any]]) -> float:
+    """Between a row that a file gives by `run` and the network's, of the first images of some batches.
+
+    A row that is zero or not finite has 0 with any other.
+    """
+    least = 1.0
+    for images in batches[:COMPARED]:
+        given = torch.from_numpy(images)
+        own, theirs = (np.nan_to_num(rows[0].astype(np.float64)) for rows in (graph.rows(given), run(given)))
+        norms = np.linalg.norm(own, axis=1) * np.linalg.norm(theirs, axis=1)
+        least = min(least, float(((own * theirs).sum(1) / np.maximum(norms, np.finfo(float).tiny)).min()))
+    return least
 
 
 def difference(own: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import partialfc
 from partialfc.data.sources.labelled import Source
 from partialfc.deploy.export.card import card_of, with_interface, with_licence
-from partialfc.deploy.export.check import largest_difference
+from partialfc.deploy.export.check import largest_difference, least_cosine
 from partialfc.deploy.export.graph import Graph, Interface
 from partialfc.deploy.export.int8 import calibration, quantised
 from partialfc.deploy.export.measure import Measured, Measuring, measure
@@ -72,6 +72,7 @@ class Request:
 class Exported:
     """card: of the file, or of the folder's network in float32. difference: of its rows from the network's;
     None where nothing is computed by the file. measured: in float32; int8: in 8 bits. opset: of an .onnx.
+    cosine: the least between a row in 8 bits and the network's own, of images of the calibration.
     """
 
     path: Path
@@ -81,14 +82,21 @@ class Exported:
     measured: Measured | None = None
     int8: Measured | None = None
     opset: int | None = None
+    cosine: float | None = None
 
 
 def format_of(out: Path, asked: Format | None) -> Format:
-    """What was asked for, or what the name says. ConfigError where it says nothing, or int8 nothing."""
+    """What was asked for, or what the name says. ConfigError where it says nothing, or something else."""
+    said = SUFFIXES.get(out.suffix)
     if asked is not None:
+        if said not in (None, asked):
+            raise ConfigError(
+                f"OUT is {str(out)!r}, a name for the format {said}, and --format is {asked}: leave it "
+                "out, or take another name"
+            )
         return asked
-    if out.suffix in SUFFIXES:
-        return SUFFIXES[out.suffix]
+    if said is not None:
+        return said
     if not out.suffix:
         return "huggingface"
     raise ConfigError(
@@ -153,13 +161,13 @@ class _Work:
             difference = largest_difference(self._graph, Session(plain), what=out)
         measured = self._measured(card)
         card = _with(card, measured)
-        small, small_card, in_8_bits = (
-            (model, card, None) if self._request.int8 is None else self._int8(model, card)
+        small, small_card, in_8_bits, cosine = (
+            (model, card, None, None) if self._request.int8 is None else self._int8(model, card)
         )
         written = self._written(
             out, small_card, lambda file: write_onnx(small, file, small_card), difference, measured, in_8_bits
         )
-        return replace(written, opset=opset_of(small))
+        return replace(written, opset=opset_of(small), cosine=cosine)
 
     def safetensors(self, out: Path, card: Card) -> Exported:
         measured = self._measured(card)
@@ -184,8 +192,8 @@ class _Work:
         model = onnx_of(self._torch_graph, opset=self._request.opset)
         measured = self._measured(card)
         card = _with(card, measured)
-        small, small_card, in_8_bits = (
-            (None, None, None) if self._request.int8 is None else self._int8(model, card)
+        small, small_card, in_8_bits, cosine = (
+            (None, None, None, None) if self._request.int8 is None else self._int8(model, card)
         )
         found: list[float] = []
 
@@ -203,7 +211,7 @@ class _Work:
             (folder / README).write_text(readme(card, files=files, other=small_card), encoding="utf-8")
 
         written = self._written(out, card, write, None, measured, in_8_bits)
-        return replace(written, difference=found[0], opset=opset_of(model))
+        return replace(written, difference=found[0], opset=opset_of(model), cosine=cosine)
 
     def _written(
         self,
@@ -221,8 +229,10 @@ class _Work:
         size = sum(file.stat().st_size for file in files)
         return Exported(path=out, size=size, card=card, difference=difference, measured=measured, int8=int8)
 
-    def _int8(self, model: Any, card: Card) -> tuple[Any, Card, Measured | None]:
-        """The model in 8 bits, its card with its own figures and the float32 ones, and these figures."""
+    def _int8(self, model: Any, card: Card) -> tuple[Any, Card, Measured | None, float]:
+        """The model in 8 bits, its card with its own figures and the float32 ones, these figures, and the
+        least cosine of its rows with the network's.
+        """
         asked = self._request.int8
         assert asked is not None
         batches = calibration(self._graph, asked.source, count=asked.images, seed=asked.seed)
@@ -231,15 +241,16 @@ class _Work:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / INT8
             write_onnx(small, path, small_card)
+            cosine = least_cosine(self._graph, Session(path), batches)
             network = OnnxBackbone(path)
             measured = None
             if self._request.measuring is not None:
                 measured = measure(network, small_card, self._request.measuring, dtype="int8")
         if measured is None:
-            return small, small_card, None
+            return small, small_card, None, cosine
         before = tuple(replace(figure, set=f"{figure.set}, float32") for figure in card.figures)
         small_card = replace(small_card, figures=measured.figures + before, thresholds=measured.thresholds)
-        return small, small_card, measured
+        return small, small_card, measured, cosine
 
     def _measured(self, card: Card) -> Measured | None:
         how = self._request.measuring

@@ -17,7 +17,8 @@ from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.deploy.export.export import Calibration, Request, export_model, format_of
-from partialfc.deploy.export.graph import interface
+from partialfc.deploy.export.graph import Graph, interface
+from partialfc.deploy.export.int8 import calibration
 from partialfc.deploy.export.measure import Measuring
 from partialfc.deploy.export.readme import readme
 from partialfc.deploy.trained import load_trained
@@ -148,14 +149,18 @@ def test_thresholds_give_their_rates_by_the_file_itself(tmp_path: Path, data: Pa
 
 
 def test_int8_is_smaller_and_its_cost_is_told(tmp_path: Path, data: Path) -> None:
-    calibration = Calibration(source=open_source(data / "train.rec"), images=40)
-    request = Request(format="huggingface", interface=PIXELS, measuring=measuring(data), int8=calibration)
+    calibrating = Calibration(source=open_source(data / "train.rec"), images=40)
+    request = Request(format="huggingface", interface=PIXELS, measuring=measuring(data), int8=calibrating)
     network = trained(channels=1, options={})
     done = export_model(network, tmp_path / "model", request)
     large, small = (tmp_path / "model" / name for name in ("model.onnx", "model_int8.onnx"))
     assert small.stat().st_size < large.stat().st_size / 3
     opened, images = load_trained(small), pixels(channels=1)
     assert opened.card.precision == "int8"
+    batches = calibration(Graph(network, PIXELS), calibrating.source, count=40)
+    given = torch.from_numpy(np.concatenate(batches))
+    cosines = (normalize(opened(given)) * normalize(network(given))).sum(1)
+    assert done.cosine == pytest.approx(cosines.min().item(), abs=1e-5)
     assert (normalize(opened(images)) * normalize(network(images))).sum(1).min() > 0.9
     (before,), (after,) = done.measured.results.values(), done.int8.results.values()
     assert (before.dtype, after.dtype) == ("float32", "int8")
