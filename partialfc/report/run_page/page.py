@@ -75,7 +75,7 @@ def _bar(runs: Sequence[Run]) -> Html:
         for place, run in enumerate(runs)
     )
     every = '<button type="button" data-pick="all">all</button>'
-    return Html(f'<div class="runs" role="group" aria-label="Runs to show">{"".join(keys)}{every}</div>')
+    return Html(f'<div class="runs" role="group" aria-label="Runs to show">{every}{"".join(keys)}</div>')
 
 
 def _of_run(place: int, blocks: Sequence[Html]) -> Html:

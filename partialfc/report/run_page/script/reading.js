@@ -18,7 +18,7 @@ const read = (chart) => {
   const names = shown.map(({ each, value }) => {
     const row = document.createElement("span"), number = document.createElement("b");
     number.textContent = short(value, spec.y);
-    row.append(swatchOf(each), each.name, number);
+    row.append(swatchOf(each), each.run === null ? each.name : nameOf(each.run), number);
     return row;
   });
   const card = cardOf(plot, true), right = left > plot.over.clientWidth / 2;
