@@ -26,6 +26,7 @@ ZERO = 128  # the byte of an int8 0
 LARGEST = 127
 SPREADS = 5.5  # standard deviations of a unit row's numbers that the scale of most rows reaches
 MOST_ROWS = 1 << 20  # of a segment
+BLOCK = 1 << 14  # names in memory at a time
 TYPES: dict[Storage, Any] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "int8": np.dtype("u1")}
 
 Name = tuple[str, str]  # and the key of the image
@@ -143,8 +144,9 @@ class Segment(StoredRows):
         return from_key(name), key
 
     def each_name(self) -> Iterator[bytes]:
-        with self._names_path.open("rb") as file:
-            for line in file:
+        for start in range(0, len(self), BLOCK):
+            text = self._text[self._starts[start] : self._starts[min(start + BLOCK, len(self))]].tobytes()
+            for line in text.split(b"\n")[:-1]:
                 yield line.partition(b"\t")[0]
 
     @cached_property
