@@ -62,6 +62,16 @@ def json_text(document: Any, **layout: Any) -> str:
     return json.dumps(_finite(document), allow_nan=False, **layout)
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Inside, an error of an open file, which knows no name, gets that of the file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def sync(path: Path) -> None:
     """Put a file's content, or the names in a folder, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -141,7 +141,8 @@ def newest_whole(folder: CheckpointFolder, records: Records, names: Iterable[str
 
 
 def _nothing_at(path: Path) -> str:
-    return f"{path}: neither a checkpoint nor a run with checkpoints"
+    gone = "" if path.exists() else "; it does not exist"
+    return f"{path}: neither a checkpoint nor a run with checkpoints{gone}"
 
 
 def asked_origin(path: Path) -> Origin:

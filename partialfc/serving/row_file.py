@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.errors import ConfigError, DataError
-from partialfc.files import remove, replacing, sync, write_whole
+from partialfc.files import named, remove, replacing, sync, write_whole
 
 ANEW = "begin anew with --overwrite"
 HEADER = 128  # bytes of a .npy before its numbers: a multiple of 64, with room for any shape
@@ -50,7 +50,7 @@ class RowFile:
         """Write the rows [m, width] of images up to number `images`, but for the bad ones among them."""
         place = HEADER + self.journal.rows * self.width * 4
         data = rows.astype("<f4", copy=False).tobytes()
-        with _named(self.partial):
+        with named(self.partial):
             while data:
                 written = os.pwrite(self._file, data, place)
                 data, place = data[written:], place + written
@@ -59,7 +59,7 @@ class RowFile:
 
     def save(self) -> None:
         """Have what was written so far outlive a kill."""
-        with _named(self.partial):
+        with named(self.partial):
             os.fsync(self._file)
         found = self.journal
         written = {"images": found.images, "rows": found.rows, "bad": found.bad}
@@ -71,7 +71,7 @@ class RowFile:
         for start in range(0, self.journal.rows, size):
             rows = np.empty((min(size, self.journal.rows - start), self.width), "<f4")
             left, place = rows.data.cast("B"), HEADER + start * self.width * 4
-            with _named(self.partial):
+            with named(self.partial):
                 while left:
                     read = os.preadv(self._file, [left], place)
                     if not read:
@@ -81,7 +81,7 @@ class RowFile:
 
     def to_npy(self) -> None:
         """Become the `.npy` that it is for."""
-        with _named(self.partial):
+        with named(self.partial):
             os.pwrite(self._file, npy_header(self.journal.rows, self.width), 0)
             os.fsync(self._file)
         self.partial.replace(self.path)
@@ -153,16 +153,6 @@ def sweep(path: Path) -> None:
 
 def _journal_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial.json")
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """An error of an open file has its name."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
 
 
 def _lock(file: int, path: Path) -> None:

@@ -55,9 +55,12 @@ class FaissIndex:
         return cls(index)
 
     def write(self, folder: Path, number: int) -> None:
-        """Put it on the disk."""
+        """Put it on the disk. Raises DataError where faiss cannot, such as on a full one."""
         path = path_of(folder, number)
-        _faiss().write_index(self._index, str(path))
+        try:
+            _faiss().write_index(self._index, str(path))
+        except RuntimeError as error:
+            raise DataError(f"{path}: faiss cannot write it: {error}") from error
         with path.open("rb") as file:
             os.fsync(file.fileno())
 

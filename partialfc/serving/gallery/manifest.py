@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -128,7 +128,10 @@ def other_model(folder: Path, of_gallery: Card, given: Card) -> str:
 
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
-    """Inside, no other process changes the gallery. Raises ConfigError where one does now."""
+    """Inside, no other process changes the gallery, and what fails leaves none of its files.
+
+    Raises ConfigError where one does now.
+    """
     file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
@@ -140,9 +143,22 @@ def changing(folder: Path) -> Iterator[None]:
                     "or change it over HTTP"
                 ) from error
             # a file system without locks
-        yield
+        try:
+            yield
+        except BaseException:
+            _undo(folder)
+            raise
     finally:
         os.close(file)
+
+
+def _undo(folder: Path) -> None:
+    """Delete what was written and is in no gallery, but for the embeddings that the next try goes on from."""
+    there = (folder / MANIFEST).exists()
+    with suppress(DataError, OSError):
+        tidy(folder, read_manifest(folder) if there else None)
+    if [each.name for each in folder.iterdir()] == [LOCK]:
+        remove(folder / LOCK)
 
 
 def _storage(value: object) -> Storage:

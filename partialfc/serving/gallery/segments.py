@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from partialfc.data.sources.keys import as_key, from_key
 from partialfc.errors import DataError
+from partialfc.files import named
 from partialfc.serving.gallery.manifest import Part, Storage
 from partialfc.serving.row_file import HEADER, npy_header
 from partialfc.serving.rows import Rows
@@ -179,19 +180,21 @@ class SegmentWriter:
         self._rows = 0
 
     def write(self, stored: Stored) -> None:
-        for start in range(0, len(stored.rows), MOST_ROWS):
-            self._write(_slice(stored, start, start + MOST_ROWS))
+        with named(self._folder):
+            for start in range(0, len(stored.rows), MOST_ROWS):
+                self._write(_slice(stored, start, start + MOST_ROWS))
 
     def finish(self) -> list[Part]:
         """The parts that were written, which are on the disk now."""
         if self._rows:
             for kind, file in self._files.items():
-                if kind != "names":
-                    shape = (self._rows, self._width) if kind == "rows" else (self._rows,)
-                    file.seek(0)
-                    file.write(npy_header(*shape, descr=self._type(kind).str))
-                file.flush()
-                os.fsync(file.fileno())
+                with named(self._folder):
+                    if kind != "names":
+                        shape = (self._rows, self._width) if kind == "rows" else (self._rows,)
+                        file.seek(0)
+                        file.write(npy_header(*shape, descr=self._type(kind).str))
+                    file.flush()
+                    os.fsync(file.fileno())
             self.parts.append(Part(self.number, self._rows))
             self.number += 1
             self._rows = 0
@@ -200,7 +203,8 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Close what is open; unless it was finished, its files belong to nothing."""
-        self._open.close()
+        with named(self._folder):
+            self._open.close()
         self._files = {}
 
     def _write(self, stored: Stored) -> None:

@@ -1,7 +1,7 @@
 """Galleries made and changed: a reader sees the one before a change or after, also after a power cut."""
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -61,6 +61,7 @@ def create(
     Raises ConfigError where there is one, or where something else lies in the folder; DataError for a name
     that breaks the rule of `names.py`.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     there = (folder / MANIFEST).exists()
     if there and not overwrite:
@@ -70,21 +71,27 @@ def create(
     others = {path.name for path in folder.iterdir()} - {OF_A_DISK}
     if not there and others and not (folder / LOCK).exists():
         raise ConfigError(f"{folder}: holds other files; name a folder of its own for the gallery")
-    with changing(folder):
-        if faiss is not None:
-            FaissIndex.build((), card.embedding_size, faiss or FACTORY)  # fails here, not after hours
-        before = read_manifest(folder) if there else None
-        if before is None:
-            tidy(folder, None)
-        manifest = Manifest(
-            card=card,
-            model="" if model is None else str(model.absolute()),
-            storage=storage,
-            mean=mean,
-            faiss=(faiss or FACTORY) if faiss is not None else None,
-            following=1 if before is None else before.following,
-        )
-        return _written(folder, manifest, (), (_stored(batch, manifest) for batch in batches)).rows
+    try:
+        with changing(folder):
+            if faiss is not None:
+                FaissIndex.build((), card.embedding_size, faiss or FACTORY)  # fails here, not after hours
+            before = read_manifest(folder) if there else None
+            if before is None:
+                tidy(folder, None)
+            manifest = Manifest(
+                card=card,
+                model="" if model is None else str(model.absolute()),
+                storage=storage,
+                mean=mean,
+                faiss=(faiss or FACTORY) if faiss is not None else None,
+                following=1 if before is None else before.following,
+            )
+            return _written(folder, manifest, (), (_stored(batch, manifest) for batch in batches)).rows
+    except BaseException:
+        if made:
+            with suppress(OSError):  # there is something to go on from
+                folder.rmdir()
+        raise
 
 
 def add(folder: Path, batches: Batches, *, card: Card) -> int:

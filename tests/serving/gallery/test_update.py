@@ -11,6 +11,7 @@ from partialfc.errors import ConfigError, DataError
 from partialfc.serving.gallery import segments, update
 from partialfc.serving.gallery.gallery import Gallery
 from partialfc.serving.gallery.update import add, create, remove_names
+from tests.disks import small_disk
 from tests.serving.gallery.cases import card_of, make, names, random_rows, stored_rows
 from tests.serving.kills import Setting, kill_at_each_step
 
@@ -245,3 +246,34 @@ def test_a_kill_leaves_the_state_before_or_after(tmp_path, change):
     assert [rows for _, rows, _ in looked] == [len(each) + 1 for each in found]
     assert {files for *_, files in looked} == {5}  # the manifest, the lock, and those of one segment
     assert len(looked) > 6
+
+
+@pytest.mark.parametrize(
+    ("how", "count"),
+    [({}, 9000), ({"storage": "int8"}, 24_000), ({"faiss": "Flat"}, 5000)],
+    ids=["float32", "int8", "faiss"],
+)
+def test_a_full_disk_is_named_and_nothing_is_left_on_it(
+    tmp_path: Path, how: dict[str, str], count: int
+) -> None:
+    """With faiss there is room for the rows, and none for the index."""
+    rows = random_rows(count)
+    with small_disk(tmp_path / "disk") as disk:
+        with pytest.raises((OSError, DataError)) as caught:
+            make(disk / "a" / "g", rows, **how)
+        assert str(disk / "a" / "g") in str(caught.value)
+        assert not (disk / "a" / "g").exists()
+        gallery = make(disk / "kept", rows[:500], **how)
+        before = {path.name: path.read_bytes() for path in gallery.folder.iterdir()}
+        with pytest.raises((OSError, DataError)) as caught:
+            add(gallery.folder, [(rows, names(len(rows)))], card=gallery.card)
+        assert str(gallery.folder) in str(caught.value)
+        assert {path.name: path.read_bytes() for path in gallery.folder.iterdir()} == before
+
+
+def test_a_gallery_that_cannot_be_made_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for folder in (tmp_path / "new", tmp_path / "mine"):
+        with pytest.raises(DataError, match="is zero or not finite"):
+            make(folder, np.zeros((3, 32), np.float32))
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
