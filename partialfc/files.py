@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that only a file being written has
@@ -70,6 +71,19 @@ def named(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for the time of the block. An error of its full disk names it, and says what to do."""
+    with TemporaryDirectory() as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if error.errno in OF_WRITING and str(error.filename or folder).startswith(folder):
+                reason = f"{error.strerror}: set TMPDIR to a folder with more room for what is temporary"
+                raise OSError(error.errno, reason, folder) from error
+            raise
 
 
 def sync(path: Path) -> None:

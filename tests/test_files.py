@@ -1,11 +1,13 @@
 """Files and folders appear whole or not at all."""
 
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from partialfc.files import replacing, show_size, write_whole
+from partialfc.files import replacing, scratch, show_size, told, write_whole
+from tests.disks import small_disk
 from tests.processes import ENVIRONMENT, warm_python
 
 
@@ -111,3 +113,16 @@ def test_a_killed_writer_leaves_the_old_content(tmp_path: Path) -> None:
 )
 def test_a_size_is_shown_in_the_largest_unit_that_it_fills(count: float, shown: str) -> None:
     assert show_size(count) == shown
+
+
+def test_a_full_disk_of_temporary_files_says_what_to_do(tmp_path, monkeypatch):
+    with small_disk(tmp_path / "disk") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with (
+            pytest.raises(OSError, match="set TMPDIR to a folder with more room") as caught,
+            scratch() as folder,
+        ):
+            (folder / "large").write_bytes(bytes(1 << 21))
+        assert told(caught.value).startswith(f"{disk}/")
+        with pytest.raises(FileNotFoundError, match="nowhere"), scratch() as folder:
+            (folder / "nowhere").read_bytes()

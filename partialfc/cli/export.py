@@ -189,8 +189,11 @@ def _require_use(context: typer.Context, kind: str, *, measure: bool) -> None:
         name := next((each for each in ("pairs", "bootstrap") if is_given(context, each)), None)
     ):
         raise ConfigError(f"--{name} is for figures, and --no-measure wants none: leave one of them out")
-    if context.params["name"] == "":
-        raise ConfigError("--name is empty; say a name, or leave it out")
+    if is_given(context, "calibrate_images") and not context.params["int8"]:
+        raise ConfigError("--calibrate-images is for --int8, which is not there: add it, or leave both out")
+    for name in ("name", "data", "licence", "data_licence"):
+        if context.params[name] is not None and not context.params[name].strip():
+            raise ConfigError(f"--{name.replace('_', '-')} is empty; say something, or leave it out")
 
 
 def _calibration(int8: bool, places: list[str] | None, count: int) -> "Calibration | None":

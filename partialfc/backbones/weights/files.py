@@ -58,7 +58,8 @@ def is_weight_file(path: Path) -> bool:
     """
     if not os.path.exists(path):
         raise CheckpointError(
-            f"{path}: neither a checkpoint nor a run with checkpoints, nor a file of weights; it does not exist"
+            f"{path}: neither a checkpoint nor a run with checkpoints, nor a file of weights; it does not "
+            "exist"
         )
     return not os.path.isdir(path)
 

@@ -1,7 +1,6 @@
 """A trained network to a file or a folder, checked, measured and with its card."""
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from partialfc.deploy.opened.folder import CONFIG, WEIGHTS, Mirrored, is_export
 from partialfc.deploy.opened.onnx_backbone import OnnxBackbone
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import ConfigError
-from partialfc.files import replacing
+from partialfc.files import replacing, scratch
 from partialfc.outputs import require_file, require_folder
 from partialfc.serving.card import CARD_FILE, Card
 
@@ -155,8 +154,8 @@ class _Work:
             model = self._graph.model()
         else:
             model = onnx_of(self._graph, opset=self._request.opset)
-        with tempfile.TemporaryDirectory() as folder:
-            plain = Path(folder) / ONNX
+        with scratch() as folder:
+            plain = folder / ONNX
             write_onnx(model, plain, card)
             difference = largest_difference(self._graph, Session(plain), what=out)
         measured = self._measured(card)
@@ -238,8 +237,8 @@ class _Work:
         batches = calibration(self._graph, asked.source, count=asked.images, seed=asked.seed)
         small = quantised(model, batches)
         small_card = replace(card, precision="int8", figures=(), thresholds=())
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / INT8
+        with scratch() as folder:
+            path = folder / INT8
             write_onnx(small, path, small_card)
             cosine = least_cosine(self._graph, Session(path), batches)
             network = OnnxBackbone(path)

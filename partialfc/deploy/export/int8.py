@@ -3,11 +3,9 @@
 import contextlib
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from partialfc.data.sources.labelled import Source
 from partialfc.deploy.export.graph import Pixels
 from partialfc.deploy.export.packages import needing
 from partialfc.errors import ExportError, ImageError
+from partialfc.files import scratch
 from partialfc.serving.runtime import onnxruntime
 
 QUANTISED = ["Conv", "Gemm", "MatMul"]  # what takes the time; all else stays in float32
@@ -40,8 +39,8 @@ def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
         quant_pre_process = onnxruntime("quantization.shape_inference").quant_pre_process
     constants = {each.name for each in model.graph.initializer}  # which old files name as inputs too
     name = next(each.name for each in model.graph.input if each.name not in constants)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        plain, prepared, out = (Path(folder) / name for name in ("a.onnx", "b.onnx", "c.onnx"))
+    with scratch() as folder, _quiet():
+        plain, prepared, out = (folder / name for name in ("a.onnx", "b.onnx", "c.onnx"))
         plain.write_bytes(model.SerializeToString())
         try:
             quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
@@ -57,6 +56,8 @@ def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
                 weight_type=quantization.QuantType.QInt8,
                 calibrate_method=quantization.CalibrationMethod.MinMax,
             )
+        except OSError:
+            raise
         except Exception as error:  # of many kinds, whatever the graph is made of
             told = " ".join(str(error).split())[:300]
             raise ExportError(f"onnxruntime cannot quantise this network: {told}") from error
