@@ -91,6 +91,7 @@ class Changes:
         Raises DataError for a file of another model, or a damaged one.
         """
         with open(self._file, "rb", closefd=False) as file:
+            file.seek(0)
             head = file.read(len(self._head))
             if len(head) < len(self._head) and self._head.startswith(head):  # killed as it was made
                 if self._writable:
@@ -119,6 +120,7 @@ class Changes:
         Raises OSError where the disk takes them not; then none of them is there. After a failure of the disk,
         other than a full one, nothing more is taken, as nobody knows what it holds.
         """
+        assert self._end, "read finds where the next change belongs"
         if self.broken is not None:
             raise OSError(f"{self._path}: {self.broken}")
         data = b"".join(map(_record, changes))

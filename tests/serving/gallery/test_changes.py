@@ -58,6 +58,7 @@ def test_changes_are_read_in_their_order(tmp_path: Path) -> None:
     with opened(tmp_path / "log") as file:
         list(file.read())
         file.append(MADE[:2])
+        assert_same(list(file.read()), MADE + MADE[:2])
     assert_same(read(tmp_path / "log"), MADE + MADE[:2])
 
 
