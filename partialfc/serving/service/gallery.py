@@ -16,6 +16,7 @@ from partialfc.serving.gallery.writable import WritableGallery
 from partialfc.serving.rows import Rows
 
 ROWS_A_NAME = 4  # that a search asks the gallery for first, and then four times as many
+MOST_ROWS = 4096  # that it asks for at last, so that one for more names than there are stays small
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,25 @@ class ServedGallery:
         return self._gallery.count([name])
 
     def search(self, queries: Rows, k: int) -> list[list[Match]]:
-        """Unit rows [n, D] -> for each the k names with the nearest rows, or fewer, the best one first."""
-        rows = ROWS_A_NAME * k
-        while True:
-            found = self._gallery.search(queries, rows)
-            best = [_best_names(matches, k) for matches in found]
-            if all(
-                len(names) == k or len(matches) < rows for names, matches in zip(best, found, strict=True)
-            ):
-                return best
-            rows *= ROWS_A_NAME
+        """Unit rows [n, D] -> for each the k names with the nearest rows, or fewer, the best one first.
+
+        Names that none of the MOST_ROWS nearest rows has are not among them.
+        """
+        best: list[list[Match]] = [[] for _ in queries]
+        left, rows = list(range(len(queries))), ROWS_A_NAME * k
+        while left:
+            found = self._gallery.search(queries[left], rows)
+            for number, matches in zip(left, found, strict=True):
+                best[number] = _best_names(matches, k)
+            if rows >= MOST_ROWS:
+                break
+            left = [
+                number
+                for number, matches in zip(left, found, strict=True)
+                if len(best[number]) < k and len(matches) == rows
+            ]
+            rows = min(rows * ROWS_A_NAME, MOST_ROWS)
+        return best
 
     def change(self, changes: Sequence[Change]) -> list[int]:
         """As WritableGallery's."""

@@ -12,7 +12,7 @@ from partialfc.serving.gallery.changes import Change
 from partialfc.serving.gallery.gallery import Gallery
 from partialfc.serving.gallery.manifest import Storage
 from partialfc.serving.gallery.update import create
-from partialfc.serving.service.gallery import ServedGallery
+from partialfc.serving.service.gallery import MOST_ROWS, ServedGallery
 from tests.serving.service.cases import CARD
 
 WIDTH, COUNT, NAMES = CARD.embedding_size, 300, 40
@@ -89,6 +89,16 @@ def test_a_name_with_most_of_the_rows_takes_one_place(tmp_path: Path) -> None:
     create(tmp_path / "people", CARD, [(ROWS, [(name, "") for name in names])])
     with opened(tmp_path / "people") as gallery:
         assert_found(gallery, ROWS, names, 3)
+
+
+def test_names_behind_very_many_rows_of_one_are_not_looked_for(tmp_path: Path) -> None:
+    """So that memory and time of a search do not grow with a gallery of few names."""
+    near, far = unit(2, 3)
+    crowd = np.repeat(near[None], MOST_ROWS, axis=0)
+    create(tmp_path / "g", CARD, [(np.vstack([crowd, far]), [*[("crowd", "")] * MOST_ROWS, ("alone", "")])])
+    with opened(tmp_path / "g", writable=False) as gallery:
+        found = gallery.search(np.stack([near, far]), 2)
+    assert [[each.name for each in names] for names in found] == [["crowd"], ["alone", "crowd"]]
 
 
 @pytest.mark.parametrize("storage", ["float32", "int8"])
