@@ -1,11 +1,13 @@
 """Images into a gallery: a process that is killed is gone on with, and the gallery becomes the same."""
 
+import json
 import os
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from partialfc.serving.gallery.gallery import Gallery
 from partialfc.serving.gallery.update import remove_names
 from partialfc.serving.images import open_images
 from partialfc.serving.model import open_model
+from tests.processes import ENVIRONMENT, warm_python
 from tests.serving.cases import CARD, matrix, pictures, write_onnx, write_pictures
 from tests.serving.kills import Setting, kill_at_each_step
 
@@ -170,36 +173,42 @@ def test_rows_are_those_of_the_images(desk):
 def peak(action: Callable[[], object]) -> int:
     """The most bytes that Python and NumPy have besides, at any moment of an action."""
     tracemalloc.start()
-    try:
-        action()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    action()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+def peaks(desk: Path, storage: Any, count: int) -> None:
+    """Prints those of building a gallery of images, adding as many, and a search; in a new process."""
+    enrol.BLOCK = update.BLOCK = top_k.BLOCK = 128
+    place, network = desk / "small.onnx", model(desk)
+    images, gallery = open_images([str(desk / str(count))]), desk / f"g{count}"
+    work = Work(batch_size=100, workers=0)
+    most = [
+        peak(lambda: build_gallery(gallery, network, images, work, model=place, storage=storage)),
+        peak(lambda: add_to_gallery(Gallery(gallery), network, images, work)),
+        peak(lambda: Gallery(gallery).search(network.embed(pictures(9)))),
+    ]
+    assert len(Gallery(gallery)) == 2 * count
+    print(json.dumps(most))
 
 
 @pytest.mark.parametrize("storage", ["float32", "int8"])
-def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch, storage):
+def test_memory_does_not_grow_with_the_rows(tmp_path, storage):
     """Four times as many take a few words an image more at most, and not the 512 numbers of its row."""
     width, few, many = 512, 1000, 4000
-    for module in (enrol, update, top_k):
-        monkeypatch.setattr(module, "BLOCK", 128)
     card = replace(CARD, embedding_size=width)
     write_onnx(tmp_path / "small.onnx", card, weights=matrix(card))
     write_pictures(tmp_path, pictures(1))
-    network, peaks = model(tmp_path), {}
-    work = Work(batch_size=100, workers=0)
+    found = {}
     for count in (few, many):
-        (tmp_path / f"images{count}").mkdir()
+        (tmp_path / str(count)).mkdir()
         for number in range(count):
-            os.link(tmp_path / "000.png", tmp_path / f"images{count}" / f"{number}.png")
-        images = open_images([str(tmp_path / f"images{count}")])
-        folder = tmp_path / f"g{count}"
-        place = tmp_path / "small.onnx"
-        peaks[count] = [
-            peak(lambda: build_gallery(folder, network, images, work, model=place, storage=storage)),  # noqa: B023
-            peak(lambda: add_to_gallery(Gallery(folder), network, images, work)),  # noqa: B023
-            peak(lambda: Gallery(folder).search(network.embed(pictures(9)))),  # noqa: B023
-        ]
-        assert len(Gallery(folder)) == 2 * count
-    for before, after in zip(peaks[few], peaks[many], strict=True):
-        assert after - before < (many - few) * width / 2, peaks
+            os.link(tmp_path / "000.png", tmp_path / str(count) / f"{number}.png")
+        program = f"from {__name__} import Path, peaks; peaks(Path({str(tmp_path)!r}), {storage!r}, {count})"
+        done = warm_python().run("-c", program, env=ENVIRONMENT, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found[count] = json.loads(done.stdout)
+    for before, after in zip(found[few], found[many], strict=True):
+        assert after - before < (many - few) * width / 2, found
