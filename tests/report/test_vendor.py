@@ -32,7 +32,7 @@ def test_pages_get_a_script_that_they_can_carry():
     assert uplot_style().startswith(".uplot")
 
 
-def test_a_wheel_has_them(tmp_path):
+def test_a_wheel_has_all_that_draws_a_page(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(PACKAGE, tmp_path / "partialfc", ignore=shutil.ignore_patterns("__pycache__"))
@@ -40,8 +40,11 @@ def test_a_wheel_has_them(tmp_path):
     subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
     (wheel,) = (tmp_path / "out").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        for path in UPLOT.iterdir():
-            assert archive.read(f"partialfc/report/vendor/uplot/{path.name}") == path.read_bytes()
+        page = PACKAGE / "report" / "run_page"
+        drawing = [*UPLOT.iterdir(), *(page / "script").glob("*.js"), *page.glob("*.css")]
+        assert len(drawing) > 10
+        for path in drawing:
+            assert archive.read(f"partialfc/{path.relative_to(PACKAGE)}") == path.read_bytes()
 
 
 @pytest.fixture
