@@ -35,10 +35,10 @@ def embed(
 
     Each image is decoded, resized to `image_size` and put into [-1, 1]; the backbone, which must be on
     `device`, runs in evaluation mode (each module's training flag is restored afterwards) and without
-    gradients, under autocast to `amp` if given. flip: "sum" adds the embedding of the mirrored image, the two
-    as the backbone gives them, as InsightFace does; "concat" sets it behind the image's own, as SphereFace
-    does (Liu et al. 2017, section 4.1), so that embeddings have 2D numbers. For a cosine, normalise the
-    result.
+    gradients, under autocast to `amp` if given, else in the type of its parameters. flip: "sum" adds the
+    embedding of the mirrored image, the two as the backbone gives them, as InsightFace does; "concat" sets it
+    behind the image's own, as SphereFace does (Liu et al. 2017, section 4.1), so that embeddings have 2D
+    numbers. For a cosine, normalise the result.
 
     Raises ImageError, which names an image that cannot be decoded or is larger than `max_pixels`, by `name`
     or else by its index, and ValueError for no images or another `flip`.
@@ -80,12 +80,20 @@ def rows_of(
     """
     batch = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
     batch = normalise(batch, memory_format=torch.contiguous_format)
+    if amp is None:
+        batch = batch.to(_dtype_of(backbone))
     with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
         output: torch.Tensor = backbone(batch)
         if flip != "none":
             both = output.float(), backbone(batch.flip(-1)).float()
             output = torch.cat(both, 1) if flip == "concat" else both[0] + both[1]
     return output.float().cpu()
+
+
+def _dtype_of(backbone: nn.Module) -> torch.dtype:
+    """What it takes: float32, unless its parameters were made of another type, such as bfloat16."""
+    first = next((each for each in backbone.parameters() if each.is_floating_point()), None)
+    return torch.float32 if first is None else first.dtype
 
 
 @contextmanager

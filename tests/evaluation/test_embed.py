@@ -88,6 +88,17 @@ def test_another_flip_is_refused(backbone: Tiny, flip: object) -> None:
         embed(backbone, [encode_png(_pixels(1)[0])], image_size=8, channels=3, device=CPU, flip=flip)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_backbone_of_another_type_gets_images_of_that(backbone: Tiny, dtype: torch.dtype) -> None:
+    images = [encode_png(p) for p in _pixels(4)]
+    options = {"image_size": 8, "channels": 3, "device": CPU}
+    exact = embed(backbone, images, **options)
+    found = embed(backbone.to(dtype), images, **options)
+    assert found.dtype == torch.float32
+    near = 0.05 if dtype == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(found, exact, rtol=near, atol=near)
+
+
 @pytest.mark.parametrize("flip", ["none", "sum", "concat"])
 def test_amp_computes_in_bfloat16_and_returns_float32(backbone: Tiny, flip: Flip) -> None:
     images = [encode_png(p) for p in _pixels(4)]

@@ -211,6 +211,12 @@ def test_a_row_optimizer_takes_a_head_alone(make, of):
         make(of(build()), lr=0.1)
 
 
+def test_a_head_that_is_wrapped_is_told_by_what_it_is_in():
+    wrapped = torch.nn.Sequential(build())
+    with pytest.raises(ValueError, match="head is a Sequential; it must be the PartialFC whose centres"):
+        partialfc.RowSGD(wrapped, lr=0.1)
+
+
 def list_on_rank_one():
     labels = torch.tensor([1, 2, 3])
     build()(torch.randn(3, 8), labels.tolist() if World.of().rank == 1 else labels)

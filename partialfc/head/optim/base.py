@@ -260,8 +260,10 @@ class RowOptimizer(torch.optim.Optimizer):
 
 
 def shortened(value: object) -> str:
-    """A value as a message shows it: shortened where it is long."""
-    shown = repr(value).splitlines()[0]
+    """A value as a message shows it: shortened where it is long; of what has several lines its type."""
+    shown, *more = repr(value).splitlines()
+    if more:
+        return f"a {type(value).__name__}"
     return f"{shown[:60]}... ({type(value).__name__})" if len(shown) > 60 else shown
 
 
