@@ -1,5 +1,6 @@
 """A faiss index over the rows of a gallery: quicker, and with most kinds not exact."""
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,12 +56,12 @@ class FaissIndex:
         return cls(index)
 
     def write(self, folder: Path, number: int) -> None:
-        """Put it on the disk. Raises DataError where faiss cannot, such as on a full one."""
+        """Put it on the disk. Raises OSError where faiss cannot, such as on a full one."""
         path = path_of(folder, number)
         try:
             _faiss().write_index(self._index, str(path))
         except RuntimeError as error:
-            raise DataError(f"{path}: faiss cannot write it: {error}") from error
+            raise OSError(errno.EIO, f"faiss cannot write it: {error}", str(path)) from error
         with path.open("rb") as file:
             os.fsync(file.fileno())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from partialfc.files import told
 from partialfc.serving.gallery.changes import Change, log_of
 from partialfc.serving.gallery.gallery import Gallery
-from partialfc.serving.gallery.manifest import Manifest, changing, read_manifest
+from partialfc.serving.gallery.manifest import Manifest, changing, read_manifest, tidy
 from partialfc.serving.gallery.update import begin_log
 
 logger = logging.getLogger(__name__)
@@ -58,5 +58,6 @@ def _with_log(folder: Path) -> Manifest:
         manifest = read_manifest(folder)
         if manifest.log is None:
             raise
+        tidy(folder, manifest)  # changes need the room that is left
         logger.warning("%s: its log stays as it is: %s", folder, told(error))
         return manifest

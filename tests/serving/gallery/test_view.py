@@ -157,25 +157,31 @@ def test_in_all_parts_what_is_removed_is_gone(tmp_path: Path, monkeypatch: pytes
         assert (len(gallery), ask(gallery)) == (0, [[]] * 20)
 
 
+@pytest.mark.parametrize(
+    ("how", "largest"), [({}, COUNT * 32 * 4), ({"faiss": "HNSW32"}, 50_000)], ids=["rows", "index"]
+)
 def test_without_room_on_the_disk_the_log_stays_as_it_is(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, how: dict[str, str], largest: int
 ) -> None:
-    folder = make(tmp_path / "g", random_rows(COUNT)).folder
+    """And what was begun is gone, so that there is as much room for changes as before."""
+    folder = make(tmp_path / "g", random_rows(COUNT), **how).folder
     with opened(folder) as gallery:
         gallery.change(CHANGES)
         found = ask(gallery)
+    files = {path.name for path in folder.iterdir()}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (COUNT * 32 * 4, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limits[1]))
     try:
         with opened(folder) as gallery:
             assert ask(gallery) == found
+            assert {path.name for path in folder.iterdir()} == files
             gallery.change([Change("new3", None)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "its log stays as it is: " in caplog.text
     with opened(folder) as again:
         assert (again.count(["new3", "new4"]), len(again)) == (1, len(after()[0]) - 1)
-        assert len([*folder.iterdir()]) == 5
+        assert len([*folder.iterdir()]) == 5 + len(how)
 
 
 def killed_opening(folder: str) -> Setting:
