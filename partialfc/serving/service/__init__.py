@@ -1,7 +1,7 @@
 """The HTTP service: embeds, verifies and searches images, and keeps what is added to a gallery.
 
 `start` puts it together and `server` is its process. `app` and `gallery_routes` have the routes behind
-`gate`, `service` and `searcher` what these share: `body` reads a request within `limits`, `pixels` decodes,
+`gate`, which reads a request's `target`, `service` and `searcher` what these share: `body` reads a request within `limits`, `pixels` decodes,
 `batcher` has the queue before the model. `gallery` is searched by name. `problem` is the answer to what
 breaks a rule. FastAPI and uvicorn are imported by the routes and `server` alone.
 

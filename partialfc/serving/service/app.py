@@ -19,7 +19,7 @@ from partialfc import __version__
 from partialfc.serving.rows import cosine
 from partialfc.serving.service import gallery_routes
 from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
-from partialfc.serving.service.gate import Gate
+from partialfc.serving.service.gate import METHOD, Gate
 from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.searcher import Searcher
 from partialfc.serving.service.service import CLIENT_CLOSED, Service
@@ -119,7 +119,9 @@ def build_app(service: Service, searcher: Searcher | None, *, token: Token | Non
         if searcher is not None:
             searcher.close()
 
-    app = FastAPI(title="partialfc", version=__version__, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="partialfc", version=__version__, openapi_url=None, redirect_slashes=False, lifespan=lifespan
+    )
     app.state.service, app.state.searcher, app.state.may_change = service, searcher, token is not None
     app.include_router(routes)
     app.include_router(gallery_routes.routes)
@@ -149,12 +151,17 @@ async def _wrong_option(_: Request, error: Exception) -> Response:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    path = request.scope["path"]
+    every = (*routes.routes, *gallery_routes.routes.routes)
+    known = [route for route in every if isinstance(route, APIRoute)]
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        rule = f"must be {(error.headers or {}).get('Allow', 'another')} for {request.url.path}"
-        return _told(Problem(HTTPStatus(405), "method", request.method, rule, headers=error.headers))
-    known = (*routes.routes, *gallery_routes.routes.routes)
-    paths = ", ".join(sorted({route.path_format for route in known if isinstance(route, APIRoute)}))
-    return _told(Problem(HTTPStatus(error.status_code), "path", request.url.path, f"must be one of {paths}"))
+        methods = {method for route in known if route.path_regex.match(path) for method in route.methods}
+        *most, last = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+        rule = f"must be {', '.join(most)}{' or ' if most else ''}{last} for {path}"
+        headers = {"Allow": ", ".join([*most, last])}
+        return _told(Problem(HTTPStatus(405), "method", request.scope[METHOD], rule, headers=headers))
+    paths = ", ".join(sorted({route.path_format for route in known}))
+    return _told(Problem(HTTPStatus(error.status_code), "path", path, f"must be one of {paths}"))
 
 
 async def _gone(_: Request, __: Exception) -> Response:

@@ -1,4 +1,6 @@
-"""What each request passes before it is routed: whether there is room, who may ask; the answer is counted."""
+"""What each request passes before it is routed: what it asks for, whether there is room, who may ask; and
+its answer is counted.
+"""
 
 import time
 from http import HTTPStatus
@@ -11,9 +13,11 @@ from partialfc.serving.service.connection import CROWDED
 from partialfc.serving.service.limits import RETRY_SECONDS
 from partialfc.serving.service.numbers import OTHER, Numbers
 from partialfc.serving.service.problem import Problem, busy
+from partialfc.serving.service.target import read_target
 from partialfc.serving.service.token import Token, names_loopback
 
 PROBES = ("/healthz", "/readyz")  # which say nothing that has to be hidden
+METHOD = "partialfc.method"  # in the scope: that of the request, where HEAD is answered as GET
 
 
 class Gate:
@@ -21,6 +25,7 @@ class Gate:
 
     PROBES are always answered. With a token, every other request must have it. Without one the service is on
     loopback, and requests must name this machine, so that no page in a browser asks in its user's stead.
+    HEAD is GET without the body (RFC 9110, 9.3.2), which the server leaves out.
     """
 
     def __init__(self, app: ASGIApp, *, token: Token | None, numbers: Numbers) -> None:
@@ -39,6 +44,9 @@ class Gate:
             await send(message)
 
         with self._numbers.in_flight.track_inprogress():
+            scope = {**scope, METHOD: scope["method"]}
+            if scope["method"] == "HEAD":
+                scope["method"] = "GET"
             try:
                 if refused := self._refusal(scope):
                     await answer(refused, counted)
@@ -50,7 +58,13 @@ class Gate:
                 self._numbers.request_seconds.labels(route).observe(time.perf_counter() - started)
 
     def _refusal(self, scope: Scope) -> Problem | None:
-        if scope["path"] in PROBES:
+        """Why the request is not routed. Its path is set to what it asks for."""
+        host, unread = None, None
+        try:
+            host, scope["path"] = read_target(scope["raw_path"])
+        except Problem as problem:
+            unread = problem  # is told to who may ask
+        if unread is None and scope["path"] in PROBES:
             return None
         if connections := scope.get("state", {}).get(CROWDED):
             return busy(
@@ -62,12 +76,12 @@ class Gate:
             )
         headers = Headers(scope=scope)
         if self._token is None:
-            host = headers.get("host", "")
+            host = headers.get("host", "") if host is None else host
             if names_loopback(host):
-                return None
+                return unread
             rule = "must name this machine, as localhost does: a service without a token serves it alone"
             return Problem(HTTPStatus.MISDIRECTED_REQUEST, "Host", host, rule)
-        return self._token.refusal(headers.get("authorization"))
+        return self._token.refusal(headers.get("authorization")) or unread
 
 
 async def answer(problem: Problem, send: Send) -> None:
