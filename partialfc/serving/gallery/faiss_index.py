@@ -68,26 +68,26 @@ class FaissIndex:
     def search(
         self, segments: Sequence[Segment], queries: Rows, k: int, *, threads: int
     ) -> tuple[Scores, Places]:
-        """As `top_k`, among the candidates that the index finds; m is what it finds for every query."""
+        """As `top_k`, among the candidates that the index finds; -inf and place -1 where they are too few."""
         _faiss().omp_set_num_threads(threads)
         total, shown = sum(map(len, segments)), sum(each.shown for each in segments)
         count = min(MORE * k + total - shown, total)
-        if not count or not len(queries):
-            return np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
+        kept = min(k, shown)
+        scores, places = np.full((len(queries), kept), -np.inf), np.full((len(queries), kept), -1)
+        if not kept or not len(queries):
+            return scores, places
         _, found = self._index.search(queries, count)
         if shown < total:
             hidden = np.concatenate(
                 [np.zeros(len(each), np.bool_) if each.hidden is None else each.hidden for each in segments]
             )
             found = np.where(hidden[found], -1, found)
-        kept = min(k, int((found >= 0).sum(axis=1).min()))
-        scores, places = np.empty((len(queries), kept)), np.empty((len(queries), kept), np.int64)
         for number, (query, near) in enumerate(zip(queries, found, strict=True)):
             near = np.unique(near[near >= 0])
             which = np.zeros(len(near), np.int64)
             score = exact_scores(segments, query[None].astype(np.float64), which, near)
             order = np.lexsort((near, -score))[:kept]
-            scores[number], places[number] = score[order], near[order]
+            scores[number, : len(order)], places[number, : len(order)] = score[order], near[order]
         return scores, places
 
 

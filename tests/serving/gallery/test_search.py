@@ -170,12 +170,19 @@ def test_faiss_finds_candidates_and_their_scores_are_exact(tmp_path, factory):
         assert np.array_equal(places, order)
 
 
-def test_queries_and_batches_do_not_matter(tmp_path, monkeypatch):
-    gallery, queries = make(tmp_path / "g", random_rows(700), storage="int8"), random_rows(30, seed=1)
-    together = gallery.search(queries, 5)
-    assert [gallery.search(query[None], 5)[0] for query in queries] == together
+@pytest.mark.parametrize("how", [{"storage": "int8"}, {"faiss": "IVF16,Flat"}], ids=["int8", "faiss"])
+def test_queries_and_batches_do_not_matter(tmp_path, monkeypatch, how):
+    """Also where faiss, which looks into a part of the rows, finds fewer than k for some queries."""
+    gallery, queries = make(tmp_path / "g", random_rows(700), **how), random_rows(30, seed=1)
+    together = gallery.search(queries, 60)
+    assert [gallery.search(query[None], 60)[0] for query in queries] == together
     monkeypatch.setattr(top_k, "QUERIES", 7)
-    assert gallery.search(queries, 5) == together
+    assert gallery.search(queries, 60) == together
+    if "faiss" in how:
+        scores, places = gallery.search_places(queries, 60)
+        assert [(row >= 0).sum() for row in places] == [len(found) for found in together]
+        assert np.isneginf(scores[places < 0]).all()
+        assert len({len(found) for found in together}) > 1
 
 
 def test_a_gallery_reads_back_rows_names_and_keys(tmp_path):
