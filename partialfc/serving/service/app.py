@@ -155,7 +155,9 @@ async def _no_route(request: Request, error: Exception) -> Response:
     every = (*routes.routes, *gallery_routes.routes.routes)
     known = [route for route in every if isinstance(route, APIRoute)]
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        methods = {method for route in known if route.path_regex.match(path) for method in route.methods}
+        methods = {
+            method for route in known if route.path_regex.match(path) for method in route.methods or ()
+        }
         *most, last = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
         rule = f"must be {', '.join(most)}{' or ' if most else ''}{last} for {path}"
         headers = {"Allow": ", ".join([*most, last])}
