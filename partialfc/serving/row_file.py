@@ -106,14 +106,14 @@ def writing(
     with another plan, or another process is writing it; DataError where what was kept is damaged.
     """
     partial, journal = partial_of(path), _journal_of(path)
-    if overwrite:
-        remove(journal)
-    elif path.exists() and not partial.exists():
+    if path.exists() and not partial.exists() and not overwrite:
         remove(journal)  # of a process that was killed when all was done
         raise ConfigError(f"{path}: exists already; name another file, or replace it with --overwrite")
     file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _lock(file, path)
+        if overwrite:
+            remove(journal)
         sweep(path)
         sweep(journal)
         found = _read(journal, plan, path, anew)

@@ -242,13 +242,17 @@ def test_memory_does_not_grow_with_the_rows(tmp_path, suffix):
     assert peaks[2] - peaks[1] < 12 << 20, peaks
 
 
-def test_two_processes_do_not_write_one_file(tmp_path, model):
+@pytest.mark.parametrize("overwrite", [False, True], ids=["goes-on", "overwrites"])
+def test_two_processes_do_not_write_one_file(tmp_path, model, overwrite):
+    """The one that is refused leaves the other what it goes on from, should that be killed."""
     write_pictures(tmp_path / "images", pictures(8))
     output = tmp_path / "out.npy"
+    begun(model, tmp_path / "images", output, at=4)
 
     def another(stage: str, done: int, total: int) -> None:
         with pytest.raises(ConfigError, match="another process is writing it"):
-            embed(model, tmp_path / "images", output)
+            embed(model, tmp_path / "images", output, overwrite=overwrite)
+        assert (tmp_path / "out.npy.partial.json").exists()
 
     embed(model, tmp_path / "images", output, progress=another)
 
