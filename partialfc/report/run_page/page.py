@@ -225,9 +225,16 @@ def _looks(runs: Sequence[Run]) -> Iterator[Section]:
     ]
     if maps:
         yield Section("Map of held-out embeddings", charts(maps), image_list(images))
-    missing = [f"{run.name}: {said}" if several else said for run in runs for said in run.looks.left_out]
+    missing = [*_left_out(runs)]
     if missing:
-        yield Section("Left out", *(paragraph(each) for each in missing))
+        yield Section("Left out", *missing)
+
+
+def _left_out(runs: Sequence[Run]) -> Iterator[Html]:
+    """What the page does not show, and why: each reason once, with the runs that it is of."""
+    for said in dict.fromkeys(said for run in runs for said in run.looks.left_out):
+        names = ", ".join(run.name for run in runs if said in run.looks.left_out)
+        yield paragraph(f"{names}: {said}" if len(runs) > 1 else said)
 
 
 def _hard(place: int, run: Run, found: HardPairs, several: bool) -> Html:

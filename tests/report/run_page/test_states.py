@@ -151,7 +151,7 @@ def test_one_of_several_runs_may_have_hardly_anything(tmp_path):
     assert "diverged: No loss is finite" in text
 
 
-def test_what_keeps_runs_from_being_compared_is_said_once(tmp_path):
+def test_what_several_runs_lack_is_said_once(tmp_path):
     for name in ("first", "second", "third"):
         write_run(tmp_path / name)
     for name in ("second", "third"):
@@ -159,6 +159,11 @@ def test_what_keeps_runs_from_being_compared_is_said_once(tmp_path):
         with np.load(saved) as held:
             kept = {key: held[key] for key in held if key != "identities"}
         np.savez(saved, **kept)
-    report(*(tmp_path / name for name in ("first", "second", "third")), "-o", tmp_path / "all.html")
+    report(
+        *(tmp_path / name for name in ("first", "second", "third")), "-o", tmp_path / "all.html", "--embed", 0
+    )
     text = (tmp_path / "all.html").read_text()
     assert "second, third: no differences from first on lfw, as it is not known whom the images show." in text
+    missing = [each for each in text.split("<p>") if "--embed 0 was given" in each]
+    assert len(missing) == 1
+    assert missing[0].startswith("first, second, third: Map of embeddings and class frequency")
