@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from partialfc.errors import ConfigError, DataError
+from partialfc.errors import DataError
 from partialfc.serving.card import Card
 from partialfc.serving.gallery.changes import read_log
 from partialfc.serving.gallery.faiss_index import FaissIndex
-from partialfc.serving.gallery.manifest import MANIFEST, Manifest, other_model, read_manifest
+from partialfc.serving.gallery.manifest import MANIFEST, Manifest, read_manifest, require_model
 from partialfc.serving.gallery.segments import Segment
 from partialfc.serving.gallery.top_k import Places, Scores
 from partialfc.serving.gallery.view import View
@@ -65,8 +65,7 @@ class Gallery:
 
     def require(self, card: Card) -> None:
         """Raises ConfigError unless a model's embeddings may be compared with those of the gallery."""
-        if card.identity != self.card.identity:
-            raise ConfigError(other_model(self.folder, self.card, card))
+        require_model(self.folder, self.card, card)
 
     def search(self, rows: Rows, k: int = 5, *, threads: int = 1) -> list[list[Match]]:
         """Embeddings [n, D] -> for each the k best matches, the best one first; fewer where there are fewer.

@@ -117,13 +117,14 @@ def tidy(folder: Path, manifest: Manifest | None) -> None:
             remove(path)
 
 
-def other_model(folder: Path, of_gallery: Card, given: Card) -> str:
-    """That a gallery has embeddings of another model than the one given, for a message."""
-    return (
-        f"{folder} has embeddings of {of_gallery.name} ({of_gallery.identity[:8]}), and those of "
-        f"{given.name} ({given.identity[:8]}) cannot be compared with them: take that model, or build a "
-        "gallery with this one"
-    )
+def require_model(folder: Path, of_gallery: Card, given: Card) -> None:
+    """Raises ConfigError unless a model's embeddings may be compared with those of the gallery."""
+    if given.identity != of_gallery.identity:
+        raise ConfigError(
+            f"{folder} has embeddings of {of_gallery.name} ({of_gallery.identity[:8]}), and those of "
+            f"{given.name} ({given.identity[:8]}) cannot be compared with them: take that model, or build a "
+            "gallery with this one"
+        )
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from partialfc.serving.gallery.manifest import (
     Part,
     Storage,
     changing,
-    other_model,
     read_manifest,
+    require_model,
     tidy,
     write_manifest,
 )
@@ -101,9 +101,7 @@ def add(folder: Path, batches: Batches, *, card: Card) -> int:
     that is there already, or breaks the rule of `names.py`.
     """
     with changing(folder):
-        manifest = read_manifest(folder)
-        if card.identity != manifest.card.identity:
-            raise ConfigError(other_model(folder, manifest.card, card))
+        require_model(folder, read_manifest(folder).card, card)
         manifest = _settled(folder)
         known = set(_each_name(folder, manifest)) if manifest.mean else set()
 

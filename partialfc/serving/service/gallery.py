@@ -10,7 +10,7 @@ from partialfc.serving.card import Card
 from partialfc.serving.gallery.changes import Change
 from partialfc.serving.gallery.gallery import Gallery
 from partialfc.serving.gallery.gallery import Match as RowMatch
-from partialfc.serving.gallery.manifest import MANIFEST
+from partialfc.serving.gallery.manifest import MANIFEST, read_manifest, require_model
 from partialfc.serving.gallery.update import create
 from partialfc.serving.gallery.writable import WritableGallery
 from partialfc.serving.rows import Rows
@@ -47,7 +47,7 @@ class ServedGallery:
                     "token, with which one is filled by requests"
                 )
             create(folder, card, (), model=model)
-        Gallery(folder).require(card)
+        require_model(folder, read_manifest(folder).card, card)
         self._writable = WritableGallery(folder) if writable else None
         self._gallery = Gallery(folder) if self._writable is None else self._writable
 
