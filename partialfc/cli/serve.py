@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from partialfc.cli.arguments import Trust
+from partialfc.serving.service.limits import Limits
+
+USUAL = Limits()
 
 
 def serve(
@@ -39,25 +42,25 @@ def serve(
     threshold: Annotated[
         float | None, typer.Option(help="Cosine from which on two images are the same; not the card's.")
     ] = None,
-    max_image_bytes: Annotated[int, typer.Option(help="Bytes of one encoded image.")] = 10_000_000,
+    max_image_bytes: Annotated[int, typer.Option(help="Bytes of one encoded image.")] = USUAL.max_image_bytes,
     max_request_bytes: Annotated[
         int, typer.Option(help="Bytes of a request's body; eight times as many may be in memory.")
-    ] = 32_000_000,
-    max_pixels: Annotated[int, typer.Option(help="Pixels of an image, by its header.")] = 25_000_000,
-    max_images: Annotated[int, typer.Option(help="Images of one request.")] = 64,
-    max_batch: Annotated[int, typer.Option(help="Images in one call of the model.")] = 32,
+    ] = USUAL.max_request_bytes,
+    max_pixels: Annotated[int, typer.Option(help="Pixels of an image, by its header.")] = USUAL.max_pixels,
+    max_images: Annotated[int, typer.Option(help="Images of one request.")] = USUAL.max_images,
+    max_batch: Annotated[int, typer.Option(help="Images in one call of the model.")] = USUAL.max_batch,
     max_wait_ms: Annotated[
         float, typer.Option(help="How long a call that is not full waits for images that are being decoded.")
-    ] = 2.0,
+    ] = USUAL.max_wait_ms,
     queue: Annotated[
         int, typer.Option(help="Images that may be decoded or wait for the model; more are answered 503.")
-    ] = 256,
+    ] = USUAL.queue,
     timeout: Annotated[
         float,
         typer.Option(
             help="Seconds to read a head or a body, to embed images, and to search or change the gallery."
         ),
-    ] = 10.0,
+    ] = USUAL.timeout,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the model. Default: one a core.")
     ] = None,
@@ -65,7 +68,6 @@ def serve(
     trust: Trust = None,
 ) -> None:
     """Serve a model over HTTP: embeddings, verification, search in a gallery; with metrics."""
-    from partialfc.serving.service.limits import Limits
     from partialfc.serving.service.start import run
 
     limits = Limits(
