@@ -16,11 +16,13 @@ def bounded(head_seconds: float, most: int) -> type[H11Protocol]:
     """HTTP/1.1 whose connections are closed where the line and headers of a request take longer.
 
     So a client that sends nothing, or a byte now and then, holds one of the connections for that long only.
+    One that has ended its side, as it may (RFC 9112, 9.6), gets the answers to what it has asked until then.
     most: connections at once; the state of requests on others has CROWDED, how many there were.
     """
 
     class Bounded(H11Protocol):
         _late: asyncio.TimerHandle | None = None
+        _ended = False  # the client's side
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -34,6 +36,15 @@ def bounded(head_seconds: float, most: int) -> type[H11Protocol]:
                 self._wait()
             else:
                 self._stop_waiting()
+
+        def eof_received(self) -> bool:  # type: ignore[override]
+            self._ended = True
+            return self._answering()  # or it is closed now
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()  # which goes on to the next request, if it was sent meanwhile
+            if self._ended and not self._answering():
+                self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
@@ -49,6 +60,10 @@ def bounded(head_seconds: float, most: int) -> type[H11Protocol]:
             ):
                 self.transport.write(self.conn.send(event))
             self.transport.close()
+
+        def _answering(self) -> bool:
+            """Whether there is a whole request that has no answer yet."""
+            return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
         def _wait(self) -> None:
             if self._late is None:

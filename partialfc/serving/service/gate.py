@@ -59,6 +59,16 @@ class Gate:
 
     def _refusal(self, scope: Scope) -> Problem | None:
         """Why the request is not routed. Its path is set to what it asks for."""
+        headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            rule = "must stand without Content-Length: a proxy may see the end of the body elsewhere"
+            return Problem(
+                HTTPStatus.BAD_REQUEST,
+                "Transfer-Encoding",
+                headers["transfer-encoding"],
+                rule,
+                headers={"Connection": "close"},
+            )
         host, unread = None, None
         try:
             host, scope["path"] = read_target(scope["raw_path"])
@@ -74,7 +84,6 @@ class Gate:
                 retry_seconds=RETRY_SECONDS,
                 headers={"Connection": "close"},
             )
-        headers = Headers(scope=scope)
         if self._token is None:
             host = headers.get("host", "") if host is None else host
             if names_loopback(host):
