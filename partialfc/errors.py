@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -65,6 +66,16 @@ class TrackerError(PartialFCError, RuntimeError):
 
 class MissingExtraError(PartialFCError, ImportError):
     """A feature needs an optional dependency; the message names the extra that installs it."""
+
+
+def installing(*extras: str) -> str:
+    """The command that installs extras, for a message; where there is no torch, one that brings none."""
+    if find_spec("torch") is None:
+        return (
+            f"python -m partialfc.serving.requirements {' '.join(extras)} > needed.txt && "
+            "pip install -r needed.txt"
+        )
+    return f"pip install 'partialfc[{','.join(extras)}]'"
 
 
 def printable(text: str, *, but: str = "") -> str:

@@ -11,6 +11,7 @@ import yaml
 from partialfc.data.images.codec import encode_jpeg, encode_png
 from tests import train_cases
 from tests.processes import ENVIRONMENT, warm_python
+from tests.serving.cases import pictures, write_onnx, write_pictures
 
 PLAN = ("plan", "--classes", "10M", "--embedding", "512", "--memory", "80GB", "--batch", "128")
 
@@ -58,6 +59,27 @@ def test_a_command_names_the_extra_that_it_needs(
     assert f"pip install 'partialfc[{extra}]'" in done.stderr
     assert sorted(path.name for path in run.iterdir()) == ["run"]
     assert [path.name for path in (run / "run").iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        (["faiss"], ("gallery", "build", "g", "small.onnx", "images", "--index", "faiss"), "faiss"),
+        (["pyarrow"], ("embed", "small.onnx", "images", "-o", "rows.parquet"), "parquet"),
+        (["uvicorn"], ("serve", "small.onnx"), "serve"),
+    ],
+    ids=["faiss", "parquet", "serve"],
+)
+def test_without_torch_an_extra_is_installed_without_it(tmp_path, missing, arguments, extra) -> None:
+    write_onnx(tmp_path / "small.onnx")
+    write_pictures(tmp_path / "images", pictures(2))
+    command = [sys.executable, "-m", "tests.without", ",".join(["torch", *missing]), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, cwd=tmp_path)
+    assert done.returncode == 1
+    says = f"python -m partialfc.serving.requirements {extra} > needed.txt && pip install -r needed.txt"
+    assert says in done.stderr
+    assert "partialfc[" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "small.onnx"]
 
 
 @pytest.mark.parametrize("tracker", ["tensorboard", "trackio", "wandb", "mlflow"])

@@ -43,6 +43,7 @@ Index = Literal["float32", "float16", "int8", "faiss"]
 
 @gallery_app.command()
 def build(
+    context: typer.Context,
     folder: Folder,
     model: ModelPath,
     images: AnyImages,
@@ -75,7 +76,8 @@ def build(
 ) -> None:
     """Build a gallery of images: each under the name of its class, or else of its file."""
     from partialfc.cli.bars import stages
-    from partialfc.cli.values import require_alone
+    from partialfc.cli.values import is_given, require_alone
+    from partialfc.errors import ConfigError
     from partialfc.outputs import require_file, require_folder
     from partialfc.serving.embed import Work
     from partialfc.serving.gallery.enrol import build_gallery
@@ -83,6 +85,8 @@ def build(
     from partialfc.serving.model import open_model
 
     require_alone("gallery")
+    if index != "faiss" and is_given(context, "faiss"):
+        raise ConfigError(f"--faiss is for --index faiss, and --index is {index}: leave one of them out")
     require_folder("GALLERY", folder)
     require_file("--skip-bad", skip_bad)
     opened = open_images(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)

@@ -4,7 +4,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from partialfc.errors import ConfigError, MissingExtraError
+from partialfc.errors import ConfigError, MissingExtraError, installing
 from partialfc.files import replacing, told
 from partialfc.outputs import require_file
 
@@ -56,6 +56,6 @@ def _figure_class() -> Any:
         from matplotlib.figure import Figure  # not pyplot, which keeps every figure until it is closed
     except ImportError as error:
         raise MissingExtraError(
-            "pictures are drawn with matplotlib, which is not installed: pip install 'partialfc[plot]'"
+            f"pictures are drawn with matplotlib, which is not installed: {installing('plot')}"
         ) from error
     return Figure

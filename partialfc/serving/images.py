@@ -86,7 +86,9 @@ def _loose(places: Sequence[str]) -> LooseSource | None:
     files = [place for place in places if not _is_several(place) and is_image_file(place)]
     if not files:
         one = Path(places[0]) if len(places) == 1 and not _is_several(places[0]) else None
-        return loose_folder(one) if one is not None and one.is_dir() and holds_images(one) else None
+        if one is None or not one.is_dir():
+            return None
+        return loose_folder(one) if holds_images(one) or not any(one.iterdir()) else None
     other = next((place for place in places if place not in files), None)
     if other is not None:
         raise DataError(f"{files[0]} is an image and {other} is none: name images alone, or a source of them")

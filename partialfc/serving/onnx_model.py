@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from partialfc.errors import ConfigError, DataError, MissingExtraError
+from partialfc.errors import ConfigError, DataError, MissingExtraError, installing
 from partialfc.serving.card import CARD_KEY, Card, CardInput
 from partialfc.serving.onnx_nodes import first_names
 from partialfc.serving.rows import Name, Pixels, Rows, check_pixels, numbered, unit_rows
@@ -158,8 +158,8 @@ def _session(path: Path, threads: int | None, device: str) -> Any:
         runtime = onnxruntime()
     except ImportError as error:
         raise MissingExtraError(
-            f"{path} needs onnxruntime, which cannot be imported ({error}): pip install onnxruntime, or pip "
-            "install 'partialfc[serve]'"
+            f"{path} needs onnxruntime, which cannot be imported ({error}): pip install onnxruntime, or "
+            f"{installing('serve')}"
         ) from error
     options = runtime.SessionOptions()
     options.log_severity_level = QUIET

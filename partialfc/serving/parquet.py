@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from partialfc.errors import MissingExtraError
+from partialfc.errors import MissingExtraError, installing
 from partialfc.files import replacing
 from partialfc.serving.card import CARD_KEY, Card
 from partialfc.serving.images import Images
@@ -59,4 +59,4 @@ def _pyarrow(module: str = "") -> Any:
     try:
         return importlib.import_module(f"pyarrow.{module}" if module else "pyarrow")
     except ImportError as error:
-        raise MissingExtraError("parquet files need pyarrow: pip install 'partialfc[parquet]'") from error
+        raise MissingExtraError(f"parquet files need pyarrow: {installing('parquet')}") from error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from partialfc.data.images.opencv import cv2
 from partialfc.data.sources.leftovers import leftover_kind
-from partialfc.errors import DataError, MissingExtraError
+from partialfc.errors import DataError, MissingExtraError, installing
 
 try:
     import matplotlib
@@ -22,7 +22,7 @@ try:
 except ImportError as error:
     raise MissingExtraError(
         "glyphs are drawn with matplotlib and fonttools, of which one is not installed: "
-        "pip install 'partialfc[glyphs]'"
+        f"{installing('glyphs')}"
     ) from error
 
 SUFFIXES = (".ttf", ".otf", ".ttc")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from partialfc.data.pairs.listed import Pair, PairList
-from partialfc.errors import MissingExtraError, PairsError
+from partialfc.errors import MissingExtraError, PairsError, installing
 
 IMAGES = "03_Protocol_Images"  # the folder of its images, beside the file
 
@@ -37,7 +37,7 @@ def _splits(path: Path) -> np.ndarray:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise MissingExtraError(f"{path}: a MATLAB file needs scipy: pip install 'partialfc[mat]'") from error
+        raise MissingExtraError(f"{path}: a MATLAB file needs scipy: {installing('mat')}") from error
     try:
         content = loadmat(path)
     except OSError as error:

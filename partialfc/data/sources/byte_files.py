@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from partialfc.data.sources.opened_file import OpenedFile, local_state
-from partialfc.errors import ConfigError, DataError, MissingExtraError
+from partialfc.errors import ConfigError, DataError, MissingExtraError, installing
 
 log = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ def _tried(name: str, action: Callable[[], T]) -> T:
         try:
             return action()
         except ImportError as error:
-            extra = ": pip install 'partialfc[http]'" if "aiohttp" in str(error) else ""
+            extra = f": {installing('http')}" if "aiohttp" in str(error) else ""
             raise MissingExtraError(f"{name}: {error}{extra}") from error
         except (PermissionError, ValueError) as error:
             raise DataError(f"{name}: {error}") from error

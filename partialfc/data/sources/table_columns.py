@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from partialfc.errors import DataError, MissingExtraError
+from partialfc.errors import DataError, MissingExtraError, installing
 
 IMAGES = ("image", "img", "jpg", "jpeg", "png", "webp")  # where several columns may hold images: the first
 LABELS = ("label", "labels", "cls", "class")  # likewise
@@ -27,7 +27,7 @@ def arrow(module: str = "") -> Any:
         return importlib.import_module(f"pyarrow.{module}" if module else "pyarrow")
     except ImportError as error:
         raise MissingExtraError(
-            "parquet files and Hugging Face folders need pyarrow: pip install 'partialfc[parquet]'"
+            f"parquet files and Hugging Face folders need pyarrow: {installing('parquet')}"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """A faiss index over the rows of a gallery: quicker, and with most kinds not exact."""
 
 import errno
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from partialfc.errors import ConfigError, DataError, MissingExtraError
+from partialfc.errors import ConfigError, DataError, MissingExtraError, installing
 from partialfc.serving.gallery.segments import Segment
 from partialfc.serving.gallery.top_k import Places, Scores, exact_scores
 from partialfc.serving.rows import Rows
@@ -17,6 +18,10 @@ FACTORY = "HNSW32"
 MORE = 4  # times k that it is asked for, so that exact scores choose among them
 BLOCK = 1 << 16
 TRAINED_ON = 1 << 18  # rows, at most, of an index that is trained
+CELLS, LEAST_CELLS = (
+    32,
+    16,
+)  # of an index with cells (IVF): a search looks into one of so many, or into so many
 
 
 class FaissIndex:
@@ -24,6 +29,8 @@ class FaissIndex:
 
     def __init__(self, index: Any) -> None:
         self._index = index
+        if (cells := _faiss().try_extract_index_ivf(index)) is not None:
+            cells.nprobe = min(cells.nlist, max(LEAST_CELLS, cells.nlist // CELLS))
 
     @classmethod
     def read(cls, folder: Path, number: int, factory: str) -> "FaissIndex":
@@ -97,11 +104,12 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def _faiss() -> Any:
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells of each CPU's code that it tries
     try:
         import faiss
     except ImportError as error:
         raise MissingExtraError(
-            f"a gallery with a faiss index needs faiss, which cannot be imported ({error}): pip install "
-            "'partialfc[faiss]', or build it with another --index"
+            f"a gallery with a faiss index needs faiss, which cannot be imported ({error}): "
+            f"{installing('faiss')}; or build it with another --index"
         ) from error
     return faiss

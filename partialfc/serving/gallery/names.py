@@ -3,12 +3,12 @@
 from partialfc.errors import DataError
 
 LONGEST = 1000  # characters
-RULE = f"must be 1 to {LONGEST} printable characters, without blanks at its ends"
+RULE = f"must be 1 to {LONGEST} printable characters or tabs, without blanks at its ends"
 
 
 def is_name(name: str) -> bool:
     """Whether a name keeps the RULE. A line break is not printable, nor half of a broken character."""
-    return 0 < len(name) <= LONGEST and name.isprintable() and name == name.strip()
+    return 0 < len(name) <= LONGEST and name.replace("\t", " ").isprintable() and name == name.strip()
 
 
 def require_name(name: str, of: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from partialfc.data.sources.keys import from_key
 from partialfc.errors import ConfigError, DataError
 from partialfc.files import sync
 from partialfc.serving.card import Card
@@ -116,16 +117,21 @@ def add(folder: Path, batches: Batches, *, card: Card) -> int:
 
 
 def remove_names(folder: Path, names: Collection[str]) -> int:
-    """Remove all rows with these names -> how many. Raises DataError for a name that no row has."""
-    wanted = {name_bytes(name): name for name in names}
+    r"""Remove all rows with these names -> how many. Raises DataError for a name that no row has.
+
+    A name may also be as `search` shows it, with `\t` for a tab.
+    """
     with changing(folder):
         manifest = _settled(folder)
-        if missing := wanted.keys() - {name for name in _each_name(folder, manifest) if name in wanted}:
-            known = wanted[min(missing)]
-            raise DataError(
-                f"{folder}: no row has the name {known!r} ({len(missing)} such names); none was removed"
-            )
-        return manifest.rows - _changed(folder, manifest, gone=wanted.keys()).rows
+        may_be = {name: (name_bytes(name), name_bytes(from_key(name))) for name in names}
+        wanted = {each for both in may_be.values() for each in both}
+        there = {name for name in _each_name(folder, manifest) if name in wanted}
+        gone = {name: next((each for each in both if each in there), None) for name, both in may_be.items()}
+        missing = sorted(name for name, found in gone.items() if found is None)
+        if missing:
+            others = f", nor {len(missing) - 1} others that were named" if len(missing) > 1 else ""
+            raise DataError(f"{folder}: no row has the name {missing[0]!r}{others}; none was removed")
+        return manifest.rows - _changed(folder, manifest, gone={*filter(None, gone.values())}).rows
 
 
 def begin_log(folder: Path) -> Manifest:

@@ -7,7 +7,7 @@ import numpy as np
 from prometheus_client import disable_created_metrics
 
 from partialfc import __version__
-from partialfc.errors import MissingExtraError
+from partialfc.errors import MissingExtraError, installing
 from partialfc.serving.model import Model, open_model
 from partialfc.serving.service.gallery import ServedGallery
 from partialfc.serving.service.limits import Limits
@@ -22,7 +22,7 @@ try:
     from partialfc.serving.service.service import Service
 except ImportError as error:
     raise MissingExtraError(
-        f"serve needs {error.name}, which is not installed: pip install 'partialfc[serve]'"
+        f"serve needs {error.name}, which is not installed: {installing('serve')}"
     ) from error
 
 

@@ -134,3 +134,10 @@ def test_a_name_that_a_gallery_does_not_take_is_told_before_any_work(desk, comma
     assert done.returncode == 1
     assert r"its name in a gallery is 'b\u200b', and must be 1 to 1000 printable characters" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_words_for_faiss_without_faiss_are_refused(desk):
+    done = call("gallery", "build", desk / "f", desk / "small.onnx", desk / "people", "--faiss", "Flat")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--faiss is for --index faiss, and --index is float32: leave one of them out" in done.stderr
+    assert not (desk / "f").exists()

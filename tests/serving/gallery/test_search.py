@@ -1,13 +1,17 @@
 """The best rows of a gallery are exactly those of plain float64, whatever they are stored in."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from partialfc.errors import DataError
-from partialfc.serving.gallery import products, segments, top_k
+from partialfc.serving.gallery import faiss_index, products, segments, top_k
 from partialfc.serving.gallery.gallery import Gallery
 from partialfc.serving.gallery.products import FloatProduct, product_of
 from partialfc.serving.rows import unit_rows
+from tests.processes import ENVIRONMENT
 from tests.serving.gallery.cases import best, card_of, make, names, random_rows, stored_rows
 
 STORAGES = ("float32", "float16", "int8")
@@ -170,9 +174,36 @@ def test_faiss_finds_candidates_and_their_scores_are_exact(tmp_path, factory):
         assert np.array_equal(places, order)
 
 
+@pytest.mark.parametrize("factory", ["IVF16,Flat", "PCA32,IVF16,Flat"])
+def test_few_cells_are_all_looked_into(tmp_path, factory):
+    rows = random_rows(700)
+    gallery, queries = make(tmp_path / "g", rows, faiss=factory), random_rows(30, seed=1)
+    _, order = best(stored_rows(gallery), queries, 3)
+    for opened in (gallery, Gallery(gallery.folder)):
+        _, places = opened.search_places(queries, 3)
+        assert np.array_equal(places, order)
+
+
+def test_faiss_tells_nothing_of_how_it_was_loaded(tmp_path):
+    make(tmp_path / "g", random_rows(3), faiss="Flat")
+    script = (
+        "import logging; logging.basicConfig(level=20); from partialfc.serving.gallery.gallery import Gallery"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}; Gallery('g')"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("how", [{"storage": "int8"}, {"faiss": "IVF16,Flat"}], ids=["int8", "faiss"])
 def test_queries_and_batches_do_not_matter(tmp_path, monkeypatch, how):
     """Also where faiss, which looks into a part of the rows, finds fewer than k for some queries."""
+    monkeypatch.setattr(faiss_index, "LEAST_CELLS", 1)
     gallery, queries = make(tmp_path / "g", random_rows(700), **how), random_rows(30, seed=1)
     together = gallery.search(queries, 60)
     assert [gallery.search(query[None], 60)[0] for query in queries] == together

@@ -9,7 +9,8 @@ import pytest
 
 from partialfc.errors import ConfigError, DataError
 from partialfc.serving.gallery import segments, update
-from partialfc.serving.gallery.gallery import Gallery
+from partialfc.serving.gallery.answers import as_text
+from partialfc.serving.gallery.gallery import Gallery, Match
 from partialfc.serving.gallery.update import add, create, remove_names
 from tests.disks import small_disk
 from tests.serving.gallery.cases import card_of, make, names, random_rows, stored_rows
@@ -65,8 +66,10 @@ def test_all_may_be_removed_and_others_added(tmp_path):
 
 def test_a_name_that_no_row_has_removes_nothing(tmp_path):
     gallery = make(tmp_path / "g", random_rows(7))
-    with pytest.raises(DataError, match=r"no row has the name 'Anna' \(1 such names\); none was removed"):
+    with pytest.raises(DataError, match=r"no row has the name 'Anna'; none was removed"):
         remove_names(gallery.folder, ["name1", "Anna"])
+    with pytest.raises(DataError, match=r"no row has the name 'Anna', nor 1 others that were named; none"):
+        remove_names(gallery.folder, ["Bob", "name1", "Anna"])
     assert len(Gallery(gallery.folder)) == 7
 
 
@@ -77,11 +80,20 @@ def test_names_with_backslashes_are_removed_too(tmp_path):
     assert named(Gallery(gallery.folder)) == listed[1:]
 
 
+def test_a_name_with_a_tab_is_removed_as_it_is_and_as_a_search_shows_it(tmp_path):
+    """Such as those of the glyphs."""
+    listed = [("U+0021\t!", "a.png"), ("U+0023\t#", ""), ("b", "")]
+    gallery = make(tmp_path / "g", random_rows(3), names=listed)
+    assert as_text("a.png", [Match("U+0021\t!", "", 1.0)], None).startswith(r"a.png: U+0021\t!")
+    assert remove_names(gallery.folder, [r"U+0021\t!"]) == 1
+    assert remove_names(gallery.folder, ["U+0023\t#", "b"]) == 2
+
+
 NOT_NAMES = {
     "empty": ("", "''"),
     "blank": (" anna", "' anna'"),
     "line": ("a\nb", r"'a\\nb'"),
-    "tab": ("a\tb", r"'a\\tb'"),
+    "tab": ("a\t", r"'a\\t'"),
     "not-utf8": ("Zo\udce9", r"'Zo\\udce9'"),
     "right-to-left": ("a\u202eb", r"'a\\u202eb'"),
     "long": ("x" * 1001, r"'x{40}'\.\.\. of 1001 characters"),

@@ -104,7 +104,7 @@ def test_who_is_removed_is_not_found(service):
     [
         (f"/gallery/{'x' * 1001}", {}, 422, "name"),
         ("/gallery/", {}, 422, "name"),
-        ("/gallery/a%09b", {}, 422, "name"),
+        ("/gallery/a%07b", {}, 422, "name"),
         ("/gallery/a%0Ab", {}, 422, "path"),
         ("/gallery/%20a", {}, 422, "name"),
         ("/search", {"k": 0}, 422, "k"),
