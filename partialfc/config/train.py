@@ -76,6 +76,7 @@ class TrainConfig(Section):
     tracker_project: str = Field(
         "partialfc",
         min_length=1,
+        max_length=128,
         description="What trackers call the runs that they show together: a project; in MLflow an "
         "experiment.",
     )
@@ -98,6 +99,13 @@ class TrainConfig(Section):
         if len(set(trackers)) < len(trackers):
             raise ValueError("must name each tracker once")
         return trackers
+
+    @field_validator("tracker_project")
+    @classmethod
+    def _check_project(cls, project: str) -> str:
+        if project != project.strip() or not project.isprintable() or set(project) & set("/\\#?%:"):
+            raise ValueError("must be printable, without blanks at its ends and without / \\ # ? % :")
+        return project
 
     @field_validator("device")
     @classmethod

@@ -61,8 +61,13 @@ def test_the_trackers_are_those_that_there_are() -> None:
         ("train.trackers=[wandb, wandb]", "train.trackers: must name each tracker once"),
         ("train.tensorboard=yes", "train.tensorboard"),
         ("train.tracker_project=''", "train.tracker_project"),
+        ("train.tracker_project=../x", "train.tracker_project: must be printable, .* without / .*got '../x'"),
+        (
+            "train.tracker_project=' x'",
+            "train.tracker_project: must be printable, without blanks at its ends",
+        ),
     ],
-    ids=["unknown", "no list", "twice", "old key", "no project"],
+    ids=["unknown", "no list", "twice", "old key", "no project", "a path", "a blank"],
 )
 def test_what_is_no_list_of_trackers_is_refused(override: str, message: str) -> None:
     assert re.search(message, failure(override))

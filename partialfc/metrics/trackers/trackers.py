@@ -61,13 +61,18 @@ class Trackers:
             return
         ids = _read_ids(folder / IDS)
         (folder / HELD).mkdir(exist_ok=True)
-        for name, tracker in self._usable(resumed=start_step > 0).items():
-            run = TrackedRun(self._run, self._project, folder, self._config, start_step, ids.get(name))
-            with _or_without(name, resumed=start_step > 0):
-                ids[name] = tracker.start(run)
-                held = _held(folder / HELD / f"{name}.json", tracker, run, before)
-                self._sending.append(Sending(name, tracker, held))
-        write_whole(folder / IDS, json_text(ids) + "\n")
+        try:
+            for name, tracker in self._usable(resumed=start_step > 0).items():
+                run = TrackedRun(self._run, self._project, folder, self._config, start_step, ids.get(name))
+                with _or_without(name, resumed=start_step > 0):
+                    ids[name] = tracker.start(run)
+                    held = _held(folder / HELD / f"{name}.json", tracker, run, before)
+                    self._sending.append(Sending(name, tracker, held))
+        except TrackerError:
+            self.close(failed=True)  # those before it, which the next try goes on with
+            raise
+        finally:
+            write_whole(folder / IDS, json_text(ids) + "\n")
         for record in before:
             if record["step"] <= start_step:
                 self.record(record["event"], record["step"], record)

@@ -157,6 +157,48 @@ def test_a_tracker_that_cannot_start_is_an_error_of_the_first_start(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+class Stuck:
+    """A tracker whose server has taken the figures, and does not say so."""
+
+    forgets = False
+    settles_after = 0.0
+
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+
+    def require(self) -> None:
+        pass
+
+    def start(self, run: TrackedRun) -> str:
+        return ""
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        self.answered.wait()
+
+    def finish(self, *, failed: bool) -> None:
+        pass
+
+
+class Refusing(Stuck):
+    """A tracker that takes no run."""
+
+    def start(self, run: TrackedRun) -> str:
+        raise ValueError("no such project")
+
+
+def test_where_one_cannot_start_those_before_it_end_and_are_gone_on_with(tmp_path, monkeypatch):
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlruns"))
+    monkeypatch.setitem(TRACKERS, "refusing", Refusing)
+    for _ in range(2):
+        with pytest.raises(TrackerError, match="refusing cannot start: ValueError: no such project"):
+            begin(tmp_path, "mlflow", "refusing")
+    client = mlflow.MlflowClient(tracking_uri=str(tmp_path / "mlruns"))
+    (run,) = client.search_runs([client.get_experiment_by_name("partialfc").experiment_id])
+    assert run.info.status == "FAILED"
+
+
 @pytest.mark.usefixtures("away")
 def test_a_resumed_run_goes_on_without_a_tracker_that_cannot_start(tmp_path, caplog):
     trackers = begin(tmp_path, "tensorboard", "mlflow", start_step=3)
@@ -190,28 +232,6 @@ def test_a_store_that_goes_away_is_told_once(tmp_path, caplog, monkeypatch):
     (said,) = (record.message for record in caplog.records if record.name.startswith("partialfc"))
     assert said.startswith("train.trackers: mlflow: ")
     assert said.endswith("figures of the run are missing there, training goes on")
-
-
-class Stuck:
-    """A tracker whose server has taken the figures, and does not say so."""
-
-    forgets = False
-    settles_after = 0.0
-
-    def __init__(self) -> None:
-        self.answered = threading.Event()
-
-    def require(self) -> None:
-        pass
-
-    def start(self, run: TrackedRun) -> str:
-        return ""
-
-    def log(self, step: int, figures: Mapping[str, float]) -> None:
-        self.answered.wait()
-
-    def finish(self, *, failed: bool) -> None:
-        pass
 
 
 def test_a_tracker_that_never_answers_holds_nothing_up(tmp_path, caplog):
