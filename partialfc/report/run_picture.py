@@ -58,7 +58,7 @@ def _draw_angles(axes: Any, records: list[dict[str, Any]]) -> None:
 def _draw_roc(axes: Any, saved: Sequence[Scores]) -> None:
     for each in saved:
         far, tar, _ = roc(each.scores, each.same)
-        accuracy = verify(each.scores, each.same).accuracy
+        accuracy = verify(each.scores, each.same, folds=each.folds).accuracy
         name = printable(each.name).replace("$", r"\$")  # between two of which is mathematics
         which = "untrained" if each.step == 0 else f"step {each.step}"
         style = "--" if each.step == 0 else "-"

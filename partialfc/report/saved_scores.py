@@ -11,11 +11,12 @@ from partialfc.evaluation.intervals import checked_identities
 from partialfc.evaluation.verification import checked, cross_validate
 
 LATEST, UNTRAINED = ".latest", ".untrained"  # after the name of a set, in a file's name
+FOLDS, FEWEST = 10, 2  # where a file has none; of fewer than FOLDS pairs FEWEST
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Of one set at one step: scores [P], same [P]; identities [P, 2] and folds as `verify` takes them, None
+    """Of one set at one step: scores [P], same [P], and folds as `verify` takes them; identities [P, 2], None
     where an older version of the program wrote the file. untrained: from before training.
     """
 
@@ -24,8 +25,8 @@ class Scores:
     untrained: bool
     scores: np.ndarray
     same: np.ndarray
+    folds: int | np.ndarray
     identities: np.ndarray | None = None
-    folds: int | np.ndarray | None = None
 
     def with_pairs(self, identities: np.ndarray, folds: int | np.ndarray) -> "Scores":
         """With what the file lacks, from the pairs themselves."""
@@ -50,11 +51,10 @@ def read_scores(path: Path, name: str) -> Scores:
         with np.load(path) as saved:
             scores, same = checked(saved["scores"], saved["same"])
             identities = checked_identities(saved["identities"], len(same)) if "identities" in saved else None
-            folds = saved.get("folds")
+            folds = saved.get("folds", np.array(FOLDS if len(same) >= FOLDS else FEWEST))
             step = int(saved["step"])
-        if folds is not None:
-            folds = int(folds) if folds.ndim == 0 else folds
-            cross_validate(scores, same, folds)
+        folds = int(folds) if folds.ndim == 0 else folds
+        cross_validate(scores, same, folds)
     except (ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: is damaged, or holds no scores") from error
-    return Scores(name, step, not _is_latest(path), scores, same, identities, folds)
+    return Scores(name, step, not _is_latest(path), scores, same, folds, identities)

@@ -51,13 +51,12 @@ def paired(first: Curve, second: Curve, *, replicates: int = 1000) -> Comparison
     """The differences of two runs on the same pairs."""
     scores = first.scores
     assert scores.identities is not None
-    folds = 10 if scores.folds is None else scores.folds
     return compare(
         Side(first.result, first.scores.scores),
         Side(second.result, second.scores.scores),
         scores.same,
         scores.identities,
-        folds=folds,
+        folds=scores.folds,
         replicates=replicates_for(len(scores.same), replicates),
     )
 

@@ -28,8 +28,7 @@ def hardest_pairs(scores: Scores, pairs: PairSet, *, most: int, images: bool, ma
     Raises DataError where the pairs are not those that were scored.
     """
     require_scored(scores, pairs)
-    folds = scores.folds if scores.folds is not None else pairs.fold_numbers(None)
-    threshold = verify(scores.scores, scores.same, folds=folds).threshold
+    threshold = verify(scores.scores, scores.same, folds=scores.folds).threshold
 
     def shown(order: np.ndarray) -> list[HardPair]:
         return [

@@ -19,7 +19,6 @@ from partialfc.report.saved_scores import Scores
 BINS = 60
 DRAWS = 200_000_000  # of pairs, in all replicates of a set: some ten seconds
 LEAST_REPLICATES = 100
-FOLDS = 10
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,15 +52,14 @@ def curve_of(
     name: str, scores: Scores, *, run: int | None = None, replicates: int = 1000, progress: Progress
 ) -> Curve:
     """With intervals and a band where the identities are known; scores from before training have none."""
-    folds = FOLDS if scores.folds is None else scores.folds
-    result = verify(scores.scores, scores.same, folds=folds if len(scores.same) >= FOLDS else 2)
+    result = verify(scores.scores, scores.same, folds=scores.folds)
     draws = (
         0 if scores.untrained or scores.identities is None else replicates_for(len(scores.same), replicates)
     )
     stage = f"intervals of {scores.name}"
     if draws and scores.identities is not None:
         result = with_intervals(
-            result, scores.scores, scores.same, scores.identities, folds=folds, replicates=draws
+            result, scores.scores, scores.same, scores.identities, folds=scores.folds, replicates=draws
         )
     drawn = min(draws, REPLICATES)
     band = roc_band(

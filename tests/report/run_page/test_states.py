@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from partialfc.evaluation.verification import verify
 from tests.report.run_page.cases import report, train_record, write_log, write_run
 
 CONFIG = (
@@ -167,3 +168,15 @@ def test_what_several_runs_lack_is_said_once(tmp_path):
     missing = [each for each in text.split("<p>") if "--embed 0 was given" in each]
     assert len(missing) == 1
     assert missing[0].startswith("first, second, third: Map of embeddings and class frequency")
+
+
+@pytest.mark.parametrize("folds", [{"folds": np.arange(8) // 2 % 3}, {}], ids=["own-folds", "no-folds"])
+def test_a_set_of_few_pairs_has_its_figures(tmp_path, folds):
+    """On the folds of the file, as the run's log has them; without, on two."""
+    write_run(tmp_path / "run")
+    same, identities = np.arange(8) % 2 == 0, np.stack([np.arange(8) // 2, np.arange(8)], 1)
+    scores = np.array([0.5, 0.2, 0.6, 0.55, 0.3, 0.1, 0.7, 0.4])
+    saved = {"scores": scores, "same": same, "identities": identities, "step": 500, **folds}
+    np.savez(tmp_path / "run" / "verification" / "lfw.latest.npz", **saved)
+    accuracy = verify(scores, same, folds=folds.get("folds", 2)).accuracy
+    assert f"accuracy on lfw {accuracy:.2%}" in words(tmp_path / "run")
