@@ -11,7 +11,7 @@ import numpy as np
 
 from partialfc.errors import ConfigError, DataError, MissingExtraError, installing
 from partialfc.serving.gallery.segments import Segment
-from partialfc.serving.gallery.top_k import Places, Scores, exact_scores
+from partialfc.serving.gallery.top_k import Places, Scores, exact_scores, top_k
 from partialfc.serving.rows import Rows
 
 FACTORY = "HNSW32"
@@ -75,12 +75,11 @@ class FaissIndex:
     def search(
         self, segments: Sequence[Segment], queries: Rows, k: int, *, threads: int
     ) -> tuple[Scores, Places]:
-        """As `top_k`, among the candidates that the index finds; -inf and place -1 where they are too few."""
+        """As `top_k`, among the candidates that the index finds, or, where these are too few, among all."""
         _faiss().omp_set_num_threads(threads)
         total, shown = sum(map(len, segments)), sum(each.shown for each in segments)
-        count = min(MORE * k + total - shown, total)
-        kept = min(k, shown)
-        scores, places = np.full((len(queries), kept), -np.inf), np.full((len(queries), kept), -1)
+        count, kept = min(MORE * k + total - shown, total), min(k, shown)
+        scores, places = np.empty((len(queries), kept)), np.empty((len(queries), kept), np.int64)
         if not kept or not len(queries):
             return scores, places
         _, found = self._index.search(queries, count)
@@ -89,12 +88,18 @@ class FaissIndex:
                 [np.zeros(len(each), np.bool_) if each.hidden is None else each.hidden for each in segments]
             )
             found = np.where(hidden[found], -1, found)
+        short = np.zeros(len(queries), np.bool_)
         for number, (query, near) in enumerate(zip(queries, found, strict=True)):
             near = np.unique(near[near >= 0])
+            short[number] = len(near) < kept
+            if short[number]:
+                continue
             which = np.zeros(len(near), np.int64)
             score = exact_scores(segments, query[None].astype(np.float64), which, near)
             order = np.lexsort((near, -score))[:kept]
-            scores[number, : len(order)], places[number, : len(order)] = score[order], near[order]
+            scores[number], places[number] = score[order], near[order]
+        if short.any():
+            scores[short], places[short] = top_k(segments, queries[short], kept, threads=threads)
         return scores, places
 
 

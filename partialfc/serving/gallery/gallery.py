@@ -75,7 +75,7 @@ class Gallery:
         """
         view, unit = self._view, self._unit(rows, k)
         scores, places = view.search(unit, k + 1, threads=threads)
-        if scores.shape[1] > k and (np.isfinite(scores[:, k]) & (scores[:, k] == scores[:, k - 1])).any():
+        if scores.shape[1] > k and (scores[:, k] == scores[:, k - 1]).any():
             scores, places = view.search(unit, k + EQUAL, threads=threads)
         return [_ordered(view, *each, k) for each in zip(scores, places, strict=True)]
 
@@ -83,8 +83,8 @@ class Gallery:
         """As `search`: the cosines float64 [n, m], and the places of the rows, int64 [n, m]; m is k at most.
 
         A place counts the rows in order, also those that were removed and are still in the gallery's files.
-        Exact, unless the gallery has a faiss index that is not: where that finds fewer than m rows, -inf
-        and place -1 stand behind them. Of equal rows the earlier one comes first.
+        Exact, unless the gallery has a faiss index that is not; where that finds fewer than m rows, all are
+        compared. Of equal rows the earlier one comes first.
 
         Raises ValueError for another shape or k below 1, DataError for a row that is zero or not finite.
         """
@@ -122,7 +122,7 @@ class Gallery:
 
 def _ordered(view: View, scores: Scores, places: Places, k: int) -> list[Match]:
     """The k best of more rows, of equal ones the first by name."""
-    best = (places >= 0) & (scores >= scores[:k].min(initial=1))
+    best = scores >= scores[:k].min(initial=1)
     listed = zip(places[best].tolist(), scores[best].tolist(), strict=True)
     found = [Match(*view.name(place), score) for place, score in listed]
     return sorted(found, key=lambda match: (-match.score, match.name))[:k]

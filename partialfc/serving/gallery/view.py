@@ -82,10 +82,7 @@ class View:
         return sum(part.shown - part.without(wanted).shown for part in self.parts)
 
     def search(self, unit: Rows, k: int, *, threads: int) -> tuple[Scores, Places]:
-        """Unit rows [n, D] -> the exact cosines float64 [n, m], at most 1, and the places, int64 [n, m].
-
-        Where a faiss index finds fewer than m rows: -inf, and -1.
-        """
+        """Unit rows [n, D] -> the exact cosines float64 [n, m], at most 1, and the places, int64 [n, m]."""
         if self._faiss is None:
             scores, places = top_k(self.parts, unit, k, threads=threads)
         else:
@@ -96,4 +93,4 @@ class View:
             order = np.lexsort((all_places, -all_scores))[:, :k]
             scores = np.take_along_axis(all_scores, order, axis=1)
             places = np.take_along_axis(all_places, order, axis=1)
-        return np.where(places < 0, scores, scores.clip(-1, 1)), places  # a rounded row may be longer than 1
+        return scores.clip(-1, 1), places  # a rounded row may be longer than 1

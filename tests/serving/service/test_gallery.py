@@ -101,6 +101,19 @@ def test_names_behind_very_many_rows_of_one_are_not_looked_for(tmp_path: Path) -
     assert [[each.name for each in names] for names in found] == [["crowd"], ["alone", "crowd"]]
 
 
+def test_faiss_does_not_keep_names_from_being_found(tmp_path: Path) -> None:
+    """Most rows are alike and of one name, so the index cannot reach the others from there."""
+    crowd = unit(1, 3) + 0.1 * unit(COUNT, 4)
+    rows = np.concatenate([crowd / np.linalg.norm(crowd, axis=1, keepdims=True), ROWS[:5]])
+    names = ["crowd"] * COUNT + list("abcde")
+    create(tmp_path / "g", CARD, [(rows, [(name, "") for name in names])], faiss="HNSW2")
+    with opened(tmp_path / "g", writable=False) as gallery:
+        found = gallery.search(unit(1, 3), 6)[0]
+    best = plainly(unit(1, 3), rows, names, 6)[0]
+    assert [each.name for each in found] == [name for name, _ in best]
+    assert [each.score for each in found] == pytest.approx([score for _, score in best], abs=1e-5)
+
+
 @pytest.mark.parametrize("storage", ["float32", "int8"])
 @pytest.mark.parametrize("k", [1, 2, 4, 9])
 def test_of_equal_images_the_first_by_name_is_the_best(tmp_path: Path, storage: Storage, k: int) -> None:
