@@ -1,6 +1,5 @@
 """The routes of a gallery: who is it, and additions and removals."""
 
-import asyncio
 from http import HTTPStatus
 from typing import Annotated
 
@@ -68,7 +67,7 @@ async def search(request: Request, k: K = 5, far: Far = None) -> Response:
 async def count(request: Request) -> Response:
     """How many images the gallery has."""
     _, searcher = _opened(request)
-    return json_answer(Counted(images=len(searcher.gallery)))
+    return json_answer(Counted(images=searcher.rows))
 
 
 @routes.get("/gallery/{name:path}", response_model=Named)
@@ -105,7 +104,7 @@ async def remove(request: Request, name: Name) -> Response:
 
 async def _count(searcher: Searcher, name: str) -> int:
     """The images of a name. Raises Problem, 404, where it has none."""
-    images = await asyncio.to_thread(searcher.gallery.count, name)
+    images = await searcher.count(name)
     if not images:
         raise Problem(HTTPStatus.NOT_FOUND, "name", name, "must be one that the gallery has")
     return images
