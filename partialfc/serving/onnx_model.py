@@ -12,7 +12,7 @@ from partialfc.errors import ConfigError, DataError, MissingExtraError, installi
 from partialfc.serving.card import CARD_KEY, Card, CardInput
 from partialfc.serving.onnx_nodes import first_names
 from partialfc.serving.rows import Name, Pixels, Rows, check_pixels, numbered, unit_rows
-from partialfc.serving.runtime import onnxruntime
+from partialfc.serving.runtime import onnxruntime, session
 from partialfc.serving.with_card import WithCard
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,6 @@ TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 PROVIDER = "ExecutionProvider"  # how onnxruntime's names for devices end: CPUExecutionProvider
 FIRST_NODES = 8  # of a graph: where InsightFace's reader of models looks whether it normalises pixels itself
 SUBTRACTS, MULTIPLIES = ("Sub", "_minus"), ("Mul", "_mul")  # how the names of nodes that do so begin
-QUIET = 3  # onnxruntime's level of messages: errors alone
 
 
 class OnnxModel(WithCard):
@@ -161,12 +160,9 @@ def _session(path: Path, threads: int | None, device: str) -> Any:
             f"{path} needs onnxruntime, which cannot be imported ({error}): pip install onnxruntime, or "
             f"{installing('serve')}"
         ) from error
-    options = runtime.SessionOptions()
-    options.log_severity_level = QUIET
-    options.intra_op_num_threads = threads or 0
     provider = _provider(runtime.get_available_providers(), device)
     try:
-        return runtime.InferenceSession(str(path), options, providers=[provider])
+        return session(str(path), threads=threads, provider=provider)
     except Exception as error:  # of a dozen kinds, each of onnxruntime's own
         says = " ".join(str(error).split())
         raise DataError(f"{path}: onnxruntime cannot open it: {says}") from error
@@ -175,8 +171,7 @@ def _session(path: Path, threads: int | None, device: str) -> Any:
 def _provider(available: list[str], device: str) -> str:
     """onnxruntime's name for a device; it lists the fastest first. ConfigError where it has none."""
     if device == "auto":
-        known = [each for each in available if each not in ("AzureExecutionProvider",)]
-        return known[0]
+        return next(each for each in available if each != "AzureExecutionProvider")  # which is no device
     names = {each.removesuffix(PROVIDER).lower(): each for each in available}
     if device.lower() not in names:
         raise ConfigError(

@@ -5,6 +5,8 @@ import os
 from typing import Any
 
 SILENT = "ORT_DISABLE_TELEMETRY"
+CPU = "CPUExecutionProvider"
+ERRORS = 3  # the level of messages: errors alone
 
 
 def onnxruntime(part: str = "") -> Any:
@@ -17,3 +19,15 @@ def onnxruntime(part: str = "") -> Any:
     """
     os.environ.setdefault(SILENT, "1")
     return importlib.import_module(f"onnxruntime.{part}" if part else "onnxruntime")
+
+
+def session(model: str | bytes, *, threads: int | None, provider: str = CPU) -> Any:
+    """The graph of a file, or of an .onnx's bytes, ready to be run; threads: of one call, None: one a core.
+
+    Raises ImportError where onnxruntime is not installed, and errors of its own for what it cannot run.
+    """
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = ERRORS
+    options.intra_op_num_threads = threads or 0
+    return runtime.InferenceSession(model, options, providers=[provider])

@@ -17,7 +17,7 @@ from partialfc.deploy.export.packages import needing
 from partialfc.deploy.export.prelu import without_prelu
 from partialfc.errors import ExportError
 from partialfc.serving.card import CARD_KEY, Card
-from partialfc.serving.runtime import onnxruntime
+from partialfc.serving.runtime import session
 
 OPSET = 18  # what torch's exporter writes itself; others are converted from it
 OPSETS = range(18, 24)
@@ -86,11 +86,7 @@ class Session:
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         with needing("running an .onnx file"):
-            runtime = onnxruntime()
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads or 0
-        self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = session(str(path), threads=threads)
         self._input = self._session.get_inputs()[0].name
         self.outputs: list[str] = [each.name for each in self._session.get_outputs()]
 

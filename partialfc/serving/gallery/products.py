@@ -9,7 +9,7 @@ import numpy.typing as npt
 from partialfc.serving.gallery.segments import LARGEST, ZERO, StoredRows
 from partialfc.serving.gallery.tiny_graph import product_graph
 from partialfc.serving.rows import Rows
-from partialfc.serving.runtime import onnxruntime
+from partialfc.serving.runtime import session
 
 BLOCK = 4096  # rows, whose products with 64 queries stay in a core's cache
 
@@ -85,19 +85,15 @@ def product_of(queries: Rows, storage: str, threads: int) -> Product:
 def _int8_session(threads: int) -> Any | None:
     """None without onnxruntime, or where the CPU's instructions cut sums off at 16 bits, as older ones do."""
     try:
-        runtime = onnxruntime()
+        found = session(product_graph(), threads=threads)
     except ImportError:
         return None
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    session = runtime.InferenceSession(product_graph(), options, providers=["CPUExecutionProvider"])
     rows = np.full((3, 64), 255, np.uint8)
     queries = np.full((64, 3), LARGEST, np.int8)
     queries[:, 1] = -LARGEST
-    found = session.run(None, {"rows": rows, "queries": queries})[0]
+    products = found.run(None, {"rows": rows, "queries": queries})[0]
     exact = rows.astype(np.int64) @ queries.astype(np.int64)
-    return session if np.array_equal(found, exact) else None
+    return found if np.array_equal(products, exact) else None
 
 
 def _rounding(width: int) -> float:
