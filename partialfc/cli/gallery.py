@@ -225,7 +225,9 @@ def _model_of(
     from partialfc.errors import DataError
     from partialfc.serving.model import open_model
 
-    path = gallery.model if place is None else place
+    path = place or gallery.model
+    if path is None:
+        raise DataError(f"{gallery.folder} does not say where its model lies; say where it is: --model PATH")
     if place is None and not path.exists():
         raise DataError(
             f"{path}: the model that {gallery.folder} was built with is not there; say where it is: --model "

@@ -33,8 +33,8 @@ class Gallery:
     """The gallery in a folder, as it is now, with the changes that a service has made and may still make;
     what is changed later is not seen. Its rows are mapped.
 
-    card: of the model whose embeddings it has. model: where that lay. Searches from several threads at a time
-    are fine. Raises DataError where the folder is no gallery, or a damaged one.
+    card: of the model whose embeddings it has. model: where that lay, None where nobody said. Searches from
+    several threads at a time are fine. Raises DataError where the folder is no gallery, or a damaged one.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -50,8 +50,8 @@ class Gallery:
         return self._manifest.card
 
     @property
-    def model(self) -> Path:
-        return Path(self._manifest.model)
+    def model(self) -> Path | None:
+        return Path(self._manifest.model) if self._manifest.model else None
 
     @property
     def width(self) -> int:

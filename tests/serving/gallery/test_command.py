@@ -9,6 +9,7 @@ import pytest
 from partialfc.data.images.codec import encode_png
 from partialfc.serving.card import Threshold
 from partialfc.serving.gallery.gallery import Gallery
+from partialfc.serving.gallery.update import create
 from tests.processes import call
 from tests.serving.cases import CARD, pictures, rows, write_onnx, write_pictures
 
@@ -93,6 +94,15 @@ def test_what_cannot_be_asked_is_told_in_a_line(desk, arguments, says):
     assert (done.returncode, done.stdout) == (1, "")
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_gallery_that_knows_no_model_asks_for_it(desk):
+    """As Python makes one."""
+    create(desk / "made", MEASURED, [(rows(pictures(1)), [("class0", "")])])
+    image = desk / "people/class0/000.png"
+    done = call("gallery", "search", desk / "made", image)
+    assert "does not say where its model lies; say where it is: --model PATH" in done.stderr
+    assert call("gallery", "search", desk / "made", image, "--model", desk / "small.onnx").returncode == 0
 
 
 def test_a_model_that_was_moved_is_asked_for(desk):
