@@ -15,13 +15,10 @@ from partialfc.serving.gallery.top_k import Places, Scores, exact_scores, top_k
 from partialfc.serving.rows import Rows
 
 FACTORY = "HNSW32"
-MORE = 4  # times k that it is asked for, so that exact scores choose among them
+MORE, LEAST = 4, 256  # times k, or rows, that it is asked for, so that exact scores choose among them
 BLOCK = 1 << 16
 TRAINED_ON = 1 << 18  # rows, at most, of an index that is trained
-CELLS, LEAST_CELLS = (
-    32,
-    16,
-)  # of an index with cells (IVF): a search looks into one of so many, or into so many
+CELLS, LEAST_CELLS = 32, 16  # of an index with cells (IVF), a search looks into one of so many, or so many
 
 
 class FaissIndex:
@@ -75,25 +72,23 @@ class FaissIndex:
     def search(
         self, segments: Sequence[Segment], queries: Rows, k: int, *, threads: int
     ) -> tuple[Scores, Places]:
-        """As `top_k`, among the candidates that the index finds, or, where these are too few, among all."""
+        """As `top_k`, among the candidates of the index; where it has fewer than it is asked for, of all."""
         _faiss().omp_set_num_threads(threads)
         total, shown = sum(map(len, segments)), sum(each.shown for each in segments)
-        count, kept = min(MORE * k + total - shown, total), min(k, shown)
+        count, kept = min(max(MORE * k, LEAST) + total - shown, total), min(k, shown)
         scores, places = np.empty((len(queries), kept)), np.empty((len(queries), kept), np.int64)
         if not kept or not len(queries):
             return scores, places
         _, found = self._index.search(queries, count)
+        short = (found < 0).any(axis=1)  # rows that it does not reach may be nearer than those that it finds
         if shown < total:
             hidden = np.concatenate(
                 [np.zeros(len(each), np.bool_) if each.hidden is None else each.hidden for each in segments]
             )
             found = np.where(hidden[found], -1, found)
-        short = np.zeros(len(queries), np.bool_)
-        for number, (query, near) in enumerate(zip(queries, found, strict=True)):
-            near = np.unique(near[near >= 0])
-            short[number] = len(near) < kept
-            if short[number]:
-                continue
+        for number in np.flatnonzero(~short).tolist():
+            query, near = queries[number], np.unique(found[number])
+            near = near[near >= 0]
             which = np.zeros(len(near), np.int64)
             score = exact_scores(segments, query[None].astype(np.float64), which, near)
             order = np.lexsort((near, -score))[:kept]
