@@ -1,6 +1,6 @@
 """The card of what is exported, from what the run, the graph and the measurement say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from partialfc.checkpoint.state import read_state
 from partialfc.deploy.export.graph import Interface
 from partialfc.deploy.opened.folder import Mirrored
 from partialfc.deploy.trained_network import Trained
-from partialfc.serving.card import Card, Figure, Licence, Threshold, weights_digest
+from partialfc.serving.card import Card, Licence, weights_digest
 
 
 def card_of(trained: Trained) -> Card:
@@ -49,10 +49,6 @@ def with_interface(card: Card, interface: Interface) -> Card:
     return replace(
         card, input=interface.input, flip=interface.flip, unit=interface.unit, embedding_size=width
     )
-
-
-def with_figures(card: Card, figures: Sequence[Figure], thresholds: Sequence[Threshold]) -> Card:
-    return replace(card, figures=tuple(figures), thresholds=tuple(thresholds))
 
 
 def with_licence(card: Card, *, weights: str | None, data: str | None) -> Card:

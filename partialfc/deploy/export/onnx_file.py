@@ -20,7 +20,6 @@ from partialfc.serving.card import CARD_KEY, Card
 from partialfc.serving.runtime import session
 
 OPSET = 18  # what torch's exporter writes itself; others are converted from it
-OPSETS = range(18, 24)
 LARGEST = 2**31 - 1  # bytes of a protobuf, which an .onnx is
 INPUT = "images"
 QUANTISERS = "onnx.infer"  # the key of a note that onnxruntime's quantiser leaves
