@@ -18,7 +18,11 @@ Result = TypeVar("Result")
 
 
 class FailedCallError(Exception):
-    """The call raised an error, which the log has."""
+    """The call raised an error, which the log has. call: the name of its batcher."""
+
+    def __init__(self, call: str, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.call = call
 
 
 class _Job(Generic[Item, Result]):
@@ -119,7 +123,7 @@ class Batcher(Generic[Item, Result]):
                 results = self._call([job.items[index] for job, index in taken])
             except Exception as error:  # whatever it is, its requests are answered and the next ones served
                 log.exception("%s failed on %d items", self._thread.name, len(taken))
-                results = [FailedCallError(f"{type(error).__name__}: {error}")] * len(taken)
+                results = [FailedCallError(self._thread.name, error)] * len(taken)
             self._watch(len(taken), time.perf_counter() - started)
             taken[0][0].loop.call_soon_threadsafe(_deliver, taken, results)
 

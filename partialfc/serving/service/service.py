@@ -98,7 +98,7 @@ class _NoEmbeddingError(Exception):
 @asynccontextmanager
 async def deadline(seconds: float) -> AsyncIterator[None]:
     """Raises Problem: 504 where the block takes longer, 422 where an image has no embedding, 500 where the
-    model fails.
+    call fails that it waits for.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -110,5 +110,5 @@ async def deadline(seconds: float) -> AsyncIterator[None]:
         rule = "must be of what the model was trained on"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "images", str(error), rule) from error
     except FailedCallError as error:
-        rule = "must embed every image: see the service's log"
-        raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "model", str(error), rule) from error
+        rule = "must not fail: see the service's log"
+        raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, error.call, str(error), rule) from error
