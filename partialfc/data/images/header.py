@@ -12,6 +12,8 @@ MAX_PIXELS = 64_000_000  # of one image, unless asked for otherwise: 192 MB as R
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
+BMP = b"BM"
+WEBP = b"RIFF"
 _NETPBM_TOKEN = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*(\d{1,9})(?=\s)")  # after blanks and comments
 
 
@@ -44,10 +46,7 @@ def read_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(data)
-    except ValueError as error:
-        raise ImageError(f"damaged JPEG of {len(data)} bytes: {error}") from error
+    height, width, *_ = simplejpeg.decode_jpeg_header(data)
     return height, width
 
 
@@ -105,8 +104,8 @@ def _netpbm_numbers(data: bytes, count: int) -> list[int]:
 _READERS: dict[bytes, Callable[[bytes], tuple[int, int]]] = {
     JPEG: _jpeg,
     PNG: _png,
-    b"BM": _bmp,
-    b"RIFF": _webp,
+    BMP: _bmp,
+    WEBP: _webp,
     **dict.fromkeys((b"P1", b"P4"), _bitmap),
     **dict.fromkeys((b"P2", b"P3", b"P5", b"P6"), _levels),
 }

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.data.images.codec import decode, resize
-from partialfc.data.images.header import read_size
+from partialfc.data.images.header import BMP, JPEG, PNG, WEBP, read_size
 from partialfc.errors import ImageError
 from partialfc.serving.service.problem import Problem
+
+TAKEN = "must be a whole JPEG, PNG, BMP or WebP"
 
 
 def pixels_of(images: Sequence[bytes], *, size: int, channels: int, max_pixels: int) -> npt.NDArray[np.uint8]:
@@ -20,6 +22,9 @@ def pixels_of(images: Sequence[bytes], *, size: int, channels: int, max_pixels: 
     """
     decoded = np.empty((len(images), size, size, channels), np.uint8)
     for index, data in enumerate(images):
+        if not data.startswith((JPEG, PNG, BMP, WEBP)):
+            start = f" that start with {data[:8]!r}" if data else ""
+            raise _refused(index, f"{len(data)} bytes{start}", TAKEN)
         try:
             height, width = read_size(data)
             if height * width > max_pixels:
@@ -27,7 +32,7 @@ def pixels_of(images: Sequence[bytes], *, size: int, channels: int, max_pixels: 
                 raise _refused(index, f"{width} x {height} pixels", rule)
             decoded[index] = resize(decode(data, channels=channels, max_pixels=max_pixels), size)
         except ImageError as error:
-            raise _refused(index, str(error), "must be a whole JPEG, PNG, BMP or WebP") from error
+            raise _refused(index, str(error), TAKEN) from error
     return decoded
 
 
