@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from partialfc import __version__
 from partialfc.serving.rows import cosine
 from partialfc.serving.service import gallery_routes
-from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
+from partialfc.serving.service.answers import Far, body_of, json_answer, known_options, prefers
 from partialfc.serving.service.gate import METHOD, Gate
 from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.searcher import Searcher
@@ -50,7 +50,7 @@ async def embed(request: Request) -> Response:
     """The embedding of each image; as a NumPy file, float32 [n, D], where `Accept` is application/x-npy."""
     service: Service = request.app.state.service
     rows = await service.embed(request)
-    if NPY in request.headers.get("accept", ""):
+    if prefers(", ".join(request.headers.getlist("accept")), NPY):
         file = io.BytesIO()
         np.save(file, rows)
         return Response(file.getvalue(), media_type=NPY)
