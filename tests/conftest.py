@@ -5,6 +5,7 @@ import gc
 import itertools
 import multiprocessing
 import os
+import signal
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from partialfc.data.parallel.processes import STOP_SIGNALS
 from tests import devices
 from tests.pretend.device import install
 from tests.pretend.machine import machine
@@ -32,6 +34,8 @@ PRELOADED = ["tests.train_cases", "partialfc.training.run", "torch._dynamo", "te
 def _serve(connection: Connection, pretend: bool) -> None:
     """A worker: for each request join a fresh group, call the function, answer, leave the group."""
     torch.set_num_threads(1)
+    # A fork server that the package started for its own workers blocks them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     # Together: the first one to fail would close connections that others are still making.
     os.environ["TORCH_DIST_INIT_BARRIER"] = "1"
     if pretend:

@@ -39,7 +39,11 @@ def test_the_version_is_that_of_the_package():
     assert call("--version").stdout == f"partialfc {partialfc.__version__}\n"
 
 
-SMALL = {"partialfc.files", "partialfc.data", "partialfc.data.check", "partialfc.data.check.kinds"}
+SMALL = {
+    *("partialfc.files", "partialfc.outputs"),
+    *("partialfc.data", "partialfc.data.check", "partialfc.data.check.kinds"),
+    *("partialfc.serving", "partialfc.serving.service", "partialfc.serving.service.limits"),
+}
 LOADED = """
 import sys, partialfc
 before = set(sys.modules)
@@ -74,10 +78,10 @@ def test_help_does_not_wait_for_what_only_a_command_needs():
         (["report", "{folder}"], "is not a run"),
         (
             ["data", "pairs", "{data}", "{folder}/missing/pairs.bin", "--pairs", "20"],
-            "missing/pairs.bin: No such file or",
+            "ConfigError: OUT is '{folder}/missing/pairs.bin'; it must be a file in a folder that exists",
         ),
-        (["data", "pairs", "{data}", "{folder}", "--pairs", "20"], "partialfc: {folder}: "),
-        (["data", "pack", "{images}", "{config}"], "partialfc: {config}: File exists"),
+        (["data", "pairs", "{data}", "{folder}", "--pairs", "20"], "OUT is '{folder}'; it must be a file in"),
+        (["data", "pack", "{images}", "{config}"], "OUT is '{config}', but {config} is no folder"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_1(folder, arguments, message):

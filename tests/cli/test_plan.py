@@ -188,7 +188,7 @@ def test_the_pool_of_a_config_is_planned(call):
         ),
         (
             (*ASKED, "--memory", "8GB", "--plot", "/proc/x.png"),
-            "cannot write the picture /proc/x.png: No such",
+            "--plot is '/proc/x.png', but its folder takes no file: No such",
         ),
         (
             (*ASKED, "--memory", "8GB", "--sub-centers", 0),

@@ -10,7 +10,7 @@ from partialfc.distillation.teacher import Teacher, open_teacher
 from tests.paths import FIXTURES
 from tests.train_cases import Normed
 
-NOTHING = "neither a checkpoint nor a run with checkpoints, nor a file of weights"
+NOTHING = "neither a checkpoint nor a run with checkpoints, nor a file of weights; it does not exist"
 RUN, TRUST = FIXTURES / "run_0.1.0", ["tests.train_cases"]
 CONVNET = {
     "name": "convnet",

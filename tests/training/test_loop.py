@@ -84,7 +84,7 @@ def test_initial_weights_are_taken_over(folder):
     for path, problem in (
         ("other.pt", ".*of another network"),
         ("empty", f"{nothing}$"),
-        ("absent", f"{nothing}, nor a file of weights$"),
+        ("absent", f"{nothing}, nor a file of weights; it does not exist$"),
     ):
         with pytest.raises(
             partialfc.CheckpointError, match=rf"^backbone\.weights: {folder}/{path}: {problem}"

@@ -225,7 +225,7 @@ def test_folders_that_do_not_fit_are_refused(photos: Path) -> None:
     within = call("data", "align", photos, photos / "crops", "--landmarks", points)
     assert "lies within" in within.stderr
     photos.with_name("file").touch()
-    assert "is a file, not a folder" in align(photos, out="file", status=1)
+    assert "file is no folder; name one elsewhere" in align(photos, out="file", status=1)
     photos.with_name("empty").mkdir()
     done = call("data", "align", photos.with_name("empty"), photos.with_name("out"), "--landmarks", "x.csv")
     assert "holds no image" in done.stderr

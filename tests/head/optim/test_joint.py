@@ -141,7 +141,7 @@ def test_what_cannot_step_as_one_is_refused():
         partialfc.JointOptimizer(first)
     with pytest.raises(ValueError, match="optimizers has 1, a JointOptimizer; give two or more"):
         partialfc.JointOptimizer(partialfc.JointOptimizer(sgd(), sgd()))
-    for given, shown in ((3, "3"), ([sgd(), sgd()], r"\[SGD")):
+    for given, shown in ((3, "3"), ([sgd(), sgd()], "a list")):
         with pytest.raises(ValueError, match=rf"optimizers has {shown}.*; each must be a torch"):
             partialfc.JointOptimizer(given)
     with pytest.raises(ValueError, match="has one of them twice"):
