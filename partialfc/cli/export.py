@@ -262,7 +262,9 @@ def _lines(done: "Exported", kind: str) -> list[str]:
     if done.difference is not None:
         by = "torch.export" if kind == "torch" else "onnxruntime"
         form = "" if done.cosine is None else " in float32"
-        lines.append(f"run by {by}{form}, it gives what the network gives, to {done.difference:.1e}")
+        lines.append(
+            f"run by {by}{form} on random images, it gives what the network gives, to {done.difference:.1e}"
+        )
     if done.cosine is not None:
         lines.append(
             "in 8 bits, its rows of images of --calibrate have cosines with the network's of "

@@ -50,7 +50,7 @@ def test_an_export_says_what_it_wrote_and_is_evaluated_like_the_run(folder: Path
     first, second, third, last = text.splitlines()
     assert first.startswith(f"{out}: onnx, opset 20, ")
     assert first.endswith("; uint8 [n, 1, 8, 8] -> unit embeddings [n, 16]")
-    assert second.startswith("run by onnxruntime, it gives what the network gives, to ")
+    assert second.startswith("run by onnxruntime on random images, it gives what the network gives, to ")
     assert third.startswith("seen: 100 pairs in float32: accuracy ")
     assert last == "the card says nothing of a licence: --licence and --data-licence"
     of_pairs = ("--pairs", folder / "pairs.bin", "--bootstrap", 0, "--json")

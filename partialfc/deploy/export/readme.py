@@ -100,25 +100,33 @@ def _loss(card: Card) -> str:
 
 
 def _use(card: Card, files: Mapping[str, str]) -> Iterator[str]:
-    colours = ", red green blue" if card.channels == 3 else ""
+    """Code from an image's file to its embedding."""
+    side, channels = card.image_size, card.channels
     yield from (
+        "An image is made as large as those that the network was trained on in this way. Resized in another "
+        "one it has other cosines, and the thresholds below do not hold.",
+        "",
+        "```python",
+        "import cv2",
+        "",
+        *_reading(channels),
+        f"way = cv2.INTER_AREA if {side} < min(image.shape[:2]) else cv2.INTER_LINEAR",
+        f"image = cv2.resize(image, ({side}, {side}), interpolation=way)",
+        f"images = image.reshape(1, {side}, {side}, {channels}).transpose(0, 3, 1, 2)",
+        "```",
+        "",
+        f"Then with partialfc{'' if card.flip == 'none' else ', which leaves the mirrored image out'}:",
+        "",
         "```python",
         "import partialfc",
         "import torch",
         "",
         'trained = partialfc.from_pretrained("FOLDER")  # this folder, or its name on the Hub',
-        f"# images: uint8 [n, {card.channels}, {card.image_size}, {card.image_size}]{colours}",
-        "embeddings = torch.nn.functional.normalize(trained(images))",
+        "embeddings = torch.nn.functional.normalize(trained(torch.from_numpy(images)))",
         "```",
     )
     if "model.onnx" not in files:
         return
-    shape = (
-        f"[n, {card.channels}, {card.image_size}, {card.image_size}]"
-        if card.input.layout == "NCHW"
-        else f"[n, {card.image_size}, {card.image_size}, {card.channels}]"
-    )
-    takes = "pixels 0..255" if card.input.normalised else "pixel / 127.5 - 1"
     yield from (
         "",
         "or with onnxruntime alone:",
@@ -127,10 +135,28 @@ def _use(card: Card, files: Mapping[str, str]) -> Iterator[str]:
         "import onnxruntime",
         "",
         'session = onnxruntime.InferenceSession("FOLDER/model.onnx")',
-        f"# images: {card.input.dtype} {shape}{colours}, {takes}",
+        *_given(card),
         'embeddings = session.run(["embeddings"], {"images": images})[0]',
         "```",
     )
+
+
+def _reading(channels: int) -> Iterator[str]:
+    """An image's file to uint8 [H, W, channels], as `data.images.codec.decode` does."""
+    flag = "IMREAD_COLOR" if channels == 3 else "IMREAD_GRAYSCALE"
+    yield f'image = cv2.imread("IMAGE", cv2.{flag} | cv2.IMREAD_IGNORE_ORIENTATION)'
+    if channels == 3:
+        yield "image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)"
+
+
+def _given(card: Card) -> Iterator[str]:
+    """uint8 [n, channels, side, side] to what the graph takes."""
+    if card.input.layout == "NHWC":
+        yield "images = images.transpose(0, 2, 3, 1)"
+    if not card.input.normalised:
+        yield "images = images / 127.5 - 1"
+    if card.input.dtype != "uint8":
+        yield f'images = images.astype("{card.input.dtype}")'
 
 
 def _figures(card: Card, other: Card | None) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """Whole exports: each format opened again, what is in the folder, and what is refused without a trace."""
 
 import json
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 import partialfc
+from partialfc.data.images.codec import decode, encode_jpeg, resize
 from partialfc.data.pairs.draw import make_pairs
 from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
@@ -120,6 +123,31 @@ def test_a_folder_is_laid_out_as_hugging_face_expects(tmp_path: Path, data: Path
     assert opened.card == done.card
     with pytest.raises(CheckpointError, match="has no centres of classes: give the folder of the run"):
         opened.centres()
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "pixels", "channels_last"),
+    [(3, 50, True, False), (1, 50, False, True), (3, 20, False, False), (1, 32, True, True)],
+    ids=["smaller", "smaller-grey-floats", "larger-floats", "as-it-is"],
+)
+def test_the_code_of_the_readme_gives_the_rows_that_embed_gives(
+    tmp_path: Path, channels: int, size: int, *, pixels: bool, channels_last: bool
+) -> None:
+    how = interface(pixels=pixels, channels_last=channels_last, flip="none", unit=True)
+    request = Request(format="huggingface", interface=how)
+    export_model(trained(channels=channels), tmp_path / "model", request)
+    image = np.random.default_rng(0).integers(256, size=(size, size, 3), dtype=np.uint8)
+    (tmp_path / "a.jpg").write_bytes(encode_jpeg(image))
+    decoded = resize(decode(encode_jpeg(image), channels=channels), 32)
+    expected = open_model(tmp_path / "model").embed(decoded[None])
+    reading, by_partialfc, by_onnxruntime = re.findall(
+        r"```python\n(.*?)```", (tmp_path / "model" / "README.md").read_text(), re.DOTALL
+    )
+    for code in (by_partialfc, by_onnxruntime):
+        told = f"{reading}{code}".replace("FOLDER", str(tmp_path / "model"))
+        found: dict[str, Any] = {}
+        exec(told.replace("IMAGE", str(tmp_path / "a.jpg"), 1), found)
+        np.testing.assert_allclose(np.asarray(found["embeddings"].data), expected, atol=1e-5)
 
 
 def test_the_readme_says_of_weights_that_others_trained_only_who_exported_them():
