@@ -3,12 +3,15 @@
 from partialfc.errors import DataError
 
 LONGEST = 1000  # characters
-RULE = f"must be 1 to {LONGEST} printable characters or tabs, without blanks at its ends"
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # which Persian, Indic and other scripts need
+RULE = f"must be 1 to {LONGEST} printable characters, tabs or joiners, without blanks or joiners at its ends"
+_PLAIN = str.maketrans(dict.fromkeys(f"\t{JOINERS}", " "))
 
 
 def is_name(name: str) -> bool:
     """Whether a name keeps the RULE. A line break is not printable, nor half of a broken character."""
-    return 0 < len(name) <= LONGEST and name.replace("\t", " ").isprintable() and name == name.strip()
+    plain = name.translate(_PLAIN)
+    return 0 < len(name) <= LONGEST and plain.isprintable() and plain == plain.strip()
 
 
 def require_name(name: str, of: str) -> None:

@@ -95,6 +95,8 @@ NOT_NAMES = {
     "line": ("a\nb", r"'a\\nb'"),
     "tab": ("a\t", r"'a\\t'"),
     "not-utf8": ("Zo\udce9", r"'Zo\\udce9'"),
+    "joiner-alone": ("\u200d", r"'\\u200d'"),
+    "joiner-at-the-end": ("a\u200c", r"'a\\u200c'"),
     "right-to-left": ("a\u202eb", r"'a\\u202eb'"),
     "long": ("x" * 1001, r"'x{40}'\.\.\. of 1001 characters"),
 }

@@ -78,6 +78,12 @@ def test_who_was_added_is_found_and_a_stranger_is_nobody(service):
     assert service.metric("partialfc_serve_gallery_embeddings") == 3
 
 
+def test_a_name_may_have_what_joins_its_letters_or_keeps_them_apart(service):
+    for name in ("می\u200cنا", "क्\u200dष", "\N{WOMAN}\u200d\N{PERSONAL COMPUTER}"):
+        assert add(service.client, name, 8).json() == {"name": name, "images": 1}
+        assert service.client.delete(f"/gallery/{quote(name)}").json() == {"name": name, "images": 1}
+
+
 def test_a_name_may_be_that_of_a_folder_in_a_folder(service):
     """As a gallery that is built with --class-depth 2 has it; with its / as it is, or as %2F."""
     added = service.client.post("/gallery/staff/Dora", files=files(png(7)))
