@@ -1,6 +1,7 @@
 """Whether an exported file gives what the network gives; otherwise it is not left."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,13 +57,13 @@ def largest_difference(graph: Given, run: Run, *, what: Path) -> float:
     return largest
 
 
-def least_cosine(graph: Given, run: Run, batches: Sequence[npt.NDArray[Any]]) -> float:
+def least_cosine(graph: Given, run: Run, batches: Iterable[npt.NDArray[Any]]) -> float:
     """Between a row that a file gives by `run` and the network's, of the first images of some batches.
 
     A row that is zero or not finite has 0 with any other.
     """
     least = 1.0
-    for images in batches[:COMPARED]:
+    for images in islice(batches, COMPARED):
         given = torch.from_numpy(images)
         own, theirs = (np.nan_to_num(rows[0].astype(np.float64)) for rows in (graph.rows(given), run(given)))
         norms = np.linalg.norm(own, axis=1) * np.linalg.norm(theirs, axis=1)

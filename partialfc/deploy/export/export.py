@@ -1,11 +1,12 @@
 """A trained network to a file or a folder, checked, measured and with its card."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor, nn
 
 import partialfc
@@ -234,13 +235,16 @@ class _Work:
         """
         asked = self._request.int8
         assert asked is not None
-        batches = calibration(self._graph, asked.source, count=asked.images, seed=asked.seed)
-        small = quantised(model, batches)
+
+        def batches() -> Iterator[np.ndarray]:
+            return calibration(self._graph, asked.source, count=asked.images, seed=asked.seed)
+
+        small = quantised(model, batches())
         small_card = replace(card, precision="int8", figures=(), thresholds=())
         with scratch() as folder:
             path = folder / INT8
             write_onnx(small, path, small_card)
-            cosine = least_cosine(self._graph, Session(path), batches)
+            cosine = least_cosine(self._graph, Session(path), batches())
             network = OnnxBackbone(path)
             measured = None
             if self._request.measuring is not None:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +16,7 @@ from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.sources.labelled import Source
 from partialfc.deploy.export.graph import Pixels
 from partialfc.deploy.export.packages import needing
-from partialfc.errors import ExportError, ImageError
+from partialfc.errors import ExportError, ImageError, PartialFCError
 from partialfc.files import scratch
 from partialfc.serving.runtime import onnxruntime
 
@@ -25,12 +25,12 @@ FEW = 8  # channels: a group of fewer has no fast product in 8 bits, unless it i
 BATCH = 16  # images that go through the network at a time while it is calibrated
 
 
-def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
+def quantised(model: Any, batches: Iterable[np.ndarray]) -> Any:
     """A ModelProto in float32, and images as it takes them -> a ModelProto with 8-bit products.
 
     Weights are quantised per channel, symmetric, and activations per tensor, by the smallest and the largest
     that the images give. Convolutions in groups of few channels, which are slower in 8 bits, stay in float32.
-    Raises ExportError where onnxruntime cannot, and MissingExtraError without it.
+    Raises ExportError where onnxruntime cannot, MissingExtraError without it, and what the batches raise.
     """
     with needing("int8"):
         import onnx
@@ -58,6 +58,8 @@ def quantised(model: Any, batches: Sequence[np.ndarray]) -> Any:
             )
         except OSError:
             raise
+        except PartialFCError:
+            raise
         except Exception as error:  # of many kinds, whatever the graph is made of
             told = " ".join(str(error).split())[:300]
             raise ExportError(f"onnxruntime cannot quantise this network: {told}") from error
@@ -78,8 +80,8 @@ def _slower(model: Any) -> list[str]:
 
 def calibration(
     graph: Pixels, source: Source, *, count: int, seed: int = 0, max_pixels: int = MAX_PIXELS
-) -> list[np.ndarray]:
-    """`count` images of a source, drawn at random, in batches as the graph takes them.
+) -> Iterator[np.ndarray]:
+    """`count` images of a source, drawn at random, in batches as the graph takes them, one after the other.
 
     Raises ImageError, which names an image that cannot be decoded.
     """
@@ -92,18 +94,16 @@ def calibration(
             raise ImageError(f"{source.name(index)}: {error}") from error
         return resize(found, graph.image_size)
 
-    batches = []
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(chosen), BATCH):
             images = np.stack(list(pool.map(pixels, chosen[start : start + BATCH])))
-            batches.append(graph.as_input(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy())
-    return batches
+            yield graph.as_input(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
 
 
 class _Batches:
     """What onnxruntime asks for a batch, until there is none."""
 
-    def __init__(self, batches: Sequence[np.ndarray], name: str) -> None:
+    def __init__(self, batches: Iterable[np.ndarray], name: str) -> None:
         self._left, self._name = iter(batches), name
 
     def get_next(self) -> dict[str, np.ndarray] | None:

@@ -186,7 +186,7 @@ def test_int8_is_smaller_and_its_cost_is_told(tmp_path: Path, data: Path) -> Non
     opened, images = load_trained(small), pixels(channels=1)
     assert opened.card.precision == "int8"
     batches = calibration(Graph(network, PIXELS), calibrating.source, count=40)
-    given = torch.from_numpy(np.concatenate(batches))
+    given = torch.from_numpy(np.concatenate([*batches]))
     cosines = (normalize(opened(given)) * normalize(network(given))).sum(1)
     assert done.cosine == pytest.approx(cosines.min().item(), abs=1e-5)
     assert (normalize(opened(images)) * normalize(network(images))).sum(1).min() > 0.9
