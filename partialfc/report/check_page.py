@@ -20,6 +20,10 @@ _SAYS = {
     Kind.LABEL: "The record holds no class id, or one that is too large.",
     Kind.SIZE: "These have not the size that was asked for, or are too small to show anything.",
     Kind.BLANK: "All of the image is of one colour, as far as one can see.",
+    Kind.TURNED: "A viewer turns or mirrors these, as their EXIF data says; training, embed and serve do "
+    "not. Write them anew as they are to be seen.",
+    Kind.TRANSPARENT: "Their alpha is dropped, and what lies below it is seen, which is often black. Lay "
+    "them on a ground.",
     Kind.DUPLICATE: "The same pixels several times in one class. One of them is enough.",
     Kind.CONFLICT: "The same pixels under several labels: some of these labels are wrong, or two classes are "
     "one. With --write-bad none of them is kept.",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from partialfc.data.check.equal import equal_groups
 from partialfc.data.check.examine import BROKEN, FLAT, GOOD, NO_LABEL, Examined, examine
-from partialfc.data.check.findings import Checked, Group, Single
+from partialfc.data.check.findings import SINGLE, Checked, Group, Single
 from partialfc.data.check.kinds import Kind
 from partialfc.data.check.near import near_groups
 from partialfc.data.images.header import MAX_PIXELS
@@ -88,7 +88,7 @@ def _singles(
     rows, why = examined.rows, examined.why
     state, label = rows["state"], rows["label"]
     beyond = f"num_classes is {classes}, so labels must be 0..{classes - 1}"
-    found = {kind: list[Single]() for kind in (Kind.BROKEN, Kind.LABEL, Kind.SIZE, Kind.BLANK)}
+    found = {kind: list[Single]() for kind in SINGLE}
     found[Kind.BROKEN] = [Single(index, why[index]) for index in _places(state == BROKEN)]
     wrong = (state == NO_LABEL) | ((state <= FLAT) & (label >= classes))
     found[Kind.LABEL] = [
@@ -104,6 +104,13 @@ def _singles(
     ]
     found[Kind.BLANK] = [
         Single(index, "all of its pixels are nearly alike") for index in _places(state == FLAT)
+    ]
+    found[Kind.TURNED] = [
+        Single(index, "its EXIF data asks for it to be turned or mirrored")
+        for index in _places(rows["turned"])
+    ]
+    found[Kind.TRANSPARENT] = [
+        Single(index, "its alpha lets something show through") for index in _places(rows["transparent"])
     ]
     return found
 

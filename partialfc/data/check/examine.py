@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from partialfc.data.check.perceptual import is_flat, perceptual_hashes, reduced
 from partialfc.data.images.codec import Pixels, decode
 from partialfc.data.images.kinds import format_of
+from partialfc.data.images.not_shown import is_transparent, is_turned
 from partialfc.data.parallel.in_order import in_order
 from partialfc.data.sources.labelled import Source
 from partialfc.errors import DataError, LabelError, RecordIndexError
@@ -29,6 +30,8 @@ ROW = np.dtype(
         ("bytes", "u8"),  # a digest of the encoded image
         ("pixels", "u8", 2),  # a digest of the decoded one and its size, so long that equal means the same
         ("hash", "u8"),  # perceptual
+        ("turned", "?"),  # by a viewer; see data/images/not_shown.py
+        ("transparent", "?"),
     ]
 )
 
@@ -85,6 +88,7 @@ class Examine:
                 continue
             found.formats[format_of(data)] += 1
             row["height"], row["width"] = pixels.shape[:2]
+            row["turned"], row["transparent"] = is_turned(data), is_transparent(data)
             row["bytes"] = _digest(data, 1)
             row["pixels"] = _digest(pixels.tobytes(), 2, salt=np.array(pixels.shape, np.int32).tobytes())
             small = reduced(pixels)

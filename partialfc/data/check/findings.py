@@ -13,12 +13,15 @@ TITLES = {
     Kind.LABEL: "Label out of range",
     Kind.SIZE: "Wrong size",
     Kind.BLANK: "Of one colour",
+    Kind.TURNED: "Turned by a viewer",
+    Kind.TRANSPARENT: "Transparent",
     Kind.DUPLICATE: "Twice in a class",
     Kind.CONFLICT: "In two classes",
     Kind.NEAR_DUPLICATE: "Nearly the same in a class",
     Kind.NEAR_CONFLICT: "Nearly the same in two classes",
 }
-SINGLE = (Kind.BROKEN, Kind.LABEL, Kind.SIZE, Kind.BLANK)
+SINGLE = (Kind.BROKEN, Kind.LABEL, Kind.SIZE, Kind.BLANK, Kind.TURNED, Kind.TRANSPARENT)
+NOT_BAD = {Kind.TURNED, Kind.TRANSPARENT, Kind.NEAR_CONFLICT}  # which are worth a look, and may be right
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Checked:
         Of images that are the same, the first is kept where they are of one class, and none where they are of
         several. near: likewise for those that are nearly the same and of one class.
         """
-        unwanted = {Kind.NEAR_CONFLICT} if near else {Kind.NEAR_CONFLICT, Kind.NEAR_DUPLICATE}
+        unwanted = NOT_BAD if near else {*NOT_BAD, Kind.NEAR_DUPLICATE}
         why: dict[int, str] = {}
         for kind in (kind for kind in self.kinds if kind not in unwanted):
             for single in self.singles.get(kind, ()):

@@ -10,6 +10,8 @@ class Kind(StrEnum):
     LABEL = "label"
     SIZE = "size"
     BLANK = "blank"
+    TURNED = "turned"
+    TRANSPARENT = "transparent"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     NEAR_DUPLICATE = "near-duplicate"

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from partialfc.data.check.check import check_source
 from partialfc.data.check.findings import Checked
@@ -41,7 +43,7 @@ def test_everything_that_is_wrong_is_found_and_nothing_else(folder: Path) -> Non
     found = check(folder)
     assert found.anything
     assert kinds_by_key(found) == WRONG
-    assert [found.count(kind) for kind in Kind] == [2, 0, 1, 1, 1, 1, 1, 1]
+    assert [found.count(kind) for kind in Kind] == [2, 0, 1, 1, 0, 0, 1, 1, 1, 1]
     assert found.formats == {"PNG": 12, "JPEG": 3}
     assert found.sizes[48, 48] == 14
 
@@ -92,6 +94,20 @@ def test_what_is_skipped_is_neither_found_nor_written(folder: Path, kind: Kind) 
     kept = {key: kinds - {str(kind)} for key, kinds in WRONG.items()}
     assert kinds_by_key(found) == {key: kinds for key, kinds in kept.items() if kinds}
     assert not [why for _, why in found.bad(near=True) if why.startswith(f"{kind}:")]
+
+
+def test_what_a_viewer_shows_in_another_way_is_found_and_not_left_out(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 3
+    (tmp_path / "cat").mkdir()
+    Image.fromarray(picture(0)).save(tmp_path / "cat/turned.jpg", exif=turned)
+    through = np.dstack([picture(1), np.full((48, 48), 9, np.uint8)])
+    Image.fromarray(through).save(tmp_path / "cat/through.png")
+    Image.fromarray(picture(2)).save(tmp_path / "cat/plain.png")
+    found = check(tmp_path)
+    assert kinds_by_key(found) == {"cat/turned.jpg": {"turned"}, "cat/through.png": {"transparent"}}
+    assert list(found.bad(near=True)) == []
+    assert kinds_by_key(check(tmp_path, skip=[Kind.TURNED])) == {"cat/through.png": {"transparent"}}
 
 
 def test_a_size_that_is_asked_for_holds_for_all(folder: Path) -> None:
@@ -165,7 +181,7 @@ def test_images_of_one_colour_are_the_same_only_where_they_are(tmp_path: Path) -
     folder = put(tmp_path, *(f"cat/{number}.png" for number in range(4)))
     (folder / "cat/9.png").write_bytes((folder / "cat/1.png").read_bytes())
     found = check(folder)
-    assert [found.count(kind) for kind in Kind] == [0, 0, 0, 5, 1, 0, 0, 0]
+    assert [found.count(kind) for kind in Kind] == [0, 0, 0, 5, 0, 0, 1, 0, 0, 0]
 
 
 def test_the_number_of_bits_decides_what_is_near(tmp_path: Path) -> None:
