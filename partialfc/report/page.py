@@ -5,6 +5,7 @@ A page is a title and blocks; each function here makes a block from plain text a
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -37,7 +38,7 @@ def paragraph(text: str) -> Html:
 
 def facts(values: Mapping[str, str]) -> Html:
     """Names and what they are, side by side: the figures that a page begins with."""
-    each = (f"<div><dt>{plain(name)}</dt><dd>{plain(value)}</dd></div>" for name, value in values.items())
+    each = (f"<div><dt>{_key(name)}</dt><dd>{plain(value)}</dd></div>" for name, value in values.items())
     return Html(f'<dl class="facts">{"".join(each)}</dl>')
 
 
@@ -195,6 +196,11 @@ def _badge(section: Section) -> str:
 
 def _share(value: int, largest: int) -> str:
     return f"{100 * value / largest:.4g}%" if largest else "0"
+
+
+def _key(name: str) -> str:
+    """A name such as backbone.embedding_size, which may be broken behind a dot or a low line."""
+    return re.sub(r"([._])(?=\w)", r"\1<wbr>", plain(name))
 
 
 def plain(text: str, *, escaped: bool = True) -> str:

@@ -38,7 +38,14 @@ nav a { display: inline-block; padding: 0.25rem 0; }
   font-size: 0.8125rem; font-weight: 600; vertical-align: 0.1em;
 }
 .bad { background: var(--bad-ground); color: var(--bad); }
-.wide { overflow-x: auto; }
+.wide { /* a shade at an edge where there is more to scroll to */
+  --under: var(--ground); overflow-x: auto; background:
+    linear-gradient(to right, var(--under) 1rem, transparent) left / 2rem 100% no-repeat local,
+    linear-gradient(to left, var(--under) 1rem, transparent) right / 2rem 100% no-repeat local,
+    linear-gradient(to right, var(--line), transparent) left / 0.75rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--line), transparent) right / 0.75rem 100% no-repeat scroll;
+}
+.chart .wide { --under: var(--panel); }
 table { border-collapse: collapse; margin: 0.5rem 0; font-size: 0.9375rem; }
 th { text-align: left; font-weight: 600; color: var(--muted); }
 th, td {
@@ -86,7 +93,7 @@ a:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outli
   }
   body { padding: 0; font-size: 10pt; print-color-adjust: exact; }
   nav { display: none; }
-  .wide { overflow: visible; }
+  .wide { overflow: visible; background: none; }
   th, td { overflow-wrap: anywhere; }
 }
 """

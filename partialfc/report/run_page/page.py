@@ -154,6 +154,8 @@ def _warnings(run: Run, whose: str = "") -> list[Html]:
 def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.3g} s"
+    if seconds < 600:
+        return f"{seconds / 60:.1f} min"
     minutes = round(seconds / 60)
     return f"{minutes // 60:,} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
@@ -233,8 +235,10 @@ def _looks(runs: Sequence[Run]) -> Iterator[Section]:
 def _left_out(runs: Sequence[Run]) -> Iterator[Html]:
     """What the page does not show, and why: each reason once, with the runs that it is of."""
     for said in dict.fromkeys(said for run in runs for said in run.looks.left_out):
-        names = ", ".join(run.name for run in runs if said in run.looks.left_out)
-        yield paragraph(f"{names}: {said}" if len(runs) > 1 else said)
+        whose = [place for place, run in enumerate(runs) if said in run.looks.left_out]
+        names = ", ".join(runs[place].name for place in whose)
+        told = paragraph(f"{names}: {said}" if len(runs) > 1 else said)
+        yield _of_run(whose[0], [told]) if len(whose) == 1 < len(runs) else told
 
 
 def _hard(place: int, run: Run, found: HardPairs, several: bool) -> Html:

@@ -25,12 +25,13 @@ CUT = """[...document.querySelectorAll("figure")]
 
 @pytest.fixture(scope="module")
 def four(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The page of four runs; the loss of the last lies far below those of the others."""
+    """The page of four runs; the loss of the last lies far below those of the others, and has terms."""
     folder = tmp_path_factory.mktemp("four")
     for place in range(4):
         records = write_run(folder / f"run{place}", seed=place, shift=0.5 + 0.1 * place)
     for record in records:
-        record |= {"loss": record["loss"] - 150} if "loss" in record else {}
+        if "loss" in record:
+            record |= {"loss_head": record["loss"], "loss_other": 1.0, "loss": record["loss"] - 150}
     write_log(folder / "run3", records)
     report(*(folder / f"run{place}" for place in range(4)), "--output", folder / "four.html")
     return browser.open((folder / "four.html").as_uri())
@@ -61,6 +62,7 @@ def test_a_run_that_is_picked_stands_alone_with_its_band(four):
     angles = [each[0] for each in meant(four, "angles")]
     assert [at for at, lit in enumerate(angles) if lit] == [2, 3]
     assert set(four.evaluate(SHOWN)) == {"1"}
+    assert four.evaluate("document.querySelector('#chart-loss-terms').hidden")  # which the last run alone has
     pick(four, 2)
     assert [each[0] for each in meant(four, "det-0")] == [False, True, True, False]
     assert four.evaluate("document.querySelectorAll('.runs [aria-pressed=true]').length") == 2
@@ -69,6 +71,7 @@ def test_a_run_that_is_picked_stands_alone_with_its_band(four):
     pick(four, "all")
     assert meant(four, "roc-0") == [[True, False]] * 4
     assert set(four.evaluate(SHOWN)) == {"0", "1", "2", "3"}
+    assert four.evaluate("document.querySelector('#chart-loss-terms').offsetParent !== null")
 
 
 def test_the_keyboard_picks_runs_too(four):

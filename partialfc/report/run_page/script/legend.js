@@ -27,6 +27,7 @@ const pick = () => {
   for (const key of bar.querySelectorAll("[data-pick]")) key.setAttribute("aria-pressed", String(key.dataset.pick === "all" ? !picked.size : picked.has(+key.dataset.pick)));
   for (const box of document.querySelectorAll("[data-run]")) box.hidden = picked.size > 0 && !picked.has(+box.dataset.run);
   for (const chart of all.values()) if (byRun(chart.spec)) {
+    chart.figure.hidden = picked.size > 0 && chart.spec.series.every((each) => each.run !== null && !picked.has(each.run));
     keys(chart);
     light(chart, true);
   }
