@@ -1,4 +1,9 @@
-"""Files and folders that nobody sees half written: made beside, put on the disk, renamed into place."""
+"""Files and folders that nobody sees half written: made beside, put on the disk, renamed into place.
+
+Where the output of a command is to go is looked at before any work is done, by one rule for all of them: a
+file goes into a folder that exists; a folder is made where it is missing, with those above it. Either must
+take files.
+"""
 
 import errno
 import json
@@ -8,13 +13,35 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TextIO
+
+from partialfc.errors import ConfigError
 
 OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors that only a file being written has
 OF_DISKS = (*OF_WRITING, errno.EIO, errno.ESTALE)  # errors that only files have
 BLOCK = 4096  # bytes, of which disks give files whole ones
 UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def require_file(option: str, output: Path | None, *, suffix: str = "") -> None:
+    """ConfigError unless `output` is None, or a file to write in a folder that exists and takes files."""
+    if output is None:
+        return
+    if (suffix and output.suffix != suffix) or output.is_dir() or not output.parent.is_dir():
+        kind = f"{suffix} file" if suffix else "file"
+        raise ConfigError(f"{option} is {str(output)!r}; it must be a {kind} in a folder that exists")
+    _require_room(output.parent, f"{option} is {str(output)!r}, but its folder")
+
+
+def require_folder(option: str, output: Path | None) -> None:
+    """ConfigError unless `output` is None, or a folder that takes files, or one that can be made."""
+    if output is None:
+        return
+    there = next(each for each in (output, *output.absolute().parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise ConfigError(f"{option} is {str(output)!r}, but {there} is no folder; name one elsewhere")
+    _require_room(there, f"{option} is {str(output)!r}, but {there}")
 
 
 @contextmanager
@@ -163,3 +190,11 @@ def at_least(estimate: int, error: OSError, path: Path) -> int:
     """The bytes that a write to `path` takes, which an error ended: on a full disk more than are free."""
     room = free_bytes(path) if error.errno == errno.ENOSPC else None
     return estimate if room is None else max(estimate, room + BLOCK)
+
+
+def _require_room(folder: Path, says: str) -> None:
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{says} takes no file: {error.strerror}; name one elsewhere") from error

@@ -80,7 +80,7 @@ def embed(
     """
     from partialfc.cli.bars import stages
     from partialfc.cli.values import require_alone
-    from partialfc.outputs import require_file
+    from partialfc.files import require_file
     from partialfc.serving.embed import Work, embed_to_file
     from partialfc.serving.images import open_images
     from partialfc.serving.model import open_model

@@ -78,7 +78,7 @@ def build(
     from partialfc.cli.bars import stages
     from partialfc.cli.values import is_given, require_alone
     from partialfc.errors import ConfigError
-    from partialfc.outputs import require_file, require_folder
+    from partialfc.files import require_file, require_folder
     from partialfc.serving.embed import Work
     from partialfc.serving.gallery.enrol import build_gallery
     from partialfc.serving.images import open_images
@@ -129,7 +129,7 @@ def add(
     """Add images to a gallery: in one of --mean their classes' means."""
     from partialfc.cli.bars import stages
     from partialfc.cli.values import require_alone
-    from partialfc.outputs import require_file
+    from partialfc.files import require_file
     from partialfc.serving.embed import Work
     from partialfc.serving.gallery.enrol import add_to_gallery
     from partialfc.serving.gallery.gallery import Gallery

@@ -38,7 +38,7 @@ def init(
 
     What is given as section.key=value goes into it, and the other keys follow: half the batch, half the rate.
     """
-    from partialfc.outputs import require_file
+    from partialfc.files import require_file
     from partialfc.suggest.asked import Asked
     from partialfc.suggest.train import run_dir_for, split
     from partialfc.suggest.write import write_suggestion

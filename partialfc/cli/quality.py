@@ -50,7 +50,7 @@ def quality(
     from partialfc.deploy.quality_table import write_qualities
     from partialfc.deploy.trained import load_trained
     from partialfc.distributed.device import local_device
-    from partialfc.outputs import require_file
+    from partialfc.files import require_file
 
     require_file("--output", output)
     target = local_device(device, name="--device")

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from partialfc.errors import ConfigError, MissingExtraError, installing
-from partialfc.files import replacing, told
-from partialfc.outputs import require_file
+from partialfc.files import replacing, require_file, told
 
 
 def check_picture(option: str, output: Path | None) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import NewType
 
 from partialfc.errors import ConfigError, printable
-from partialfc.files import replacing, told
-from partialfc.outputs import require_file
+from partialfc.files import replacing, require_file, told
 from partialfc.report.page_style import STYLE
 from partialfc.report.tiles import PIXELATED, Mark, Tile, encoded_thumbnail
 

@@ -10,8 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from partialfc.data.images.opencv import cv2
 from partialfc.errors import ConfigError, printable
-from partialfc.files import replacing, told
-from partialfc.outputs import require_file
+from partialfc.files import replacing, require_file, told
 from partialfc.report.tiles import Mark, Pixels, Tile, thumbnail
 
 MOST_TILES = 10_000

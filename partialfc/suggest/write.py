@@ -13,8 +13,7 @@ from partialfc.data.sources.keys import read_keys, write_keys
 from partialfc.data.sources.labelled import Labelled
 from partialfc.data.sources.source import open_source
 from partialfc.errors import ConfigError, DataError
-from partialfc.files import remove, write_whole
-from partialfc.outputs import require_folder
+from partialfc.files import remove, require_folder, write_whole
 from partialfc.suggest import told
 from partialfc.suggest.asked import Asked
 from partialfc.suggest.commented import commented

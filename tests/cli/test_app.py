@@ -40,7 +40,7 @@ def test_the_version_is_that_of_the_package():
 
 
 SMALL = {
-    *("partialfc.files", "partialfc.outputs"),
+    "partialfc.files",
     *("partialfc.data", "partialfc.data.check", "partialfc.data.check.kinds"),
     *("partialfc.serving", "partialfc.serving.service", "partialfc.serving.service.limits"),
 }

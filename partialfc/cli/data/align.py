@@ -53,7 +53,7 @@ def align(
     from partialfc.data.align.folder import align_folder, list_photos
     from partialfc.data.align.photo import Cropping
     from partialfc.data.align.template import read_size
-    from partialfc.outputs import require_folder
+    from partialfc.files import require_folder
 
     require_folder("OUT", out)
     cropping = Cropping(

@@ -72,8 +72,7 @@ def check(
     from partialfc.data.check.check import check_source
     from partialfc.data.sources.keys import write_keys
     from partialfc.data.sources.source import open_source
-    from partialfc.files import json_text, write_whole
-    from partialfc.outputs import require_file
+    from partialfc.files import json_text, require_file, write_whole
     from partialfc.report.check_page import write_check_page
     from partialfc.report.check_summary import check_summary
     from partialfc.report.page import check_page

@@ -77,8 +77,7 @@ def clean(
     from partialfc.deploy.unit_embeddings import unit_embeddings
     from partialfc.distributed.device import local_device
     from partialfc.errors import ConfigError
-    from partialfc.files import json_text, write_whole
-    from partialfc.outputs import require_file
+    from partialfc.files import json_text, require_file, write_whole
     from partialfc.report.page import check_page
 
     check_page("--page", page)

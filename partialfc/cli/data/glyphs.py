@@ -29,7 +29,7 @@ def glyphs(
     """Render a data set of many classes from fonts: a class for each character, an image for each face."""
     from partialfc.cli.bars import stages
     from partialfc.data.glyphs.build import build_glyphs
-    from partialfc.outputs import require_folder
+    from partialfc.files import require_folder
 
     require_folder("OUT", out)
     with stages() as progress:

@@ -40,7 +40,7 @@ def pack(
     """Pack images into RecordIO, in InsightFace's layout, without encoding them again."""
     from partialfc.cli.bars import stages
     from partialfc.data.sources.pack import pack_source
-    from partialfc.outputs import require_folder
+    from partialfc.files import require_folder
 
     require_folder("OUT", out)
     with stages() as progress:

@@ -23,7 +23,7 @@ def pairs(
     from partialfc.data.pairs.draw import make_pairs
     from partialfc.data.pairs.files import write_pairs
     from partialfc.data.sources.source import open_source
-    from partialfc.outputs import require_file
+    from partialfc.files import require_file
 
     require_file("OUT", out)
     opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)

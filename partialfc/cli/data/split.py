@@ -39,7 +39,7 @@ def split(
     from partialfc.data.split.files import require_no_split, write_split
     from partialfc.data.split.hold_out import hold_out_classes, hold_out_images
     from partialfc.errors import ConfigError
-    from partialfc.outputs import require_folder
+    from partialfc.files import require_folder
 
     require_folder("OUT", out)
     if (classes is None) == (images is None):

@@ -23,8 +23,7 @@ def stats(
     from partialfc.cli.bars import stages
     from partialfc.data.check.statistics import statistics_of
     from partialfc.data.sources.source import open_source
-    from partialfc.files import json_text, write_whole
-    from partialfc.outputs import require_file
+    from partialfc.files import json_text, require_file, write_whole
     from partialfc.report.page import check_page
     from partialfc.report.statistics_shown import statistics_text, write_statistics_page
 

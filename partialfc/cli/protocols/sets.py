@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partialfc.errors import ConfigError, DataError
-from partialfc.outputs import require_folder
+from partialfc.files import require_folder
 
 if TYPE_CHECKING:
     import numpy as np

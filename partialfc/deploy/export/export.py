@@ -25,8 +25,7 @@ from partialfc.deploy.opened.folder import CONFIG, WEIGHTS, Mirrored, is_export
 from partialfc.deploy.opened.onnx_backbone import OnnxBackbone
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import ConfigError
-from partialfc.files import replacing, scratch
-from partialfc.outputs import require_file, require_folder
+from partialfc.files import replacing, require_file, require_folder, scratch
 from partialfc.serving.card import CARD_FILE, Card
 
 Format = Literal["onnx", "safetensors", "torch", "huggingface"]
