@@ -16,8 +16,6 @@ from torch.nn.functional import normalize
 
 import partialfc
 from partialfc.data.images.codec import decode, encode_jpeg, resize
-from partialfc.data.pairs.draw import make_pairs
-from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.deploy.export.export import Calibration, Request, export_model, format_of
 from partialfc.deploy.export.graph import Graph, interface
@@ -29,19 +27,10 @@ from partialfc.errors import CheckpointError, ConfigError, DataError, ExportErro
 from partialfc.serving.card import Card, CardInput, read_card
 from partialfc.serving.model import open_model
 from tests.deploy.export.cases import D, pixels, trained
-from tests.train_cases import CLASSES, write_data
+from tests.train_cases import CLASSES
 
 PIXELS = interface(pixels=True, channels_last=False, flip="none", unit=True)
 FOLDER = {"README.md", "config.json", "model.onnx", "model.safetensors", "partialfc.json"}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of 20 classes, `train.rec`, and pairs of them."""
-    folder = tmp_path_factory.mktemp("data")
-    source = open_source(write_data(folder))
-    write_pairs(folder / "pairs.bin", make_pairs(source, pairs=200, seed=0))
-    return folder
 
 
 def measuring(data: Path) -> Measuring:

@@ -9,8 +9,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn.functional import normalize
 
-from partialfc.data.pairs.draw import make_pairs
-from partialfc.data.pairs.files import write_pairs
 from partialfc.data.sources.source import open_source
 from partialfc.deploy.export.export import Calibration, Request, export_model
 from partialfc.deploy.export.graph import interface
@@ -19,18 +17,8 @@ from partialfc.deploy.trained import load_trained
 from partialfc.errors import ConfigError
 from partialfc.serving.model import open_model
 from tests.deploy.export.cases import pixels, trained
-from tests.train_cases import write_data
 
 SIDE, D = 8, 6
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of 20 classes, `train.rec`, and pairs of them."""
-    folder = tmp_path_factory.mktemp("data")
-    source = open_source(write_data(folder))
-    write_pairs(folder / "pairs.bin", make_pairs(source, pairs=200, seed=0))
-    return folder
 
 
 def insightface(path: Path, *, opset: int = 11) -> Path:

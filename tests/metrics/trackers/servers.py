@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -97,7 +97,7 @@ class Others(BaseHTTPRequestHandler):
     """MLflow's REST API, and wandb's GraphQL and file streams."""
 
     protocol_version = "HTTP/1.1"
-    held: dict[str, dict[str, Figures]] = {"mlflow": {}, "wandb": {}}  # noqa: RUF012
+    held: ClassVar[dict[str, dict[str, Figures]]] = {"mlflow": {}, "wandb": {}}
 
     def log_message(self, *_: object) -> None:
         pass
