@@ -49,16 +49,18 @@ def wandb() -> Held:
     folders = sorted(Path("run/wandb").glob("offline-run-*"))
     figures: dict[str, list[Any]] = {}
     config: dict[str, Any] = {}
+    ids = set[str]()  # not those in the folders' names: a second start in the same second adds "-1"
     for folder in folders:
         (path,) = folder.glob("*.wandb")
         for record in _wandb_records(path):
+            if record.HasField("run"):
+                ids.add(record.run.run_id)
             for item in record.run.config.update or record.config.update:
                 config[item.key] = json.loads(item.value_json)
             items = record.history.item
             row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
             if row:
                 _collect(figures, row.pop("step"), row)
-    ids = {folder.name.rsplit("-", 1)[1] for folder in folders}
     return {"runs": len(ids), "config": config, "figures": figures, "starts": len(folders)}
 
 
