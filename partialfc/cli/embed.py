@@ -1,20 +1,17 @@
 """The `partialfc embed` command."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    ClassDepth,
-    LeaveOut,
-    ListRoot,
-    MaxPixels,
-    Only,
-    Trust,
-    Workers,
-)
+from partialfc.cli.arguments import MAX_PIXELS, MaxPixels, Trust, Workers
+from partialfc.cli.groups import Selection, grouped
+
+if TYPE_CHECKING:
+    from partialfc.serving.embed import Work
+    from partialfc.serving.model import Model
 
 ModelPath = Annotated[
     Path,
@@ -33,16 +30,39 @@ AnyImages = Annotated[
         show_default=False,
     ),
 ]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="That the network computes with. Default: one a core.")
-]
-ModelDevice = Annotated[
-    str,
-    typer.Option("--device", help="cpu, auto, or the accelerator's name, such as cuda or xpu."),
-]
 
 
+@dataclass(frozen=True)
+class Computing:
+    """How images are embedded, and by what."""
+
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64
+    workers: Workers = None
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="That the network computes with. Default: one a core.")
+    ] = None
+    max_pixels: MaxPixels = MAX_PIXELS
+    device: Annotated[
+        str, typer.Option(help="cpu, auto, or the accelerator's name, such as cuda or xpu.")
+    ] = "auto"
+    trust: Trust = None
+
+    @property
+    def work(self) -> "Work":
+        from partialfc.serving.embed import Work
+
+        return Work(batch_size=self.batch_size, max_pixels=self.max_pixels, workers=self.workers)
+
+    def open(self, model: Path) -> "Model":
+        """The network of a file or a folder."""
+        from partialfc.serving.model import open_model
+
+        return open_model(model, threads=self.threads, device=self.device, trust=self.trust or ())
+
+
+@grouped
 def embed(
+    *,
     model: ModelPath,
     images: AnyImages,
     output: Annotated[
@@ -54,10 +74,7 @@ def embed(
             show_default=False,
         ),
     ],
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     skip_bad: Annotated[
         Path | None,
         typer.Option(
@@ -67,12 +84,7 @@ def embed(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew, and replace what an earlier call wrote.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64,
-    workers: Workers = None,
-    threads: Threads = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    device: ModelDevice = "auto",
-    trust: Trust = None,
+    computing: Computing,
 ) -> None:
     """Write the embeddings of images, rows of norm 1 in the order of the source.
 
@@ -81,19 +93,23 @@ def embed(
     from partialfc.cli.bars import stages
     from partialfc.cli.values import require_alone
     from partialfc.files import require_file
-    from partialfc.serving.embed import Work, embed_to_file
+    from partialfc.serving.embed import embed_to_file
     from partialfc.serving.images import open_images
-    from partialfc.serving.model import open_model
 
     require_alone("embed")
     require_file("--output", output)
     require_file("--skip-bad", skip_bad)
-    opened = open_images(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
-    network = open_model(model, threads=threads, device=device, trust=trust or ())
-    work = Work(batch_size=batch_size, max_pixels=max_pixels, workers=workers)
+    opened = open_images(images, **vars(selection))
+    network = computing.open(model)
     with stages() as progress:
         rows, skipped = embed_to_file(
-            network, opened, output, work, skip_bad=skip_bad, overwrite=overwrite, progress=progress
+            network,
+            opened,
+            output,
+            computing.work,
+            skip_bad=skip_bad,
+            overwrite=overwrite,
+            progress=progress,
         )
     left_out = f", {skipped:,} images left out: {skip_bad}" if skipped else ""
     print(f"{output}: {rows:,} embeddings of {network.embedding_size} numbers{left_out}")

@@ -1,22 +1,12 @@
 """The `partialfc gallery` commands."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    ClassDepth,
-    LeaveOut,
-    ListRoot,
-    MaxPixels,
-    Only,
-    Trust,
-    Workers,
-)
-from partialfc.cli.embed import AnyImages, ModelDevice, ModelPath, Threads
+from partialfc.cli.embed import AnyImages, Computing, ModelPath
+from partialfc.cli.groups import Selection, grouped
 
 if TYPE_CHECKING:
     from partialfc.serving.gallery.gallery import Gallery
@@ -37,12 +27,13 @@ SkipBad = Annotated[
         help="File to write the keys of the images into that cannot be decoded, which are left out."
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images per forward pass.")]
 Index = Literal["float32", "float16", "int8", "faiss"]
 
 
 @gallery_app.command()
+@grouped
 def build(
+    *,
     context: typer.Context,
     folder: Folder,
     model: ModelPath,
@@ -63,41 +54,30 @@ def build(
         bool, typer.Option("--overwrite", help="Replace the gallery that is there.")
     ] = False,
     skip_bad: SkipBad = None,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
-    batch_size: BatchSize = 64,
-    workers: Workers = None,
-    threads: Threads = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    device: ModelDevice = "auto",
-    trust: Trust = None,
+    selection: Selection,
+    computing: Computing,
 ) -> None:
     """Build a gallery of images: each under the name of its class, or else of its file."""
     from partialfc.cli.bars import stages
     from partialfc.cli.values import is_given, require_alone
     from partialfc.errors import ConfigError
     from partialfc.files import require_file, require_folder
-    from partialfc.serving.embed import Work
     from partialfc.serving.gallery.enrol import build_gallery
     from partialfc.serving.images import open_images
-    from partialfc.serving.model import open_model
 
     require_alone("gallery")
     if index != "faiss" and is_given(context, "faiss"):
         raise ConfigError(f"--faiss is for --index faiss, and --index is {index}: leave one of them out")
     require_folder("GALLERY", folder)
     require_file("--skip-bad", skip_bad)
-    opened = open_images(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
-    network = open_model(model, threads=threads, device=device, trust=trust or ())
-    work = Work(batch_size=batch_size, max_pixels=max_pixels, workers=workers)
+    opened = open_images(images, **vars(selection))
+    network = computing.open(model)
     with stages() as progress:
         rows = build_gallery(
             folder,
             network,
             opened,
-            work,
+            computing.work,
             model=model,
             mean=mean,
             storage="float32" if index == "faiss" else index,
@@ -110,27 +90,20 @@ def build(
 
 
 @gallery_app.command()
+@grouped
 def add(
+    *,
     folder: Folder,
     images: AnyImages,
     model: OtherPlace = None,
     skip_bad: SkipBad = None,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
-    batch_size: BatchSize = 64,
-    workers: Workers = None,
-    threads: Threads = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    device: ModelDevice = "auto",
-    trust: Trust = None,
+    selection: Selection,
+    computing: Computing,
 ) -> None:
     """Add images to a gallery: in one of --mean their classes' means."""
     from partialfc.cli.bars import stages
     from partialfc.cli.values import require_alone
     from partialfc.files import require_file
-    from partialfc.serving.embed import Work
     from partialfc.serving.gallery.enrol import add_to_gallery
     from partialfc.serving.gallery.gallery import Gallery
     from partialfc.serving.images import open_images
@@ -138,11 +111,10 @@ def add(
     require_alone("gallery")
     require_file("--skip-bad", skip_bad)
     gallery = Gallery(folder)
-    opened = open_images(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
-    network = _model_of(gallery, model, threads=threads, device=device, trust=trust or ())
-    work = Work(batch_size=batch_size, max_pixels=max_pixels, workers=workers)
+    opened = open_images(images, **vars(selection))
+    network = _model_of(gallery, model, computing)
     with stages() as progress:
-        added = add_to_gallery(gallery, network, opened, work, skip_bad=skip_bad, progress=progress)
+        added = add_to_gallery(gallery, network, opened, computing.work, skip_bad=skip_bad, progress=progress)
     print(f"{folder}: {added:,} rows more, {len(Gallery(folder)):,} now")
 
 
@@ -160,7 +132,9 @@ def remove(
 
 
 @gallery_app.command()
+@grouped
 def search(
+    *,
     folder: Folder,
     images: AnyImages,
     k: Annotated[int, typer.Option("-k", min=1, help="How many of the best matches to show.")] = 5,
@@ -184,22 +158,13 @@ def search(
         ),
     ] = None,
     model: OtherPlace = None,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
-    batch_size: BatchSize = 64,
-    workers: Workers = None,
-    threads: Threads = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    device: ModelDevice = "auto",
-    trust: Trust = None,
+    selection: Selection,
+    computing: Computing,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each image.")] = False,
 ) -> None:
     """Tell who is in each image: the best name and its cosine, or nobody."""
     from partialfc.cli.values import require_alone, require_rates
     from partialfc.errors import ConfigError
-    from partialfc.serving.embed import Work
     from partialfc.serving.gallery.answers import as_json_line, as_text, threshold_of
     from partialfc.serving.gallery.enrol import searched
     from partialfc.serving.gallery.gallery import Gallery
@@ -210,20 +175,16 @@ def search(
     if far is not None and threshold is not None:
         raise ConfigError("--far and --threshold both say when an image is nobody; give one of them")
     gallery = Gallery(folder)
-    opened = open_images(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
-    network = _model_of(gallery, model, threads=threads, device=device, trust=trust or ())
+    opened = open_images(images, **vars(selection))
+    network = _model_of(gallery, model, computing)
     least = threshold if far is None else threshold_of(gallery.card, network.card, far, far_set)
-    work = Work(batch_size=batch_size, max_pixels=max_pixels, workers=workers)
-    for key, matches in searched(gallery, network, opened, work, k, threads=threads or 1):
+    for key, matches in searched(gallery, network, opened, computing.work, k, threads=computing.threads or 1):
         print(as_json_line(key, matches, least) if as_json else as_text(key, matches, least))
 
 
-def _model_of(
-    gallery: "Gallery", place: Path | None, *, threads: int | None, device: str, trust: Collection[str]
-) -> "Model":
+def _model_of(gallery: "Gallery", place: Path | None, computing: Computing) -> "Model":
     """The gallery's model, from where it was, or from `place`."""
     from partialfc.errors import DataError
-    from partialfc.serving.model import open_model
 
     path = place or gallery.model
     if path is None:
@@ -233,6 +194,6 @@ def _model_of(
             f"{path}: the model that {gallery.folder} was built with is not there; say where it is: --model "
             "PATH"
         )
-    network = open_model(path, threads=threads, device=device, trust=trust)
+    network = computing.open(path)
     gallery.require(network.card)
     return network

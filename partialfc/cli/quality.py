@@ -9,20 +9,19 @@ from partialfc.cli.arguments import (
     MAX_PIXELS,
     AsJson,
     BackboneName,
-    ClassDepth,
     Device,
     ImageSource,
-    LeaveOut,
-    ListRoot,
     MaxPixels,
     Model,
-    Only,
     QualityBy,
     Trust,
 )
+from partialfc.cli.groups import Selection, grouped
 
 
+@grouped
 def quality(
+    *,
     checkpoint: Model,
     images: ImageSource,
     by: Annotated[
@@ -33,10 +32,7 @@ def quality(
         Path | None,
         typer.Option("--output", "-o", help="File to write, instead of the output."),
     ] = None,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
@@ -55,7 +51,7 @@ def quality(
     require_file("--output", output)
     target = local_device(device, name="--device")
     trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
-    source = open_source(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
+    source = open_source(images, **vars(selection))
     rated = rater(trained, by)
     rated.network.to(target)
     found = image_qualities(

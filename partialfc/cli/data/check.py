@@ -5,28 +5,18 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    AsJson,
-    ClassDepth,
-    ImageSource,
-    LeaveOut,
-    ListRoot,
-    MaxPixels,
-    Only,
-    Workers,
-)
+from partialfc.cli.arguments import MAX_PIXELS, AsJson, ImageSource, MaxPixels, Workers
+from partialfc.cli.groups import Selection, grouped
 from partialfc.data.check.kinds import Kind
 
 FOUND = 3  # exit status
 
 
+@grouped
 def check(
+    *,
     source: ImageSource,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     num_classes: Annotated[
         int | None,
         typer.Option(min=1, help="Class ids must be below it, as data.num_classes. Default: the source's."),
@@ -81,7 +71,7 @@ def check(
     require_file("--output", output)
     require_file("--write-bad", write_bad)
     wanted = height_and_width("--size", size)
-    opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
+    opened = open_source(source, **vars(selection))
     with stages() as progress:
         found = check_source(
             opened,

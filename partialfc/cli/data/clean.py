@@ -9,21 +9,20 @@ from partialfc.cli.arguments import (
     MAX_PIXELS,
     AsJson,
     BackboneName,
-    ClassDepth,
     Device,
     ImageSource,
-    LeaveOut,
-    ListRoot,
     MaxPixels,
     Model,
-    Only,
     Trust,
 )
+from partialfc.cli.groups import Selection, grouped
 
 By = Literal["means", "centres"]
 
 
+@grouped
 def clean(
+    *,
     checkpoint: Model,
     source: ImageSource,
     write_wrong: Annotated[
@@ -49,10 +48,7 @@ def clean(
         Path | None, typer.Option("--output", "-o", help="JSON file to write, with every finding.")
     ] = None,
     as_json: AsJson = False,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
     seed: Annotated[int, typer.Option(help="Of the random labels that the estimates rest on.")] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -87,7 +83,7 @@ def clean(
         raise ConfigError(f"--precision is {precision}; it must be above 0 and below 1, such as 0.97")
     target = local_device(device, name="--device")
     trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
-    opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
+    opened = open_source(source, **vars(selection))
     centres = centres_of(trained, opened) if by == "centres" else None
     trained.backbone.to(target)
     images = of_source(opened)
@@ -116,7 +112,8 @@ def clean(
     if output is not None:
         write_whole(output, text + "\n")
     if write_wrong is not None:
-        before = () if leave_out is None else ((key, "left out before") for _, key in read_keys(leave_out))
+        keys = [] if selection.leave_out is None else read_keys(selection.leave_out)
+        before = ((key, "left out before") for _, key in keys)
         write_keys(write_wrong, chain(before, leave_out_lines(found, opened, labels)))
     if page is not None:
         write_clean_page(found, opened, labels, page, max_pixels=max_pixels)

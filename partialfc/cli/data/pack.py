@@ -5,25 +5,16 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    ClassDepth,
-    ImageSource,
-    LeaveOut,
-    ListRoot,
-    MaxPixels,
-    Only,
-    Workers,
-)
+from partialfc.cli.arguments import MAX_PIXELS, ImageSource, MaxPixels, Workers
+from partialfc.cli.groups import Selection, grouped
 
 
+@grouped
 def pack(
+    *,
     source: ImageSource,
     out: Annotated[Path, typer.Argument(help="Folder to write train.rec, .idx and classes.txt into.")],
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     max_bad: Annotated[
         int,
         typer.Option(min=0, help="How many images that cannot be decoded are left out; more are an error."),
@@ -47,10 +38,7 @@ def pack(
         packed = pack_source(
             source,
             out,
-            class_depth=class_depth,
-            root=root,
-            only=only,
-            leave_out=leave_out,
+            **vars(selection),
             relabel=relabel,
             overwrite=overwrite,
             max_bad=max_bad,

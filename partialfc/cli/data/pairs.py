@@ -5,18 +5,18 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, ImageSource, LeaveOut, ListRoot, MaxPixels, Only
+from partialfc.cli.arguments import MAX_PIXELS, ImageSource, MaxPixels
+from partialfc.cli.groups import Selection, grouped
 
 
+@grouped
 def pairs(
+    *,
     source: ImageSource,
     out: Annotated[Path, typer.Argument(help="Pair file to write (.bin).")],
     pairs: Annotated[int, typer.Option(help="Number of pairs; half are of the same class.")] = 6000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pairs.")] = 0,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Draw verification pairs from labelled images. Use classes that training never sees."""
@@ -26,7 +26,7 @@ def pairs(
     from partialfc.files import require_file
 
     require_file("OUT", out)
-    opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
+    opened = open_source(source, **vars(selection))
     drawn = make_pairs(opened, pairs=pairs, seed=seed, max_pixels=max_pixels)
     write_pairs(out, drawn)
     print(f"{out}: {len(drawn.same):,} pairs, {int(drawn.same.sum()):,} genuine")

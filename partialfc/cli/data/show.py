@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import MAX_PIXELS, ClassDepth, ImageSource, LeaveOut, ListRoot, MaxPixels, Only
+from partialfc.cli.arguments import MAX_PIXELS, ImageSource, MaxPixels
+from partialfc.cli.groups import Selection, grouped
 
 
+@grouped
 def show(
+    *,
     source: ImageSource,
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.", show_default=False)],
     count: Annotated[int, typer.Option(min=1, max=10_000, help="Images at most, drawn at random.")] = 48,
@@ -25,10 +28,7 @@ def show(
     side: Annotated[
         int, typer.Option(min=16, max=1024, help="Pixels of an image's side on the sheet.")
     ] = 112,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Draw a contact sheet: images at random, of a class, or those that --only names."""
@@ -38,7 +38,7 @@ def show(
     from partialfc.report.source_tiles import source_tile
 
     check_sheet("--output", output)
-    opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
+    opened = open_source(source, **vars(selection))
     chosen = choose_images(opened, count=count, seed=seed, classes=of_class or ()).tolist()
     title = f"{opened.origin}: {len(chosen):,} of {len(opened):,} images"
     tiles = [source_tile(opened, index, max_pixels=max_pixels) for index in chosen]

@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import ClassDepth, ImageSource, LeaveOut, ListRoot, Only
+from partialfc.cli.arguments import ImageSource
+from partialfc.cli.groups import Selection, grouped
 
 
+@grouped
 def split(
+    *,
     source: ImageSource,
     out: Annotated[Path, typer.Argument(help="Folder to write train.txt and held-out.txt into.")],
     classes: Annotated[
@@ -25,10 +28,7 @@ def split(
         int, typer.Option(min=1, help="With --classes: images that a class must have to be held out.")
     ] = 2,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same split.")] = 0,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier call wrote into OUT.")
     ] = False,
@@ -46,7 +46,7 @@ def split(
         raise ConfigError("give one of --classes and --images: what is to be held out")
     of_classes, of_images = amount_of("--classes", classes), amount_of("--images", images)
     require_no_split(out, overwrite=overwrite)
-    opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
+    opened = open_source(source, **vars(selection))
     labels = opened.class_ids()
     if of_classes is not None:
         held = hold_out_classes(labels, of_classes, seed=seed, min_images=min_images)

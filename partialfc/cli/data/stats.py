@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import AsJson, ClassDepth, ImageSource, LeaveOut, ListRoot, Only, Workers
+from partialfc.cli.arguments import AsJson, ImageSource, Workers
+from partialfc.cli.groups import Selection, grouped
 
 
+@grouped
 def stats(
+    *,
     source: ImageSource,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     page: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file to write.")] = None,
     as_json: AsJson = False,
@@ -29,7 +29,7 @@ def stats(
 
     check_page("--page", page)
     require_file("--output", output)
-    opened = open_source(source, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
+    opened = open_source(source, **vars(selection))
     with stages() as progress:
         found = statistics_of(opened, workers=workers, progress=progress)
     if output is not None:

@@ -5,24 +5,16 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    AsJson,
-    ClassDepth,
-    Device,
-    ImageSource,
-    LeaveOut,
-    ListRoot,
-    MaxPixels,
-    Only,
-    Trust,
-)
+from partialfc.cli.arguments import MAX_PIXELS, AsJson, Device, ImageSource, MaxPixels, Trust
+from partialfc.cli.groups import Selection, grouped
 from partialfc.files import json_text
 
 DRAWN = 10
 
 
+@grouped
 def occlusion(
+    *,
     run: Annotated[
         Path, typer.Argument(help="Folder of a run with objective occlusion.", show_default=False)
     ],
@@ -33,10 +25,7 @@ def occlusion(
     count: Annotated[int, typer.Option(min=1, help="Images that the IoU is measured on, at most.")] = 1000,
     drawn: Annotated[int, typer.Option(min=1, max=40, help="Images that are drawn.")] = DRAWN,
     seed: Annotated[int, typer.Option(min=0, help="Of which images, and of their covers.")] = 0,
-    class_depth: ClassDepth = 1,
-    root: ListRoot = None,
-    only: Only = None,
-    leave_out: LeaveOut = None,
+    selection: Selection,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     trust: Trust = None,
@@ -55,7 +44,7 @@ def occlusion(
     target = local_device(device, name="--device")
     trained = load_trained(run, trust=trust or ())
     network = load_occlusion(trained)
-    source = open_source(images, class_depth=class_depth, root=root, only=only, leave_out=leave_out)
+    source = open_source(images, **vars(selection))
     pixels = read_pixels(trained, source, count=count, seed=seed, max_pixels=max_pixels)
     seen = look(network, pixels, device=target, seed=seed)
     picture = draw_occlusion(
