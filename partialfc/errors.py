@@ -78,6 +78,11 @@ def installing(*extras: str) -> str:
     return f"pip install 'partialfc[{','.join(extras)}]'"
 
 
+def in_one_line(error: Exception) -> str:
+    """What an error of another package says, which may be many lines: the beginning of it, for a message."""
+    return " ".join(str(error).split())[:300]
+
+
 def printable(text: str, *, but: str = "") -> str:
     """Text from files, such as their names, as a terminal may get it.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from partialfc.backbones.sizes import OptionError, check_images, check_positive
 from partialfc.backbones.timm_map import Layout, layout_of
-from partialfc.errors import CheckpointError, ConfigError, MissingExtraError
+from partialfc.errors import CheckpointError, ConfigError, MissingExtraError, in_one_line
 
 PREFIX = "timm:"
 EXTRA = "pip install 'partialfc[timm]'"
@@ -97,8 +97,9 @@ class TimmBackbone(nn.Module):
         try:
             loaded = self._create(pretrained=True, pretrained_cfg_overlay=given)
         except (RuntimeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-            told = " ".join(str(error).split())[:300]
-            raise CheckpointError(f"its tensors are not those of {PREFIX}{self.name}: {told}") from error
+            raise CheckpointError(
+                f"its tensors are not those of {PREFIX}{self.name}: {in_one_line(error)}"
+            ) from error
         self.model.load_state_dict(loaded.state_dict())
 
     def _classifiers(self) -> tuple[str, ...]:

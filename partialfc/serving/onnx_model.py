@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from partialfc.errors import ConfigError, DataError, MissingExtraError, installing
+from partialfc.errors import ConfigError, DataError, MissingExtraError, in_one_line, installing
 from partialfc.serving.card import CARD_KEY, Card, CardInput
 from partialfc.serving.onnx_nodes import first_names
 from partialfc.serving.rows import Name, Pixels, Rows, check_pixels, numbered, unit_rows
@@ -164,8 +164,7 @@ def _session(path: Path, threads: int | None, device: str) -> Any:
     try:
         return session(str(path), threads=threads, provider=provider)
     except Exception as error:  # of a dozen kinds, each of onnxruntime's own
-        says = " ".join(str(error).split())
-        raise DataError(f"{path}: onnxruntime cannot open it: {says}") from error
+        raise DataError(f"{path}: onnxruntime cannot open it: {in_one_line(error)}") from error
 
 
 def _provider(available: list[str], device: str) -> str:

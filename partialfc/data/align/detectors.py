@@ -10,7 +10,7 @@ from partialfc.data.align.faces import Face
 from partialfc.data.align.template import LANDMARKS
 from partialfc.data.images.codec import Pixels
 from partialfc.data.images.opencv import cv2, silence_opencv
-from partialfc.errors import DataError
+from partialfc.errors import DataError, in_one_line
 
 SIDES = (640, 320, 1280)  # the longer side that a photo is shrunk to; the next where no face is found
 _OVERLAP = 0.3
@@ -66,8 +66,9 @@ class YuNet:
             network = cv2.FaceDetectorYN.create(str(self._model), "", (64, 64), 0.1, _OVERLAP, _MOST)
             network.detect(np.zeros((64, 64, 3), np.uint8))
         except cv2.error as error:
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(f"{self._model}: OpenCV cannot use it as a YuNet model: {reason}") from error
+            raise DataError(
+                f"{self._model}: OpenCV cannot use it as a YuNet model: {in_one_line(error)}"
+            ) from error
 
         def detect(pixels: Pixels) -> list[Face]:
             network.setInputSize(pixels.shape[1::-1])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from partialfc.errors import ExportError
+from partialfc.errors import ExportError, in_one_line
 
 TOLERANCE = 1e-4  # of a row's largest number, where that is above 1
 COMPARED = 4  # batches of a calibration
@@ -43,7 +43,7 @@ def largest_difference(graph: Given, run: Run, *, what: Path) -> float:
             found = run(images)
         except Exception as error:  # whatever the other library raises
             raise ExportError(
-                f"{what}: a batch of {count} does not go through it: {_short(error)}"
+                f"{what}: a batch of {count} does not go through it: {in_one_line(error)}"
             ) from error
         for name, own, theirs in zip(graph.outputs, graph.rows(images), found, strict=True):
             if own.shape != theirs.shape:
@@ -77,7 +77,3 @@ def difference(own: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) ->
         return float("inf")
     unit = np.maximum(1.0, np.abs(own).max(axis=1, keepdims=True))
     return float((np.abs(own - theirs) / unit).max())
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -16,7 +16,7 @@ from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.sources.labelled import Source
 from partialfc.deploy.export.graph import Pixels
 from partialfc.deploy.export.packages import needing
-from partialfc.errors import ExportError, ImageError, PartialFCError
+from partialfc.errors import ExportError, ImageError, PartialFCError, in_one_line
 from partialfc.files import scratch
 from partialfc.serving.runtime import onnxruntime
 
@@ -61,8 +61,7 @@ def quantised(model: Any, batches: Iterable[np.ndarray]) -> Any:
         except PartialFCError:
             raise
         except Exception as error:  # of many kinds, whatever the graph is made of
-            told = " ".join(str(error).split())[:300]
-            raise ExportError(f"onnxruntime cannot quantise this network: {told}") from error
+            raise ExportError(f"onnxruntime cannot quantise this network: {in_one_line(error)}") from error
         return onnx.load(str(out))
 
 

@@ -15,7 +15,7 @@ from partialfc.deploy.export.check import Rows
 from partialfc.deploy.export.graph import Graph
 from partialfc.deploy.export.packages import needing
 from partialfc.deploy.export.prelu import without_prelu
-from partialfc.errors import ExportError
+from partialfc.errors import ExportError, in_one_line
 from partialfc.serving.card import CARD_KEY, Card
 from partialfc.serving.runtime import session
 
@@ -110,7 +110,7 @@ def _reason(error: Exception) -> str:
     """The innermost error's first line, which is the network's."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {in_one_line(error)}"
 
 
 @contextmanager

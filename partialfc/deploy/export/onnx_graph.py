@@ -12,7 +12,7 @@ from partialfc.deploy.export.packages import needing
 from partialfc.deploy.export.prelu import without_prelu
 from partialfc.deploy.opened.onnx_backbone import OnnxBackbone
 from partialfc.deploy.trained_network import Trained
-from partialfc.errors import ConfigError, ExportError
+from partialfc.errors import ConfigError, ExportError, in_one_line
 
 PER_CHANNEL = 13  # the first opset in which weights are quantised per channel
 
@@ -66,10 +66,9 @@ class OnnxGraph(Pixels):
             try:
                 model = version_converter.convert_version(model, self._least_opset)
             except Exception as error:  # of many kinds, whatever the graph is made of
-                told = " ".join(str(error).split())[:300]
                 raise ExportError(
                     f"{self._path}: has opset {own}, 8 bits need {self._least_opset}, and onnx cannot "
-                    f"convert it: {told}"
+                    f"convert it: {in_one_line(error)}"
                 ) from error
         without_prelu(model)
         return model

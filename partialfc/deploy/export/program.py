@@ -9,7 +9,7 @@ from torch import Tensor
 
 from partialfc.deploy.export.check import Rows
 from partialfc.deploy.export.graph import Graph
-from partialfc.errors import ExportError
+from partialfc.errors import ExportError, in_one_line
 from partialfc.serving.card import CARD_FILE, Card
 
 
@@ -25,9 +25,8 @@ def write_program(graph: Graph, path: Path, card: Card) -> None:
                 graph, (graph.examples(2),), dynamic_shapes=({0: torch.export.Dim("n", min=1)},)
             )
         except Exception as error:  # of many kinds, whatever the network is made of
-            told = " ".join(str(error).split())[:300]
             raise ExportError(
-                f"torch.export cannot take this network: {type(error).__name__}: {told}"
+                f"torch.export cannot take this network: {type(error).__name__}: {in_one_line(error)}"
             ) from error
         buffer = io.BytesIO()  # torch wants the name to end in .pt2, which a file beside another one does not
         torch.export.save(program, buffer, extra_files={CARD_FILE: card.to_json()})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from partialfc.backbones.weights.files import read_weights
 from partialfc.deploy.opened.weights import open_tensors, parse_config
 from partialfc.deploy.trained_network import Trained
-from partialfc.errors import CheckpointError, MissingExtraError
+from partialfc.errors import CheckpointError, MissingExtraError, in_one_line
 from partialfc.serving.card import CARD_FILE, CardFlip, read_card
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -64,8 +64,9 @@ def fetch(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # of the package, of what it sends requests with, and of disks
-        told = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{name}: no folder here, and the Hub does not give it: {told}") from error
+        raise CheckpointError(
+            f"{name}: no folder here, and the Hub does not give it: {in_one_line(error)}"
+        ) from error
 
 
 class Mirrored(nn.Module):

@@ -14,7 +14,7 @@ from partialfc.backbones.weights.safetensors import read_metadata
 from partialfc.deploy.opened.architecture import network_of
 from partialfc.deploy.saved_network import SavedNetwork
 from partialfc.deploy.trained_network import Trained
-from partialfc.errors import CheckpointError, ConfigError
+from partialfc.errors import CheckpointError, ConfigError, in_one_line
 from partialfc.serving.card import CARD_KEY, Card
 from partialfc.uncertainty import ProbabilisticEmbedding
 
@@ -112,6 +112,7 @@ def _probabilistic(
         probabilistic = ProbabilisticEmbedding(network, embedding_size)
         probabilistic.uncertainty.load_state_dict(tensors)
     except (ConfigError, RuntimeError) as error:
-        told = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path}: its uncertainty does not fit its backbone: {told}") from error
+        raise CheckpointError(
+            f"{path}: its uncertainty does not fit its backbone: {in_one_line(error)}"
+        ) from error
     return probabilistic.eval()

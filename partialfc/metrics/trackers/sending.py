@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from partialfc.errors import in_one_line
 from partialfc.metrics.trackers.held import Held
 from partialfc.metrics.trackers.tracker import Tracker
 
@@ -90,5 +91,5 @@ def close(several: Sequence[Sending], *, failed: bool, seconds: float = LAST_SEC
 
 def one_line(error: Exception) -> str:
     """An error of another package, which may have many lines, in one."""
-    text = " ".join(str(error).split())
+    text = in_one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
