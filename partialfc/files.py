@@ -65,6 +65,18 @@ def replacing(path: Path) -> Iterator[Path]:
         remove(beside)
 
 
+@contextmanager
+def replacing_output(path: Path, what: str) -> Iterator[Path]:
+    """As `replacing`, for a file that a user named; ConfigError where it cannot be written. what: it is."""
+    try:
+        with named(path), replacing(path) as beside:
+            yield beside
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the {what} {told(error)}; name a {path.suffix} file in a folder that you may write"
+        ) from error
+
+
 def put_in_place(beside: Path, path: Path) -> None:
     """Rename a file or folder to `path`, whose old content goes; both are on the disk when this returns."""
     for part in (*beside.rglob("*"), beside):

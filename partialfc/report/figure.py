@@ -4,8 +4,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from partialfc.errors import ConfigError, MissingExtraError, installing
-from partialfc.files import replacing, require_file, told
+from partialfc.errors import MissingExtraError, installing
+from partialfc.files import replacing_output, require_file
 
 
 def check_picture(option: str, output: Path | None) -> None:
@@ -39,14 +39,8 @@ def save_picture(figure: Any, output: Path) -> Path:
 
     drawn = BytesIO()
     figure.savefig(drawn, dpi=110, format="png")
-    try:
-        with replacing(output) as beside:
-            Image.open(drawn).convert("RGB").quantize(256).save(beside, format="png", optimize=True)
-    except OSError as error:
-        error.filename = error.filename or str(output)
-        raise ConfigError(
-            f"cannot write the picture {told(error)}; name a .png file in a folder that you may write"
-        ) from error
+    with replacing_output(output, "picture") as beside:
+        Image.open(drawn).convert("RGB").quantize(256).save(beside, format="png", optimize=True)
     return output
 
 

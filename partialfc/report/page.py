@@ -11,8 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import NewType
 
-from partialfc.errors import ConfigError, printable
-from partialfc.files import replacing, require_file, told
+from partialfc.errors import printable
+from partialfc.files import replacing_output, require_file
 from partialfc.report.page_style import STYLE
 from partialfc.report.tiles import PIXELATED, Mark, Tile, encoded_thumbnail
 
@@ -144,13 +144,8 @@ def write_page(
 ) -> Path:
     """Write `page_text` to the file `output`, which is returned. ConfigError where it cannot be written."""
     text = page_text(title, lead, sections, bar=bar, style=style, scripts=scripts)
-    try:
-        with replacing(output) as beside:
-            beside.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write the page {told(error)}; name a .html file in a folder that you may write"
-        ) from error
+    with replacing_output(output, "page") as beside:
+        beside.write_text(text, encoding="utf-8")
     return output
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from partialfc.data.images.opencv import cv2
 from partialfc.errors import ConfigError, printable
-from partialfc.files import replacing, require_file, told
+from partialfc.files import replacing_output, require_file
 from partialfc.report.tiles import Mark, Pixels, Tile, thumbnail
 
 MOST_TILES = 10_000
@@ -50,7 +50,8 @@ def draw_sheet(
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         _draw_tile(sheet, pen, tile, left=_GAP + column * width, top=top + _GAP + row * height, side=side)
-    _save(sheet, output)
+    with replacing_output(output, "sheet") as beside:
+        sheet.save(beside, format="png", optimize=True)
     return output
 
 
@@ -99,14 +100,3 @@ def _fitted(text: str, font: Any, width: int) -> str:
 def _font(size: int) -> Any:
     """The font that comes with Pillow."""
     return ImageFont.load_default(size)
-
-
-def _save(sheet: Any, output: Path) -> None:
-    try:
-        with replacing(output) as beside:
-            sheet.save(beside, format="png", optimize=True)
-    except OSError as error:
-        error.filename = error.filename or str(output)
-        raise ConfigError(
-            f"cannot write the sheet {told(error)}; name a .png file in a folder that you may write"
-        ) from error
