@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from partialfc.errors import CheckpointError
+from torch import nn
+
+from partialfc.backbones import build_backbone
+from partialfc.errors import CheckpointError, ConfigError
 
 SECTIONS: dict[str, dict[str, type]] = {  # of the config that was saved with it; nothing else of it is read
     "backbone": {"name": str, "embedding_size": int, "options": dict},
@@ -55,6 +58,28 @@ class SavedNetwork:
                 f"{checkpoint} does not say which network was trained: {'; '.join(problems)}"
             )
         return SavedNetwork(**found)
+
+    def build(self, origin: Path, *, trust: frozenset[str]) -> nn.Module:
+        """The backbone, with numbers of its own. origin: what it is of, which errors name.
+
+        Raises ConfigError for one that there is not, or whose module is not in `trust`, and CheckpointError
+        where no memory holds it.
+        """
+        try:
+            return build_backbone(
+                self.name,
+                embedding_size=self.embedding_size,
+                image_size=self.image_size,
+                channels=self.channels,
+                options=self.options,
+                trust=trust,
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{origin}: {error}") from error
+        except (RuntimeError, MemoryError) as error:
+            if ":" in self.name:  # from the user's own code, which its traceback helps to fix
+                raise
+            raise CheckpointError(f"{origin}: no memory holds its {self.name}: {error}") from error
 
 
 def _amp(config: object) -> object:

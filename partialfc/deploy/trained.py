@@ -5,7 +5,6 @@ from pathlib import Path
 
 from torch import nn
 
-from partialfc.backbones import build_backbone
 from partialfc.backbones.weights.load import load_weights
 from partialfc.checkpoint.start import find_checkpoint
 from partialfc.checkpoint.state import read_state
@@ -14,7 +13,7 @@ from partialfc.deploy.opened.folder import is_export, open_folder
 from partialfc.deploy.opened.onnx_backbone import open_onnx
 from partialfc.deploy.opened.weights import open_weights
 from partialfc.deploy.saved_network import SavedNetwork
-from partialfc.deploy.saved_uncertainty import load_probabilistic
+from partialfc.deploy.saved_uncertainty import PREFIX, with_uncertainty
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import CheckpointError, ConfigError
 
@@ -73,9 +72,9 @@ def is_weights(path: Path) -> bool:
 def _of_checkpoint(checkpoint: Path, trust: frozenset[str]) -> Trained:
     state = read_state(checkpoint)
     saved = SavedNetwork.of(checkpoint, state)
-    backbone = _build(checkpoint, saved, trust)
+    backbone = saved.build(checkpoint, trust=trust)
     _load(backbone, checkpoint, saved)
-    probabilistic = load_probabilistic(checkpoint, backbone, saved.embedding_size)
+    uncertainty = load_replicated(checkpoint, PREFIX)
     return Trained(
         checkpoint=checkpoint,
         step=saved.step,
@@ -84,9 +83,7 @@ def _of_checkpoint(checkpoint: Path, trust: frozenset[str]) -> Trained:
         image_size=saved.image_size,
         channels=saved.channels,
         num_classes=state["num_classes"],
-        probabilistic=None if probabilistic is None else probabilistic.eval(),
-        amp=saved.amp,
-        channels_last=saved.channels_last,
+        probabilistic=with_uncertainty(checkpoint, backbone, saved.embedding_size, uncertainty),
         saved=saved,
     )
 
@@ -100,21 +97,3 @@ def _load(backbone: nn.Module, checkpoint: Path, saved: SavedNetwork) -> None:
         if ":" in saved.name:
             changed = f"\n  if the code of {saved.name} was changed since, load it with the code of then"
         raise CheckpointError(f"{checkpoint}: {error}{changed}") from error
-
-
-def _build(checkpoint: Path, saved: SavedNetwork, trust: frozenset[str]) -> nn.Module:
-    try:
-        return build_backbone(
-            saved.name,
-            embedding_size=saved.embedding_size,
-            image_size=saved.image_size,
-            channels=saved.channels,
-            options=saved.options,
-            trust=trust,
-        )
-    except ConfigError as error:
-        raise ConfigError(f"{checkpoint}: {error}") from error
-    except (RuntimeError, MemoryError) as error:
-        if ":" in saved.name:  # from the user's own code, which its traceback helps to mend
-            raise
-        raise CheckpointError(f"{checkpoint}: no memory holds its {saved.name}: {error}") from error

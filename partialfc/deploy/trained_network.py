@@ -34,9 +34,6 @@ class Trained:
         num_classes (int): C, how many classes it was trained on.
         probabilistic (ProbabilisticEmbedding | None): The backbone with what says how sure it is, from a run
             with `objective: {name: pfe}`; None for other runs. Takes what the backbone takes.
-        amp (str | None): What the network was autocast to when the run verified, as `train.amp` names it;
-            None: nothing. A call computes in the backbone's own type.
-        channels_last (bool): Whether the run kept it in that memory format: `backbone.channels_last`.
         saved (SavedNetwork | None): What builds the backbone; None for an .onnx.
         card (Card | None): What an export says of itself, or the shapes of an .onnx tell; None for others.
     """
@@ -49,8 +46,6 @@ class Trained:
     channels: int
     num_classes: int
     probabilistic: ProbabilisticEmbedding | None = None
-    amp: str | None = None
-    channels_last: bool = False
     saved: SavedNetwork | None = None
     card: Card | None = None
 
@@ -58,6 +53,19 @@ class Trained:
     def is_checkpoint(self) -> bool:
         """Whether it is of a run's checkpoint, which has centres and a config, and not of a file."""
         return (self.checkpoint / STATE).exists()
+
+    @property
+    def amp(self) -> str | None:
+        """What the network was autocast to when the run verified, as `train.amp` names it; None: nothing.
+
+        A call computes in the backbone's own type.
+        """
+        return None if self.saved is None else self.saved.amp
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the run kept the network in that memory format: `backbone.channels_last`."""
+        return self.saved is not None and self.saved.channels_last
 
     @property
     def classes(self) -> tuple[str, ...] | None:

@@ -5,18 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from partialfc.backbones import build_backbone
 from partialfc.backbones.weights.files import read_weights
 from partialfc.backbones.weights.load import load_weights
 from partialfc.backbones.weights.safetensors import read_metadata
 from partialfc.deploy.opened.architecture import network_of
 from partialfc.deploy.saved_network import SavedNetwork
+from partialfc.deploy.saved_uncertainty import with_uncertainty
 from partialfc.deploy.trained_network import Trained
-from partialfc.errors import CheckpointError, ConfigError, in_one_line
+from partialfc.errors import CheckpointError
 from partialfc.serving.card import CARD_KEY, Card
-from partialfc.uncertainty import ProbabilisticEmbedding
 
 CONFIG_KEY = "config"  # of what builds the network, beside the card, in the header of a .safetensors
 BACKBONE, UNCERTAINTY = "backbone.", "uncertainty."  # before the names, where a file has both
@@ -62,23 +61,12 @@ def open_tensors(
     path: Path, content: Any, saved: SavedNetwork, card: Card | None, *, trust: frozenset[str]
 ) -> Trained:
     """Tensors as the network that `saved` builds, in evaluation mode; with uncertainty where they have it."""
+    network = saved.build(path, trust=trust)
+    own, rest = _parted(content)
     try:
-        network = build_backbone(
-            saved.name,
-            embedding_size=saved.embedding_size,
-            image_size=saved.image_size,
-            channels=saved.channels,
-            options=saved.options,
-            trust=trust,
-        )
-        own, rest = _parted(content)
         load_weights(network, own, name=saved.name, embedding_size=saved.embedding_size)
-    except (CheckpointError, ConfigError) as error:
-        raise type(error)(f"{path}: {error}") from error
-    except (RuntimeError, MemoryError) as error:
-        if ":" in saved.name:  # from the user's own code, which its traceback helps to fix
-            raise
-        raise CheckpointError(f"{path}: no memory holds its {saved.name}: {error}") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     return Trained(
         checkpoint=path,
         step=saved.step,
@@ -87,7 +75,7 @@ def open_tensors(
         image_size=saved.image_size,
         channels=saved.channels,
         num_classes=0 if card is None else card.classes,
-        probabilistic=_probabilistic(path, network, rest, saved.embedding_size) if rest else None,
+        probabilistic=with_uncertainty(path, network, saved.embedding_size, rest),
         saved=saved,
         card=card,
     )
@@ -103,16 +91,3 @@ def _parted(content: Any) -> tuple[Any, dict[str, Tensor]]:
         for prefix in (BACKBONE, UNCERTAINTY)
     }
     return parts[BACKBONE], parts[UNCERTAINTY]
-
-
-def _probabilistic(
-    path: Path, network: nn.Module, tensors: dict[str, Tensor], embedding_size: int
-) -> ProbabilisticEmbedding:
-    try:
-        probabilistic = ProbabilisticEmbedding(network, embedding_size)
-        probabilistic.uncertainty.load_state_dict(tensors)
-    except (ConfigError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path}: its uncertainty does not fit its backbone: {in_one_line(error)}"
-        ) from error
-    return probabilistic.eval()

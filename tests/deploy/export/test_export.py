@@ -79,6 +79,15 @@ def test_uncertainty_comes_along(tmp_path: Path, name: str) -> None:
     torch.testing.assert_close(load_trained(out).gaussians(images), network.gaussians(images))
 
 
+def test_the_memory_format_of_the_run_comes_along(tmp_path: Path) -> None:
+    """Sums round by it, and evaluate computes in that of the run."""
+    network = trained()
+    kept = replace(network, saved=replace(network.saved, channels_last=True))
+    export_model(kept, tmp_path / "a.safetensors", Request(format="safetensors"))
+    assert load_trained(tmp_path / "a.safetensors").channels_last
+    assert not network.channels_last
+
+
 def test_a_folder_is_laid_out_as_hugging_face_expects(tmp_path: Path, data: Path) -> None:
     network = trained(channels=1)
     request = Request(
