@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from partialfc.checkpoint.start import find_checkpoint
-from partialfc.checkpoint.state import read_state
+from partialfc.deploy.saved_config import saved_config, section
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import CheckpointError
 
@@ -23,16 +23,16 @@ def why_norms_say_nothing(trained: Trained) -> str | None:
         return f"{who} gives rows of norm 1, all of them"
     if not trained.is_checkpoint:
         return _of_margin(who, {} if trained.card is None else trained.card.margin)
-    config = _config_of(checkpoint)
-    objective = _section(config, "objective")
+    config = saved_config(checkpoint)
+    objective = section(config, "objective")
     if objective.get("name") == "pfe":
         origin = objective.get("backbone_from")
         who, config = f"{checkpoint} has the backbone of {origin}, which", _config_of_run(origin)
-        objective = _section(config, "objective")
+        objective = section(config, "objective")
     if objective.get("name") == "distill" and objective.get("alone"):
         return f"{who} was trained by a teacher alone, without a margin"
     unknown = objective.get("name") == "pfe"  # whose own head took no part either
-    return _of_margin(who, {} if unknown else _section(_section(config, "head"), "margin"))
+    return _of_margin(who, {} if unknown else section(section(config, "head"), "margin"))
 
 
 def _of_margin(who: str, margin: Mapping[str, Any]) -> str | None:
@@ -45,16 +45,6 @@ def _of_margin(who: str, margin: Mapping[str, Any]) -> str | None:
 def _config_of_run(path: object) -> Mapping[str, Any]:
     """Of a run or a checkpoint; empty for a file of weights, or where it is no more."""
     try:
-        return _config_of(find_checkpoint(Path(str(path))))
+        return saved_config(find_checkpoint(Path(str(path))))
     except CheckpointError:
         return {}
-
-
-def _config_of(checkpoint: Path) -> Mapping[str, Any]:
-    """As the checkpoint has it; empty where it has none."""
-    return _section(read_state(checkpoint), "config")
-
-
-def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = mapping.get(name)
-    return found if isinstance(found, Mapping) else {}

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from partialfc.backbones import build_backbone
+from partialfc.deploy.saved_config import section
 from partialfc.errors import CheckpointError, ConfigError
 
 SECTIONS: dict[str, dict[str, type]] = {  # of the config that was saved with it; nothing else of it is read
@@ -39,20 +40,20 @@ class SavedNetwork:
 
         Raises CheckpointError, which names everything that is missing or of another type.
         """
-        config = state.get("config")
+        config = section(state, "config")
         found: dict[str, Any] = {"step": state.get("step")}
         problems = [] if _is(found["step"], int) else [_problem("step", found["step"], int)]
-        for section, keys in SECTIONS.items():
-            values = config.get(section) if isinstance(config, Mapping) else None
+        for name, keys in SECTIONS.items():
+            values = section(config, name)
             for key, kind in keys.items():
-                found[key] = values.get(key) if isinstance(values, Mapping) else None
+                found[key] = values.get(key)
                 if not _is(found[key], kind):
-                    problems.append(_problem(f"config.{section}.{key}", found[key], kind))
+                    problems.append(_problem(f"config.{name}.{key}", found[key], kind))
         found["amp"] = _amp(config)
         if found["amp"] not in AMPS:
             wanted = ", ".join(map(repr, AMPS))
             problems.append(f"its amp is {found['amp']!r:.40}, and must be one of {wanted}")
-        found["channels_last"] = _of(config, "backbone", "channels_last", False) is True
+        found["channels_last"] = section(config, "backbone").get("channels_last") is True
         if problems:
             raise CheckpointError(
                 f"{checkpoint} does not say which network was trained: {'; '.join(problems)}"
@@ -82,15 +83,10 @@ class SavedNetwork:
             raise CheckpointError(f"{origin}: no memory holds its {self.name}: {error}") from error
 
 
-def _amp(config: object) -> object:
+def _amp(config: Mapping[str, Any]) -> object:
     """`verification.amp`, which may say to take `train.amp`; older checkpoints have only that."""
-    own = _of(config, "verification", "amp", "train")
-    return _of(config, "train", "amp", None) if own == "train" else own
-
-
-def _of(config: object, section: str, key: str, missing: object) -> object:
-    values = config.get(section) if isinstance(config, Mapping) else None
-    return values.get(key, missing) if isinstance(values, Mapping) else missing
+    own = section(config, "verification").get("amp", "train")
+    return section(config, "train").get("amp") if own == "train" else own
 
 
 def _is(value: object, kind: type) -> bool:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from partialfc.checkpoint.state import read_state
 from partialfc.checkpoint.store import load_replicated
+from partialfc.deploy.saved_config import saved_config, section
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import CheckpointError, ConfigError
 from partialfc.occlusion import OcclusionNetwork
@@ -41,6 +41,5 @@ def load_occlusion(trained: Trained) -> OcclusionNetwork:
 
 
 def _options(trained: Trained) -> dict[str, Any]:
-    config = read_state(trained.checkpoint).get("config")
-    objective = config.get("objective") if isinstance(config, dict) else None
-    return {key: objective[key] for key in KEYS if key in objective} if isinstance(objective, dict) else {}
+    objective = section(saved_config(trained.checkpoint), "objective")
+    return {key: objective[key] for key in KEYS if key in objective}

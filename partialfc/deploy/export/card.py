@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 import partialfc
-from partialfc.checkpoint.state import read_state
 from partialfc.deploy.export.graph import Interface
 from partialfc.deploy.opened.folder import Mirrored
+from partialfc.deploy.saved_config import saved_config, section
 from partialfc.deploy.trained_network import Trained
 from partialfc.serving.card import Card, Licence, weights_digest
 
@@ -64,7 +64,7 @@ def with_licence(card: Card, *, weights: str | None, data: str | None) -> Card:
 
 def verification_sets(trained: Trained) -> dict[str, str]:
     """The run's pair files by their names, as its config has them; empty for what is no run."""
-    sets = _section(_section(_config(trained), "verification"), "sets")
+    sets = section(section(_config(trained), "verification"), "sets")
     return {name: path for name, path in sets.items() if isinstance(path, str) and name.isprintable()}
 
 
@@ -76,11 +76,11 @@ def _array(tensor: Tensor) -> npt.NDArray[Any]:
 
 def _margin(config: Mapping[str, Any]) -> dict[str, Any]:
     """The head's, where the head trained the backbone."""
-    objective = _section(config, "objective")
+    objective = section(config, "objective")
     without = objective.get("name") == "pfe" or (
         objective.get("name") == "distill" and objective.get("alone")
     )
-    return {} if without else dict(_section(_section(config, "head"), "margin"))
+    return {} if without else dict(section(section(config, "head"), "margin"))
 
 
 def _name(trained: Trained) -> str:
@@ -93,7 +93,7 @@ def _name(trained: Trained) -> str:
 
 def _data(config: Mapping[str, Any]) -> str:
     """The paths of the training images, without the folders above, which are this machine's affair."""
-    train = _section(config, "data").get("train")
+    train = section(config, "data").get("train")
     paths = train if isinstance(train, list) else [train]
     return ", ".join(
         "/".join(path.rstrip("/").split("/")[-2:])
@@ -103,9 +103,4 @@ def _data(config: Mapping[str, Any]) -> str:
 
 
 def _config(trained: Trained) -> Mapping[str, Any]:
-    return _section(read_state(trained.checkpoint), "config") if trained.is_checkpoint else {}
-
-
-def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = mapping.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return saved_config(trained.checkpoint) if trained.is_checkpoint else {}
