@@ -66,10 +66,10 @@ def medians(steps: list[Step], rounds: int) -> list[float]:
     return [statistics.median(taken) for taken in seconds]
 
 
-def measure(name: str, precisions: list[str], rounds: int) -> list[table.Row]:
+def measure(name: str, precisions: list[str], rounds: int, batch: int | None) -> list[table.Row]:
     cost = backbone_cost(name, **SIZES)
     network = build_backbone(name, **SIZES).to(memory_format=torch.channels_last)
-    size, batch = SIZES["image_size"], batch_of(cost)
+    size, batch = SIZES["image_size"], batch or batch_of(cost)
     images = torch.randn(batch, SIZES["channels"], size, size).to(memory_format=torch.channels_last)
     steps = []
     for precision in precisions:
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=[*BACKBONES], help="backbones; default: all")
     parser.add_argument("--precisions", nargs="+", default=[*PRECISIONS], choices=PRECISIONS)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, help=f"images; default: by their cost, {SMALLEST} to {LARGEST}")
     parser.add_argument("--again", action="store_true", help="measure anew what the output has already")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -113,7 +114,7 @@ def main() -> None:
         wanted = [each for each in options.precisions if options.again or each not in had]
         if not wanted:
             continue
-        measured = measure(name, wanted, options.rounds)
+        measured = measure(name, wanted, options.rounds, options.batch)
         for row in measured:
             train, infer = row["train_images_per_s"], row["infer_images_per_s"]
             print(

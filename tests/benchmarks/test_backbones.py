@@ -10,11 +10,11 @@ from tests.benchmarks.measured import measured
 
 @pytest.mark.slow
 def test_a_backbone_has_a_row_for_each_precision_and_is_measured_once(tmp_path):
-    quick = ("convnet", "--rounds", "1")
+    quick = ("convnet", "--rounds", "1", "--batch", "2")
     rows, printed = measured("backbones.py", *quick, "--precisions", "float32", folder=tmp_path)
     assert [(row["backbone"], row["precision"]) for row in rows] == [("convnet", "float32")]
     assert "images/s trained" in printed
-    assert rows[0]["flops"] == "1157259264"
+    assert (rows[0]["flops"], rows[0]["batch"]) == ("1157259264", "2")
     both = ("--precisions", "float32", "bfloat16")
     more, printed = measured("backbones.py", *quick, *both, folder=tmp_path)
     assert more[0] == rows[0]
