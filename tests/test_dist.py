@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from zipfile import ZipFile
@@ -17,6 +18,7 @@ import partialfc
 from tests.docs.shelf import SMALL_RUN, write_characters
 from tests.glyph_run import write_fonts
 from tests.paths import ROOT
+from tests.warm import WarmPython
 
 pytestmark = [
     pytest.mark.slow,
@@ -133,17 +135,30 @@ def test_make_dist_needs_no_environment_and_gives_the_same_bytes(dist, tmp_path)
     assert packages == {"pip", "setuptools"}
 
 
-@pytest.mark.timeout(900)  # eight cold starts of torch, half a minute on an idle machine
-def test_the_commands_of_the_documents_run_from_the_wheel(installed, tmp_path):
+@pytest.fixture
+def warm(installed: Path, tmp_path: Path) -> Iterator[WarmPython]:
+    """Starts Python there without its seconds of imports: these are done, of the wheel's files."""
+    python = WarmPython(installed / "python", env=clean(installed.parent), cwd=tmp_path)
+    yield python
+    python.close()
+
+
+def test_the_commands_of_the_documents_run_from_the_wheel(installed, warm, tmp_path):
     """In an empty folder: glyphs, a config that comes along, a run on one and on two processes, a report."""
+    environment = clean(installed.parent)
 
     def run(program: str, *words: object) -> str:
-        command = [str(installed / program), *map(str, words)]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=clean(installed.parent), capture_output=True, text=True
-        )
+        if program == "python":
+            ranks = environment | {"PYTHON_EXEC": str(warm.executable)}
+            done = warm.run(*words, env=ranks, cwd=tmp_path)
+        else:
+            command = [str(installed / program), *map(str, words)]
+            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{program} {' '.join(map(str, words))}:\n{done.stderr}"
         return done.stdout
+
+    def warmly(*words: object) -> str:
+        return run("python", "-m", "partialfc", *words)
 
     told = "import partialfc, importlib.metadata as m; print(partialfc.__file__, m.version('partialfc'))"
     file, version = run("python", "-c", told).split()
@@ -153,15 +168,15 @@ def test_the_commands_of_the_documents_run_from_the_wheel(installed, tmp_path):
 
     fonts = write_fonts(tmp_path / "fonts", characters=66)
     small = ("--size", 16, "--min-faces", 3, "--holdout", 6, "--pairs", 40)
-    run("partialfc", "data", "glyphs", "data/glyphs", "--fonts", fonts, *small)
-    (tmp_path / "mine.yaml").write_text(run("partialfc", "config", "--example", "quickstart"))
+    warmly("data", "glyphs", "data/glyphs", "--fonts", fonts, *small)
+    (tmp_path / "mine.yaml").write_text(warmly("config", "--example", "quickstart"))
     smaller = (*SMALL_RUN, "data.channels=1")
     run("partialfc", "train", "mine.yaml", *smaller, "train.steps=2")
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
     run("python", *torchrun, "-m", "partialfc", "train", "mine.yaml", *smaller, "train.steps=4")
-    found = run("partialfc", "evaluate", "runs/quickstart", "--pairs", "data/glyphs/pairs.bin", "--folds", 2)
+    found = warmly("evaluate", "runs/quickstart", "--pairs", "data/glyphs/pairs.bin", "--folds", 2)
     assert "40 pairs" in found
     assert "step 4" in run("partialfc", "report", "runs/quickstart")
     write_characters(tmp_path / "images", tmp_path / "data" / "glyphs")
-    run("partialfc", "init", "images", "-o", "suggested.yaml", "run.dir=runs/mine")
-    run("partialfc", "config", "suggested.yaml")
+    warmly("init", "images", "-o", "suggested.yaml", "run.dir=runs/mine")
+    warmly("config", "suggested.yaml")

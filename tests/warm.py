@@ -38,6 +38,8 @@ PRELOADED = (
     "tests.train_cases",  # the backbones of most runs
     "tests.frozen",
 )
+# The package is imported before the folder of these tests is there to be searched, in which it lies too.
+BEGIN = "import sys, partialfc; sys.path.append(sys.argv[1]); from tests import warm; warm.begin(sys.argv[2])"
 LARGEST_REQUEST = 1 << 20
 FINALIZES = "WARM_FINALIZES"  # of a process's environment: it ends as an interpreter does, not at once
 
@@ -81,28 +83,33 @@ class WarmProcess:
 class WarmPython:
     """The process that others are forked from. It stays single-threaded, so forking it is safe.
 
+    python: the interpreter. env and cwd say, with what is installed there, which partialfc it imports.
     executable: a file that stands for Python's own where a program starts Python by its path.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        python: Path | str = sys.executable,
+        *,
+        env: Mapping[str, str] = os.environ,
+        cwd: Path = ROOT,
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         self._address = str(folder / "socket")
         self.executable = folder / "python"
         client = ROOT / "tests" / "warm_client.py"
-        self.executable.write_text(
-            f'#!/bin/sh\nexec "{sys.executable}" -I -S "{client}" "{self._address}" "$@"\n'
-        )
+        self.executable.write_text(f'#!/bin/sh\nexec "{python}" -I -S "{client}" "{self._address}" "$@"\n')
         self.executable.chmod(0o755)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(self._address)
             listener.listen()
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "tests.warm", str(listener.fileno())],
+                [python, "-c", BEGIN, str(ROOT), str(listener.fileno())],
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.PIPE,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                cwd=ROOT,
+                env={**env, "OMP_NUM_THREADS": "1"},
+                cwd=cwd,
             )
 
     def start(
@@ -135,6 +142,14 @@ class WarmPython:
     def close(self) -> None:
         self._server.communicate()  # the end of its standard input ends it
         self._folder.cleanup()
+
+
+def begin(listener: str) -> None:
+    """Import what most programs need, and serve on this descriptor."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    sys.path.pop()  # the folder of these tests, of which programs know nothing
+    serve(socket.socket(fileno=int(listener)))
 
 
 def serve(listener: socket.socket) -> None:
@@ -233,9 +248,3 @@ def become(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     if FINALIZES in os.environ:
         sys.exit(code)
     os._exit(code)
-
-
-if __name__ == "__main__":
-    for name in PRELOADED:
-        importlib.import_module(name)
-    serve(socket.socket(fileno=int(sys.argv[1])))
