@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, warm_python
 
@@ -13,6 +15,7 @@ def run(
     script: str, *options: object, environment: Mapping[str, str] = ENVIRONMENT, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """`python benchmarks/SCRIPT OPTIONS`."""
+    environment = {"BENCHMARK_COMPILED": default_cache_dir(), **environment}
     return warm_python().run(ROOT / "benchmarks" / script, *options, env=environment, cwd=cwd or Path.cwd())
 
 
