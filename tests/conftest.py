@@ -193,6 +193,19 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
     gc.freeze()
+    _leave_signals_to_children()
+
+
+def _leave_signals_to_children() -> None:
+    """What tests start gets the signals that they send it, however the tests were started.
+
+    A shell that runs them behind it, nohup or a runner may have them ignored or blocked, which every program
+    inherits. A handler that does nothing keeps the tests from them too, but no program inherits that.
+    """
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def pytest_collection_finish() -> None:
