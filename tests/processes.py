@@ -64,11 +64,20 @@ def _under_torchrun(
     return ["torch.distributed.run", *alone, *torchrun, "-m", *words], for_torchrun(environment)
 
 
+_KEPT = list[socket.socket]()
+
+
 def free_port() -> int:
-    """A port of this host that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this host that the system gives to nobody else until this process ends.
+
+    A socket that does not listen keeps it: whoever is told the port can listen on it all the same, with
+    SO_REUSEADDR, as the servers of torch, Python, Go and the package do; a client before that is refused.
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    _KEPT.append(keeper)
+    return int(keeper.getsockname()[1])
 
 
 def place(rank: int, port: int, *, address: str = "127.0.0.1") -> dict[str, str]:
