@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from hypothesis import HealthCheck, settings
 
 from partialfc.data.parallel.processes import STOP_SIGNALS
 from tests import devices
@@ -57,6 +58,7 @@ def _serve(connection: Connection, pretend: bool) -> None:
                 timeout=timedelta(seconds=30),
             )
             try:
+                torch.default_generator.manual_seed(rank)
                 connection.send((True, function(*args)))
             finally:
                 dist.destroy_process_group()
@@ -189,6 +191,13 @@ def on_pretend(pretend_worker: Worker) -> Callable[..., Any]:
     return pretend_worker.run
 
 
+# Properties are tried on the same examples in each run; with --hypothesis-profile=others on new ones.
+SLOW_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("others", **SLOW_MACHINE)
+settings.register_profile("the same", derandomize=True, **SLOW_MACHINE)
+settings.load_profile("the same")
+
+
 def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
@@ -206,6 +215,12 @@ def _leave_signals_to_children() -> None:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What a test draws without a seed of its own does not depend on which tests this process ran before."""
+    torch.default_generator.manual_seed(0)
 
 
 def pytest_collection_finish() -> None:
