@@ -8,7 +8,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ COMMAND = (
 )
 
 
-# Each chart takes the window's new width in a turn of its own.
-CHARTS_FIT = "[...document.querySelectorAll('.uplot')].every((each) => each.clientWidth < innerWidth)"
+# Each chart takes the new width of its place in a turn of its own; one that is hidden has none.
+CHARTS_FIT = """[...document.querySelectorAll('.uplot')].every(({ clientWidth, parentElement: place }) =>
+    !place.clientWidth || Math.abs(clientWidth - place.clientWidth) <= 1)"""
 
 
 class Browser:
@@ -57,9 +58,21 @@ class Browser:
             page.send(f"{domain}.enable")
         page.resize(width, height)
         page.theme(dark=dark)
-        page.send("Page.navigate", url=url)
-        page.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
+        document = page.send("Page.navigate", url=url)["loaderId"]
+        # Until then scripts run in the blank page, and end with it.
+        self._wait_for(session, "Page.frameNavigated", lambda about: about["frame"]["loaderId"] == document)
+        page.wait_for("document.readyState === 'complete'")
         return page
+
+    def _wait_for(self, session: str, method: str, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Until an event of the session has come whose parameters are wanted."""
+        deadline, seen = time.monotonic() + DEADLINE_SECONDS, 0
+        while True:
+            for event in self.events[seen:]:
+                if (event.get("sessionId"), event["method"]) == (session, method) and wanted(event["params"]):
+                    return
+            seen = len(self.events)
+            self.events.append(self._receive(deadline))
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._pending:
@@ -109,11 +122,17 @@ class Page:
             deviceScaleFactor=1,
             mobile=False,
         )
+        self._next_frame()
 
     def theme(self, *, dark: bool = False, media: str = "") -> None:
         """Light or dark, as the reader's system prefers; media="print": as it is printed."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", media=media, features=[scheme])
+        self._next_frame()
+
+    def _next_frame(self) -> None:
+        """Until the page has been told of what changed around it, as it is before each frame."""
+        self.evaluate("new Promise(requestAnimationFrame)")
 
     def press(self, key: str) -> None:
         """One key, by its name in JavaScript, such as ArrowLeft or Tab."""
