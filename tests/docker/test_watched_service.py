@@ -108,8 +108,9 @@ def test_panels_and_alerts_have_what_a_running_service_gives_and_see_it_die(tmp_
             assert exported == {name for each in service_families() for name in each.sample_names()}
             text = (FOLDER / "serve_rules.yaml").read_text()
             assert set(re.findall(r"\bpartialfc_\w+", text)) <= exported
-            assert prometheus.numbers('up{job="partialfc-serve"}') == [1]
-            assert prometheus.numbers("ALERTS") == []
+            up = 'up{job="partialfc-serve"}'
+            assert wait_until(lambda: prometheus.numbers(up) == [1], seconds=DEADLINE_SECONDS)
+            assert wait_until(lambda: prometheus.numbers("ALERTS") == [], seconds=DEADLINE_SECONDS)
 
             service.process.kill()
             dying = f'ALERTS{{alertname="PartialfcServeDown", instance="{instance}"}}'
