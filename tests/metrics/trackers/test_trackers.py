@@ -21,6 +21,7 @@ from tests.metrics.trackers.servers import Served, served
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, call, warm_python
 from tests.train_cases import saved_config
+from tests.waiting import wait_for
 
 # What the reader's own environment may say is left out: nothing here may leave the machine.
 OWN = ("WANDB_", "MLFLOW_", "TRACKIO_", "HF_", "NETRC")
@@ -225,6 +226,8 @@ def test_a_store_that_goes_away_is_told_once(tmp_path, caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlruns"))
     trackers = begin(tmp_path, "mlflow")
     trackers.record("train", 1, {"loss": 1.0})
+    loss = "mlruns/*/*/metrics/train/loss"
+    wait_for(lambda: any(each.stat().st_size for each in tmp_path.glob(loss)), log=tmp_path / "no log")
     shutil.rmtree(tmp_path / "mlruns")
     for step in (2, 3):
         trackers.record("train", step, {"loss": 1.0})
@@ -365,7 +368,8 @@ def test_a_run_goes_on_without_servers_that_answer_no_more(tmp_path, servers):
         f"backbone.options={{pids: {servers.pids}}}",
     )
     config = with_servers(tmp_path, servers, *leaving)
-    done = call("train", config, environment=servers.environment, cwd=tmp_path)
+    environment = servers.environment | {"WANDB_FINISH_TIMEOUT": "2"}
+    done = call("train", config, environment=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     steps = [each["step"] for each in read_metrics(tmp_path / "run") if each["event"] == "train"]
     assert steps == [1, 2, 3, 4, 5, 6]
