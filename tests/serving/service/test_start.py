@@ -174,7 +174,7 @@ def test_the_garbage_collector_goes_through_what_requests_make_alone():
 
 @pytest.mark.slow
 def test_an_answer_or_a_body_that_takes_too_long(slow_model):
-    with serving(slow_model, "--timeout", 0.2) as service:
+    with serving(slow_model, "--timeout", 0.5) as service:
         answer = service.embed(png(1))
         assert (answer.status_code, problem(answer)["field"]) == (504, "answer")
         with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
