@@ -53,7 +53,7 @@ class Shelf:
         write_classes(folder / "other" / "classes")
         write_glyphs(folder / "data")
         write_characters(folder / "characters", write_glyphs(folder / "more", characters=60))
-        shutil.copy(next((folder / "characters").glob("*/*.png")), folder / "who.png")
+        shutil.copy(min((folder / "characters").glob("*/*.png")), folder / "who.png")
         write_photos(folder)
         (folder / "groups.txt").write_text("".join(f"class-{n % 2}/{n}.jpg\tsmall\n" for n in range(6)))
         (folder / "noises.txt").write_text("class-0/0.jpg\n")
