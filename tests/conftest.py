@@ -27,6 +27,7 @@ from tests.pretend.worker import Worker
 devices.install()  # before other files of tests import the package
 
 MAX_WORLD = 4
+GROUP_SECONDS = 100  # that a rank waits for the others, of which each may compile first on a busy machine
 TIMEOUT_SECONDS = 120
 # What most functions on ranks import, or have torch import with the first step of a head.
 PRELOADED = ["tests.train_cases", "partialfc.training.run", "torch._dynamo", "tests.frozen"]
@@ -55,7 +56,7 @@ def _serve(connection: Connection, pretend: bool) -> None:
                 init_method=f"file://{store}",
                 rank=rank,
                 world_size=world_size,
-                timeout=timedelta(seconds=30),
+                timeout=timedelta(seconds=GROUP_SECONDS),
             )
             try:
                 torch.default_generator.manual_seed(rank)
