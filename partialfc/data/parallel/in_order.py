@@ -49,7 +49,8 @@ def _shared(work: Work[T], parts: list[tuple[int, int]], workers: int) -> Genera
     context = worker_context([__name__])
     crew: list[_Worker] = []
     try:
-        crew += [_Worker(context, work) for _ in range(workers)]
+        # One after the other into the list itself: where the next one's start is interrupted, these end too.
+        crew.extend(_Worker(context, work) for _ in range(workers))
         results: dict[int, Any] = {}
         given = 0
         for place in range(len(parts)):

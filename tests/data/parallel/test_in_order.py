@@ -1,5 +1,6 @@
 """Work in several processes comes out as if one had done it, also where it fails or a process is killed."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -84,6 +85,28 @@ def test_workers_end_with_the_iterator():
         pids = {next(results)[0] for _ in range(8)}
         assert all(map(is_alive, pids))
     assert not any(map(is_alive, pids))
+
+
+class PickledOnce:
+    """Work that only the first worker gets."""
+
+    pickled = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.pickled += 1
+        if self.pickled > 1:
+            raise KeyboardInterrupt
+        return {}
+
+    def __call__(self, start: int, stop: int) -> int:
+        return start
+
+
+def test_a_start_that_is_interrupted_leaves_no_worker():
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt):
+        list(run(PickledOnce()))
+    assert set(multiprocessing.active_children()) <= before
 
 
 @dataclass
