@@ -6,6 +6,7 @@ short. benchmarks/decode.py compares them.
 """
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
-from partialfc.data.images.header import JPEG, MAX_PIXELS, PNG, check_size
+from partialfc.data.images.header import JPEG, MAX_PIXELS, PNG, check_cost
 from partialfc.data.images.opencv import cv2, silence_opencv
 from partialfc.errors import ImageError
 
@@ -21,20 +22,22 @@ Pixels = npt.NDArray[np.uint8]
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".pbm", ".pnm")
 _PNG_END = b"IEND\xaeB`\x82"
+_TEXTS = (b"zTXt", b"iTXt")  # chunks of a PNG
 
 
 def decode(data: bytes, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> Pixels:
     """JPEG, PNG, BMP, WebP or Netpbm (PGM, PPM, PBM) -> uint8 [H, W, channels], RGB for 3 and grey for 1.
 
     Colour becomes grey and grey colour as asked; alpha is dropped, 16 bits become 8, EXIF rotation is not
-    applied. ImageError on damage, and where the header claims more than `max_pixels`: before memory is taken.
+    applied. ImageError on damage, and where the header claims more than `max_pixels`, or a JPEG has more than
+    MAX_SCANS: before memory is taken.
     """
     if channels not in (1, 3):
         raise ValueError(f"channels {channels}: must be 3 (RGB) or 1 (grey)")
-    check_size(data, max_pixels)
+    check_cost(data, max_pixels)
     if data.startswith(JPEG):
         return _decode_jpeg(data, channels)
-    return _decode_any(data, channels)
+    return _decode_any(_without_texts(data) if data.startswith(PNG) else data, channels)
 
 
 def check(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
@@ -43,7 +46,7 @@ def check(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
     A JPEG's stream is read to its end, but only one pixel in 64 is computed; of a PNG the checksums are
     compared. What fails here is decoded, so that `decode` has the last word and writes the message.
     """
-    check_size(data, max_pixels)
+    check_cost(data, max_pixels)
     try:
         if data.startswith(JPEG):
             simplejpeg.decode_jpeg(data, "GRAY", fastdct=True, min_height=1, min_width=1, strict=True)
@@ -119,6 +122,21 @@ def _decode_any(data: bytes, channels: int) -> Pixels:
     if pixels is None:
         raise ImageError(f"damaged image of {len(data)} bytes")
     return _shaped(pixels, channels)
+
+
+def _without_texts(png: bytes) -> bytes:
+    """A PNG without its compressed texts, which libpng would unpack, to a thousand times as many bytes."""
+    if not any(kind in png for kind in _TEXTS):
+        return png
+    kept, start, end = list[bytes](), 0, len(PNG)
+    while end + 8 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, end)
+        after = end + 12 + length  # its checksum is of 4 bytes
+        if kind in _TEXTS:
+            kept.append(png[start:end])
+            start = after
+        end = after
+    return b"".join([*kept, png[start:]])
 
 
 def _shaped(pixels: npt.NDArray[Any], channels: int) -> Pixels:

@@ -1,4 +1,4 @@
-"""How large an image is, from its first bytes: before a decoder takes memory for what a header claims."""
+"""How large an image is, and what decoding it would cost: before a decoder takes memory for it."""
 
 import re
 import struct
@@ -9,6 +9,7 @@ import simplejpeg
 from partialfc.errors import ImageError
 
 MAX_PIXELS = 64_000_000  # of one image, unless asked for otherwise: 192 MB as RGB
+MAX_SCANS = 100  # of a JPEG; encoders write about ten
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -17,10 +18,16 @@ WEBP = b"RIFF"
 _NETPBM_TOKEN = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*(\d{1,9})(?=\s)")  # after blanks and comments
 
 
-def check_size(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
+_SCAN, _END = 0xDA, 0xD9  # a JPEG's markers, and those that nothing belongs to
+_ALONE = (0x01, 0xD8)
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not what stands within compressed data
+
+
+def check_cost(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
     """ImageError unless this is a JPEG, PNG, BMP, WebP or Netpbm image of at most `max_pixels` pixels.
 
-    Only the header is read, so this takes no memory whatever size is claimed there.
+    Only the header is read, so this takes no memory whatever size is claimed there. A JPEG may have
+    MAX_SCANS: each may go over all pixels in 30 bytes, so that some megabytes could take a decoder minutes.
     """
     height, width = read_size(data)
     if height * width > max_pixels:
@@ -28,6 +35,23 @@ def check_size(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
             f"{width} x {height} pixels by its header: images may have {max_pixels:,} (max_pixels); "
             "shrink it, or raise max_pixels if memory allows"
         )
+    if data.startswith(JPEG) and _has_many_scans(data):
+        raise ImageError(f"JPEG of {len(data)} bytes with over {MAX_SCANS} scans: save it with fewer")
+
+
+def _has_many_scans(jpeg: bytes) -> bool:
+    """Whether there are more than MAX_SCANS before its end, which a phone's film may follow."""
+    if jpeg.count(bytes([0xFF, _SCAN])) <= MAX_SCANS:
+        return False
+    scans, place = 0, 2
+    while scans <= MAX_SCANS and (marker := _MARKER.search(jpeg, place)) is not None:
+        place, kind = marker.end(), marker[0][1]
+        if kind == _END:
+            break
+        scans += kind == _SCAN
+        if kind not in _ALONE:
+            place += int.from_bytes(jpeg[place : place + 2])  # the length of what belongs to it
+    return scans > MAX_SCANS
 
 
 def read_size(data: bytes) -> tuple[int, int]:

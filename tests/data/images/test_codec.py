@@ -227,3 +227,21 @@ def test_resize_takes_any_shape_but_no_empty_size() -> None:
     assert resize(scene()[:20], 32).shape == (32, 32, 3)
     with pytest.raises(ValueError, match="size 0"):
         resize(scene(), 0)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "behind"])
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
+def test_the_compressed_texts_of_a_png_are_not_unpacked(
+    kind: bytes, before: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """libpng would, to a thousand times as many bytes; and warn of broken ones."""
+    head = b"note\0\0" if kind == b"zTXt" else b"note\0\1\0\0\0"
+    broken = head + b"no stream of zlib"
+    text = struct.pack(">I", len(broken)) + kind + broken + struct.pack(">I", zlib.crc32(kind + broken))
+    plain = encoded(RGB, "PNG")
+    place = plain.index(b"IDAT") - 4 if before else plain.index(b"IEND") - 4
+    noted = plain[:place] + text * 3 + plain[place:]
+    assert np.array_equal(decode(noted), decode(plain))
+    assert not capfd.readouterr().err
+    with pytest.raises(ImageError):
+        decode(noted[: place + 5])

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -83,3 +84,27 @@ def test_the_bound_is_the_callers(read: Callable[..., Any]) -> None:
 def test_a_header_that_is_cut_short_is_damage(start: bytes) -> None:
     with pytest.raises(ImageError, match=r"damaged image of .* (header is cut short|it is no WebP)"):
         read_size(start)
+
+
+def jpeg_of_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan stands there again, so that it has so many; about ten are usual."""
+    data = encoded(RGB.convert("L"), "JPEG", progressive=True)
+    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    return data[:end] + data[last:end] * (count - data.count(b"\xff\xda")) + data[end:]
+
+
+@pytest.mark.parametrize("read", [decode, check])
+def test_a_jpeg_of_very_many_scans_is_refused_before_its_decoder_goes_over_all_pixels_for_each(
+    read: Callable[..., Any],
+) -> None:
+    """Some megabytes of them would take minutes."""
+    with pytest.raises(ImageError, match=r"JPEG of .* bytes with over 100 scans: save it with fewer"):
+        read(jpeg_of_scans(101))
+
+
+def test_what_follows_a_jpeg_or_stands_in_its_notes_is_no_scan_of_it() -> None:
+    """Phones put a film behind a photo, with any bytes."""
+    data = encoded(RGB, "JPEG", progressive=True)
+    noise = b"\xff\xda" * 1000
+    note = b"\xff\xe5" + struct.pack(">H", len(noise) + 2) + noise
+    assert np.array_equal(decode(data[:2] + note + data[2:] + noise), decode(data))
