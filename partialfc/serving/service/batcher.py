@@ -141,9 +141,10 @@ class Batcher(Generic[Item, Result]):
 
 
 class Place(Generic[Item, Result]):
-    """A request's room in the queue."""
+    """A request's room in the queue. held: until it is given back, then nobody waits for its results."""
 
     def __init__(self, batcher: Batcher[Item, Result], count: int) -> None:
+        self.held = True
         self._batcher, self._count = batcher, count
         self._job: _Job[Item, Result] | None = None
 
@@ -159,6 +160,7 @@ class Place(Generic[Item, Result]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.held = False
         self._batcher._leave(self._count, self._job)
 
 

@@ -1,6 +1,6 @@
 """Encoded images to the pixels that a model takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import numpy as np
@@ -14,14 +14,25 @@ from partialfc.serving.service.problem import Problem
 TAKEN = "must be a whole JPEG, PNG, BMP or WebP"
 
 
-def pixels_of(images: Sequence[bytes], *, size: int, channels: int, max_pixels: int) -> npt.NDArray[np.uint8]:
+def pixels_of(
+    images: Sequence[bytes],
+    *,
+    size: int,
+    channels: int,
+    max_pixels: int,
+    wanted: Callable[[], bool] = lambda: True,
+) -> npt.NDArray[np.uint8]:
     """n encoded images -> uint8 [n, size, size, channels].
+
+    wanted: whether anybody waits for them, asked before each image; the others are left empty then.
 
     Raises Problem, 422, which names the first image by its index that has more than `max_pixels`, before it
     is decoded, or that cannot be decoded.
     """
     decoded = np.empty((len(images), size, size, channels), np.uint8)
     for index, data in enumerate(images):
+        if not wanted():
+            break
         if not data.startswith((JPEG, PNG, BMP, WEBP)):
             start = f" that start with {data[:8]!r}" if data else ""
             raise _refused(index, f"{len(data)} bytes{start}", TAKEN)

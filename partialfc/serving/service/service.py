@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from partialfc.errors import DataError
 from partialfc.serving.model import Model
-from partialfc.serving.service.batcher import Batcher, FailedCallError
+from partialfc.serving.service.batcher import Batcher, FailedCallError, Place
 from partialfc.serving.service.body import Body, Held
 from partialfc.serving.service.limits import RETRY_SECONDS, Limits
 from partialfc.serving.service.numbers import Numbers
@@ -69,17 +69,23 @@ class Service:
             with self._batcher.place(len(encoded)) as place:
                 async with deadline(self.limits.timeout):
                     loop = asyncio.get_running_loop()
-                    pixels = await loop.run_in_executor(self._decoders, self._pixels, encoded)
+                    pixels = await loop.run_in_executor(self._decoders, self._pixels, encoded, place)
                     return np.stack(await place.results(list(pixels)))
 
     def close(self) -> None:
         """End the threads; what waits is answered."""
         self._batcher.close()
-        self._decoders.shutdown()
+        self._decoders.shutdown(cancel_futures=True)
 
-    def _pixels(self, encoded: Sequence[bytes]) -> npt.NDArray[np.uint8]:
-        size, channels = self.model.image_size, self.model.channels
-        return pixels_of(encoded, size=size, channels=channels, max_pixels=self.limits.max_pixels)
+    def _pixels(self, encoded: Sequence[bytes], place: Place[Image, Row]) -> npt.NDArray[np.uint8]:
+        """Those of a request, or of a part of it where its time is over, so that others get theirs."""
+        return pixels_of(
+            encoded,
+            size=self.model.image_size,
+            channels=self.model.channels,
+            max_pixels=self.limits.max_pixels,
+            wanted=lambda: place.held,
+        )
 
     def _rows(self, images: Sequence[Image]) -> list[Row | Exception]:
         """A row for each image; an error for one that has no embedding, which is not the others' affair."""

@@ -42,3 +42,12 @@ def test_what_is_refused_is_told_once(data: bytes, value: str) -> None:
     assert value in told
     assert told.count("bytes") == 1
     assert "PGM" not in told
+
+
+def test_images_are_decoded_while_somebody_waits_for_them() -> None:
+    """A request whose time is over takes no more of it from the others."""
+    answers = iter([True, False])
+    images = [encoded(".png"), b"no image"]
+    decoded = pixels_of(images, size=8, channels=3, max_pixels=10_000, wanted=lambda: next(answers))
+    alone = pixels_of(images[:1], size=8, channels=3, max_pixels=10_000)
+    assert (decoded[0] == alone[0]).all()
