@@ -57,7 +57,8 @@ class Body:
         kind = self._kind.decode("latin-1")
         collected: _Raw | _Parts
         if kind in TYPES:
-            largest, collected = self._limits.max_image_bytes, _Raw()
+            largest = min(self._limits.max_image_bytes, self._limits.max_request_bytes)
+            collected = _Raw()
         elif kind == MULTIPART:
             largest, collected = self._limits.max_request_bytes, _Parts(self._boundary(), self._limits)
         else:

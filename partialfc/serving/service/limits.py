@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from partialfc.errors import ConfigError
 
 HELD_REQUESTS = 8  # bodies of the largest size that may be in memory at once
+LONGEST_TIMEOUT = 86_400  # seconds
 RETRY_SECONDS = 1  # what a client that met a full service is asked to wait
 
 
@@ -12,7 +13,8 @@ RETRY_SECONDS = 1  # what a client that met a full service is asked to wait
 class Limits:
     """The limits of a service; each is an option of `partialfc serve`, with the same name.
 
-    Raises ConfigError for a value that is too small, and where a request's images would never fit the queue.
+    Raises ConfigError for a value that is too small or too large, and where a request's images would never
+    fit the queue.
 
     Attributes:
         max_image_bytes: Of one encoded image.
@@ -22,7 +24,8 @@ class Limits:
         max_batch: Images in one call of the model.
         max_wait_ms: How long a call that is not full waits for images that are being decoded.
         queue: Images that may be decoded or wait for the model; more are answered 503.
-        timeout: Seconds to read a head or a body, to embed images, to search or change the gallery.
+        timeout: Seconds to read a head or a body, to embed images, to search or change the gallery, and for a
+            client to take a part of its answer.
     """
 
     max_image_bytes: int = 10_000_000
@@ -42,6 +45,8 @@ class Limits:
                     raise ConfigError(f"{name} is {value:g}: it must be 0 to 1000")
             elif not value > 0:
                 raise ConfigError(f"{name} is {value:g}: it must be above 0")
+        if self.timeout > LONGEST_TIMEOUT:
+            raise ConfigError(f"--timeout is {self.timeout:g}: it must be at most {LONGEST_TIMEOUT}, a day")
         if self.queue < self.max_images:
             raise ConfigError(
                 f"--queue is {self.queue}: it must be at least --max-images, {self.max_images}, or a full "

@@ -1,11 +1,14 @@
 """Limits, thresholds and tokens: what is taken, and what is refused when the service starts."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from partialfc.errors import ConfigError
+from partialfc.serving.service.body import Body, Held
 from partialfc.serving.service.limits import Limits
 from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.thresholds import Thresholds
@@ -21,13 +24,29 @@ from tests.serving.service.cases import CARD, TOKEN
         ({"max_images": 300}, "--queue is 256: it must be at least --max-images, 300"),
         ({"max_batch": 0}, "--max-batch is 0: it must be above 0"),
         ({"timeout": float("nan")}, "--timeout is nan"),
+        ({"timeout": float("inf")}, "--timeout is inf: it must be at most 86400, a day"),
         ({"max_wait_ms": -1}, "--max-wait-ms is -1: it must be 0 to 1000"),
     ],
-    ids=["queue", "batch", "timeout", "wait"],
+    ids=["queue", "batch", "timeout", "for-ever", "wait"],
 )
 def test_a_limit_that_is_none(wrong: dict[str, float], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Limits(**wrong)  # type: ignore[arg-type]
+
+
+def test_one_image_may_have_as_many_bytes_as_a_body() -> None:
+    """Else it would be sent in vain, and told to come again later."""
+    limits = Limits(max_image_bytes=100, max_request_bytes=10)
+
+    async def sent() -> None:
+        with Body("image/png", "11", limits, Held(limits.held_bytes)) as body:
+            await body.images(pieces())
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(11)
+
+    with pytest.raises(Problem, match=r"Content-Length is 11: must be at most 10 bytes"):
+        asyncio.run(sent())
 
 
 def test_the_lowest_rate_of_the_card_is_taken_unless_another_is_asked_for() -> None:
