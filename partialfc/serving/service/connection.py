@@ -1,4 +1,4 @@
-"""Connections of uvicorn: so many at once, and none waits for ever for a request."""
+"""Connections of uvicorn: so many at once, and none waits for ever for a request or for a reader."""
 
 import asyncio
 from http import HTTPStatus
@@ -10,18 +10,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from partialfc.serving.service.problem import Problem
 
 CROWDED = "partialfc.crowded"  # in the state of requests whose connection came when there were too many
+LEAST = 16_384  # bytes of an answer that a client takes in `seconds`, where so many are left
 
 
-def bounded(head_seconds: float, most: int) -> type[H11Protocol]:
-    """HTTP/1.1 whose connections are closed where the line and headers of a request take longer.
+def bounded(seconds: float, most: int) -> type[H11Protocol]:
+    """HTTP/1.1 whose connections are closed where the line and headers of a request take longer, and where a
+    client takes less than LEAST bytes of its answers in that time.
 
-    So a client that sends nothing, or a byte now and then, holds one of the connections for that long only.
-    One that has ended its side, as it may (RFC 9112, 9.6), gets the answers to what it has asked until then.
-    most: connections at once; the state of requests on others has CROWDED, how many there were.
+    So a client that sends nothing, or a byte now and then, or asks and does not read, holds one of the
+    connections for that long only. One that has ended its side, as it may (RFC 9112, 9.6), gets the answers
+    to what it has asked until then. most: connections at once; the state of requests on others has CROWDED,
+    how many there were.
     """
 
     class Bounded(H11Protocol):
         _late: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
         _ended = False  # the client's side
 
         def connection_made(self, transport: Any) -> None:
@@ -43,11 +47,30 @@ def bounded(head_seconds: float, most: int) -> type[H11Protocol]:
 
         def on_response_complete(self) -> None:
             super().on_response_complete()  # which goes on to the next request, if it was sent meanwhile
-            if self._ended and not self._answering():
-                self.transport.close()
+            if self.transport.is_closing() or (self._ended and not self._answering()):
+                self._close()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch_reading()
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if not self.transport.is_closing():
+                self._stop_watching()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self._close()
+
+        def shutdown(self) -> None:
+            super().shutdown()
+            if self.transport.is_closing():
+                self._close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._stop_watching()
             super().connection_lost(exc)
 
         def send_400_response(self, msg: str) -> None:
@@ -59,7 +82,7 @@ def bounded(head_seconds: float, most: int) -> type[H11Protocol]:
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event))
-            self.transport.close()
+            self._close()
 
         def _answering(self) -> bool:
             """Whether there is a whole request that has no answer yet."""
@@ -67,11 +90,34 @@ def bounded(head_seconds: float, most: int) -> type[H11Protocol]:
 
         def _wait(self) -> None:
             if self._late is None:
-                self._late = self.loop.call_later(head_seconds, self.transport.close)
+                self._late = self.loop.call_later(seconds, self._close)
 
         def _stop_waiting(self) -> None:
             if self._late is not None:
                 self._late.cancel()
                 self._late = None
+
+        def _close(self) -> None:
+            """Close it once the client has read what it was sent, if it does."""
+            self.transport.close()
+            if self._unread is None:
+                self._watch_reading()
+
+        def _watch_reading(self) -> None:
+            self._stop_watching()
+            left = self.transport.get_write_buffer_size()
+            if left:
+                self._unread = self.loop.call_later(seconds, self._check_reading, left)
+
+        def _check_reading(self, before: int) -> None:
+            if before - self.transport.get_write_buffer_size() < LEAST:
+                self.transport.abort()
+            else:
+                self._watch_reading()
+
+        def _stop_watching(self) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+                self._unread = None
 
     return Bounded

@@ -1,6 +1,7 @@
 """From an application to a process that serves it: the socket, the signals, the end."""
 
 import gc
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from partialfc.serving.service.token import is_loopback
 CONNECTIONS = 512  # at once; requests on others are answered 503
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 1024
+FILES = 16_384  # and so many connections, if the system lets it; without room for one no probe is answered
 LONGEST_HEAD = 16_384  # bytes of a request's line and headers
 
 
@@ -62,18 +64,19 @@ def serve(
     app: Any,
     listening: socket.socket,
     *,
-    head_seconds: float,
+    client_seconds: float,
     grace_seconds: float,
     ready: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is in flight, within `grace_seconds`, and return.
 
-    head_seconds: that a client may take for the line and headers of a request.
+    client_seconds: that a client may take for the line and headers of a request, and for the next LEAST bytes
+    of an answer.
     ready: is called once a signal ends the service in that way.
     """
     config = uvicorn.Config(
         app,
-        http=bounded(head_seconds, CONNECTIONS),
+        http=bounded(client_seconds, CONNECTIONS),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(grace_seconds) + 1,
         backlog=BACKLOG,
@@ -85,6 +88,7 @@ def serve(
         proxy_headers=False,
         server_header=False,
     )
+    _take_more_files()
     server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more at its end: exit with 0
         signal.signal(number, server.handle_exit)
@@ -92,6 +96,14 @@ def serve(
     gc.freeze()  # or each full collection goes through all imported modules, and holds every request up
     ready()
     server.run(sockets=[listening])
+
+
+def _take_more_files() -> None:
+    """Raise the limit of open files, which is often 1,024, as far as this process may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _taken(host: str, port: int, error: OSError) -> ConfigError:

@@ -63,7 +63,7 @@ def run(
     serve(
         build_app(service, searcher, token=token),
         bound,
-        head_seconds=limits.timeout,
+        client_seconds=limits.timeout,
         grace_seconds=limits.longest_seconds,
         ready=lambda: say(f"serving {model.card.name} at {url_of(bound)}"),
     )

@@ -1,11 +1,13 @@
 """The service's process: where it listens, who may ask, what it does under load, how it ends."""
 
 import json
+import resource
+import select
 import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -23,6 +25,8 @@ from tests.serving.service.cases import (
     wait_until,
     write_model,
 )
+
+UNREAD = 500  # answers, of which no socket's buffers hold all
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +121,22 @@ def test_it_can_be_ended_as_soon_as_it_says_that_it_listens(model):
         assert service.ended() == (0, "")
 
 
+@contextmanager
+def few_files() -> Iterator[None]:
+    """Processes that are started may have fewer open files than the service serves connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (CONNECTIONS // 2, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_one_connection_too_many_is_told_as_every_error_is(model):
     """Those that were there before are served on, and probes are answered on any."""
-    with serving(model, "--timeout", 60) as service, ExitStack() as others:
+    with ExitStack() as ended, ExitStack() as others:
+        with few_files():
+            service = ended.enter_context(serving(model, "--timeout", 60))
         assert service.client.get("/card").status_code == 200
         for _ in range(CONNECTIONS):
             others.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=60))
@@ -160,7 +177,7 @@ def ready():
 bound = listening_socket("127.0.0.1", 0, has_token=False)
 listen(bound)
 gc.unfreeze()  # what the process began with, which was forked
-serve(app, bound, head_seconds=1, grace_seconds=1, ready=ready)
+serve(app, bound, client_seconds=1, grace_seconds=1, ready=ready)
 """
 
 
@@ -192,6 +209,11 @@ def test_an_answer_or_a_body_that_takes_too_long(slow_model):
             with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
                 connection.sendall(begun)
                 assert connection.recv(100) == b""
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * UNREAD)
+            ended = select.poll()
+            ended.register(connection, 0)  # told when the service has given it up, and read by nobody
+            assert ended.poll(60_000)
         assert service.client.get("/healthz").status_code == 200
         assert b'"field": "body", "value": "5 bytes so far"' in body
         assert wait_until(lambda: service.metric("partialfc_serve_queue_images") == 0)
