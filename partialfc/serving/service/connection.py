@@ -1,6 +1,8 @@
 """Connections of uvicorn: so many at once, and none waits for ever for a request or for a reader."""
 
 import asyncio
+import socket
+import struct
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +13,8 @@ from partialfc.serving.service.problem import Problem
 
 CROWDED = "partialfc.crowded"  # in the state of requests whose connection came when there were too many
 LEAST = 16_384  # bytes of an answer that a client takes in `seconds`, where so many are left
+
+AT_ONCE = struct.pack("ii", 1, 0)  # the system shall not keep what is left for the client, which is told so
 
 
 def bounded(seconds: float, most: int) -> type[H11Protocol]:
@@ -111,6 +115,8 @@ def bounded(seconds: float, most: int) -> type[H11Protocol]:
 
         def _check_reading(self, before: int) -> None:
             if before - self.transport.get_write_buffer_size() < LEAST:
+                connected = self.transport.get_extra_info("socket")
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
                 self.transport.abort()
             else:
                 self._watch_reading()
