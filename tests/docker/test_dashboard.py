@@ -193,6 +193,16 @@ def look(address: str, port: int, folder: Path) -> None:
             page.wait_for(CHARTS_FIT)
             assert page.overflowing() == []
         compare(page, port)
+        for asked, seconds in (("600", "600"), ("nonsense", "900"), ("1e99", str(366 * 86400))):
+            page = browser.open(f"{address}?run=run&range={asked}")
+            page.wait_for("document.getElementById('status').dataset.state === 'live'")
+            assert page.evaluate("document.getElementById('range').value") == seconds
+        page = browser.open(f"{address}?run=other&range=600")
+        page.wait_for(
+            "document.getElementById('status').textContent.startsWith('no run other in the last 10 min')"
+        )
+        options = page.evaluate("[...document.getElementById('run').options].map((each) => each.value)")
+        assert options == ["run", "other"]
         assert page.complaints == []
         assert {urllib.parse.urlsplit(each).netloc for each in page.requests} == {f"127.0.0.1:{port}"}
 
