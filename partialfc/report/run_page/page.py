@@ -173,8 +173,9 @@ def _sections(runs: Sequence[Run], curves: dict[str, list[Curve]]) -> Iterator[S
         for place, run in enumerate(runs)
         if (blocks := stage_blocks(run))
     ]
-    if staged:
-        yield Section("Stages", *staged, charts(setting_charts(runs)))
+    settings = [each for each in setting_charts(runs) if not each.is_empty]
+    if staged or settings:
+        yield Section("Stages", *staged, charts(settings))
     angles = [each for each in angle_charts(runs) if not each.is_empty]
     if angles:
         yield Section("Angles", charts(angles))

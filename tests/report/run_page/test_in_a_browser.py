@@ -97,7 +97,7 @@ def test_step_times_and_stages_are_those_of_the_log(charts, page):
     assert "160 ms" in words
     (setting,) = charts["setting-0"]
     assert (setting["first"], setting["last"]) == ([10, 0.2], [500, 0.4])
-    assert "stage 0\t300\tthe end\thead.margin.margin 0.4" in words
+    assert "stage 0\t300\tnot over at 500\thead.margin.margin 0.4" in words
 
 
 def test_angles_and_verification_are_those_of_the_log(run, charts):
