@@ -23,7 +23,7 @@ IF_CHANGED = (
     ("nonfinite_steps", "Skipped: not finite", "steps so far"),
     ("overflow_steps", "Skipped: float16 overflowed", "steps so far"),
 )
-NOISY = ("loss", "images_per_second", "gradient_norm", "embedding_norm")  # where values lie far out by chance
+SCALED = ("loss", "lr", "images_per_second", "gradient_norm", "embedding_norm")  # see view.py
 FROM_0 = ("loss", "lr", "images_per_second", "gradient_norm")  # where nothing is below
 TERM = "loss_"
 
@@ -59,7 +59,7 @@ def _column_chart(runs: Sequence[Run], key: str, title: str, label: str, *, mark
         for place, run in enumerate(runs)
     ]
     series = [each for each in series if np.isfinite(each.y).any()]
-    log, view = scale_of([each.y for each in series]) if key in NOISY else (False, None)
+    log, view = scale_of([each.y for each in series]) if key in SCALED else (False, None)
     least = min((float(np.nanmin(each.y)) for each in series), default=0.0)
     return Chart(
         key.replace("_", "-"),

@@ -10,12 +10,16 @@ View = tuple[float, float]
 FAR = 10.0  # widths of a line's middle half, beyond which a value counts as far out
 FLAT = 3.0  # what is left out must make the rest at least so many times as tall
 DECADES = 4.0  # a logarithmic axis shows at most so many
+LOW = 0.05  # of a linear axis: its lowest part, in which a line looks flat
+MUCH = 0.3  # of a line: so much of it in that part is hidden there
+MUCH_OUT = 0.5  # of all values: so much is not left out below a logarithmic axis
+WIDE = 10.0  # the greatest value divided by the least from which on a logarithmic axis shows more
 
 
 def scale_of(lines: Sequence[Floats]) -> tuple[bool, View | None]:
-    """The values [n] of each line -> whether a logarithmic axis shows them all, or else which part is shown.
+    """The values [n] of each line -> whether the axis is logarithmic, and which part of it is shown.
 
-    False, None: a linear axis shows all of them well.
+    None: all of it. False, None: a linear axis shows all values well.
     """
     finite = [each[np.isfinite(each)] for each in lines]
     finite = [each for each in finite if len(each)]
@@ -23,11 +27,13 @@ def scale_of(lines: Sequence[Floats]) -> tuple[bool, View | None]:
         return False, None
     low, high = min(each.min() for each in finite), max(each.max() for each in finite)
     least, most = _without_a_few([_middle(each) for each in finite], len(finite) // 2 + 1)
-    if high - low <= FLAT * (most - least) or most <= least:
+    even = high - low <= FLAT * (most - least) or most <= least
+    if even and (high < WIDE * low or not any(np.mean(each <= LOW * high) >= MUCH for each in finite)):
         return False, None
-    if low > 0 and high <= low * 10**DECADES:
-        return True, None
-    return False, (float(least), float(most))
+    last = high / 10**DECADES
+    if low > 0 and np.mean(np.concatenate(finite) < last) < MUCH_OUT:
+        return True, None if low >= last else (float(last), float(high))
+    return False, None if even else (float(least), float(most))
 
 
 def _middle(values: Floats) -> View:

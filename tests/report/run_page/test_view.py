@@ -6,6 +6,8 @@ import pytest
 from partialfc.report.run_page.view import scale_of
 
 FALLING = np.linspace(12, 2, 50)
+STEPPED = np.repeat([0.1, 0.01, 0.001], 20)
+COSINE = 0.05 * (1 + np.cos(np.linspace(0, 3.1, 50)))
 NEAR = [FALLING + shift for shift in (0, 0.5, 1, 2)]
 
 
@@ -28,10 +30,18 @@ def spiked(values: np.ndarray, value: float) -> np.ndarray:
         ([np.full(5, np.nan), np.zeros(0)], (False, None)),
         ([np.array([3.0])], (False, None)),
         ([spiked(FALLING, np.nan)], (False, None)),
+        ([STEPPED], (True, None)),
+        ([COSINE], (False, None)),
+        ([COSINE, 0.01 * COSINE], (True, (1e-5, 0.1))),
+        ([10 ** np.linspace(0, -6, 50)], (True, (1e-4, 1))),
+        ([np.append(STEPPED, 0)], (False, None)),
+        ([FALLING, np.full(50, 0.15)], (True, None)),
+        ([FALLING / 10], (False, None)),
     ],
     ids=[
         "one line", "lines that are near", "one far below", "one below, one above", "two far apart", "a peak",
         "a huge peak", "a peak, and values below 0", "a constant that jumps", "nothing", "a point", "a gap",
+        "in steps", "a cosine", "two cosines", "many decades", "a zero", "a small one", "not so wide",
     ],
 )  # fmt: skip
 def test_an_axis_leaves_out_what_would_flatten_the_rest(lines, expected):
