@@ -9,9 +9,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from partialfc.serving.service.body import FIELD, MULTIPART, TYPES
-from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.problem import JSON, unprocessable
 
-JSON = "application/json"
 Far = Annotated[
     float | None,
     Query(gt=0, lt=1, description="False accept rate, one that the card has, whose threshold is used."),
@@ -31,9 +30,9 @@ async def known_options(request: Request) -> None:
             rule = (
                 f"must be one of {', '.join(taken)}" if taken else "must be left out: this route takes none"
             )
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "option", name, rule)
+            raise unprocessable("option", name, rule)
         if name in met:
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, name, value, "must be given once")
+            raise unprocessable(name, value, "must be given once")
         met.add(name)
 
 

@@ -19,8 +19,8 @@ from partialfc import __version__
 from partialfc.serving.rows import cosine
 from partialfc.serving.service import gallery_routes
 from partialfc.serving.service.answers import Far, body_of, json_answer, known_options, prefers
-from partialfc.serving.service.gate import METHOD, Gate
-from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.gate import METHOD, Gate, answer
+from partialfc.serving.service.problem import JSON, Problem, unprocessable
 from partialfc.serving.service.searcher import Searcher
 from partialfc.serving.service.service import CLIENT_CLOSED, Service
 from partialfc.serving.service.token import Token
@@ -73,14 +73,14 @@ async def verify(request: Request, far: Far = None) -> Response:
 async def card(request: Request) -> Response:
     """The model's card."""
     service: Service = request.app.state.service
-    return Response(service.model.card.to_json(), media_type="application/json")
+    return Response(service.model.card.to_json(), media_type=JSON)
 
 
 @routes.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> Response:
     """The routes as OpenAPI."""
     app: FastAPI = request.app
-    return Response(json.dumps(app.openapi()), media_type="application/json")
+    return Response(json.dumps(app.openapi()), media_type=JSON)
 
 
 @routes.get("/healthz")
@@ -133,20 +133,16 @@ def build_app(service: Service, searcher: Searcher | None, *, token: Token | Non
     return Gate(app, token=token, numbers=service.numbers)
 
 
-def _told(problem: Problem) -> Response:
-    return Response(problem.body(), int(problem.status), problem.headers, "application/json")
-
-
 async def _problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return _told(error)
+    return answer(error)
 
 
 async def _wrong_option(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"][1:])
-    return _told(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, field, first.get("input"), first["msg"]))
+    return answer(unprocessable(field, first.get("input"), first["msg"]))
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
@@ -161,9 +157,9 @@ async def _no_route(request: Request, error: Exception) -> Response:
         *most, last = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
         rule = f"must be {', '.join(most)}{' or ' if most else ''}{last} for {path}"
         headers = {"Allow": ", ".join([*most, last])}
-        return _told(Problem(HTTPStatus(405), "method", request.scope[METHOD], rule, headers=headers))
+        return answer(Problem(HTTPStatus(405), "method", request.scope[METHOD], rule, headers=headers))
     paths = ", ".join(sorted({route.path_format for route in known}))
-    return _told(Problem(HTTPStatus(error.status_code), "path", path, f"must be one of {paths}"))
+    return answer(Problem(HTTPStatus(error.status_code), "path", path, f"must be one of {paths}"))
 
 
 async def _gone(_: Request, __: Exception) -> Response:
@@ -171,4 +167,4 @@ async def _gone(_: Request, __: Exception) -> Response:
 
 
 async def _broken(_: Request, error: Exception) -> Response:
-    return _told(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "service", type(error).__name__, "see its log"))
+    return answer(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "service", type(error).__name__, "see its log"))

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from partialfc.serving.service.limits import RETRY_SECONDS
 from partialfc.serving.service.problem import busy
 
 log = logging.getLogger(__name__)
@@ -86,7 +85,6 @@ class Batcher(Generic[Item, Result]):
                     "queue",
                     f"{self.waiting} of {self._capacity} in use",
                     f"has no room for {count} more: try again later",
-                    retry_seconds=RETRY_SECONDS,
                 )
             self._room -= count
             self._coming += 1

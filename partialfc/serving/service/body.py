@@ -9,8 +9,8 @@ from typing import Self
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from partialfc.serving.service.limits import RETRY_SECONDS, Limits
-from partialfc.serving.service.problem import Problem, busy
+from partialfc.serving.service.limits import Limits
+from partialfc.serving.service.problem import CLOSE, Problem, busy, unprocessable
 
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp")
 UNTOLD = ("", "application/octet-stream")  # of a part whose sender does not know
@@ -31,7 +31,6 @@ class Held:
                 "memory",
                 f"{self.now} bytes of other requests",
                 f"at most {self.largest} bytes of bodies are held at once: try again later",
-                retry_seconds=RETRY_SECONDS,
             )
         self.now += count
 
@@ -76,19 +75,14 @@ class Body:
                     collected.add(chunk)
         except TimeoutError as error:
             rule = f"must have come within {self._limits.timeout:g} seconds (--timeout)"
-            raise Problem(
-                HTTPStatus.REQUEST_TIMEOUT,
-                "body",
-                f"{self._taken} bytes so far",
-                rule,
-                headers={"Connection": "close"},
-            ) from error
+            value = f"{self._taken} bytes so far"
+            raise Problem(HTTPStatus.REQUEST_TIMEOUT, "body", value, rule, headers=CLOSE) from error
         return collected.finish()
 
     def _boundary(self) -> bytes:
         boundary = self._options.get(b"boundary", b"")
         if not 1 <= len(boundary) <= 70:
-            raise _malformed("Content-Type", MULTIPART, "must give a boundary of 1 to 70 characters")
+            raise unprocessable("Content-Type", MULTIPART, "must give a boundary of 1 to 70 characters")
         return boundary
 
 
@@ -128,13 +122,13 @@ class _Parts:
         try:
             self._parser.write(chunk)
         except MultipartParseError as error:
-            raise _malformed("body", str(error), "must be well-formed multipart/form-data") from error
+            raise unprocessable("body", str(error), "must be well-formed multipart/form-data") from error
 
     def finish(self) -> list[bytes]:
         if not self._ended:
-            raise _malformed("body", "cut short", "must end with the boundary of its multipart/form-data")
+            raise unprocessable("body", "cut short", "must end with the boundary of its multipart/form-data")
         if not self._images:
-            raise _malformed(FIELD, 0, f"must be 1 to {self._limits.max_images} files")
+            raise unprocessable(FIELD, 0, f"must be 1 to {self._limits.max_images} files")
         return [bytes(image) for image in self._images]
 
     def _header_begins(self) -> None:
@@ -149,12 +143,14 @@ class _Parts:
         field = options.get(b"name", b"").decode("utf-8", "replace")
         if field != FIELD:
             rule = f"must be {FIELD}, for each file; options go into the query"
-            raise _malformed("field", field or "not given", rule)
+            raise unprocessable("field", field or "not given", rule)
         if b"filename" not in options:
-            raise _malformed(field, "a part without a file name", "must be a file; options go into the query")
+            raise unprocessable(
+                field, "a part without a file name", "must be a file; options go into the query"
+            )
         if len(self._images) == self._limits.max_images:
             rule = f"must be 1 to {self._limits.max_images} files (--max-images)"
-            raise _malformed(field, f"more than {self._limits.max_images}", rule)
+            raise unprocessable(field, f"more than {self._limits.max_images}", rule)
         kind = parse_options_header(self._headers.get(b"content-type", b""))[0].decode("latin-1")
         if kind not in (*TYPES, *UNTOLD):
             raise _unsupported(field, kind, TYPES)
@@ -174,14 +170,10 @@ class _Parts:
 def _too_large(field: str, value: object, largest: int, *, close: bool = False) -> Problem:
     """413. close: also the connection; else what is still sent is thrown away, and then the client reads."""
     rule = f"must be at most {largest} bytes (--max-image-bytes, --max-request-bytes)"
-    headers = {"Connection": "close"} if close else None
+    headers = CLOSE if close else None
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, field, value, rule, headers=headers)
 
 
 def _unsupported(field: str, kind: str, allowed: tuple[str, ...]) -> Problem:
     rule = f"must be one of {', '.join(allowed)}"
     return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, field, kind or "not given", rule)
-
-
-def _malformed(field: str, value: object, rule: str) -> Problem:
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, field, value, rule)

@@ -9,7 +9,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.problem import CLOSE, JSON, Problem
 
 CROWDED = "partialfc.crowded"  # in the state of requests whose connection came when there were too many
 LEAST = 16_384  # bytes of an answer that a client takes in `seconds`, where so many are left
@@ -79,7 +79,7 @@ def bounded(seconds: float, most: int) -> type[H11Protocol]:
 
         def send_400_response(self, msg: str) -> None:
             problem = Problem(HTTPStatus.BAD_REQUEST, "request", msg, "must be HTTP/1.1")
-            headers = [("Content-Type", "application/json"), ("Connection", "close")]
+            headers = [("Content-Type", JSON), *CLOSE.items()]
             for event in (
                 h11.Response(status_code=HTTPStatus.BAD_REQUEST, headers=headers),
                 h11.Data(data=problem.body()),

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from partialfc.serving.gallery.changes import Change
 from partialfc.serving.gallery.names import RULE, is_name
 from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
-from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.problem import Problem, unprocessable
 from partialfc.serving.service.searcher import MOST, Searcher
 from partialfc.serving.service.service import Service
 
@@ -87,7 +87,7 @@ async def add(request: Request, name: Name) -> Response:
     """Add images under a name; they are on the disk when this is answered."""
     service, searcher = _opened(request, change=True)
     if not is_name(name):
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "name", repr(name), RULE)
+        raise unprocessable("name", repr(name), RULE)
     rows = await service.embed(request)
     images = await searcher.change(Change(name, rows))
     return json_answer(Named(name=name, images=images), HTTPStatus.CREATED)

@@ -4,15 +4,14 @@ its answer is counted.
 
 import time
 from http import HTTPStatus
-from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from partialfc.serving.service.connection import CROWDED
-from partialfc.serving.service.limits import RETRY_SECONDS
 from partialfc.serving.service.numbers import OTHER, Numbers
-from partialfc.serving.service.problem import Problem, busy
+from partialfc.serving.service.problem import CLOSE, JSON, Problem, busy
 from partialfc.serving.service.target import read_target
 from partialfc.serving.service.token import Token, names_loopback
 
@@ -49,7 +48,7 @@ class Gate:
                 scope["method"] = "GET"
             try:
                 if refused := self._refusal(scope):
-                    await answer(refused, counted)
+                    await answer(refused)(scope, receive, counted)
                 else:
                     await self._app(scope, receive, counted)
             finally:
@@ -62,13 +61,8 @@ class Gate:
         headers = Headers(scope=scope)
         if "content-length" in headers and "transfer-encoding" in headers:
             rule = "must stand without Content-Length: a proxy may see the end of the body elsewhere"
-            return Problem(
-                HTTPStatus.BAD_REQUEST,
-                "Transfer-Encoding",
-                headers["transfer-encoding"],
-                rule,
-                headers={"Connection": "close"},
-            )
+            value = headers["transfer-encoding"]
+            return Problem(HTTPStatus.BAD_REQUEST, "Transfer-Encoding", value, rule, headers=CLOSE)
         host, unread = None, None
         try:
             host, scope["path"] = read_target(scope["raw_path"])
@@ -77,13 +71,8 @@ class Gate:
         if unread is None and scope["path"] in PROBES:
             return None
         if connections := scope.get("state", {}).get(CROWDED):
-            return busy(
-                "connections",
-                connections,
-                "are too many: close some, and try again later",
-                retry_seconds=RETRY_SECONDS,
-                headers={"Connection": "close"},
-            )
+            rule = "are too many: close some, and try again later"
+            return busy("connections", connections, rule, headers=CLOSE)
         if self._token is None:
             host = headers.get("host", "") if host is None else host
             if names_loopback(host):
@@ -93,16 +82,6 @@ class Gate:
         return self._token.refusal(headers.get("authorization")) or unread
 
 
-async def answer(problem: Problem, send: Send) -> None:
-    """Send a problem as the answer."""
-    body = problem.body()
-    headers: list[Any] = [
-        (name.lower().encode(), value.encode())
-        for name, value in {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            **problem.headers,
-        }.items()
-    ]
-    await send({"type": "http.response.start", "status": int(problem.status), "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def answer(problem: Problem) -> Response:
+    """A problem as the answer to its request."""
+    return Response(problem.body(), int(problem.status), problem.headers, JSON)

@@ -6,7 +6,6 @@ from partialfc.errors import ConfigError
 
 HELD_REQUESTS = 8  # bodies of the largest size that may be in memory at once
 LONGEST_TIMEOUT = 86_400  # seconds
-RETRY_SECONDS = 1  # what a client that met a full service is asked to wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

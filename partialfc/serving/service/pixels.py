@@ -1,7 +1,6 @@
 """Encoded images to the pixels that a model takes."""
 
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +8,7 @@ import numpy.typing as npt
 from partialfc.data.images.codec import decode, resize
 from partialfc.data.images.header import BMP, JPEG, PNG, WEBP, read_size
 from partialfc.errors import ImageError
-from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.problem import Problem, unprocessable
 
 TAKEN = "must be a whole JPEG, PNG, BMP or WebP"
 
@@ -48,4 +47,4 @@ def pixels_of(
 
 
 def _refused(index: int, value: str, rule: str) -> Problem:
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"image {index}", value, rule)
+    return unprocessable(f"image {index}", value, rule)

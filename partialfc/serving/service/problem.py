@@ -4,7 +4,10 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
+JSON = "application/json"
+CLOSE = {"Connection": "close"}
 LONGEST_VALUE = 200  # characters of a value that are repeated to who sent it
+RETRY_SECONDS = 1  # what a client that met a full service is asked to wait
 
 
 class Problem(Exception):
@@ -34,9 +37,12 @@ class Problem(Exception):
         return json.dumps({"error": error}).encode()
 
 
-def busy(
-    field: str, value: object, rule: str, *, retry_seconds: int, headers: Mapping[str, str] | None = None
-) -> Problem:
+def unprocessable(field: str, value: object, rule: str) -> Problem:
+    """422: the request is understood, and breaks a rule."""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, field, value, rule)
+
+
+def busy(field: str, value: object, rule: str, *, headers: Mapping[str, str] | None = None) -> Problem:
     """503 with the time after which another try may find room."""
-    all_headers = {"Retry-After": str(retry_seconds), **(headers or {})}
+    all_headers = {"Retry-After": str(RETRY_SECONDS), **(headers or {})}
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, field, value, rule, headers=all_headers)

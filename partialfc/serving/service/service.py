@@ -15,10 +15,10 @@ from partialfc.errors import DataError
 from partialfc.serving.model import Model
 from partialfc.serving.service.batcher import Batcher, FailedCallError, Place
 from partialfc.serving.service.body import Body, Held
-from partialfc.serving.service.limits import RETRY_SECONDS, Limits
+from partialfc.serving.service.limits import Limits
 from partialfc.serving.service.numbers import Numbers
 from partialfc.serving.service.pixels import pixels_of
-from partialfc.serving.service.problem import Problem, busy
+from partialfc.serving.service.problem import Problem, busy, unprocessable
 from partialfc.serving.service.thresholds import Thresholds
 
 Image = npt.NDArray[np.uint8]  # [S, S, channels]
@@ -56,16 +56,14 @@ class Service:
         images: how many there must be; without it, any number that the limits allow. Raises Problem.
         """
         if self._batcher.waiting >= self.limits.queue:  # told before its body takes memory
-            rule = "is full: try again later"
-            raise busy("queue", f"{self.limits.queue} images", rule, retry_seconds=RETRY_SECONDS)
+            raise busy("queue", f"{self.limits.queue} images", "is full: try again later")
         headers = request.headers
         with Body(
             headers.get("content-type", ""), headers.get("content-length"), self.limits, self.held
         ) as body:
             encoded = await body.images(request.stream())
             if images is not None and len(encoded) != images:
-                rule = f"must be {images} for this route"
-                raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "images", len(encoded), rule)
+                raise unprocessable("images", len(encoded), f"must be {images} for this route")
             with self._batcher.place(len(encoded)) as place:
                 async with deadline(self.limits.timeout):
                     loop = asyncio.get_running_loop()
@@ -113,8 +111,7 @@ async def deadline(seconds: float) -> AsyncIterator[None]:
         rule = f"must be there within {seconds:g} seconds (--timeout): try again later, or with fewer images"
         raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "answer", "not ready", rule) from error
     except _NoEmbeddingError as error:
-        rule = "must be of what the model was trained on"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "images", str(error), rule) from error
+        raise unprocessable("images", str(error), "must be of what the model was trained on") from error
     except FailedCallError as error:
         rule = "must not fail: see the service's log"
         raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, error.call, str(error), rule) from error

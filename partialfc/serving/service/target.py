@@ -1,10 +1,9 @@
 """What a request asks for: its path, from the bytes that the client has sent."""
 
 import re
-from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
-from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.problem import Problem, unprocessable
 
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
@@ -31,4 +30,4 @@ def read_target(raw: bytes) -> tuple[str | None, str]:
 
 
 def _refused(raw: bytes, rule: str) -> Problem:
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "path", raw.decode("latin-1"), rule)
+    return unprocessable("path", raw.decode("latin-1"), rule)

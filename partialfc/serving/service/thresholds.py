@@ -1,11 +1,10 @@
 """From which cosine on two images are taken for the same: the model card's, or one that was given."""
 
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from partialfc.errors import ConfigError, DataError
 from partialfc.serving.card import Card
-from partialfc.serving.service.problem import Problem
+from partialfc.serving.service.problem import unprocessable
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Thresholds:
         except DataError as error:
             known = ", ".join(f"{each.far:g}" for each in self._card.thresholds) or "none"
             rule = f"must be one that the model's card has: {known}"
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "far", far, rule) from error
+            raise unprocessable("far", far, rule) from error
 
     def _at(self, far: float) -> Chosen:
         found = self._card.threshold_at(far)
