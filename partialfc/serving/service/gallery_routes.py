@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from partialfc.serving.gallery.changes import Change
 from partialfc.serving.gallery.names import RULE, is_name
 from partialfc.serving.service.answers import Far, body_of, json_answer, known_options
+from partialfc.serving.service.gallery import Match
 from partialfc.serving.service.problem import Problem, unprocessable
 from partialfc.serving.service.searcher import MOST, Searcher
 from partialfc.serving.service.service import Service
@@ -16,13 +17,6 @@ from partialfc.serving.service.service import Service
 K = Annotated[int, Query(ge=1, le=MOST, description="How many names to answer.")]
 Name = Annotated[str, Path(description=f"Of a person or thing; {RULE}.")]
 routes = APIRouter(dependencies=[Depends(known_options)])
-
-
-class Match(BaseModel):
-    """A name of the gallery, and the cosine of its nearest image."""
-
-    name: str
-    score: float
 
 
 class Searched(BaseModel):
@@ -58,9 +52,8 @@ async def search(request: Request, k: K = 5, far: Far = None) -> Response:
     (row,) = await service.embed(request, images=1)
     matches = await searcher.search(row, k)
     known = bool(matches) and chosen.reached(matches[0].score) is True
-    found = [Match(name=each.name, score=each.score) for each in matches]
-    name = found[0].name if known else None
-    return json_answer(Searched(name=name, threshold=chosen.threshold, far=chosen.far, found=found))
+    name = matches[0].name if known else None
+    return json_answer(Searched(name=name, threshold=chosen.threshold, far=chosen.far, found=matches))
 
 
 @routes.get("/gallery", response_model=Counted)
