@@ -30,7 +30,7 @@ class FaissIndex:
             cells.nprobe = min(cells.nlist, max(LEAST_CELLS, cells.nlist // CELLS))
 
     @classmethod
-    def read(cls, folder: Path, number: int, factory: str) -> "FaissIndex":
+    def read(cls, folder: Path, number: int) -> "FaissIndex":
         """Raises DataError for a damaged file, MissingExtraError without faiss."""
         path = path_of(folder, number)
         os.stat(path)  # FileNotFoundError, which is another thing than damage

@@ -136,8 +136,8 @@ def _opened(folder: Path) -> tuple[Manifest, View]:
         try:
             segments = [Segment(folder, part, manifest.storage, width) for part in manifest.parts]
             faiss = None
-            if manifest.faiss_part is not None and manifest.faiss is not None:
-                faiss = FaissIndex.read(folder, manifest.faiss_part, manifest.faiss)
+            if manifest.faiss_part is not None:
+                faiss = FaissIndex.read(folder, manifest.faiss_part)
             changes = read_log(folder, manifest)
             return manifest, View.of(segments, faiss, changes, storage=manifest.storage, width=width)
         except FileNotFoundError as error:

@@ -54,7 +54,7 @@ class FloatProduct:
 class Int8Product:
     """Of int8 rows with queries that are rounded to 8 bits, by onnxruntime: exact whole numbers."""
 
-    def __init__(self, queries: Rows, session: Any) -> None:
+    def __init__(self, queries: Rows, int8_session: Any) -> None:
         count, width = queries.shape
         exact = queries.astype(np.float64)
         self.scale = np.maximum(np.abs(exact).max(axis=1, initial=0.0), np.finfo(np.float32).tiny) / LARGEST
@@ -64,7 +64,7 @@ class Int8Product:
         self.error = lost + np.linalg.norm(exact, axis=1) * _rounding(width)
         self._queries = np.ascontiguousarray(rounded.astype(np.int8).T)
         self._products = np.empty((BLOCK, count), np.int32)
-        self._session, self._binding = session, session.io_binding()
+        self._session, self._binding = int8_session, int8_session.io_binding()
         self._binding.bind_input("queries", "cpu", 0, np.int8, self._queries.shape, self._queries.ctypes.data)
 
     def __call__(self, segment: StoredRows, start: int, stop: int) -> npt.NDArray[Any]:
@@ -77,8 +77,8 @@ class Int8Product:
 
 def product_of(queries: Rows, storage: str, threads: int) -> Product:
     """The fastest one: whole numbers where onnxruntime is there and multiplies them exactly, else floats."""
-    session = _int8_session(threads) if storage == "int8" else None
-    return FloatProduct(queries) if session is None else Int8Product(queries, session)
+    found = _int8_session(threads) if storage == "int8" else None
+    return FloatProduct(queries) if found is None else Int8Product(queries, found)
 
 
 @functools.cache
