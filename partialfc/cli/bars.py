@@ -1,14 +1,16 @@
 """Bars on a terminal for work in stages."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
 
+from partialfc.data.parallel.progress import ShowProgress
+
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
+def stages() -> Iterator[ShowProgress]:
     """A callback (stage, done, total) that shows each stage as a bar, on a terminal only."""
     bars: dict[str, Any] = {}
 

@@ -1,19 +1,17 @@
 """The directions of a source's embeddings, in memory at once."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from partialfc.data.benchmarks.image_set import ImageSet
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import DataError
 from partialfc.evaluation.embed import embed
 
 BATCHES = 16  # that are embedded at a time
-
-ShowProgress = Callable[[str, int, int], None]
 
 
 def unit_embeddings(
@@ -21,7 +19,7 @@ def unit_embeddings(
     images: ImageSet,
     *,
     batch_size: int = 256,
-    progress: ShowProgress = lambda stage, done, total: None,
+    progress: ShowProgress = no_progress,
     **how: Any,
 ) -> Tensor:
     """Images [n] -> unit rows [n, D] in float16, whose cosines are right to about 1e-4; 2 · n · D bytes.

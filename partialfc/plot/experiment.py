@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 import partialfc
 from partialfc.backbones.convnet import ConvNet
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.head.margins.base import Margin
 from partialfc.plot.digits import DIGITS, Digits
 
@@ -20,8 +21,6 @@ BACKBONE_LR, HEAD_LR = 0.05, 0.005  # centres in 2 dimensions that move faster e
 WARM_UP = 50  # steps
 SCALE = 16.0
 SHOWN = 3  # of so many training images one other image is shown
-
-ShowProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def embed_digits(
     images: int,
     epochs: int,
     seed: int,
-    progress: ShowProgress = lambda stage, done, total: None,
+    progress: ShowProgress = no_progress,
 ) -> dict[str, Embedded]:
     """Train a network on `images` pictures of each of 8 digits for each loss: all start alike.
 

@@ -1,7 +1,7 @@
 """The embeddings of a source's images as a file: `.npy` with a list of keys, or `.parquet`."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.parallel.in_order import in_order, workers_for
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.data.sources.keys import as_key
 from partialfc.errors import ConfigError
 from partialfc.serving.images import Decode, Decoded, Images, require_good
@@ -20,8 +21,6 @@ from partialfc.serving.rows import Rows
 NPY, PARQUET = ".npy", ".parquet"
 SAVE_EVERY = 16  # batches, or
 SAVE_SECONDS = 5.0
-
-ShowProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +112,7 @@ def embed_to_file(
     *,
     skip_bad: Path | None = None,
     overwrite: bool = False,
-    progress: ShowProgress = lambda stage, done, total: None,
+    progress: ShowProgress = no_progress,
 ) -> tuple[int, int]:
     """Write rows of norm 1, float32 [n, D], in the source's order -> how many, and how many were skipped.
 

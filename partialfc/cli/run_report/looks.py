@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from partialfc.cli.protocols.setting import embedder_of, ranks
-from partialfc.cli.run_report.opened import Opened, Progress
+from partialfc.cli.run_report.opened import Opened
 from partialfc.data.images.codec import decode
 from partialfc.data.pairs.files import PairSet
+from partialfc.data.parallel.progress import ShowProgress
 from partialfc.data.sources.labelled import Labelled
 from partialfc.deploy.trained import Trained, load_trained
 from partialfc.errors import DataError
@@ -35,7 +36,7 @@ def look(
     device: str,
     trust: Sequence[str],
     max_pixels: int,
-    progress: Progress,
+    progress: ShowProgress,
 ) -> Looks:
     """`most`: images that are embedded for each map, and for the class sizes; 0: nothing is, nor loaded."""
     found = Looks(opened.hardest, left_out=opened.left_out)
@@ -75,7 +76,7 @@ def _map(
     most: int,
     method: Method,
     images: bool,
-    progress: Progress,
+    progress: ShowProgress,
 ) -> EmbeddingMap:
     """Of distinct images, the identities of which are those of the pairs."""
     first: dict[bytes, int] = {}
@@ -97,7 +98,7 @@ def _map(
 
 
 def _sizes(
-    opened: Opened, trained: Trained, embedder: Embedder, most: int, progress: Progress
+    opened: Opened, trained: Trained, embedder: Embedder, most: int, progress: ShowProgress
 ) -> list[SizeBin]:
     """How often the nearest centre is an image's own, by how many images its class has."""
     assert opened.config is not None
@@ -133,7 +134,9 @@ def _image(source: Labelled, index: int) -> bytes:
     return data
 
 
-def _embedded(embedder: Embedder, images: Sequence[bytes], stage: str, progress: Progress) -> torch.Tensor:
+def _embedded(
+    embedder: Embedder, images: Sequence[bytes], stage: str, progress: ShowProgress
+) -> torch.Tensor:
     """[n, D], a batch at a time, with a bar."""
     rows = []
     for start in range(0, len(images), BATCH):

@@ -1,6 +1,6 @@
 """A run's folder opened for its report: what can be read is there, and of the rest it is said why not."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from partialfc.config import Config
 from partialfc.config.load import parse_config
 from partialfc.config.yaml12 import load
 from partialfc.data.pairs.files import PairSet, read_pairs
+from partialfc.data.parallel.progress import ShowProgress
 from partialfc.errors import PairsError, PartialFCError
 from partialfc.files import told
 from partialfc.report.run_page.config_table import flat
@@ -17,8 +18,6 @@ from partialfc.report.run_page.hardest import hardest_pairs, require_scored, sho
 from partialfc.report.run_page.log import Log
 from partialfc.report.run_page.looks import HardPairs
 from partialfc.report.saved_scores import Scores, read_scores, score_files
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(eq=False)
@@ -48,7 +47,7 @@ class Opened:
 
 
 def open_run(
-    folder: Path, log: Log, *, runs: int, progress: Progress, images: bool, max_pixels: int
+    folder: Path, log: Log, *, runs: int, progress: ShowProgress, images: bool, max_pixels: int
 ) -> Opened:
     """What cannot be read is left out.
 

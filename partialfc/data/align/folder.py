@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +15,7 @@ from partialfc.data.align.faces import Finder
 from partialfc.data.align.journal import Entry
 from partialfc.data.align.photo import Aligned, Cropping, align_photo
 from partialfc.data.parallel.in_order import in_order
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.data.sources.folder_listing import list_folder
 from partialfc.data.sources.keys import as_key
 from partialfc.errors import ConfigError, DataError
@@ -26,8 +27,6 @@ SETTINGS = "align.json"
 _PART = 8  # photos that a worker takes at a time
 _NAMED = 5  # photos of each kind that an error names
 _OF_SEVERAL = re.compile(r"(.+)\.face\d+")
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def align_folder(
     workers: int = 0,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: ShowProgress = no_progress,
 ) -> Summary:
     """Write the crops of `photos`, paths below `folder` (`list_photos`), to the same paths in `out`.
 

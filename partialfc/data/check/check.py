@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from partialfc.data.check.kinds import Kind
 from partialfc.data.check.near import near_groups
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.parallel.in_order import workers_for
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.data.sources.labelled import Labelled
 
 DISTANCE = 4  # bits of 64 in which the hashes of nearly equal images may differ
@@ -30,7 +31,7 @@ def check_source(
     skip: Collection[Kind] = (),
     max_pixels: int = MAX_PIXELS,
     workers: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ShowProgress = no_progress,
 ) -> Checked:
     """Read and decode every image of `source`, and report what is wrong, and which are there twice.
 

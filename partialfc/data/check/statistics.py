@@ -1,7 +1,6 @@
 """What a source consists of: images a class, sizes, formats, colours; by labels and first bytes alone."""
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from partialfc.data.images.header import read_size
 from partialfc.data.images.kinds import format_of, is_grey
 from partialfc.data.parallel.in_order import in_order, workers_for
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.data.sources.labelled import Labelled, Source
 from partialfc.errors import DataError, LabelError, RecordIndexError
 
@@ -103,7 +103,7 @@ def statistics_of(
     source: Labelled,
     *,
     workers: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ShowProgress = no_progress,
 ) -> Statistics:
     """Count; no image is decoded, so damage beyond an image's first bytes is not seen.
 

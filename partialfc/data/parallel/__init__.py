@@ -1,4 +1,4 @@
-"""Work that is shared among processes: how these start, and the same work for each part of a range, in order.
+"""Work that takes long: shared among processes, which start here, in the order of a range; and how far it is.
 
 May import `data.images` and `errors`.
 """

@@ -1,7 +1,7 @@
 """Packing labelled images into RecordIO, so that millions of them are read from one file."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +11,7 @@ import numpy as np
 
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.parallel.in_order import workers_for
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.data.sources.checked_images import CheckedImages
 from partialfc.data.sources.class_names import CLASS_NAMES
 from partialfc.data.sources.in_class_order import InClassOrder, renumbered
@@ -50,7 +51,7 @@ def pack_source(
     max_bad: int = 0,
     max_pixels: int = MAX_PIXELS,
     workers: int | None = 0,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ShowProgress = no_progress,
 ) -> Packed:
     """What open_source opens -> `train.rec`, `.idx`, `property`, `classes.txt` in `out_dir`.
 

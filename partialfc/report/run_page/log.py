@@ -1,13 +1,14 @@
 """A run's log as columns: read once from end to end, however long it is."""
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.errors import DataError
 from partialfc.metrics.run_log import METRICS, metrics_lines
 from partialfc.report.run_page.quantiles import Floats, histogram_quantiles
@@ -18,8 +19,6 @@ SHARES = (0.05, 0.5, 0.95)  # the quantiles of the angles that are kept of each 
 BLOCK = 4096  # histograms in memory
 REPORTED = ("verification", "angles", "stage", "checkpoint", "nonfinite", "overflow")
 MOST_RECORDS = 20_000  # of an event in REPORTED; of more, the first and the last
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ class Log:
         return found
 
 
-def read_log(run_dir: Path, progress: Progress = lambda stage, done, total: None) -> Log:
+def read_log(run_dir: Path, progress: ShowProgress = no_progress) -> Log:
     """The log of a run's folder.
 
     Raises DataError where the folder is no run, where a record lacks a field, and where there is no train

@@ -1,10 +1,11 @@
 """The page of one run or of several: which panels it has, in which order."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.report.page import EMPTY, Html, Section, facts, folded, paragraph, plain, write_page
 from partialfc.report.run_page.angle_charts import angle_charts
 from partialfc.report.run_page.assets import scripts, style
@@ -48,14 +49,8 @@ MAIN = (  # the keys of a config that a reader asks for first
 
 MOST_BANDS = 3  # runs whose bands are told from one another, as in script/legend.js
 
-Progress = Callable[[str, int, int], None]
 
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Shows nothing."""
-
-
-def write_run_page(runs: Sequence[Run], output: Path, *, progress: Progress = _silent) -> Path:
+def write_run_page(runs: Sequence[Run], output: Path, *, progress: ShowProgress = no_progress) -> Path:
     """Write the page of these runs to the file `output`, which is returned; their names differ.
 
     Raises ConfigError where it cannot be written.
@@ -87,7 +82,7 @@ def _sets(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(scores.name for run in runs for scores in run.scores))
 
 
-def _curves(runs: Sequence[Run], name: str, progress: Progress) -> Iterator[Curve]:
+def _curves(runs: Sequence[Run], name: str, progress: ShowProgress) -> Iterator[Curve]:
     """Of a set: of one run what there is from before training and of the newest; of several the newest."""
     several = len(runs) > 1
     for place, run in enumerate(runs):

@@ -1,12 +1,13 @@
 """What verification scores say: ROC and DET curves with bands, histograms, figures with intervals."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from partialfc.data.parallel.progress import ShowProgress
 from partialfc.evaluation.bootstrap import Interval
 from partialfc.evaluation.intervals import with_intervals
 from partialfc.evaluation.roc_band import REPLICATES, RocBand, roc_band
@@ -19,8 +20,6 @@ from partialfc.report.saved_scores import Scores
 BINS = 60
 DRAWS = 200_000_000  # of pairs, in all replicates of a set: some ten seconds
 LEAST_REPLICATES = 100
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ def replicates_for(pairs: int, most: int) -> int:
 
 
 def curve_of(
-    name: str, scores: Scores, *, run: int | None = None, replicates: int = 1000, progress: Progress
+    name: str, scores: Scores, *, run: int | None = None, replicates: int = 1000, progress: ShowProgress
 ) -> Curve:
     """With intervals and a band where the identities are known; scores from before training have none."""
     result = verify(scores.scores, scores.same, folds=scores.folds)

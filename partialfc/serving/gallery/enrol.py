@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.data.sources.keys import from_key
 from partialfc.errors import DataError
 from partialfc.serving.embed import Work, embedded, embedding, plan_of, write_bad
@@ -22,13 +23,8 @@ from partialfc.serving.model import Model
 from partialfc.serving.row_file import partial_of
 from partialfc.serving.rows import Rows, unit_rows
 
-ShowProgress = Callable[[str, int, int], None]
 CLASSES = 1 << 12  # means that are written at once
 BLOCK = 1 << 12  # rows
-
-
-def no_progress(stage: str, done: int, total: int) -> None:
-    """Shows nothing."""
 
 
 def build_gallery(
