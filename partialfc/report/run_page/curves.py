@@ -47,18 +47,28 @@ def by_step(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
     return steps[order], values[order]
 
 
-def _column_chart(runs: Sequence[Run], key: str, title: str, label: str, *, marks: bool = False) -> Chart:
+def lines(
+    runs: Sequence[Run], values: Callable[[Run], tuple[Floats, Floats]], *, alone: str = ""
+) -> list[Series]:
+    """The steps and values of each run that has any. alone: what the line is called of one run."""
     several = len(runs) > 1
-    series = [
+    found = [
         Series(
-            run.name if several else title.lower(),
-            *by_step(run.log.column("step"), run.log.column(key)),
+            alone if alone and not several else run.name,
+            *values(run),
             colour=place,
             run=place if several else None,
         )
         for place, run in enumerate(runs)
     ]
-    series = [each for each in series if np.isfinite(each.y).any()]
+    return [each for each in found if np.isfinite(each.y).any()]
+
+
+def _column_chart(runs: Sequence[Run], key: str, title: str, label: str, *, marks: bool = False) -> Chart:
+    several = len(runs) > 1
+    series = lines(
+        runs, lambda run: by_step(run.log.column("step"), run.log.column(key)), alone=title.lower()
+    )
     log, view = scale_of([each.y for each in series]) if key in SCALED else (False, None)
     least = min((float(np.nanmin(each.y)) for each in series), default=0.0)
     return Chart(

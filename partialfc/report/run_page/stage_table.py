@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from partialfc.report.page import Html, table
-from partialfc.report.run_page.chart import Axis, Chart, Series
-from partialfc.report.run_page.curves import STEP, by_step
+from partialfc.report.run_page.chart import Axis, Chart
+from partialfc.report.run_page.curves import STEP, by_step, lines
 from partialfc.report.run_page.quantiles import Floats
 from partialfc.report.run_page.runs import Run
 
@@ -91,15 +92,10 @@ def _shown(value: Any) -> str:
 def setting_charts(runs: Sequence[Run]) -> list[Chart]:
     """Each setting that stages change: as the log lines have it, and where a stage begins or is over."""
     keys = list(dict.fromkeys(key for run in runs for key in _keys(run)))[:MOST]
-    found = []
-    for number, key in enumerate(keys):
-        series = [
-            Series(run.name, *_values(run, key), colour=place, run=place if len(runs) > 1 else None)
-            for place, run in enumerate(runs)
-        ]
-        series = [each for each in series if np.isfinite(each.y).any()]
-        found.append(Chart(f"setting-{number}", key, STEP, Axis(key), series))
-    return found
+    return [
+        Chart(f"setting-{number}", key, STEP, Axis(key), lines(runs, partial(_values, key=key)))
+        for number, key in enumerate(keys)
+    ]
 
 
 def _keys(run: Run) -> Iterator[str]:

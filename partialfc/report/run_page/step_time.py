@@ -6,7 +6,7 @@ import numpy as np
 
 from partialfc.report.page import Html, paragraph, table
 from partialfc.report.run_page.chart import Axis, Chart, Series
-from partialfc.report.run_page.curves import STEP, by_step
+from partialfc.report.run_page.curves import STEP, by_step, lines
 from partialfc.report.run_page.runs import Run
 from partialfc.report.run_page.view import scale_of
 
@@ -73,20 +73,14 @@ def _between(runs: Sequence[Run]) -> list[Html]:
 def step_time_charts(runs: Sequence[Run]) -> list[Chart]:
     """Each phase over the steps, in milliseconds; of several runs the whole step."""
     if len(runs) > 1:
-        series = [
-            Series(
-                run.name,
-                *by_step(run.log.column("step"), 1000 * run.log.column("step_seconds")),
-                colour=place,
-                run=place,
-            )
-            for place, run in enumerate(runs)
-        ]
-        return [_chart("Time of a step", series)]
+        whole = lines(
+            runs, lambda run: by_step(run.log.column("step"), 1000 * run.log.column("step_seconds"))
+        )
+        return [_chart("Time of a step", whole)]
     run = runs[0]
     series = [
         Series(
-            NAMES.get(name, name),
+            _shown(name),
             *by_step(run.log.column("step"), 1000 * run.log.column(PHASE + name)),
             colour=colour,
         )

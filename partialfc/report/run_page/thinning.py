@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from partialfc.report.run_page.quantiles import Floats
 
 POINTS = 1200  # of a curve on a page
 
