@@ -14,7 +14,7 @@ from typing import NewType
 from partialfc.errors import printable
 from partialfc.files import replacing_output, require_file
 from partialfc.report.page_style import STYLE
-from partialfc.report.tiles import PIXELATED, Mark, Tile, encoded_thumbnail
+from partialfc.report.tiles import PIXELATED, Mark, Pixels, Tile, encoded_thumbnail
 
 Html = NewType("Html", str)  # text that is escaped already
 EMPTY = Html("")
@@ -155,20 +155,29 @@ def _policy(scripts: Sequence[str]) -> str:
     return f"{_POLICY}; script-src {allowed}" if scripts else _POLICY
 
 
+def image(pixels: Pixels | None, *, missing: str) -> Html:
+    """A small image; without one the words that stand in its place."""
+    if pixels is None:
+        return Html(f'<span class="missing">{plain(missing)}</span>')
+    exact = ' class="exact"' if max(pixels.shape[:2]) <= PIXELATED else ""
+    source = data_url(pixels, THUMBNAIL)
+    return Html(f'<img{exact} alt="" loading="lazy" decoding="async" src="{source}">')
+
+
+def data_url(pixels: Pixels, side: int) -> str:
+    """An image as a part of the page, its larger side at most `side`."""
+    kind, data = encoded_thumbnail(pixels, side)
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
 def _figure(tile: Tile) -> str:
-    if tile.pixels is None:
-        image = '<span class="missing">cannot be shown</span>'
-    else:
-        kind, data = encoded_thumbnail(tile.pixels, THUMBNAIL)
-        exact = ' class="exact"' if max(tile.pixels.shape[:2]) <= PIXELATED else ""
-        encoded = base64.b64encode(data).decode()
-        image = f'<img{exact} alt="" loading="lazy" decoding="async" src="data:{kind};base64,{encoded}">'
+    shown = image(tile.pixels, missing="cannot be shown")
     frame, said = "", ""
     if tile.mark in _FRAMES:
         frame = f' class="{_FRAMES[tile.mark]}"'
         said = f'<b class="mark">{tile.mark.value}</b> '
     detail = f"<small>{plain(tile.detail)}</small>" if tile.detail else ""
-    return f"<figure{frame}>{image}<figcaption>{said}{plain(tile.caption)}{detail}</figcaption></figure>"
+    return f"<figure{frame}>{shown}<figcaption>{said}{plain(tile.caption)}{detail}</figcaption></figure>"
 
 
 def _cell(value: str | float) -> str:

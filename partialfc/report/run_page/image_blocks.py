@@ -1,17 +1,14 @@
 """What stands on the page of the looks at images: hardest pairs, class sizes, the map."""
 
-import base64
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from partialfc.report.page import Html, paragraph, plain, table
+from partialfc.report.page import Html, data_url, image, paragraph, plain, table
 from partialfc.report.run_page.chart import Axis, Chart, Series, as_json
 from partialfc.report.run_page.chosen import IDENTITIES, colours_of
 from partialfc.report.run_page.looks import EmbeddingMap, HardPair, HardPairs, SizeBin
 from partialfc.report.run_page.runs import Run
-from partialfc.report.tiles import PIXELATED, Pixels, encoded_thumbnail
 
 SIDE = 72  # pixels of an image on a map's card
 
@@ -25,33 +22,24 @@ def hard_pair_blocks(found: HardPairs) -> list[Html]:
     return [
         said,
         Html("<h4>Different identities, most alike</h4>"),
-        _pairs(found.false_accepts, lambda score: score >= found.threshold),
+        _pairs((each, each.score >= found.threshold) for each in found.false_accepts),
         Html("<h4>One identity, least alike</h4>"),
-        _pairs(found.false_rejects, lambda score: score < found.threshold),
+        _pairs((each, each.score < found.threshold) for each in found.false_rejects),
     ]
 
 
-def _pairs(pairs: Sequence[HardPair], wrong: Any) -> Html:
-    shown = (
-        f'<figure class="pair{" suspect" if wrong(pair.score) else ""}"><div>{_image(pair.first)}'
-        f"{_image(pair.second)}</div><figcaption>pair {pair.index:,}<small>score {pair.score:.4f}"
-        f"{', wrong' if wrong(pair.score) else ''}</small></figcaption></figure>"
-        for pair in pairs
+def _pairs(pairs: Iterable[tuple[HardPair, bool]]) -> Html:
+    """Each pair, with whether it is decided wrongly."""
+    return Html(f'<div class="pairs">{"".join(_pair(*each) for each in pairs)}</div>')
+
+
+def _pair(pair: HardPair, wrong: bool) -> str:
+    images = "".join(image(each, missing="not shown") for each in (pair.first, pair.second))
+    return (
+        f'<figure class="pair{" suspect" if wrong else ""}"><div>{images}</div>'
+        f"<figcaption>pair {pair.index:,}<small>score {pair.score:.4f}{', wrong' if wrong else ''}</small>"
+        "</figcaption></figure>"
     )
-    return Html(f'<div class="pairs">{"".join(shown)}</div>')
-
-
-def _image(pixels: Pixels | None) -> str:
-    if pixels is None:
-        return '<span class="missing">not shown</span>'
-    exact = ' class="exact"' if max(pixels.shape[:2]) <= PIXELATED else ""
-    return f'<img{exact} alt="" src="{data_url(pixels, 160)}">'
-
-
-def data_url(pixels: Pixels, side: int) -> str:
-    """An image as a part of the page."""
-    kind, data = encoded_thumbnail(pixels, side)
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def class_size_chart(runs: Sequence[Run]) -> Chart:
