@@ -1,7 +1,7 @@
 """What was computed from a run's checkpoint and its data for the page: plain arrays, and images as pixels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,8 +40,6 @@ class EmbeddingMap:
     """
 
     name: str
-    step: int
-    method: str
     axes: tuple[str, str]
     places: np.ndarray
     identities: np.ndarray
@@ -70,5 +68,4 @@ class Looks:
     pairs: Sequence[HardPairs] = ()
     maps: Sequence[EmbeddingMap] = ()
     classes: Sequence[SizeBin] = ()
-    step: int | None = None  # of the checkpoint that was looked at
-    left_out: Sequence[str] = field(default_factory=tuple)
+    left_out: Sequence[str] = ()

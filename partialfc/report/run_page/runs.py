@@ -24,10 +24,6 @@ class Run:
     scores: Sequence[Scores] = ()
     looks: Looks = field(default_factory=Looks)
 
-    def latest(self) -> list[Scores]:
-        """Of each set the newest."""
-        return [each for each in self.scores if not each.untrained]
-
     def verifications(self, name: str) -> list[dict[str, Any]]:
         """The records of a set, in order."""
         return [each for each in self.log.events["verification"] if each["set"] == name]

@@ -17,7 +17,7 @@ def drawn(seed: int) -> EmbeddingMap:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), np.uint8)
     places = np.random.default_rng(seed).normal(size=(20, 2))
     names = [f"image {number}" for number in range(20)]
-    return EmbeddingMap("lfw", 1, "pca", AXES, places, np.arange(20) % 4, names, list(pixels))
+    return EmbeddingMap("lfw", AXES, places, np.arange(20) % 4, names, list(pixels))
 
 
 def test_an_image_that_several_maps_show_is_on_the_page_once():
