@@ -140,6 +140,16 @@ def export_model(trained: Trained, out: Path, request: Request) -> Exported:
     return write(out, card)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _In8Bits:
+    """The model in 8 bits; its card, with its own figures before those in float32; and as in `Exported`."""
+
+    model: Any
+    card: Card
+    measured: Measured | None
+    cosine: float
+
+
 class _Work:
     def __init__(self, trained: Trained, graph: Graph | OnnxGraph, request: Request) -> None:
         self._trained, self._graph, self._request = trained, graph, request
@@ -154,86 +164,65 @@ class _Work:
             model = self._graph.model()
         else:
             model = onnx_of(self._graph, opset=self._request.opset)
-        with scratch() as folder:
-            plain = folder / ONNX
-            write_onnx(model, plain, card)
-            difference = largest_difference(self._graph, Session(plain), what=out)
-        measured = self._measured(card)
-        card = _with(card, measured)
-        small, small_card, in_8_bits, cosine = (
-            (model, card, None, None) if self._request.int8 is None else self._int8(model, card)
-        )
-        written = self._written(
-            out, small_card, lambda file: write_onnx(small, file, small_card), difference, measured, in_8_bits
-        )
-        return replace(written, opset=opset_of(small), cosine=cosine)
+        with scratch() as folder:  # before anything is measured
+            difference = self._compared(model, folder / ONNX, card, what=out)
+        card, measured = self._measured(card)
+        small = self._in_8_bits(model, card)
+        if small is not None:
+            model, card = small.model, small.card
+
+        def write(file: Path) -> float:
+            write_onnx(model, file, card)
+            return difference
+
+        return _written(out, write, card=card, measured=measured, small=small, opset=opset_of(model))
 
     def safetensors(self, out: Path, card: Card) -> Exported:
-        measured = self._measured(card)
-        card = _with(card, measured)
-        return self._written(
-            out, card, lambda file: write_safetensors(self._trained, file, card), None, measured
+        card, measured = self._measured(card)
+        return _written(
+            out, lambda file: write_safetensors(self._trained, file, card), card=card, measured=measured
         )
 
     def program(self, out: Path, card: Card) -> Exported:
-        measured = self._measured(card)
-        card = _with(card, measured)
-        found: list[float] = []
+        card, measured = self._measured(card)
 
-        def write(file: Path) -> None:
+        def write(file: Path) -> float:
             write_program(self._torch_graph, file, card)
-            found.append(largest_difference(self._graph, Program(file), what=out))
+            return largest_difference(self._graph, Program(file), what=out)
 
-        written = self._written(out, card, write, None, measured)
-        return replace(written, difference=found[0])
+        return _written(out, write, card=card, measured=measured)
 
     def folder(self, out: Path, card: Card) -> Exported:
         model = onnx_of(self._torch_graph, opset=self._request.opset)
-        measured = self._measured(card)
-        card = _with(card, measured)
-        small, small_card, in_8_bits, cosine = (
-            (None, None, None, None) if self._request.int8 is None else self._int8(model, card)
-        )
-        found: list[float] = []
+        card, measured = self._measured(card)
+        small = self._in_8_bits(model, card)
 
-        def write(folder: Path) -> None:
+        def write(folder: Path) -> float:
             folder.mkdir()
-            write_onnx(model, folder / ONNX, card)
-            found.append(largest_difference(self._graph, Session(folder / ONNX), what=out / ONNX))
-            if small_card is not None:
-                write_onnx(small, folder / INT8, small_card)
+            difference = self._compared(model, folder / ONNX, card, what=out / ONNX)
+            if small is not None:
+                write_onnx(small.model, folder / INT8, small.card)
             bare = with_interface(replace(card, embedding_size=self._trained.embedding_size), Interface())
             write_safetensors(self._trained, folder / WEIGHTS, bare)
             (folder / CONFIG).write_text(json.dumps(config_of(self._trained), indent=2) + "\n")
             card.write(folder)
-            files = {name: text for name, text in FILES.items() if name != INT8 or small_card is not None}
-            (folder / README).write_text(readme(card, files=files, other=small_card), encoding="utf-8")
+            files = {name: text for name, text in FILES.items() if name != INT8 or small is not None}
+            text = readme(card, files=files, other=None if small is None else small.card)
+            (folder / README).write_text(text, encoding="utf-8")
+            return difference
 
-        written = self._written(out, card, write, None, measured, in_8_bits)
-        return replace(written, difference=found[0], opset=opset_of(model), cosine=cosine)
+        return _written(out, write, card=card, measured=measured, small=small, opset=opset_of(model))
 
-    def _written(
-        self,
-        out: Path,
-        card: Card,
-        write: Callable[[Path], None],
-        difference: float | None,
-        measured: Measured | None,
-        int8: Measured | None = None,
-    ) -> Exported:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as beside:
-            write(beside)
-        files = [out] if out.is_file() else [file for file in out.iterdir() if file.is_file()]
-        size = sum(file.stat().st_size for file in files)
-        return Exported(path=out, size=size, card=card, difference=difference, measured=measured, int8=int8)
+    def _compared(self, model: Any, file: Path, card: Card, *, what: Path) -> float:
+        """Write an .onnx -> how far its rows are from the network's."""
+        write_onnx(model, file, card)
+        return largest_difference(self._graph, Session(file), what=what)
 
-    def _int8(self, model: Any, card: Card) -> tuple[Any, Card, Measured | None, float]:
-        """The model in 8 bits, its card with its own figures and the float32 ones, these figures, and the
-        least cosine of its rows with the network's.
-        """
-        asked = self._request.int8
-        assert asked is not None
+    def _in_8_bits(self, model: Any, card: Card) -> _In8Bits | None:
+        """Where it was asked for."""
+        asked, how = self._request.int8, self._request.measuring
+        if asked is None:
+            return None
 
         def batches() -> Iterator[np.ndarray]:
             return calibration(self._graph, asked.source, count=asked.images, seed=asked.seed)
@@ -244,24 +233,51 @@ class _Work:
             path = folder / INT8
             write_onnx(small, path, small_card)
             cosine = least_cosine(self._graph, Session(path), batches())
-            network = OnnxBackbone(path)
-            measured = None
-            if self._request.measuring is not None:
-                measured = measure(network, small_card, self._request.measuring, dtype="int8")
-        if measured is None:
-            return small, small_card, None, cosine
-        before = tuple(replace(figure, set=f"{figure.set}, float32") for figure in card.figures)
-        small_card = replace(small_card, figures=measured.figures + before, thresholds=measured.thresholds)
-        return small, small_card, measured, cosine
+            measured = None if how is None else measure(OnnxBackbone(path), small_card, how, dtype="int8")
+        if measured is not None:
+            before = tuple(replace(figure, set=f"{figure.set}, float32") for figure in card.figures)
+            small_card = replace(
+                small_card, figures=measured.figures + before, thresholds=measured.thresholds
+            )
+        return _In8Bits(model=small, card=small_card, measured=measured, cosine=cosine)
 
-    def _measured(self, card: Card) -> Measured | None:
+    def _measured(self, card: Card) -> tuple[Card, Measured | None]:
+        """The card with what was measured, and that; where nothing was asked for, the card as it is."""
         how = self._request.measuring
         if how is None or not how.sets:
-            return None
+            return card, None
         if isinstance(self._graph, OnnxGraph):
-            return measure(self._trained.backbone, card, how, dtype=card.precision)
-        floats = Graph(self._trained, replace(self._graph.interface, input=Interface().input))
-        return measure(_FirstOutput(floats), card, how)
+            found = measure(self._trained.backbone, card, how, dtype=card.precision)
+        else:
+            floats = Graph(self._trained, replace(self._graph.interface, input=Interface().input))
+            found = measure(_FirstOutput(floats), card, how)
+        return replace(card, figures=found.figures, thresholds=found.thresholds), found
+
+
+def _written(
+    out: Path,
+    write: Callable[[Path], float | None],
+    *,
+    card: Card,
+    measured: Measured | None,
+    small: _In8Bits | None = None,
+    opset: int | None = None,
+) -> Exported:
+    """write: makes the file or the folder, and says how far its rows are from the network's, if it knows."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as beside:
+        difference = write(beside)
+    files = [out] if out.is_file() else [file for file in out.iterdir() if file.is_file()]
+    return Exported(
+        path=out,
+        size=sum(file.stat().st_size for file in files),
+        card=card,
+        difference=difference,
+        measured=measured,
+        int8=None if small is None else small.measured,
+        opset=opset,
+        cosine=None if small is None else small.cosine,
+    )
 
 
 class _FirstOutput(nn.Module):
@@ -283,12 +299,6 @@ def _bare(trained: Trained, interface: Interface) -> tuple[Trained, Interface]:
     flip = trained.backbone.flip if interface.flip == "none" else interface.flip
     bare = replace(trained, backbone=trained.backbone.backbone, embedding_size=trained.saved.embedding_size)
     return bare, replace(interface, flip=flip)
-
-
-def _with(card: Card, measured: Measured | None) -> Card:
-    return (
-        card if measured is None else replace(card, figures=measured.figures, thresholds=measured.thresholds)
-    )
 
 
 def check_out(out: Path, format: Format) -> None:

@@ -27,13 +27,10 @@ class Interface:
 
 def interface(*, pixels: bool, channels_last: bool, flip: CardFlip, unit: bool) -> Interface:
     """pixels: uint8 in, 0..255, and pixel / 127.5 - 1 inside; or floats in -1..1. channels_last: NHWC."""
-    layout = "NHWC" if channels_last else "NCHW"
-    dtype = "uint8" if pixels else "float32"
-    return Interface(
-        input=CardInput(layout=layout, dtype=dtype, normalised=pixels),  # type: ignore[arg-type]
-        flip=flip,
-        unit=unit,
+    taken = CardInput(
+        layout="NHWC" if channels_last else "NCHW", dtype="uint8" if pixels else "float32", normalised=pixels
     )
+    return Interface(input=taken, flip=flip, unit=unit)
 
 
 class Pixels:
