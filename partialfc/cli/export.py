@@ -143,8 +143,9 @@ def export(
 
     What was written is run and compared with the network before it takes the place of OUT.
     """
-    from partialfc.deploy.export.export import Request, check_out, export_model, format_of
+    from partialfc.deploy.export.export import Request, export_model
     from partialfc.deploy.export.graph import Interface, interface
+    from partialfc.deploy.export.out import check_out, format_of
     from partialfc.deploy.trained import load_trained
     from partialfc.files import json_text
 

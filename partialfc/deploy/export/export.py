@@ -1,10 +1,10 @@
 """A trained network to a file or a folder, checked, measured and with its card."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -18,18 +18,17 @@ from partialfc.deploy.export.int8 import calibration, quantised
 from partialfc.deploy.export.measure import Measured, Measuring, measure
 from partialfc.deploy.export.onnx_file import OPSET, Session, onnx_of, opset_of, write_onnx
 from partialfc.deploy.export.onnx_graph import OnnxGraph
+from partialfc.deploy.export.out import Format, check_out
 from partialfc.deploy.export.program import Program, write_program
 from partialfc.deploy.export.readme import readme
 from partialfc.deploy.export.safetensors_file import config_of, write_safetensors
-from partialfc.deploy.opened.folder import CONFIG, WEIGHTS, Mirrored, is_export
+from partialfc.deploy.opened.folder import CONFIG, WEIGHTS, Mirrored
 from partialfc.deploy.opened.onnx_backbone import OnnxBackbone
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import ConfigError
-from partialfc.files import replacing, require_file, require_folder, scratch
+from partialfc.files import replacing, scratch
 from partialfc.serving.card import CARD_FILE, Card
 
-Format = Literal["onnx", "safetensors", "torch", "huggingface"]
-SUFFIXES: Mapping[str, Format] = {".onnx": "onnx", ".safetensors": "safetensors", ".pt2": "torch"}
 ONNX, INT8, README = "model.onnx", "model_int8.onnx", "README.md"
 FILES = {
     ONNX: "the graph for onnxruntime and others, with this card inside",
@@ -82,26 +81,6 @@ class Exported:
     int8: Measured | None = None
     opset: int | None = None
     cosine: float | None = None
-
-
-def format_of(out: Path, asked: Format | None) -> Format:
-    """What was asked for, or what the name says. ConfigError where it says nothing, or something else."""
-    said = SUFFIXES.get(out.suffix)
-    if asked is not None:
-        if said not in (None, asked):
-            raise ConfigError(
-                f"OUT is {str(out)!r}, a name for the format {said}, and --format is {asked}: leave it "
-                "out, or take another name"
-            )
-        return asked
-    if said is not None:
-        return said
-    if not out.suffix:
-        return "huggingface"
-    raise ConfigError(
-        f"OUT is {str(out)!r}; its suffix must be one of {', '.join(SUFFIXES)}, or none for a folder; or say "
-        "--format"
-    )
 
 
 def export_model(trained: Trained, out: Path, request: Request) -> Exported:
@@ -299,17 +278,3 @@ def _bare(trained: Trained, interface: Interface) -> tuple[Trained, Interface]:
     flip = trained.backbone.flip if interface.flip == "none" else interface.flip
     bare = replace(trained, backbone=trained.backbone.backbone, embedding_size=trained.saved.embedding_size)
     return bare, replace(interface, flip=flip)
-
-
-def check_out(out: Path, format: Format) -> None:
-    """ConfigError where an export in this format cannot be written, or something else is in the way."""
-    if format != "huggingface":
-        if out.is_dir():
-            raise ConfigError(f"OUT is {str(out)!r}, a folder; for the format {format} it must be a file")
-        return require_file("OUT", out)
-    if out.is_file() or (out.is_dir() and not is_export(out) and any(out.iterdir())):
-        raise ConfigError(
-            f"OUT is {str(out)!r}, where something else lies already; name a folder that is not there "
-            "yet, or an export, which is replaced"
-        )
-    return require_folder("OUT", out)

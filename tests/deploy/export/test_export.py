@@ -17,10 +17,11 @@ from torch.nn.functional import normalize
 import partialfc
 from partialfc.data.images.codec import decode, encode_jpeg, resize
 from partialfc.data.sources.source import open_source
-from partialfc.deploy.export.export import Calibration, Request, export_model, format_of
+from partialfc.deploy.export.export import Calibration, Request, export_model
 from partialfc.deploy.export.graph import Graph, interface
 from partialfc.deploy.export.int8 import calibration
 from partialfc.deploy.export.measure import Measuring
+from partialfc.deploy.export.out import format_of
 from partialfc.deploy.export.readme import readme
 from partialfc.deploy.trained import load_trained
 from partialfc.errors import CheckpointError, ConfigError, DataError, ExportError
