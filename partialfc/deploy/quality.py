@@ -1,7 +1,7 @@
 """How good images are by a trained network: MagFace's norm, or how sure a probabilistic embedding is."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from partialfc.data.sources.labelled import Source
+from partialfc.data.benchmarks.image_set import of_source
+from partialfc.data.sources.labelled import Labelled
 from partialfc.deploy.norms import why_norms_say_nothing
 from partialfc.deploy.trained_network import Trained
-from partialfc.evaluation.embed import embed
+from partialfc.evaluation.embed import embed_in_parts
 from partialfc.uncertainty import confidence
 
 log = logging.getLogger(__name__)
 
 By = Literal["auto", "norm", "pfe"]
-BATCHES = 16  # that are embedded at a time
 
 
 @dataclass(frozen=True)
@@ -47,40 +47,14 @@ def rater(trained: Trained, by: By = "auto") -> Rater:
     return Rater("norm", trained.backbone, _norm)
 
 
-def image_qualities(trained: Trained, by: Rater, source: Source, **how: Any) -> Iterator[float]:
+def image_qualities(trained: Trained, by: Rater, source: Labelled, **how: Any) -> Iterator[float]:
     """The quality of each image of a source, one after the other; `how`: further arguments of `embed`.
 
     Raises ImageError, which names the image that cannot be decoded.
     """
-    step = BATCHES * how.get("batch_size", 256)
-    images = _Encoded(source)
-    for start in range(0, len(images), step):
-        part = range(start, min(start + step, len(images)))
-        rows = embed(
-            by.network,
-            images,
-            part=part,
-            image_size=trained.image_size,
-            channels=trained.channels,
-            name=source.name,
-            **how,
-        )
+    sizes = {"image_size": trained.image_size, "channels": trained.channels}
+    for _, rows in embed_in_parts(by.network, of_source(source), name=source.name, **sizes, **how):
         yield from by.quality(rows).tolist()
-
-
-class _Encoded(Sequence[bytes]):
-    """The images of a source, read when they are asked for."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._source.read(index)[0]
 
 
 def random_quality(count: int, seed: int = 0) -> np.ndarray:

@@ -9,16 +9,13 @@ from partialfc.data.benchmarks.image_set import ImageSet
 from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import DataError
-from partialfc.evaluation.embed import embed
-
-BATCHES = 16  # that are embedded at a time
+from partialfc.evaluation.embed import embed_in_parts
 
 
 def unit_embeddings(
     trained: Trained,
     images: ImageSet,
     *,
-    batch_size: int = 256,
     progress: ShowProgress = no_progress,
     **how: Any,
 ) -> Tensor:
@@ -30,18 +27,8 @@ def unit_embeddings(
     zero or not finite.
     """
     rows = torch.empty(len(images), trained.embedding_size, dtype=torch.float16)
-    for start in range(0, len(images), BATCHES * batch_size):
-        part = range(start, min(start + BATCHES * batch_size, len(images)))
-        found = embed(
-            trained.backbone,
-            images,
-            part=part,
-            image_size=trained.image_size,
-            channels=trained.channels,
-            batch_size=batch_size,
-            name=images.name,
-            **how,
-        )
+    sizes = {"image_size": trained.image_size, "channels": trained.channels}
+    for part, found in embed_in_parts(trained.backbone, images, name=images.name, **sizes, **how):
         norms = torch.linalg.vector_norm(found, dim=1)
         bad = ((norms == 0) | ~norms.isfinite()).nonzero().flatten()
         if len(bad):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from partialfc.data.images.normalise import normalise
 from partialfc.errors import ImageError
 
 Flip = Literal["none", "sum", "concat"]
+BATCHES = 16  # of a part
 
 
 def embed(
@@ -64,6 +65,16 @@ def embed(
             batch = np.stack(list(pool.map(pixels, part[start : start + batch_size])))
             outputs.append(rows_of(backbone, batch, device=device, flip=flip, amp=amp))
     return torch.cat(outputs)  # outside inference mode, so that callers may compute gradients with it
+
+
+def embed_in_parts(
+    backbone: nn.Module, images: Sequence[bytes], *, batch_size: int = 256, **how: Any
+) -> Iterator[tuple[range, torch.Tensor]]:
+    """As `embed`, BATCHES batches after the other: which images, and their embeddings, never all at once."""
+    step = BATCHES * batch_size
+    for start in range(0, len(images), step):
+        part = range(start, min(start + step, len(images)))
+        yield part, embed(backbone, images, part=part, batch_size=batch_size, **how)
 
 
 def rows_of(
