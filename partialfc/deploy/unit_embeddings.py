@@ -1,5 +1,6 @@
 """The directions of a source's embeddings, in memory at once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,8 +9,8 @@ from torch import Tensor
 from partialfc.data.benchmarks.image_set import ImageSet
 from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.deploy.trained_network import Trained
-from partialfc.errors import DataError
 from partialfc.evaluation.embed import embed_in_parts
+from partialfc.serving.rows import unit_rows
 
 
 def unit_embeddings(
@@ -29,13 +30,12 @@ def unit_embeddings(
     rows = torch.empty(len(images), trained.embedding_size, dtype=torch.float16)
     sizes = {"image_size": trained.image_size, "channels": trained.channels}
     for part, found in embed_in_parts(trained.backbone, images, name=images.name, **sizes, **how):
-        norms = torch.linalg.vector_norm(found, dim=1)
-        bad = ((norms == 0) | ~norms.isfinite()).nonzero().flatten()
-        if len(bad):
-            raise DataError(
-                f"the embedding of {images.name(part[int(bad[0])])} is zero or not finite, so it has no "
-                "direction: look at that image, or at the network's weights"
-            )
-        rows[part.start : part.stop] = (found / norms[:, None]).half()
+        unit = unit_rows(found.numpy(), _names(images, part))
+        rows[part.start : part.stop] = torch.from_numpy(unit).half()
         progress("embedding", part.stop, len(images))
     return rows
+
+
+def _names(images: ImageSet, part: range) -> Callable[[int], str]:
+    """What the images of a part are called."""
+    return lambda index: images.name(part[index])

@@ -8,7 +8,6 @@ from torch.nn.functional import normalize
 
 from partialfc.data.benchmarks.image_set import of_source
 from partialfc.data.sources.source import open_source
-from partialfc.deploy import unit_embeddings as module
 from partialfc.deploy.class_centres import centres_of
 from partialfc.deploy.trained import load_trained
 from partialfc.deploy.unit_embeddings import unit_embeddings
@@ -30,13 +29,9 @@ def folder(tmp_path_factory):
 
 
 def test_they_are_those_of_all_images_in_parts_too(folder, monkeypatch):
-    monkeypatch.setattr(module, "BATCHES", 2)
+    monkeypatch.setattr("partialfc.evaluation.embed.BATCHES", 2)
     trained, images = load_trained(folder / "run"), of_source(open_source(folder / "train.rec"))
     seen = []
-
-    def show(*each):
-        seen.append(each)
-
     found = unit_embeddings(
         trained, images, batch_size=7, device=CPU, progress=lambda *each: seen.append(each)
     )

@@ -132,8 +132,8 @@ def _means(
     for start in range(0, len(there), CLASSES):
         some = there[start : start + CLASSES]
         names = [_name(images, int(first[label])) for label in some]
-        means = unit_rows(sums[some], lambda index, names=names: f"the mean of {names[index]!r}")  # type: ignore[misc]
-        yield means, [(name, "") for name in names]
+        called = [f"the mean of {name!r}" for name in names]
+        yield unit_rows(sums[some], called.__getitem__), [(name, "") for name in names]
 
 
 def _name(images: Images, index: int) -> str:
