@@ -115,13 +115,13 @@ class Trainer:
             float16=self.state.loss_scale.enabled,
         )
         self.reports = StepReports(
-            self.state,
-            self.batches,
-            nonfinite,
-            self.metrics,
-            self.run_log,
-            self.progress,
-            self.settings.stages,
+            state=self.state,
+            batches=self.batches,
+            nonfinite=nonfinite,
+            metrics=self.metrics,
+            run_log=self.run_log,
+            progress=self.progress,
+            stages=self.settings.stages,
             total_steps=self.total_steps,
             step_samples=config.train.samples_per_step,
         )

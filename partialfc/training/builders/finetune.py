@@ -141,7 +141,9 @@ def _means(
     size = head.embedding_size
     return class_means(
         SourceEmbeddings(
-            *(config.data, source, backbone),
+            section=config.data,
+            source=source,
+            backbone=backbone,
             embedding_size=size,
             batch_size=batch_size,
             device=device,
