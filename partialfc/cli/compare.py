@@ -1,22 +1,13 @@
 """The `partialfc compare` command."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    Amp,
-    AsJson,
-    BackboneName,
-    Device,
-    Flip,
-    MaxPixels,
-    Score,
-    Trust,
-    Video,
-)
+from partialfc.cli.arguments import MAX_PIXELS, Amp, AsJson, Flip, MaxPixels, Score, Video
+from partialfc.cli.groups import Network, grouped
 from partialfc.files import json_text
 
 if TYPE_CHECKING:
@@ -26,7 +17,9 @@ if TYPE_CHECKING:
     from partialfc.evaluation.embedder import Embedder
 
 
+@grouped
 def compare(
+    *,
     first: Annotated[
         Path,
         typer.Argument(help="A model, as evaluate takes it: a run, an .onnx.", show_default=False),
@@ -61,9 +54,7 @@ def compare(
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of those draws.")] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
-    device: Device = "auto",
-    backbone: BackboneName = None,
-    trust: Trust = None,
+    network: Network,
     as_json: AsJson = False,
 ) -> None:
     """Say whether a trained network is better than another one on the same pairs, or by chance.
@@ -76,21 +67,21 @@ def compare(
     from partialfc.cli.values import require_rates
     from partialfc.data.pairs.files import read_pairs_or_videos
     from partialfc.deploy.reject import names_of
-    from partialfc.deploy.trained import is_weights, load_trained
+    from partialfc.deploy.trained import is_weights
     from partialfc.distributed.device import local_device
     from partialfc.evaluation.comparison import compare as compared
     from partialfc.evaluation.verification import FARS
 
     require_rates("--far", far or ())
     folders = folders_of(pairs, images)
-    local_device(device, name="--device")
+    local_device(network.device, name="--device")
     trained = [
-        load_trained(run, trust=trust or (), backbone=backbone if is_weights(run) else None)
+        replace(network, backbone=network.backbone if is_weights(run) else None).load(run)
         for run in (first, second)
     ]
     how: dict[str, Any] = {"folds": folds, "fars": far or FARS, "video": video}
     found = {}
-    with ranks(device) as (world, own):
+    with ranks(network.device) as (world, own):
         embedders = [
             embedder_of(each, world, own, flip=flip, amp=amp, batch_size=batch_size, max_pixels=max_pixels)
             for each in trained

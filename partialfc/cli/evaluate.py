@@ -4,17 +4,8 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    Amp,
-    AsJson,
-    BackboneName,
-    Device,
-    Flip,
-    MaxPixels,
-    Model,
-    Trust,
-)
+from partialfc.cli.arguments import MAX_PIXELS, Amp, AsJson, Flip, MaxPixels, Model
+from partialfc.cli.groups import Network, grouped
 from partialfc.cli.protocols import all_pairs as of_all_pairs
 from partialfc.cli.protocols import identification as of_identification
 from partialfc.cli.protocols import retrieval as of_retrieval
@@ -34,7 +25,9 @@ PROTOCOLS = (
 )
 
 
+@grouped
 def evaluate(
+    *,
     context: typer.Context,
     checkpoint: Model,
     pairs: Pairs = None,
@@ -86,9 +79,7 @@ def evaluate(
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of those draws.")] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
-    device: Device = "auto",
-    backbone: BackboneName = None,
-    trust: Trust = None,
+    network: Network,
     as_json: AsJson = False,
 ) -> None:
     """Measure on images that it has never seen how good a trained network is.
@@ -101,13 +92,12 @@ def evaluate(
 
     from partialfc.cli.protocols.sets import require_place
     from partialfc.cli.protocols.setting import Setting, embedder_of, ranks
-    from partialfc.deploy.trained import load_trained
     from partialfc.distributed.device import local_device
 
     require_place(save_embeddings, overwrite=overwrite)
-    local_device(device, name="--device")
-    trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
-    with ranks(device) as (world, own):
+    local_device(network.device, name="--device")
+    trained = network.load(checkpoint)
+    with ranks(network.device) as (world, own):
         embedder = embedder_of(
             trained, world, own, flip=flip, amp=amp, batch_size=batch_size, max_pixels=max_pixels
         )

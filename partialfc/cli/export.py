@@ -5,16 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    AsJson,
-    BackboneName,
-    Device,
-    Flip,
-    MaxPixels,
-    Model,
-    Trust,
-)
+from partialfc.cli.arguments import MAX_PIXELS, AsJson, Flip, MaxPixels, Model
+from partialfc.cli.groups import Network, grouped
 from partialfc.cli.values import is_given
 
 if TYPE_CHECKING:
@@ -26,7 +18,9 @@ OF_GRAPH = ("input", "layout", "flip", "unit", "opset")
 CARD, GRAPH, EIGHT = "The card", "The graph of onnx, torch and huggingface", "8 bits"
 
 
+@grouped
 def export(
+    *,
     context: typer.Context,
     model: Model,
     out: Annotated[
@@ -134,9 +128,7 @@ def export(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass, of pairs.")] = 256,
     max_pixels: MaxPixels = MAX_PIXELS,
-    device: Device = "auto",
-    backbone: BackboneName = None,
-    trust: Trust = None,
+    network: Network,
     as_json: AsJson = False,
 ) -> None:
     """Write a trained network as a file that other programs run, with a card that says how good it is.
@@ -146,21 +138,20 @@ def export(
     from partialfc.deploy.export.export import Request, export_model
     from partialfc.deploy.export.graph import Interface, interface
     from partialfc.deploy.export.out import check_out, format_of
-    from partialfc.deploy.trained import load_trained
     from partialfc.files import json_text
 
     kind = format_of(out, format)
     check_out(out, kind)
     _require_use(context, kind, measure=measure)
     calibration = _calibration(int8, calibrate, calibrate_images)
-    trained = load_trained(model, trust=trust or (), backbone=backbone)
+    trained = network.load(model)
     own = interface(pixels=input == "uint8", channels_last=layout == "NHWC", flip=flip, unit=unit)
     if trained.saved is None and not any(is_given(context, name) for name in OF_GRAPH):
         own = Interface()  # of an .onnx, which has its own
     measuring = None
     if measure:
         how = {"batch_size": batch_size, "replicates": bootstrap, "max_pixels": max_pixels}
-        measuring = _measuring(trained, pairs or [], device, **how)
+        measuring = _measuring(trained, pairs or [], network.device, **how)
     done = export_model(
         trained,
         out,

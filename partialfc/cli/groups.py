@@ -4,9 +4,13 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from partialfc.cli.arguments import ClassDepth, LeaveOut, ListRoot, Only
+from partialfc.cli.arguments import BackboneName, ClassDepth, Device, LeaveOut, ListRoot, Only, Trust
+
+if TYPE_CHECKING:
+    from partialfc.deploy.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,21 @@ class Selection:
     root: ListRoot = None
     only: Only = None
     leave_out: LeaveOut = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a trained network is opened, and where it is to run."""
+
+    device: Device = "auto"
+    backbone: BackboneName = None
+    trust: Trust = None
+
+    def load(self, path: Path) -> "Trained":
+        """The network of a run, an export or a file of weights."""
+        from partialfc.deploy.trained import load_trained
+
+        return load_trained(path, trust=self.trust or (), backbone=self.backbone)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

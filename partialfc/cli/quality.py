@@ -5,18 +5,8 @@ from typing import Annotated
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    AsJson,
-    BackboneName,
-    Device,
-    ImageSource,
-    MaxPixels,
-    Model,
-    QualityBy,
-    Trust,
-)
-from partialfc.cli.groups import Selection, grouped
+from partialfc.cli.arguments import MAX_PIXELS, AsJson, ImageSource, MaxPixels, Model, QualityBy
+from partialfc.cli.groups import Network, Selection, grouped
 
 
 @grouped
@@ -35,22 +25,19 @@ def quality(
     selection: Selection,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
     max_pixels: MaxPixels = MAX_PIXELS,
-    device: Device = "auto",
-    backbone: BackboneName = None,
-    trust: Trust = None,
+    network: Network,
     as_json: AsJson = False,
 ) -> None:
     """Write how good each image is by a trained network, as CSV: image, class, quality; higher is better."""
     from partialfc.data.sources.source import open_source
     from partialfc.deploy.quality import image_qualities, rater
     from partialfc.deploy.quality_table import write_qualities
-    from partialfc.deploy.trained import load_trained
     from partialfc.distributed.device import local_device
     from partialfc.files import require_file
 
     require_file("--output", output)
-    target = local_device(device, name="--device")
-    trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
+    target = local_device(network.device, name="--device")
+    trained = network.load(checkpoint)
     source = open_source(images, **vars(selection))
     rated = rater(trained, by)
     rated.network.to(target)

@@ -5,17 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from partialfc.cli.arguments import (
-    MAX_PIXELS,
-    AsJson,
-    BackboneName,
-    Device,
-    ImageSource,
-    MaxPixels,
-    Model,
-    Trust,
-)
-from partialfc.cli.groups import Selection, grouped
+from partialfc.cli.arguments import MAX_PIXELS, AsJson, ImageSource, MaxPixels, Model
+from partialfc.cli.groups import Network, Selection, grouped
 
 By = Literal["means", "centres"]
 
@@ -52,9 +43,7 @@ def clean(
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 256,
     seed: Annotated[int, typer.Option(help="Of the random labels that the estimates rest on.")] = 0,
     max_pixels: MaxPixels = MAX_PIXELS,
-    device: Device = "auto",
-    backbone: BackboneName = None,
-    trust: Trust = None,
+    network: Network,
 ) -> None:
     """Find wrong labels, classes of one identity and mixed classes with a trained network."""
     from itertools import chain
@@ -69,7 +58,6 @@ def clean(
     from partialfc.data.sources.keys import read_keys, write_keys
     from partialfc.data.sources.source import open_source
     from partialfc.deploy.class_centres import centres_of
-    from partialfc.deploy.trained import load_trained
     from partialfc.deploy.unit_embeddings import unit_embeddings
     from partialfc.distributed.device import local_device
     from partialfc.errors import ConfigError
@@ -81,8 +69,8 @@ def clean(
     require_file("--write-wrong", write_wrong)
     if not 0 < precision < 1:
         raise ConfigError(f"--precision is {precision}; it must be above 0 and below 1, such as 0.97")
-    target = local_device(device, name="--device")
-    trained = load_trained(checkpoint, trust=trust or (), backbone=backbone)
+    target = local_device(network.device, name="--device")
+    trained = network.load(checkpoint)
     opened = open_source(source, **vars(selection))
     centres = centres_of(trained, opened) if by == "centres" else None
     trained.backbone.to(target)
