@@ -10,7 +10,7 @@ from partialfc.cleaning.document import by_likelihood, disputed_classes
 from partialfc.cleaning.findings import Findings
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.sources.labelled import Labelled
-from partialfc.report.page import Html, Section, facts, group, groups, paragraph, write_page
+from partialfc.report.page import Html, Section, facts, group, groups, page_text, paragraph, write_page
 from partialfc.report.source_tiles import class_title, source_tile
 from partialfc.report.tiles import Mark, Tile
 
@@ -34,7 +34,8 @@ def write_clean_page(
             "of the wrong ones, expected to be found": _percent(wrong.recall),
         }
     )
-    return write_page(output, f"Labels of {source.origin}", [lead], list(filter(None, shown.sections())))
+    sections = list(filter(None, shown.sections()))
+    return write_page(output, page_text(f"Labels of {source.origin}", [lead], sections))
 
 
 class _Shown:

@@ -6,7 +6,18 @@ from pathlib import Path
 from partialfc.data.check.findings import SINGLE, TITLES, Checked, Group, Single
 from partialfc.data.check.kinds import Kind
 from partialfc.data.images.header import MAX_PIXELS
-from partialfc.report.page import Html, Section, facts, group, groups, paragraph, table, tiles, write_page
+from partialfc.report.page import (
+    Html,
+    Section,
+    facts,
+    group,
+    groups,
+    page_text,
+    paragraph,
+    table,
+    tiles,
+    write_page,
+)
 from partialfc.report.source_tiles import source_tile
 from partialfc.report.tiles import Mark, Tile
 
@@ -64,7 +75,8 @@ def write_check_page(checked: Checked, output: Path, *, max_pixels: int = MAX_PI
     if clean:
         sections.append(Section("Not found", paragraph(f"Nothing was found that is: {', '.join(clean)}.")))
     sections.append(Section("Sizes", *_sizes(checked)))
-    return write_page(output, f"Check of {source.origin}", [paragraph(verdict), shown], sections)
+    text = page_text(f"Check of {source.origin}", [paragraph(verdict), shown], sections)
+    return write_page(output, text)
 
 
 def _findings(checked: Checked, kind: Kind, max_pixels: int) -> list[Html]:

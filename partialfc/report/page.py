@@ -132,18 +132,8 @@ def page_text(
     )
 
 
-def write_page(
-    output: Path,
-    title: str,
-    lead: Sequence[Html],
-    sections: Sequence[Section],
-    *,
-    bar: Html = EMPTY,
-    style: str = "",
-    scripts: Sequence[str] = (),
-) -> Path:
-    """Write `page_text` to the file `output`, which is returned. ConfigError where it cannot be written."""
-    text = page_text(title, lead, sections, bar=bar, style=style, scripts=scripts)
+def write_page(output: Path, text: str) -> Path:
+    """Write a `page_text` to the file `output`, which is returned. ConfigError where it cannot be written."""
     with replacing_output(output, "page") as beside:
         beside.write_text(text, encoding="utf-8")
     return output

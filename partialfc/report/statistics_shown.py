@@ -6,7 +6,7 @@ from pathlib import Path
 from partialfc.data.check.statistics import Statistics
 from partialfc.errors import printable
 from partialfc.files import show_size
-from partialfc.report.page import Html, Section, bars, facts, folded, paragraph, table, write_page
+from partialfc.report.page import Html, Section, bars, facts, folded, page_text, paragraph, table, write_page
 
 _BAR = 40  # characters of the longest bar
 _SHOWN = 5  # sizes and classes, in text
@@ -39,12 +39,8 @@ def write_statistics_page(found: Statistics, output: Path) -> Path:
         ),
         Section("Sizes", _sizes(found)),
     ]
-    return write_page(
-        output,
-        f"What {found.source.origin} consists of",
-        [paragraph(_totals(found)), facts(_facts(found, 2))],
-        sections,
-    )
+    lead = [paragraph(_totals(found)), facts(_facts(found, 2))]
+    return write_page(output, page_text(f"What {found.source.origin} consists of", lead, sections))
 
 
 def _totals(found: Statistics) -> str:

@@ -118,12 +118,12 @@ def test_sections_are_listed_with_what_they_count():
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path):
     page = tmp_path / "a.html"
-    assert write_page(page, "ä", [paragraph("日本")], []) == page
+    assert write_page(page, page_text("ä", [paragraph("日本")], [])) == page
     assert "日本" in page.read_text(encoding="utf-8")
     with small_disk(tmp_path / "disk") as disk:
         fill(disk)
         with pytest.raises(ConfigError, match=rf"cannot write the page {disk}/a.html: No space left"):
-            write_page(disk / "a.html", "a", [paragraph("x" * 10_000)], [])
+            write_page(disk / "a.html", page_text("a", [paragraph("x" * 10_000)], []))
         assert not (disk / "a.html").exists()
 
 
@@ -133,7 +133,7 @@ def test_a_place_that_cannot_be_written_is_named_with_the_reason(tmp_path, monke
     (tmp_path / "folder.html").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=rf"cannot write the page {place}: \w.*; name a .html file"):
-        write_page(Path(place), "a", [], [])
+        write_page(Path(place), page_text("a", [], []))
 
 
 def test_what_is_no_page_is_said_before_any_work(tmp_path):

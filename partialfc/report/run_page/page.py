@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from partialfc.data.parallel.progress import ShowProgress, no_progress
-from partialfc.report.page import EMPTY, Html, Section, facts, folded, paragraph, plain, write_page
+from partialfc.report.page import EMPTY, Html, Section, facts, folded, page_text, paragraph, plain, write_page
 from partialfc.report.run_page.angle_charts import angle_charts
 from partialfc.report.run_page.assets import scripts, style
 from partialfc.report.run_page.chart import charts
@@ -58,9 +58,15 @@ def write_run_page(runs: Sequence[Run], output: Path, *, progress: ShowProgress 
     several = len(runs) > 1
     title = f"Runs {', '.join(run.name for run in runs)}" if several else f"Run {runs[0].name}"
     curves = {name: list(_curves(runs, name, progress)) for name in _sets(runs)}
-    sections = [*_sections(runs, curves)]
-    bar = _bar(runs) if several else EMPTY
-    return write_page(output, title, _lead(runs, curves), sections, bar=bar, style=style(), scripts=scripts())
+    text = page_text(
+        title,
+        _lead(runs, curves),
+        [*_sections(runs, curves)],
+        bar=_bar(runs) if several else EMPTY,
+        style=style(),
+        scripts=scripts(),
+    )
+    return write_page(output, text)
 
 
 def _bar(runs: Sequence[Run]) -> Html:
