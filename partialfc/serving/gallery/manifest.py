@@ -77,9 +77,9 @@ def read_manifest(folder: Path) -> Manifest:
             storage=_storage(document["storage"]),
             mean=bool(document["mean"]),
             parts=tuple(Part(int(each["number"]), int(each["rows"])) for each in document["parts"]),
-            faiss=document["faiss"],
-            faiss_part=document["faiss_part"],
-            log=document.get("log"),
+            faiss=None if document["faiss"] is None else str(document["faiss"]),
+            faiss_part=_number(document["faiss_part"]),
+            log=_number(document.get("log")),
             following=int(document["following"]),
         )
     except DataError:
@@ -160,6 +160,10 @@ def _undo(folder: Path) -> None:
         tidy(folder, read_manifest(folder) if there else None)
     if [each.name for each in folder.iterdir()] == [LOCK]:
         remove(folder / LOCK)
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _storage(value: object) -> Storage:

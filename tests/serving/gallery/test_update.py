@@ -189,6 +189,8 @@ def test_rows_and_names_must_be_as_many(tmp_path):
         pytest.param(lambda f: _edit(f, format=9), "its format is 9; this version reads 1", id="format"),
         pytest.param(lambda f: _edit(f, storage="bits"), "storage is 'bits'", id="storage"),
         pytest.param(lambda f: _edit(f, parts=[3]), "is damaged", id="parts"),
+        pytest.param(lambda f: _edit(f, faiss_part="x"), "is damaged", id="faiss"),
+        pytest.param(lambda f: _edit(f, log=[]), "is damaged", id="log"),
         pytest.param(lambda f: (f / "rows-000001.npy").unlink(), r"rows-000001\.npy: is missing", id="rows"),
         pytest.param(lambda f: (f / "rows-000001.npy").write_bytes(b"x"), "has 1 bytes, and", id="cut-short"),
         pytest.param(
