@@ -20,14 +20,20 @@ FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 
 
+def log_of(run_dir: Path) -> Path:
+    """The log of a run's folder. Raises DataError where the folder has none."""
+    path = run_dir / METRICS
+    if not path.exists():
+        raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
+    return path
+
+
 def records_of(run_dir: Path, event: str, *, needed: bool = True) -> list[dict[str, Any]]:
     """Those of one kind of event, in order, of which a report shows FIELDS.
 
     Raises DataError where one of them lacks a field, or where there is none though some are needed.
     """
-    path = run_dir / METRICS
-    if not path.exists():
-        raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
+    path = log_of(run_dir)
     every = read_metrics(run_dir)
     records = [record for record in every if record["event"] == event]
     if not records and needed:

@@ -10,9 +10,9 @@ import numpy as np
 
 from partialfc.data.parallel.progress import ShowProgress, no_progress
 from partialfc.errors import DataError
-from partialfc.metrics.run_log import METRICS, metrics_lines
+from partialfc.metrics.run_log import metrics_lines
 from partialfc.report.run_page.quantiles import Floats, histogram_quantiles
-from partialfc.report.run_records import NUMBER, require_fields, why_none
+from partialfc.report.run_records import NUMBER, log_of, require_fields, why_none
 
 COLUMNS = 200  # of numbers, at most; what else a line has is left out
 SHARES = (0.05, 0.5, 0.95)  # the quantiles of the angles that are kept of each line
@@ -48,9 +48,7 @@ def read_log(run_dir: Path, progress: ShowProgress = no_progress) -> Log:
     Raises DataError where the folder is no run, where a record lacks a field, and where there is no train
     record.
     """
-    path = run_dir / METRICS
-    if not path.exists():
-        raise DataError(f"{run_dir} is not a run: it has no {METRICS}")
+    path = log_of(run_dir)
     columns, angles, kept = _Columns(), _Angles(), _Kept()
     size, others = path.stat().st_size, 0
     for done, record in metrics_lines(run_dir):
