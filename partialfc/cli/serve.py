@@ -1,17 +1,46 @@
 """The `partialfc serve` command."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from partialfc.cli.arguments import Trust
+from partialfc.cli.groups import grouped
 from partialfc.serving.service.limits import Limits
 
 USUAL = Limits()
 
 
+@dataclass(frozen=True)
+class Limiting:
+    """What `Limits` takes."""
+
+    max_image_bytes: Annotated[int, typer.Option(help="Bytes of one encoded image.")] = USUAL.max_image_bytes
+    max_request_bytes: Annotated[
+        int, typer.Option(help="Bytes of a request's body; eight times as many may be in memory.")
+    ] = USUAL.max_request_bytes
+    max_pixels: Annotated[int, typer.Option(help="Pixels of an image, by its header.")] = USUAL.max_pixels
+    max_images: Annotated[int, typer.Option(help="Images of one request.")] = USUAL.max_images
+    max_batch: Annotated[int, typer.Option(help="Images in one call of the model.")] = USUAL.max_batch
+    max_wait_ms: Annotated[
+        float, typer.Option(help="How long a call that is not full waits for images that are being decoded.")
+    ] = USUAL.max_wait_ms
+    queue: Annotated[
+        int, typer.Option(help="Images that may be decoded or wait for the model; more are answered 503.")
+    ] = USUAL.queue
+    timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds to read a head or a body, to embed images, and to search or change the gallery."
+        ),
+    ] = USUAL.timeout
+
+
+@grouped
 def serve(
+    *,
     model: Annotated[
         Path,
         typer.Argument(
@@ -42,25 +71,7 @@ def serve(
     threshold: Annotated[
         float | None, typer.Option(help="Cosine from which on two images are the same; not the card's.")
     ] = None,
-    max_image_bytes: Annotated[int, typer.Option(help="Bytes of one encoded image.")] = USUAL.max_image_bytes,
-    max_request_bytes: Annotated[
-        int, typer.Option(help="Bytes of a request's body; eight times as many may be in memory.")
-    ] = USUAL.max_request_bytes,
-    max_pixels: Annotated[int, typer.Option(help="Pixels of an image, by its header.")] = USUAL.max_pixels,
-    max_images: Annotated[int, typer.Option(help="Images of one request.")] = USUAL.max_images,
-    max_batch: Annotated[int, typer.Option(help="Images in one call of the model.")] = USUAL.max_batch,
-    max_wait_ms: Annotated[
-        float, typer.Option(help="How long a call that is not full waits for images that are being decoded.")
-    ] = USUAL.max_wait_ms,
-    queue: Annotated[
-        int, typer.Option(help="Images that may be decoded or wait for the model; more are answered 503.")
-    ] = USUAL.queue,
-    timeout: Annotated[
-        float,
-        typer.Option(
-            help="Seconds to read a head or a body, to embed images, and to search or change the gallery."
-        ),
-    ] = USUAL.timeout,
+    given: Limiting,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the model. Default: one a core.")
     ] = None,
@@ -70,16 +81,6 @@ def serve(
     """Serve a model over HTTP: embeddings, verification, search in a gallery; with metrics."""
     from partialfc.serving.service.start import run
 
-    limits = Limits(
-        max_image_bytes=max_image_bytes,
-        max_request_bytes=max_request_bytes,
-        max_pixels=max_pixels,
-        max_images=max_images,
-        max_batch=max_batch,
-        max_wait_ms=max_wait_ms,
-        queue=queue,
-        timeout=timeout,
-    )
     run(
         model,
         gallery=gallery,
@@ -88,7 +89,7 @@ def serve(
         token_file=token_file,
         far=far,
         threshold=threshold,
-        limits=limits,
+        limits=Limits(**vars(given)),
         threads=threads,
         device=device,
         trust=trust or (),
