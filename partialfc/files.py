@@ -125,6 +125,28 @@ def scratch() -> Iterator[Path]:
             raise
 
 
+def lock(file: int) -> bool:
+    """Have an open file alone until it is closed; False where another process has it.
+
+    True also on a file system without locks.
+    """
+    import fcntl  # which not every system has
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
+
+
+def write_at(file: int, data: bytes, offset: int) -> None:
+    """All of the data, at a place in an open file: one call of the system may take a part."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written
+
+
 def sync(path: Path) -> None:
     """Put a file's content, or the names in a folder, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

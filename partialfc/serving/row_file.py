@@ -4,8 +4,6 @@ The pieces follow each other in `OUT.partial`, behind room for the header of a `
 `OUT.partial.json` says how far they go, once they are on the disk; what lies beyond is written again.
 """
 
-import errno
-import fcntl
 import glob
 import json
 import os
@@ -19,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.errors import ConfigError, DataError
-from partialfc.files import named, remove, replacing, sync, write_whole
+from partialfc.files import lock, named, remove, replacing, sync, write_at, write_whole
 
 ANEW = "begin anew with --overwrite"
 HEADER = 128  # bytes of a .npy before its numbers: a multiple of 64, with room for any shape
@@ -49,11 +47,8 @@ class RowFile:
     def append(self, rows: npt.NDArray[np.float32], *, images: int, bad: list[tuple[int, str]]) -> None:
         """Write the rows [m, width] of images up to number `images`, but for the bad ones among them."""
         place = HEADER + self.journal.rows * self.width * 4
-        data = rows.astype("<f4", copy=False).tobytes()
         with named(self.partial):
-            while data:
-                written = os.pwrite(self._file, data, place)
-                data, place = data[written:], place + written
+            write_at(self._file, rows.astype("<f4", copy=False).tobytes(), place)
         self.journal.images, self.journal.rows = images, self.journal.rows + len(rows)
         self.journal.bad += bad
 
@@ -82,7 +77,7 @@ class RowFile:
     def to_npy(self) -> None:
         """Become the `.npy` that it is for."""
         with named(self.partial):
-            os.pwrite(self._file, npy_header(self.journal.rows, self.width), 0)
+            write_at(self._file, npy_header(self.journal.rows, self.width), 0)
             os.fsync(self._file)
         self.partial.replace(self.path)
         sync(self.path.parent)
@@ -111,7 +106,8 @@ def writing(
         raise ConfigError(f"{path}: exists already; name another file, or replace it with --overwrite")
     file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _lock(file, path)
+        if not lock(file):
+            raise ConfigError(f"{path}: another process is writing it; wait, or name another file")
         if overwrite:
             remove(journal)
         sweep(path)
@@ -153,16 +149,6 @@ def sweep(path: Path) -> None:
 
 def _journal_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial.json")
-
-
-def _lock(file: int, path: Path) -> None:
-    """Until the process ends, however it does. ConfigError where another process has it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise ConfigError(f"{path}: another process is writing it; wait, or name another file") from error
-        # a file system without locks
 
 
 def _read(journal: Path, plan: Mapping[str, Any], path: Path, anew: str) -> Journal:

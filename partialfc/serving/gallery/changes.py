@@ -21,7 +21,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from partialfc.errors import DataError
-from partialfc.files import sync, told
+from partialfc.files import sync, told, write_at
 from partialfc.serving.card import Card
 from partialfc.serving.gallery.manifest import Manifest
 from partialfc.serving.rows import Rows
@@ -125,7 +125,7 @@ class Changes:
             raise OSError(f"{self._path}: {self.broken}")
         data = b"".join(map(_record, changes))
         try:
-            _write(self._file, data, self._end)
+            write_at(self._file, data, self._end)
             os.fsync(self._file)
         except OSError as error:
             error.filename = str(self._path)
@@ -139,7 +139,7 @@ class Changes:
 
     def _begin(self) -> None:
         os.ftruncate(self._file, 0)
-        _write(self._file, self._head, 0)
+        write_at(self._file, self._head, 0)
         os.fsync(self._file)
         sync(self._path.parent)
         self._end = len(self._head)
@@ -203,11 +203,3 @@ def _record(change: Change) -> bytes:
     payload = _KIND.pack(REMOVE if change.rows is None else ADD, len(name)) + name + rows
     before = _RECORD.pack(len(payload), zlib.crc32(payload))
     return before + _CHECK.pack(zlib.crc32(before)) + payload
-
-
-def _write(file: int, data: bytes, offset: int) -> None:
-    """All of the data, as one call may take a part."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written

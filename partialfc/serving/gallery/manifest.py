@@ -3,8 +3,6 @@
 A change writes new files, then replaces `gallery.json`, then deletes files that it no longer names.
 """
 
-import errno
-import fcntl
 import json
 import os
 import re
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from partialfc.errors import ConfigError, DataError
-from partialfc.files import json_text, remove, write_whole
+from partialfc.files import json_text, lock, remove, write_whole
 from partialfc.serving.card import Card
 
 MANIFEST, LOCK = "gallery.json", "lock"
@@ -135,15 +133,11 @@ def changing(folder: Path) -> Iterator[None]:
     """
     file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise ConfigError(
-                    f"{folder}: another process is changing it, or serves it with a token; try again later, "
-                    "or change it over HTTP"
-                ) from error
-            # a file system without locks
+        if not lock(file):
+            raise ConfigError(
+                f"{folder}: another process is changing it, or serves it with a token; try again later, or "
+                "change it over HTTP"
+            )
         try:
             yield
         except BaseException:
