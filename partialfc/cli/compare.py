@@ -64,9 +64,9 @@ def compare(
     """
     from partialfc.cli.protocols.pairs import folders_of, naming
     from partialfc.cli.protocols.setting import embedder_of, ranks
+    from partialfc.cli.run_names import names_of
     from partialfc.cli.values import require_rates
     from partialfc.data.pairs.files import read_pairs_or_videos
-    from partialfc.deploy.reject import names_of
     from partialfc.deploy.trained import is_weights
     from partialfc.distributed.device import local_device
     from partialfc.evaluation.comparison import compare as compared

@@ -56,9 +56,9 @@ def report(
     with bands, score histograms, the hardest pairs, class frequency against accuracy, a map of embeddings.
     """
     from partialfc.cli.bars import stages
+    from partialfc.cli.run_names import names_of
     from partialfc.cli.run_report.looks import look
     from partialfc.cli.run_report.opened import open_run
-    from partialfc.deploy.reject import names_of
     from partialfc.report.figure import check_picture
     from partialfc.report.page import check_page
     from partialfc.report.run_page.log import read_log

@@ -1,7 +1,6 @@
 """What rejecting images by a run's quality gains on pairs: error against the share that is rejected."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from partialfc.data.pairs.files import PairSet
@@ -50,9 +49,3 @@ def reject_curves(
                 scores, pairs.same, quality.reshape(-1, 2), fmr=fmr
             )
     return curves
-
-
-def names_of(runs: Sequence[Path]) -> dict[str, Path]:
-    """A short name for each run: its folder's; where two have the same, the whole path."""
-    short = [run.resolve().name for run in runs]
-    return {name if short.count(name) == 1 else str(run): run for name, run in zip(short, runs, strict=True)}

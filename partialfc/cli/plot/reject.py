@@ -54,9 +54,10 @@ def reject(
     as_json: AsJson = False,
 ) -> None:
     """Draw how the error falls as the images of the worst quality are rejected, by run and quality."""
+    from partialfc.cli.run_names import names_of
     from partialfc.cli.values import require_rates
     from partialfc.data.pairs.files import read_pairs, require_images
-    from partialfc.deploy.reject import names_of, reject_curves
+    from partialfc.deploy.reject import reject_curves
     from partialfc.deploy.trained import load_trained
     from partialfc.distributed.device import local_device
     from partialfc.plot.reject_picture import draw_reject
