@@ -1,9 +1,8 @@
 """The images of a request's body: raw, or parts of a multipart one; limited while it is read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from http import HTTPStatus
-from types import TracebackType
 from typing import Self
 
 from python_multipart.exceptions import MultipartParseError
@@ -46,9 +45,7 @@ class Body:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._held.now -= self._taken
 
     async def images(self, stream: AsyncIterator[bytes]) -> list[bytes]:
@@ -106,17 +103,19 @@ class _Parts:
         self._header: tuple[bytearray, bytearray] = bytearray(), bytearray()
         self._headers: dict[bytes, bytes] = {}
         self._ended = False
-        calls: dict[str, Callable[..., None]] = {
-            "on_part_begin": self._headers.clear,
-            "on_header_begin": self._header_begins,
-            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
-            "on_header_end": self._header_ends,
-            "on_headers_finished": self._part_begins,
-            "on_part_data": self._data,
-            "on_end": self._end,
-        }
-        self._parser = MultipartParser(boundary, calls)  # type: ignore[arg-type]
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._headers.clear,
+                "on_header_begin": self._header_begins,
+                "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+                "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+                "on_header_end": self._header_ends,
+                "on_headers_finished": self._part_begins,
+                "on_part_data": self._data,
+                "on_end": self._end,
+            },
+        )
 
     def add(self, chunk: bytes) -> None:
         try:
