@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from partialfc.backbones import with_feature_map
-from partialfc.data.images.codec import Pixels, decode, resize
+from partialfc.data.images.codec import Pixels
 from partialfc.data.images.normalise import normalise
 from partialfc.data.sources.labelled import Source
+from partialfc.deploy.drawn import drawn, pixels_at
 from partialfc.deploy.trained_network import Trained
-from partialfc.errors import ImageError
 from partialfc.occlusion import OcclusionNetwork, intersection_over_union
 from partialfc.occlusion.covers import FILLS, Fill, cells, cover
 
@@ -42,14 +42,8 @@ class Sight:
 
 def read_pixels(trained: Trained, source: Source, *, count: int, seed: int, max_pixels: int) -> list[Pixels]:
     """Some of a source's images, drawn at random, as the network gets them; ImageError for a bad one."""
-    found = []
-    for index in np.random.default_rng(seed).permutation(len(source))[:count].tolist():
-        try:
-            pixels = decode(source.read(index)[0], channels=trained.channels, max_pixels=max_pixels)
-        except ImageError as error:
-            raise ImageError(f"{source.name(index)}: {error}") from error
-        found.append(resize(pixels, trained.image_size))
-    return found
+    how = {"image_size": trained.image_size, "channels": trained.channels, "max_pixels": max_pixels}
+    return [pixels_at(source, index, **how) for index in drawn(source, count=count, seed=seed)]
 
 
 @torch.inference_mode()

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from partialfc.data.images.codec import decode, resize
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.sources.labelled import Source
+from partialfc.deploy.drawn import drawn, pixels_at
 from partialfc.deploy.export.graph import Pixels
 from partialfc.deploy.export.packages import needing
-from partialfc.errors import ExportError, ImageError, PartialFCError, in_one_line
+from partialfc.errors import ExportError, PartialFCError, in_one_line
 from partialfc.files import scratch
 from partialfc.serving.runtime import onnxruntime
 
@@ -84,14 +84,11 @@ def calibration(
 
     Raises ImageError, which names an image that cannot be decoded.
     """
-    chosen = np.random.default_rng(seed).permutation(len(source))[:count].tolist()
+    chosen = drawn(source, count=count, seed=seed)
 
     def pixels(index: int) -> np.ndarray:
-        try:
-            found = decode(source.read(index)[0], channels=graph.channels, max_pixels=max_pixels)
-        except ImageError as error:
-            raise ImageError(f"{source.name(index)}: {error}") from error
-        return resize(found, graph.image_size)
+        sizes = {"image_size": graph.image_size, "channels": graph.channels}
+        return pixels_at(source, index, max_pixels=max_pixels, **sizes)
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(chosen), BATCH):
