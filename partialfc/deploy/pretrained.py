@@ -7,6 +7,7 @@ from partialfc.deploy.opened.folder import fetch, is_export
 from partialfc.deploy.trained import load_trained
 from partialfc.deploy.trained_network import Trained
 from partialfc.errors import CheckpointError
+from partialfc.serving.card import CARD_FILE
 
 
 def from_pretrained(name: str | Path, *, trust: Collection[str] = ()) -> Trained:
@@ -36,7 +37,5 @@ def from_pretrained(name: str | Path, *, trust: Collection[str] = ()) -> Trained
             )
         path = fetch(str(name))
         if not is_export(path):
-            raise CheckpointError(
-                f"{name}: the repository has no partialfc.json, which partialfc export writes"
-            )
+            raise CheckpointError(f"{name}: the repository has no {CARD_FILE}, which partialfc export writes")
     return load_trained(path, trust=trust)
