@@ -50,7 +50,7 @@ def run(desk: Path, program: str, *words: object) -> tuple[Losses, str]:
 @pytest.fixture(scope="module")
 def plain(desk: Path) -> tuple[Losses, str]:
     """Of two epochs in one go."""
-    return run(desk, "plain.py", "whole", 2)
+    return run(desk, "plain.py", "runs/whole", 2)
 
 
 @pytest.mark.slow
@@ -63,16 +63,16 @@ def test_the_plain_loop_learns_and_is_verified(plain):
 
 @pytest.mark.slow
 def test_the_plain_loop_goes_on_bit_for_bit(desk, plain):
-    first, _ = run(desk, "plain.py", "resumed", 1)
-    second, _ = run(desk, "plain.py", "resumed", 2)
+    first, _ = run(desk, "plain.py", "runs/resumed", 1)
+    second, _ = run(desk, "plain.py", "runs/resumed", 2)
     assert first + second == plain[0]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_framework_gives_the_losses_of_plain_pytorch_also_when_it_is_resumed(desk, plain, framework):
-    first, _ = run(desk, FRAMEWORKS[framework], framework, 1)
-    second, printed = run(desk, FRAMEWORKS[framework], framework, 2)
+    first, _ = run(desk, FRAMEWORKS[framework], f"runs/{framework}", 1)
+    second, printed = run(desk, FRAMEWORKS[framework], f"runs/{framework}", 2)
     np.testing.assert_allclose(first + second, plain[0], rtol=0 if framework == "fabric" else 1e-6)
     assert "60 pairs: accuracy " in printed
 
