@@ -8,12 +8,14 @@ so a process that is killed leaves at most a piece of them at the end. That was 
 off when the file is opened; all other damage is an error.
 """
 
+import errno
 import json
 import logging
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -117,7 +119,8 @@ class Changes:
     def append(self, changes: Sequence[Change]) -> None:
         """Put changes on the disk, all of them with one wait for it.
 
-        Raises OSError where the disk takes them not; then none of them is there. After a failure of the disk,
+        Raises OSError where the disk takes them not, and where the file's name leads to it no longer, as who
+        opens the gallery next would not find them; then none of them is there. After a failure of the disk,
         other than a full one, nothing more is taken, as nobody knows what it holds.
         """
         assert self._end, "read finds where the next change belongs"
@@ -127,6 +130,7 @@ class Changes:
         try:
             write_at(self._file, data, self._end)
             os.fsync(self._file)
+            self._require_name()
         except OSError as error:
             error.filename = str(self._path)
             try:
@@ -136,6 +140,13 @@ class Changes:
                 self.broken = told(worse)
             raise
         self._end += len(data)
+
+    def _require_name(self) -> None:
+        """Raises FileNotFoundError unless the file is where it was opened: not removed, moved or replaced."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(os.stat(self._path), os.fstat(self._file)):
+                return
+        raise FileNotFoundError(errno.ENOENT, "was removed, moved or replaced while it was open")
 
     def _begin(self) -> None:
         os.ftruncate(self._file, 0)

@@ -143,3 +143,20 @@ def test_a_full_disk_takes_no_change_and_loses_none(tmp_path: Path) -> None:
         assert file.broken is None
         file.append([change("emil", seed=3)])
     assert_same(read(path), [*MADE, change("emil", seed=3)])
+
+
+def test_a_file_that_is_no_longer_where_it_was_takes_no_change(tmp_path: Path) -> None:
+    """Who opens the gallery next would not find it."""
+    path, moved = tmp_path / "log", tmp_path / "moved"
+    written(path, MADE)
+    with opened(path) as file:
+        list(file.read())
+        path.rename(moved)
+        with pytest.raises(FileNotFoundError, match=r"removed, moved or replaced.*log"):
+            file.append([change("clara")])
+        path.write_bytes(moved.read_bytes())
+        with pytest.raises(FileNotFoundError):
+            file.append([change("clara")])
+        moved.rename(path)
+        file.append([change("emil", seed=3)])
+    assert_same(read(path), [*MADE, change("emil", seed=3)])

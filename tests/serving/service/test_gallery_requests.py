@@ -159,6 +159,14 @@ def test_the_commands_see_what_requests_added(model, tmp_path):
     assert (done.returncode, done.stdout) == (0, f"{folder}: 2 rows less, 2 now\n"), done.stderr
     with with_gallery(model, folder) as service:
         assert [each["name"] for each in who(service.client, 1)["found"]] == ["anne", "bob"]
+        folder.rename(tmp_path / "moved")
+        refused = add(service.client, "carl", 4)
+        told = problem(refused)
+        assert (refused.status_code, told["field"]) == (507, "gallery")
+        assert "was removed, moved or replaced while it was open" in told["value"]
+        (tmp_path / "moved").rename(folder)
+        assert service.client.get("/gallery/carl").status_code == 404
+        assert add(service.client, "carl", 4).status_code == 201
 
 
 def test_without_a_token_a_built_gallery_is_searched_by_many_and_changed_by_nobody(model, tmp_path):
