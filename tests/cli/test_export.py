@@ -174,7 +174,7 @@ def test_an_onnx_gets_a_card_with_figures_and_thresholds(folder: Path, tmp_path:
 
 @pytest.mark.slow
 def test_insightfaces_weights_are_taken_as_they_are(folder: Path, tmp_path: Path) -> None:
-    model, source = folder / "backbone.pth", folder / "train.rec"
+    model, source = folder / "backbone.pth", write_data(tmp_path / "few", classes=2)
     pairs = ("--pairs", folder / "few.bin", "--bootstrap", 0)
     own = printed("evaluate", model, *pairs)
     qualities = printed("quality", model, source).splitlines()
