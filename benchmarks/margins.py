@@ -34,8 +34,9 @@ def main() -> None:
     wanted = [_row(loss, seed, task) for seed in options.seeds for loss in options.losses]
     missing = [row for row in wanted if _key(row) not in done]
     print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are there", flush=True)
-    spawn = multiprocessing.get_context("spawn")  # a process has its own number of threads
-    with ProcessPoolExecutor(options.parallel, mp_context=spawn) as pool:
+    context = multiprocessing.get_context("forkserver")  # a process has its own number of threads
+    context.set_forkserver_preload(["partialfc", "torch._dynamo"])  # what torch's optimizers import too
+    with ProcessPoolExecutor(options.parallel, mp_context=context) as pool:
         runs = {pool.submit(run, task, VARIANTS[row["loss"]], row["seed"]): row for row in missing}
         for each in as_completed(runs):
             row = runs[each] | each.result() | surroundings()
