@@ -157,15 +157,24 @@ def in_a_shell(command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+# The reader is gone before the command begins: a pipe that is still open would take all that it prints.
+UNREAD = (
+    "{{ until [ -e {gone} ]; do sleep 0.01; done; {command}; }} | {{ exec <&-; touch {gone}; }}; "
+    "exit ${{PIPESTATUS[0]}}"
+)
+
+
 @pytest.mark.parametrize(
     ("shell", "status", "says"),
     [
-        ("{program} config {config} > /dev/full", 1, "partialfc: the output: No space left on device\n"),
-        ("{program} config {config} | true; exit ${{PIPESTATUS[0]}}", 1, ""),
+        ("{command} > /dev/full", 1, "partialfc: the output: No space left on device\n"),
+        (UNREAD, 1, ""),
     ],
+    ids=["full", "unread"],
 )
-def test_an_output_that_takes_nothing(finished, shell, status, says):
-    done = in_a_shell(shell.format(program=PROGRAM, config=finished / "config.yaml"))
+def test_an_output_that_takes_nothing(finished, tmp_path, shell, status, says):
+    command = f"{PROGRAM} config {finished / 'config.yaml'}"
+    done = in_a_shell(shell.format(command=command, gone=tmp_path / "gone"))
     assert (done.returncode, done.stderr) == (status, says)
 
 
