@@ -23,7 +23,14 @@ class Limiting:
     ] = USUAL.max_request_bytes
     max_pixels: Annotated[int, typer.Option(help="Pixels of an image, by its header.")] = USUAL.max_pixels
     max_images: Annotated[int, typer.Option(help="Images of one request.")] = USUAL.max_images
-    max_batch: Annotated[int, typer.Option(help="Images in one call of the model.")] = USUAL.max_batch
+    max_batch: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Images in one call of the model. Default: up to {USUAL.max_batch}, as many as it is fast "
+            "with, which is measured when the service starts.",
+            show_default=False,
+        ),
+    ] = None
     max_wait_ms: Annotated[
         float, typer.Option(help="How long a call that is not full waits for images that are being decoded.")
     ] = USUAL.max_wait_ms
@@ -89,7 +96,8 @@ def serve(
         token_file=token_file,
         far=far,
         threshold=threshold,
-        limits=Limits(**vars(given)),
+        limits=Limits(**{name: value for name, value in vars(given).items() if value is not None}),
+        measure_batch=given.max_batch is None,
         threads=threads,
         device=device,
         trust=trust or (),

@@ -20,7 +20,7 @@ class Limits:
         max_request_bytes: Of a request's whole body.
         max_pixels: Of one image, by its header.
         max_images: Of one request.
-        max_batch: Images in one call of the model.
+        max_batch: Images in one call of the model, at most.
         max_wait_ms: How long a call that is not full waits for images that are being decoded.
         queue: Images that may be decoded or wait for the model; more are answered 503.
         timeout: Seconds to read a head or a body, to embed images, to search or change the gallery, and for a

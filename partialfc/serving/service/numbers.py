@@ -37,6 +37,11 @@ class Numbers:
             buckets=IMAGES,
             registry=self.registry,
         )
+        self.max_batch = Gauge(
+            "partialfc_serve_max_batch_images",
+            "Images in a call of the model at most: --max-batch, or what was measured at the start.",
+            registry=self.registry,
+        )
         self.model_seconds = Histogram(
             "partialfc_serve_model_seconds",
             "Time of a call of the model.",

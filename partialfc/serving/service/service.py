@@ -41,6 +41,7 @@ class Service:
             capacity=limits.queue,
             watch=numbers.called,
         )
+        numbers.max_batch.set(limits.max_batch)
         numbers.follow(
             ready=lambda: self.ready, queue=lambda: self._batcher.waiting, held=lambda: self.held.now
         )

@@ -1,6 +1,8 @@
 """`partialfc serve`: from its options to a service that listens."""
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from prometheus_client import disable_created_metrics
 from partialfc import __version__
 from partialfc.errors import MissingExtraError, installing
 from partialfc.serving.model import Model, open_model
+from partialfc.serving.service.batch_size import measured_batch
 from partialfc.serving.service.gallery import ServedGallery
 from partialfc.serving.service.limits import Limits
 from partialfc.serving.service.numbers import Numbers
@@ -36,6 +39,7 @@ def run(
     far: float | None,
     threshold: float | None,
     limits: Limits,
+    measure_batch: bool,
     threads: int | None,
     device: str,
     trust: Sequence[str],
@@ -43,6 +47,7 @@ def run(
 ) -> None:
     """Serve the model of `path`, with a gallery if one is given, until SIGTERM.
 
+    measure_batch: whether a call takes as many images as the model is fast with, up to `limits.max_batch`.
     say: gets a line once it listens, with the address.
 
     Raises ConfigError for options that do not fit, and what `open_model` raises.
@@ -52,6 +57,9 @@ def run(
     model = open_model(path, threads=threads, device=device, trust=trust)
     thresholds = Thresholds(model.card, far=far, fixed=threshold)
     _warm_up(model)
+    if measure_batch:
+        clock = time.process_time if device == "cpu" else time.perf_counter
+        limits = replace(limits, max_batch=measured_batch(model, most=limits.max_batch, clock=clock))
     disable_created_metrics()  # type: ignore[no-untyped-call]
     numbers = Numbers(version=__version__, model=model.card.name)
     opened = None

@@ -279,6 +279,7 @@ def test_what_the_service_says_of_itself(service):
     paths = service.client.get("/openapi.json").json()["paths"]
     assert {"multipart/form-data", "image/jpeg"} <= paths["/embed"]["post"]["requestBody"]["content"].keys()
     assert service.metric("partialfc_serve_build_info", model=CARD.name, version=__version__) == 1
+    assert service.metric("partialfc_serve_max_batch_images") in (1, 2, 4, 8, 16, 32)  # as was measured
 
 
 def test_requests_are_counted_by_route_and_status(service):
