@@ -66,8 +66,12 @@ def train_watched(config: Any, url: str) -> dict[str, Any]:
     with trainer.running():
         finished = trainer.run()
         ended = time.time()
-        wait_for(lambda: True if len(query(url, f"timestamp(partialfc_step) > {ended}")) == 2 else None)
-        seen_at = time.time()
+
+        def seen() -> dict[tuple[str, ...], float] | None:
+            found = query(url, f"timestamp(partialfc_step) > {ended}")
+            return found if len(found) == 2 else None
+
+        seen_at = max(wait_for(seen).values())  # of the scrapes themselves: a later one may fail
         port = json.loads(config.metrics.targets.read_text())[0]["targets"][trainer.world.rank]
         text = fetch(f"http://{port}/metrics")
         trainer.world.barrier()
