@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from partialfc.errors import in_one_line
 from partialfc.metrics.trackers.held import Held
-from partialfc.metrics.trackers.tracker import Tracker
+from partialfc.metrics.trackers.tracker import KeptError, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,9 @@ class Sending:
         try:
             self._tracker.finish(failed=self._failed)
             self._held.settle()
+        except KeptError as error:
+            self._held.settle()
+            self._complain(error)
         except Exception as error:
             self._complain(error)
 

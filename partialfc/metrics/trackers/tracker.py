@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from partialfc.errors import MissingExtraError
+from partialfc.errors import MissingExtraError, TrackerError
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class TrackedRun:
     config: Mapping[str, Any]
     start_step: int
     id: str | None
+
+
+class KeptError(TrackerError):
+    """Figures could not be sent in time, and the tracker has them on this machine, to be sent later."""
 
 
 class Tracker(Protocol):
@@ -46,7 +50,7 @@ class Tracker(Protocol):
         """Hold figures of a step by their names, such as train/loss."""
 
     def finish(self, *, failed: bool) -> None:
-        """Everything was logged; failed: an error ended the run."""
+        """Everything was logged; failed: an error ended the run. Raises KeptError where it keeps the rest."""
 
 
 def package(name: str, extra: str) -> Any:

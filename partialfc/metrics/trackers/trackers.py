@@ -26,7 +26,8 @@ TRACKERS: dict[str, type[Tracker]] = {
     "wandb": WeightsAndBiases,
     "mlflow": MLflow,
 }
-IDS = "trackers.json"  # in the run's folder: {tracker: the run's id there}
+IDS = "trackers.json"  # in the run's folder: {tracker: the run's id there}, and PROJECT
+PROJECT = "project"  # in which the run began: trackers would take another one for another run
 OF_A_LINE = {"event", "step", "time"}  # what a line of the log has beside its figures
 HELD = "trackers"  # the folder in it with a file of what each tracker has
 
@@ -60,10 +61,18 @@ class Trackers:
         if not self._names:
             return
         ids = _read_ids(folder / IDS)
+        project = ids.get(PROJECT, self._project) if ids.keys() - {PROJECT} else self._project
+        ids[PROJECT] = project
+        if project != self._project:
+            log.warning(
+                "train.tracker_project is %r, but the run began in %r: it goes on there",
+                self._project,
+                project,
+            )
         (folder / HELD).mkdir(exist_ok=True)
         try:
             for name, tracker in self._usable(resumed=start_step > 0).items():
-                run = TrackedRun(self._run, self._project, folder, self._config, start_step, ids.get(name))
+                run = TrackedRun(self._run, project, folder, self._config, start_step, ids.get(name))
                 with _or_without(name, resumed=start_step > 0):
                     ids[name] = tracker.start(run)
                     held = _held(folder / HELD / f"{name}.json", tracker, run, before)

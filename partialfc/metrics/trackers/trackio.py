@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from partialfc.errors import TrackerError
-from partialfc.metrics.trackers.tracker import TrackedRun, package
+from partialfc.metrics.trackers.tracker import KeptError, TrackedRun, package
+
+KEPT = "to the remote server"  # in what it says of figures that it sends when it next can
 
 
 class Trackio:
@@ -35,7 +37,16 @@ class Trackio:
                 auto_log_cpu=False,
                 auto_log_gpu=False,
             )
+        self._send_kept(run.project)
         return str(self._run.name)
+
+    def _send_kept(self, project: str) -> None:
+        """What a run before this one could not send to a server of one's own is sent, as trackio itself does
+        it for a Space; a version of another inside sends it after the next error.
+        """
+        with contextlib.suppress(AttributeError):
+            if self._package.sqlite_storage.SQLiteStorage.has_pending_data(project):
+                self._run._has_local_buffer = True
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         self._run.log(dict(figures), step=step)
@@ -46,7 +57,8 @@ class Trackio:
             self._run.finish()
         lost = [str(each.message).lstrip("* ") for each in told if each.category is UserWarning]
         if lost:  # it warns of what it cannot send, and raises nothing
-            raise TrackerError(" ".join(lost))
+            kept = all(KEPT in each for each in lost)
+            raise (KeptError if kept else TrackerError)(" ".join(lost))
 
 
 def _free_name(trackio: Any, run: TrackedRun) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from partialfc.errors import TrackerError
-from partialfc.metrics.trackers.tracker import TrackedRun, package
+from partialfc.metrics.trackers.tracker import KeptError, TrackedRun, package
 
 FINISH_SECONDS = 60.0  # for what is not sent when the run ends; the files stay, for `wandb sync`
 
@@ -52,4 +52,7 @@ class WeightsAndBiases:
         self._run.log({"step": step, **figures})
 
     def finish(self, *, failed: bool) -> None:
-        self._run.finish(exit_code=int(failed))
+        try:
+            self._run.finish(exit_code=int(failed))
+        except TimeoutError as error:  # its files have all of them
+            raise KeptError(str(error)) from error

@@ -1,6 +1,7 @@
 """What the trackers hold of a run, read back with their own packages, and what is done where one fails."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -14,9 +15,9 @@ import pytest
 from partialfc.errors import TrackerError
 from partialfc.metrics.run_log import read_metrics
 from partialfc.metrics.trackers import TRACKERS, Trackers
-from partialfc.metrics.trackers.held import Held
+from partialfc.metrics.trackers.held import Held, read_held
 from partialfc.metrics.trackers.sending import Sending, close
-from partialfc.metrics.trackers.tracker import TrackedRun
+from partialfc.metrics.trackers.tracker import KeptError, TrackedRun
 from tests.metrics.trackers.servers import Served, served
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, call, warm_python
@@ -100,7 +101,9 @@ def test_a_resumed_run_is_one_run(tracked):
     folder, held = tracked
     assert held["wandb"]["starts"] == 2  # the two commands
     assert held["mlflow"]["status"] == "FINISHED"
-    assert sorted(json.loads((folder / "run" / "trackers.json").read_text())) == sorted(TRACKERS)
+    assert sorted(json.loads((folder / "run" / "trackers.json").read_text())) == sorted(
+        [*TRACKERS, "project"]
+    )
 
 
 @pytest.mark.slow
@@ -207,7 +210,7 @@ def test_a_resumed_run_goes_on_without_a_tracker_that_cannot_start(tmp_path, cap
     trackers.close(failed=False)
     assert "mlflow cannot start" in caplog.text
     assert "training goes on without it" in caplog.text
-    assert json.loads((tmp_path / "trackers.json").read_text()).keys() == {"tensorboard"}
+    assert json.loads((tmp_path / "trackers.json").read_text()).keys() == {"project", "tensorboard"}
 
 
 def test_what_mlflow_keeps_in_a_folder_is_read_as_the_page_says(tmp_path, monkeypatch):
@@ -378,6 +381,59 @@ def test_a_run_goes_on_without_servers_that_answer_no_more(tmp_path, servers):
     assert sorted(line.partition(":")[0] for line in said) == ["mlflow", "trackio", "wandb"], done.stderr
     assert all(line.endswith("are missing there, training goes on") for line in said)
     assert "Traceback" not in done.stderr
+
+    for pid in servers.pids:
+        os.kill(pid, signal.SIGCONT)
+    done = call("train", config, "train.steps=8", environment=servers.environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    held = servers.held("train/loss")
+    assert sorted(step for step, _ in held["trackio"]) == [*range(1, 9)]
+    assert len({step for step, _ in held["wandb"]}) == len(held["wandb"])
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_tracker_keeps_to_send_later_is_not_given_again(tmp_path, kept):
+    class Late(Stuck):
+        settles_after = 1e9
+
+        def log(self, step: int, figures: Mapping[str, float]) -> None:
+            pass
+
+        def finish(self, *, failed: bool) -> None:
+            raise KeptError("later") if kept else TrackerError("lost")
+
+    held = Held(tmp_path / "late.json", {"train": 3}, settles_after=1e9)
+    sending = Sending("late", Late(), held)
+    for step in (4, 5):
+        sending.put("train", step, {"train/loss": 1.0})
+    close([sending], failed=False)
+    assert read_held(tmp_path / "late.json") == ({"train": 5} if kept else None)
+
+
+def test_a_run_stays_in_the_project_in_which_it_began(tmp_path):
+    script = "\n".join(
+        [
+            "from pathlib import Path",
+            "from partialfc.metrics.trackers import Trackers",
+            "from tests.metrics.trackers.test_trackers import line",
+            "for project, done in (('faces', 0), ('others', 3)):",
+            "    trackers = Trackers(['trackio'], project=project, run='mine', config={})",
+            "    trackers.begin(Path('run'), done, [line(step) for step in range(1, done + 1)])",
+            "    for step in range(done + 1, done + 4):",
+            "        trackers.record('train', step, line(step))",
+            "    trackers.close(failed=False)",
+            "import trackio",
+            "for run in trackio.Api().runs('faces'):",
+            "    logs = trackio.sqlite_storage.SQLiteStorage.get_logs('faces', run.name)",
+            "    print(run.name, [row['step'] for row in logs])",
+            "print(*(path.name for path in Path('trackio').glob('*.db')))",
+        ]
+    )
+    (tmp_path / "run").mkdir()
+    done = warm_python().run("-c", script, env=environment(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["mine [1, 2, 3, 4, 5, 6]", "faces.db"]
+    assert "train.tracker_project is 'others', but the run began in 'faces': it goes on there" in done.stderr
 
 
 def test_another_run_folder_of_the_same_name_is_another_run(tmp_path):
