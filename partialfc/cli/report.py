@@ -76,8 +76,8 @@ def report(
     require_method(map_by)
     found = []
     with stages() as progress:
-        for name, folder in names_of(folders).items():
-            log = read_log(folder, progress)
+        logs = {name: read_log(folder, progress) for name, folder in names_of(folders).items()}
+        for (name, log), folder in zip(logs.items(), folders, strict=True):
             opened = open_run(
                 folder, log, runs=len(folders), progress=progress, images=images, max_pixels=max_pixels
             )

@@ -60,17 +60,18 @@ def look(
         maps: list[EmbeddingMap] = []
         for name, pairs in opened.pairs.items():
             with opened.or_left_out(f"Map of {name}"):
-                maps.append(_map(name, pairs, embedder, most, method, images, progress))
+                maps.append(_map(name, pairs, trained.step, embedder, most, method, images, progress))
         sizes: list[SizeBin] = []
         with opened.or_left_out("Class frequency"):
             sizes = _sizes(opened, trained, embedder, most, progress)
-        return Looks(opened.hardest, maps, sizes, opened.left_out)
+        return Looks(opened.hardest, maps, sizes, trained.step, opened.left_out)
     return found
 
 
 def _map(
     name: str,
     pairs: PairSet,
+    step: int,
     embedder: Embedder,
     most: int,
     method: Method,
@@ -93,7 +94,7 @@ def _map(
         f"identity {identity}, image {place % 2 + 1} of pair {place // 2}"
         for place, identity in zip(places.tolist(), identities.tolist(), strict=True)
     ]
-    return EmbeddingMap(name, drawn.axes, drawn.places, identities, names, shown)
+    return EmbeddingMap(name, step, drawn.axes, drawn.places, identities, names, shown)
 
 
 def _sizes(

@@ -8,7 +8,7 @@ from typing import Any
 
 from partialfc.config import Config
 from partialfc.config.load import parse_config
-from partialfc.config.yaml12 import load
+from partialfc.config.yaml12 import dump_line, load
 from partialfc.data.pairs.files import PairSet, read_pairs
 from partialfc.data.parallel.progress import ShowProgress
 from partialfc.errors import PairsError, PartialFCError
@@ -85,7 +85,7 @@ def _read_config(opened: Opened) -> None:
     path = opened.folder / "config.yaml"
     content = load(path.read_text(encoding="utf-8", errors="replace"), str(path))
     if isinstance(content, Mapping):
-        opened.shown = flat(content)
+        opened.shown = flat(content, dump_line)
     opened.config = parse_config(_mapping(content), [], str(path))
 
 

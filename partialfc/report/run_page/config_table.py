@@ -1,6 +1,6 @@
 """A run's config on the page, and what differs between those of several runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from partialfc.report.page import Html, facts, folded, paragraph, plain, table
@@ -10,8 +10,11 @@ LONGEST = 400  # characters of a value
 MOST = 2000  # keys
 
 
-def flat(config: Mapping[str, Any]) -> dict[str, str]:
-    """{"section.key": value as text} of a config's mapping; a list or an empty mapping is one value."""
+def flat(config: Mapping[str, Any], written: Callable[[Any], str] = str) -> dict[str, str]:
+    """{"section.key": value as text} of a config's mapping; a list or an empty mapping is one value.
+
+    written: a list as text.
+    """
     found: dict[str, str] = {}
 
     def walk(value: Any, key: str) -> None:
@@ -21,10 +24,20 @@ def flat(config: Mapping[str, Any]) -> dict[str, str]:
             for name, part in value.items():
                 walk(part, f"{key}.{name}" if key else str(name))
         else:
-            found[key] = _shown(value)
+            found[key] = _shown(written(_set(value)) if isinstance(value, list) else value)
 
     walk(config, "")
     return found
+
+
+def _set(value: list[Any]) -> list[Any]:
+    """A list whose mappings have no key that is not set; a setting of a stage, with dots, may be null."""
+    return [
+        {key: part for key, part in each.items() if part is not None or "." in str(key)}
+        if isinstance(each, Mapping)
+        else each
+        for each in value
+    ]
 
 
 def _shown(value: Any) -> str:
@@ -44,7 +57,11 @@ def config_blocks(runs: Sequence[Run], main: Sequence[str]) -> list[Html]:
     if len(runs) > 1:
         return _compared(runs)
     config = runs[0].config
-    chosen = {key: config[key] for key in main if config.get(key, "null") not in ("null", "[]", "{}")}
+    chosen = {
+        key: config[key]
+        for key in main
+        if config.get(key, "null") not in ("null", "[]", "{}") and _takes_part(key, runs[0])
+    }
     sections: dict[str, list[tuple[str, str]]] = {}
     for key, value in config.items():
         sections.setdefault(key.partition(".")[0], []).append((key, value))
@@ -58,6 +75,13 @@ def config_blocks(runs: Sequence[Run], main: Sequence[str]) -> list[Html]:
             ),
         ),
     ]
+
+
+def _takes_part(key: str, run: Run) -> bool:
+    """Whether a key of the head's does anything in this run."""
+    if key == "head.sample_rate" and run.config.get("head.name") == "pool":
+        return False
+    return run.has_head or not key.startswith("head.")
 
 
 def _compared(runs: Sequence[Run]) -> list[Html]:

@@ -23,6 +23,7 @@ IF_CHANGED = (
     ("nonfinite_steps", "Skipped: not finite", "steps so far"),
     ("overflow_steps", "Skipped: float16 overflowed", "steps so far"),
 )
+POOL = ("Features in the pool", "features, on rank 0")  # in place of centres
 SCALED = ("loss", "lr", "images_per_second", "gradient_norm", "embedding_norm")  # see view.py
 FROM_0 = ("loss", "lr", "images_per_second", "gradient_norm")  # where nothing is below
 TERM = "loss_"
@@ -34,11 +35,16 @@ def curve_charts(runs: Sequence[Run]) -> list[Chart]:
     found += [_terms(runs)]
     found += [_column_chart(runs, key, title, label) for key, title, label in PLAIN]
     found += [
-        _column_chart(runs, key, title, label)
+        _column_chart(runs, key, *(POOL if key == "centres" and _have_pools(runs) else (title, label)))
         for key, title, label in IF_CHANGED
         if any(_changes(run.log.column(key)) for run in runs)
     ]
     return found
+
+
+def _have_pools(runs: Sequence[Run]) -> bool:
+    """Whether all runs with a head have a pool of features in place of centres."""
+    return all(run.config.get("head.name") == "pool" for run in runs if run.has_head)
 
 
 def by_step(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
@@ -135,7 +141,8 @@ def verification_charts(runs: Sequence[Run]) -> list[Chart]:
         for place, run in enumerate(runs)
         for number, name in enumerate(sets)
     ]
-    found = [Chart("accuracy", "Accuracy", STEP, Axis("accuracy of pairs", percent=True), accuracy)]
+    title = f"Accuracy on {sets[0]}" if len(sets) == 1 else "Accuracy"
+    found = [Chart("accuracy", title, STEP, Axis("accuracy of pairs", percent=True), accuracy)]
     rates = list(
         dict.fromkeys(
             key
@@ -159,11 +166,10 @@ def verification_charts(runs: Sequence[Run]) -> list[Chart]:
             for index, rate in enumerate(rates)
         ]
         tars = [each for each in tars if np.isfinite(each.y).any()]
-        found.append(
-            Chart(
-                f"tar-{number}", f"True accepts on {name}", STEP, Axis("true accept rate", percent=True), tars
-            )
-        )
+        shown = {each.kind or each.name for each in tars}
+        note = f"At a false accept rate of {shown.pop().partition('=')[2]}." if len(shown) == 1 else ""
+        axis = Axis("true accept rate", percent=True)
+        found.append(Chart(f"tar-{number}", f"True accepts on {name}", STEP, axis, tars, note=note))
     return found
 
 

@@ -89,6 +89,7 @@ def class_size_table(runs: Sequence[Run]) -> list[Html]:
     rows: list[list[str | int | float]] = [
         [
             *([run.name] if len(runs) > 1 else []),
+            "" if run.looks.step is None else f"{run.looks.step:,}",
             f"{each.least:,}" if each.least == each.most else f"{each.least:,}..{each.most:,}",
             each.classes,
             each.images,
@@ -99,7 +100,7 @@ def class_size_table(runs: Sequence[Run]) -> list[Html]:
         for each in run.looks.classes
     ]
     first = ["run"] if len(runs) > 1 else []
-    return [table([*first, "images of a class", "classes", "images looked at", "accuracy"], rows)]
+    return [table([*first, "step", "images of a class", "classes", "images looked at", "accuracy"], rows)]
 
 
 def map_chart(
@@ -125,7 +126,8 @@ def map_chart(
         Axis(found.axes[0]),
         Axis(found.axes[1]),
         series,
-        note=f"{len(found.places):,} images of the set {found.name}; point at one to see what it is.",
+        note=f"{len(found.places):,} images of the set {found.name}, as the network of step {found.step:,} "
+        "embeds them; point at one to see what it is.",
         points=points,
         run=run,
     )

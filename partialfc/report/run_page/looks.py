@@ -40,6 +40,7 @@ class EmbeddingMap:
     """
 
     name: str
+    step: int
     axes: tuple[str, str]
     places: np.ndarray
     identities: np.ndarray
@@ -68,4 +69,5 @@ class Looks:
     pairs: Sequence[HardPairs] = ()
     maps: Sequence[EmbeddingMap] = ()
     classes: Sequence[SizeBin] = ()
+    step: int | None = None  # of the checkpoint that was looked at
     left_out: Sequence[str] = ()

@@ -22,7 +22,14 @@ from partialfc.report.run_page.image_blocks import (
 )
 from partialfc.report.run_page.looks import HardPairs
 from partialfc.report.run_page.runs import Run
-from partialfc.report.run_page.score_charts import Curve, curve_of, figures_table, score_charts, why_no_band
+from partialfc.report.run_page.score_charts import (
+    MOST_BANDS,
+    Curve,
+    curve_of,
+    figures_table,
+    score_charts,
+    why_no_band,
+)
 from partialfc.report.run_page.stage_table import setting_charts, stage_blocks
 from partialfc.report.run_page.step_time import step_time_blocks, step_time_charts
 
@@ -46,8 +53,6 @@ MAIN = (  # the keys of a config that a reader asks for first
     "train.amp",
     "run.seed",
 )
-
-MOST_BANDS = 3  # runs whose bands are told from one another, as in script/legend.js
 
 
 def write_run_page(runs: Sequence[Run], output: Path, *, progress: ShowProgress = no_progress) -> Path:

@@ -24,6 +24,13 @@ class Run:
     scores: Sequence[Scores] = ()
     looks: Looks = field(default_factory=Looks)
 
+    @property
+    def has_head(self) -> bool:
+        """Whether it trains one: told by its config's text, as this version may not read it as a config."""
+        objective = self.config.get("objective.name")
+        alone = objective == "distill" and self.config.get("objective.alone") == "true"
+        return objective != "pfe" and not alone
+
     def verifications(self, name: str) -> list[dict[str, Any]]:
         """The records of a set, in order."""
         return [each for each in self.log.events["verification"] if each["set"] == name]

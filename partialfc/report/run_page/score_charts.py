@@ -20,6 +20,7 @@ from partialfc.report.saved_scores import Scores
 BINS = 60
 DRAWS = 200_000_000  # of pairs, in all replicates of a set: some ten seconds
 LEAST_REPLICATES = 100
+MOST_BANDS = 3  # runs whose bands are told from one another, as in script/legend.js
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,8 @@ def score_charts(key: str, curves: Sequence[Curve]) -> list[Chart]:
     band = any(each.band.low is not None for each in curves)
     note = "No band: these are the scores from before training."
     if band:
-        note = "The band is the 95 % interval by a bootstrap of the identities."
+        shown = f", while at most {MOST_BANDS} runs are shown," if len(curves) > MOST_BANDS else ""
+        note = f"The band{shown} is the 95 % interval by a bootstrap of the identities."
     elif not all(each.untrained for each in curves):
         note = "No band: the identities of the pairs are not known, or they are too many to draw."
     return [

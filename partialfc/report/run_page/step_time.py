@@ -53,21 +53,21 @@ def step_time_blocks(runs: Sequence[Run]) -> list[Html]:
     names = list(dict.fromkeys(name for each in means.values() for name in each))
     rows = [[_shown(name), *(_cell(each, name) for each in means.values())] for name in names]
     total = ["a whole step", *(_ms(sum(each.values())) if each else "" for each in means.values())]
-    return [table(["mean of a step", *means], [*rows, total]), *_between(runs)]
+    between = [_between(run) for run in runs]
+    if len(runs) == 1:
+        said = [paragraph(f"{between[0]}.".replace("\n", ", "))] if between[0] else []
+        return [table(["mean of a step", *means], [*rows, total]), *said]
+    last = [["between steps", *between]] if any(between) else []
+    return [Html(f'<div class="lines">{table(["mean of a step", *means], [*rows, total, *last])}</div>')]
 
 
-def _between(runs: Sequence[Run]) -> list[Html]:
-    """Checkpoints, which are between steps."""
-    told = []
-    for run in runs:
-        spent = [each["seconds"] for each in run.log.events["checkpoint"] if _is_number(each.get("seconds"))]
-        if spent:
-            before = f"{run.name}: " if len(runs) > 1 else ""
-            told.append(
-                f"{before}{run.log.counts['checkpoint']:,} checkpoints took {sum(spent):.3g} s, the longest "
-                f"{max(spent):.3g} s."
-            )
-    return [paragraph(" ".join(told))] if told else []
+def _between(run: Run) -> str:
+    """Its checkpoints, which are between steps."""
+    spent = [each["seconds"] for each in run.log.events["checkpoint"] if _is_number(each.get("seconds"))]
+    if not spent:
+        return ""
+    count = run.log.counts["checkpoint"]
+    return f"{count:,} checkpoints took {sum(spent):.3g} s\nthe longest {max(spent):.3g} s"
 
 
 def step_time_charts(runs: Sequence[Run]) -> list[Chart]:

@@ -17,7 +17,7 @@ def drawn(seed: int) -> EmbeddingMap:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), np.uint8)
     places = np.random.default_rng(seed).normal(size=(20, 2))
     names = [f"image {number}" for number in range(20)]
-    return EmbeddingMap("lfw", AXES, places, np.arange(20) % 4, names, list(pixels))
+    return EmbeddingMap("lfw", 1, AXES, places, np.arange(20) % 4, names, list(pixels))
 
 
 def test_an_image_that_several_maps_show_is_on_the_page_once():
@@ -30,6 +30,13 @@ def test_an_image_that_several_maps_show_is_on_the_page_once():
     )
     assert first == second
     assert len(set(first.values())) == 20
+
+
+def test_a_map_says_of_which_step_it_is():
+    assert (
+        "20 images of the set lfw, as the network of step 1 embeds them"
+        in map_chart("map", drawn(1), title="", images={}).note
+    )
 
 
 @pytest.mark.parametrize(

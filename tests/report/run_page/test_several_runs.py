@@ -55,6 +55,12 @@ def tap(page: Page, selector: str) -> None:
     page.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
 
+def test_what_is_said_of_four_runs_is_so_of_each(four):
+    words = four.evaluate("document.body.textContent")
+    assert "The band, while at most 3 runs are shown, is the 95 % interval" in words
+    assert words.count("2 checkpoints took 1 s\nthe longest 0.5 s") == 4
+
+
 def test_a_run_that_is_picked_stands_alone_with_its_band(four):
     assert meant(four, "roc-0") == [[True, False]] * 4  # of four runs no band is told from another
     pick(four, 1)

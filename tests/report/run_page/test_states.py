@@ -35,6 +35,37 @@ def begun(run_dir: Path, *steps: int, sets: str = "{}", **more: Any) -> Path:
     return run_dir
 
 
+def test_the_config_is_shown_as_it_is_written(tmp_path):
+    stages = "[{until_step: 60, from_step: null, head.interclass_filter: null}, {from_step: 9, head.x: 0.5}]"
+    begun(tmp_path, 10, sets=f"{{}}\nstages: {stages}")
+    report(tmp_path)
+    text = unescape((tmp_path / "report.html").read_text())
+    assert "[{until_step: 60, head.interclass_filter: null}, {from_step: 9, head.x: 0.5}]" in text
+
+
+def test_the_first_keys_of_the_config_are_those_that_count(tmp_path):
+    sections = "head: {name: partial_fc, margin: {name: arcface}, sample_rate: 0.5}"
+    begun(tmp_path, 10, sets=f"{{}}\n{sections}")
+    assert "head.margin.name arcface" in words(tmp_path).replace(". ", ".")
+    backbone = "objective: {name: pfe, backbone_from: /nowhere}"
+    begun(tmp_path, 10, sets=f"{{}}\n{sections}\n{backbone}")
+    assert "head." not in words(tmp_path).replace(". ", ".")
+
+
+def test_a_run_with_a_pool_has_its_features_in_place_of_centres(tmp_path):
+    rng = np.random.default_rng(0)
+    write_log(tmp_path, [train_record(step, rng, centres=step) for step in (1, 2)])
+    (tmp_path / "config.yaml").write_text("head: {name: pool, sample_rate: 1.0}\n")
+    said = words(tmp_path)
+    assert "Features in the pool" in said
+    assert "Centres that take part" not in said
+
+
+def test_true_accepts_say_at_which_rate_of_false_ones(tmp_path):
+    write_run(tmp_path)
+    assert "True accepts on lfw At a false accept rate of 1e-2." in words(tmp_path)
+
+
 def test_a_run_that_diverged_says_since_when(tmp_path):
     records = write_run(tmp_path / "run")
     for record in records:

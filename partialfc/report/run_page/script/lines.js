@@ -54,12 +54,20 @@ const seriesOf = (chart) => {
 
 const fontOf = () => `${root.classList.contains("paper") ? 9 : 12}px system-ui, sans-serif`;
 const WHOLE = [...Array(12).keys()].flatMap((power) => [1, 2, 2.5, 5].map((digit) => digit * 10 ** power)).filter(Number.isInteger);
+// As wide as the longest number beside the axis, so that its label stands clear of them.
+const widest = ({ ctx }, values) => {
+  ctx.save();
+  ctx.font = fontOf();
+  const widths = (values || []).map((value) => ctx.measureText(value || "").width);
+  ctx.restore();
+  return Math.max(56, Math.ceil(Math.max(0, ...widths)) + 17);
+};
 const axisOf = (axis, side) => ({
   label: axis.label, labelSize: 20, labelFont: fontOf(), font: fontOf(),
   stroke: variable("--muted"), grid: { stroke: variable("--line"), width: 1 }, ticks: { stroke: variable("--line"), size: 4 },
   values: (plot, splits) => splits.map((value) => ticked(value, axis)),
   ...(axis.label === "step" ? { incrs: WHOLE } : {}),
-  ...(side === "y" ? { size: 56 } : { space: 44, size: 34 }),
+  ...(side === "y" ? { size: widest } : { space: 44, size: 34 }),
 });
 
 const marked = (spec) => (plot) => {
@@ -77,7 +85,14 @@ const marked = (spec) => (plot) => {
     ctx.stroke();
     const after = x < bbox.left + bbox.width / 2;
     ctx.textAlign = after ? "left" : "right";
-    ctx.fillText(mark.name, x + (after ? 4 : -4) * devicePixelRatio, bbox.top + (12 + 13 * (number % 3)) * devicePixelRatio);
+    const place = [mark.name, x + (after ? 4 : -4) * devicePixelRatio, bbox.top + (12 + 13 * (number % 3)) * devicePixelRatio];
+    ctx.save(); // the curves end before the letters
+    ctx.setLineDash([]);
+    ctx.strokeStyle = variable("--panel");
+    ctx.lineWidth = 4 * devicePixelRatio;
+    ctx.strokeText(...place);
+    ctx.restore();
+    ctx.fillText(...place);
   });
   ctx.restore();
 };
