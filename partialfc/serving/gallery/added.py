@@ -45,7 +45,7 @@ class Added(StoredRows):
         room[start:end] = stored.rows
         if stored.scales is not None:
             scale_room[start:end] = stored.scales
-        self._names.extend(stored.names)
+        self._names[start:] = stored.names  # also where a change before was not finished
         return Added(self.storage, room, scale_room, self._names, end)
 
     def without(self, names: Collection[bytes]) -> "Added":

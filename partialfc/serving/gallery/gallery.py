@@ -102,9 +102,9 @@ class Gallery:
         """The name of a row, and the key of its image. IndexError for a place that there is not."""
         return self._view.name(place)
 
-    def count(self, names: Collection[str]) -> int:
-        """How many rows have one of these names; all names are read for it."""
-        return self._view.count(names)
+    def counts(self, names: Collection[str]) -> dict[str, int]:
+        """How many rows each of these names has; all names are read for it, once."""
+        return self._view.counts(names)
 
     def names(self) -> Iterator[str]:
         """The name of each row, in order."""

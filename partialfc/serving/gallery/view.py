@@ -1,6 +1,7 @@
 """All rows of a gallery at a moment: of its files, less what was removed since, and what was added."""
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class View:
         gone = {name_bytes(name) for name in removed}
         view = cls([each.without(gone) for each in segments], Added.none(storage, width), faiss)
         for name, rows in added:
-            view, _ = view.after(Change(name, rows))
+            view = view.more(name, rows)
         return view
 
     @property
@@ -47,16 +48,31 @@ class View:
         """How many rows there are, but for those that were removed."""
         return sum(each.shown for each in self.parts)
 
-    def after(self, change: Change) -> tuple["View", int]:
-        """The rows once a change is made; and how many came or went."""
-        if change.rows is None:
-            gone = {name_bytes(change.name)}
-            less = [each.without(gone) for each in self.segments]
-            view = View(less, self.added.without(gone), self._faiss)
-            return view, self.shown - view.shown
-        names = [(change.name, "")] * len(change.rows)
-        stored = as_stored(unit_rows(change.rows), names, self.added.storage)
-        return View(self.segments, self.added.more(stored), self._faiss), len(names)
+    def after(self, changes: Iterable[Change]) -> tuple["View", list[int]]:
+        """The rows once changes are made, in their order; and of each how many came or went."""
+        view, counts = self, list[int]()
+        for removed, alike in groupby(changes, key=lambda change: change.rows is None):
+            if removed:  # all names are read for it: once for all that come together
+                names = [change.name for change in alike]
+                there = view.counts(set(names))
+                counts.extend(there.pop(name, 0) for name in names)
+                view = view.without(set(names))
+                continue
+            for change in alike:
+                assert change.rows is not None
+                view = view.more(change.name, change.rows)
+                counts.append(len(change.rows))
+        return view, counts
+
+    def more(self, name: str, rows: Rows) -> "View":
+        """These rows, and others of a name behind them."""
+        stored = as_stored(unit_rows(rows), [(name, "")] * len(rows), self.added.storage)
+        return View(self.segments, self.added.more(stored), self._faiss)
+
+    def without(self, names: Collection[str]) -> "View":
+        """These rows, but for those of some names."""
+        gone = {name_bytes(name) for name in names}
+        return View([each.without(gone) for each in self.segments], self.added.without(gone), self._faiss)
 
     def part_of(self, place: int) -> tuple[StoredRows, int]:
         """The part that a place is in, and the row there. IndexError for a place that there is not."""
@@ -76,10 +92,14 @@ class View:
             for row in range(len(part)) if part.hidden is None else np.flatnonzero(~part.hidden).tolist():
                 yield start + row
 
-    def count(self, names: Collection[str]) -> int:
-        """How many rows have one of these names; all names are read for it."""
-        wanted = {name_bytes(name) for name in names}
-        return sum(part.shown - part.without(wanted).shown for part in self.parts)
+    def counts(self, names: Collection[str]) -> dict[str, int]:
+        """How many rows each of these names has; all names are read for it, once."""
+        found = {name_bytes(name): 0 for name in names}
+        for part in self.parts:
+            for place, name in enumerate(part.each_name()):
+                if name in found and (part.hidden is None or not part.hidden[place]):
+                    found[name] += 1
+        return {name: found[name_bytes(name)] for name in names}
 
     def search(self, unit: Rows, k: int, *, threads: int) -> tuple[Scores, Places]:
         """Unit rows [n, D] -> the exact cosines float64 [n, m], at most 1, and the places, int64 [n, m]."""

@@ -39,10 +39,7 @@ class WritableGallery(Gallery):
         is made.
         """
         self._log.append(changes)
-        counts = []
-        for change in changes:
-            self._view, count = self._view.after(change)
-            counts.append(count)
+        self._view, counts = self._view.after(changes)
         return counts
 
     def close(self) -> None:

@@ -55,9 +55,10 @@ class ServedGallery:
         """How many rows it has."""
         return len(self._gallery)
 
-    def count(self, name: str) -> int:
-        """The rows of a name; in a large gallery this takes seconds."""
-        return self._gallery.count([name])
+    def counts(self, names: Sequence[str]) -> list[int]:
+        """The rows of each name; in a large gallery this takes a part of a second."""
+        found = self._gallery.counts(set(names))
+        return [found[name] for name in names]
 
     def search(self, queries: Rows, k: int) -> list[list[Match]]:
         """Unit rows [n, D] -> for each the k names with the nearest rows, or fewer, the best one first.

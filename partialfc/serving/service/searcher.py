@@ -16,7 +16,7 @@ from partialfc.serving.service.problem import Problem
 from partialfc.serving.service.service import deadline
 
 MOST = 50  # names that a search answers
-LARGEST = 64  # queries in a search, changes in one wait for the disk
+LARGEST = 64  # queries in a search, names in a look at all, changes in one wait for the disk
 
 
 class Searcher:
@@ -30,7 +30,7 @@ class Searcher:
             "search", self._search, largest=LARGEST, wait_seconds=0.0, capacity=limits.queue
         )
         self._names: Batcher[str, int] = Batcher(
-            "names", self._count, largest=1, wait_seconds=0.0, capacity=limits.queue
+            "names", self._count, largest=LARGEST, wait_seconds=0.0, capacity=limits.queue
         )
         self._changes: Batcher[Change, int] = Batcher(
             "changes", self._change, largest=LARGEST, wait_seconds=0.0, capacity=limits.queue
@@ -72,7 +72,7 @@ class Searcher:
         return result
 
     def _count(self, names: Sequence[str]) -> list[int | Exception]:
-        return [self._gallery.count(name) for name in names]
+        return [*self._gallery.counts(names)]
 
     def _search(self, asked: Sequence[tuple[Rows, int]]) -> list[list[Match] | Exception]:
         found = self._gallery.search(np.stack([row for row, _ in asked]), max(k for _, k in asked))

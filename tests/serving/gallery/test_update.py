@@ -33,7 +33,7 @@ def test_what_is_added_is_found_and_what_is_removed_is_not(tmp_path, how):
     assert named(more) == names(60)
     assert [found[0].key for found in more.search(rows[50:52], 1)] == ["images/50.png", "images/51.png"]
     assert len(gallery.search(rows[50:51], 60)[0]) == 40  # opened before, it is what it was
-    assert gallery.count(["name0"]) == 6  # also where its file of names is gone
+    assert gallery.counts(["name0"]) == {"name0": 6}  # also where its file of names is gone
     assert remove_names(gallery.folder, ["name1", "name3"]) == 18
     left = Gallery(gallery.folder)
     assert named(left) == [each for each in names(60) if each[0] not in ("name1", "name3")]
