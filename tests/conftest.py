@@ -25,6 +25,7 @@ from tests import devices
 from tests.pretend.device import install
 from tests.pretend.machine import machine
 from tests.pretend.worker import Worker
+from tests.processes import warm_python
 
 devices.install()  # before other files of tests import the package
 
@@ -201,11 +202,17 @@ settings.register_profile("the same", derandomize=True, **SLOW_MACHINE)
 settings.load_profile("the same")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
     gc.freeze()
     _leave_signals_to_children()
+    if is_whole_run(config):
+        warm_python()  # before xdist starts its workers, which all use it
+
+
+def is_whole_run(config: pytest.Config) -> bool:
+    return [Path(each).absolute() for each in config.args] == [config.rootpath / "tests"]
 
 
 def _leave_signals_to_children() -> None:
@@ -244,15 +251,14 @@ def import_in_another_order(config: pytest.Config) -> None:
     compile every file; so each compiles its share, and finds the others'.
     """
     given: dict[str, Any] = getattr(config, "workerinput", {})
-    folder = config.rootpath / "tests"
-    if not given or [Path(each).absolute() for each in config.args] != [folder]:
+    if not given or not is_whole_run(config):
         return
-    files = sorted(folder.rglob("test_*.py"))
+    files = sorted((config.rootpath / "tests").rglob("test_*.py"))
     first = len(files) * int(given["workerid"].removeprefix("gw")) // given["workercount"]
     for file in files[first:] + files[:first]:
         # What cannot be imported is told when pytest collects it.
         with contextlib.suppress(Exception, pytest.skip.Exception):
-            importlib.import_module(".".join(file.relative_to(folder.parent).with_suffix("").parts))
+            importlib.import_module(".".join(file.relative_to(config.rootpath).with_suffix("").parts))
 
 
 def pytest_collection_finish() -> None:

@@ -10,15 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.paths import ROOT
-from tests.warm import WarmProcess, WarmPython
+from tests.warm import StartedPython, WarmProcess, WarmPython
 
+WARM = "WARM_PYTHON"  # of the environment: the folder of the warm Python that a process above has started
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 @functools.cache
 def warm_python() -> WarmPython:
-    """One for the whole session, started by the first test that asks."""
-    python = WarmPython()
+    """One for the session, its workers, and the sessions that tests start; the first that asks starts it."""
+    if WARM in os.environ:
+        return WarmPython(Path(os.environ[WARM]))
+    python = StartedPython()
+    os.environ[WARM] = str(python.folder)
     atexit.register(python.close)
     return python
 

@@ -18,7 +18,7 @@ import partialfc
 from tests.docs.shelf import SMALL_RUN, write_characters
 from tests.glyph_run import write_fonts
 from tests.paths import ROOT
-from tests.warm import WarmPython
+from tests.warm import StartedPython
 
 pytestmark = [
     pytest.mark.slow,
@@ -136,9 +136,9 @@ def test_make_dist_needs_no_environment_and_gives_the_same_bytes(dist, tmp_path)
 
 
 @pytest.fixture
-def warm(installed: Path, tmp_path: Path) -> Iterator[WarmPython]:
+def warm(installed: Path, tmp_path: Path) -> Iterator[StartedPython]:
     """Starts Python there without its seconds of imports: these are done, of the wheel's files."""
-    python = WarmPython(installed / "python", env=clean(installed.parent), cwd=tmp_path)
+    python = StartedPython(installed / "python", env=clean(installed.parent), cwd=tmp_path)
     yield python
     python.close()
 

@@ -83,34 +83,14 @@ class WarmProcess:
 class WarmPython:
     """The process that others are forked from. It stays single-threaded, so forking it is safe.
 
-    python: the interpreter. env and cwd say, with what is installed there, which partialfc it imports.
+    folder: of its files.
     executable: a file that stands for Python's own where a program starts Python by its path.
     """
 
-    def __init__(
-        self,
-        python: Path | str = sys.executable,
-        *,
-        env: Mapping[str, str] = os.environ,
-        cwd: Path = ROOT,
-    ) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        folder = Path(self._folder.name)
-        self._address = str(folder / "socket")
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.executable = folder / "python"
-        client = ROOT / "tests" / "warm_client.py"
-        self.executable.write_text(f'#!/bin/sh\nexec "{python}" -I -S "{client}" "{self._address}" "$@"\n')
-        self.executable.chmod(0o755)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            listener.bind(self._address)
-            listener.listen()
-            self._server = subprocess.Popen(
-                [python, "-c", BEGIN, str(ROOT), str(listener.fileno())],
-                pass_fds=[listener.fileno()],
-                stdin=subprocess.PIPE,
-                env={**env, "OMP_NUM_THREADS": "1"},
-                cwd=cwd,
-            )
+        self._address = str(folder / "socket")
 
     def start(
         self, *words: object, env: Mapping[str, str], stdout: int, stderr: int, cwd: Path
@@ -139,9 +119,39 @@ class WarmPython:
             err.seek(0)
             return subprocess.CompletedProcess(list(map(str, words)), code, out.read(), err.read())
 
+
+class StartedPython(WarmPython):
+    """One that is started here, until `close`.
+
+    python: the interpreter. env and cwd say, with what is installed there, which partialfc it imports.
+    """
+
+    def __init__(
+        self,
+        python: Path | str = sys.executable,
+        *,
+        env: Mapping[str, str] = os.environ,
+        cwd: Path = ROOT,
+    ) -> None:
+        self._made = tempfile.TemporaryDirectory()
+        super().__init__(Path(self._made.name))
+        client = ROOT / "tests" / "warm_client.py"
+        self.executable.write_text(f'#!/bin/sh\nexec "{python}" -I -S "{client}" "{self._address}" "$@"\n')
+        self.executable.chmod(0o755)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(self._address)
+            listener.listen()
+            self._server = subprocess.Popen(
+                [python, "-c", BEGIN, str(ROOT), str(listener.fileno())],
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.PIPE,
+                env={**env, "OMP_NUM_THREADS": "1"},
+                cwd=cwd,
+            )
+
     def close(self) -> None:
         self._server.communicate()  # the end of its standard input ends it
-        self._folder.cleanup()
+        self._made.cleanup()
 
 
 def begin(listener: str) -> None:
