@@ -207,7 +207,7 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
     gc.freeze()
     _leave_signals_to_children()
-    if is_whole_run(config):
+    if is_whole_run(config) and not config.option.collectonly:
         warm_python()  # before xdist starts its workers, which all use it
 
 

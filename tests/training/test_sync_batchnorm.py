@@ -162,6 +162,7 @@ def test_a_batchnorm_that_does_more_is_refused(rank_outcomes):
 BATCHNORM = {"name": "tests.train_cases:Tiny", "options": {"double": True, "batchnorm": True}}
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_on_any_number_of_ranks(run_ranks, folder):
     """With uneven batches and a sample of the centres; without train.sync_batchnorm it is another run."""
     small = {**EXACT, "backbone": BATCHNORM, "train": {"batch_size": 25, "steps": 8}}

@@ -36,6 +36,7 @@ print(ours[0].message)
 """
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_head_warns_once_and_runs_uncompiled(tmp_path):
     environment = {**os.environ, "CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", WITHOUT_A_COMPILER]
