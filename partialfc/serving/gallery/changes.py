@@ -31,6 +31,7 @@ from partialfc.serving.rows import Rows
 logger = logging.getLogger(__name__)
 
 MAGIC = b"partialfc changes 1\n"
+LOG = "changes-"  # how its name begins
 _RECORD = struct.Struct("<II")  # bytes of the payload, and its CRC-32
 _CHECK = struct.Struct("<I")  # the CRC-32 of these two
 _BEFORE = _RECORD.size + _CHECK.size
@@ -190,9 +191,14 @@ class Changes:
         )
 
 
+def is_log(name: str) -> bool:
+    """Whether a file of a gallery is its log, by its name."""
+    return name.startswith(LOG)
+
+
 def log_of(folder: Path, number: int, card: Card, *, writable: bool) -> Changes:
     """A gallery's log, by its number."""
-    path = folder / f"changes-{number:06d}.log"
+    path = folder / f"{LOG}{number:06d}.log"
     return Changes(path, identity=card.identity, width=card.embedding_size, writable=writable)
 
 

@@ -10,7 +10,7 @@ from partialfc.data.sources.keys import from_key
 from partialfc.errors import ConfigError, DataError
 from partialfc.files import sync
 from partialfc.serving.card import Card
-from partialfc.serving.gallery.changes import log_of, net, read_log
+from partialfc.serving.gallery.changes import is_log, log_of, net, read_log
 from partialfc.serving.gallery.faiss_index import FACTORY, FaissIndex
 from partialfc.serving.gallery.manifest import (
     LOCK,
@@ -59,8 +59,8 @@ def create(
     index over the rows, "" for its usual one; needs another storage than int8. overwrite: replace the gallery
     that is there, once this one is whole.
 
-    Raises ConfigError where there is one, or where something else lies in the folder; DataError for a name
-    that breaks the rule of `names.py`.
+    Raises ConfigError where there is one, or where something else lies in the folder; DataError for a log
+    whose gallery is gone, and for a name that breaks the rule of `names.py`.
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +72,12 @@ def create(
     others = {path.name for path in folder.iterdir()} - {OF_A_DISK}
     if not there and others and not (folder / LOCK).exists():
         raise ConfigError(f"{folder}: holds other files; name a folder of its own for the gallery")
+    log = next((name for name in sorted(others) if not there and is_log(name)), None)
+    if log is not None:  # which nothing but a gallery that was whole has
+        raise DataError(
+            f"{folder}: has {log}, what requests have changed, and no {MANIFEST}: bring that back from a "
+            "copy, or remove the folder to be without them"
+        )
     try:
         with changing(folder):
             if faiss is not None:

@@ -1,6 +1,7 @@
 """Galleries that are made, added to and removed from; a kill leaves the state before or after."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from partialfc.errors import ConfigError, DataError
 from partialfc.serving.gallery import segments, update
 from partialfc.serving.gallery.answers import as_text
+from partialfc.serving.gallery.changes import Change
 from partialfc.serving.gallery.gallery import Gallery, Match
+from partialfc.serving.gallery.manifest import MANIFEST
 from partialfc.serving.gallery.update import add, create, remove_names
+from partialfc.serving.gallery.writable import WritableGallery
 from tests.disks import small_disk
 from tests.serving.gallery.cases import card_of, make, names, random_rows, stored_rows
 from tests.serving.kills import Setting, kill_at_each_step
@@ -152,6 +156,19 @@ def test_a_gallery_is_replaced_only_when_asked(tmp_path):
     with pytest.raises(ConfigError, match="holds other files"):
         make(tmp_path / "mine", random_rows(5))
     assert (tmp_path / "mine/rows-1.npy").read_text() == "mine"
+
+
+def test_what_requests_have_added_is_not_deleted_where_the_gallerys_own_file_is_gone(tmp_path):
+    folder = make(tmp_path / "g", random_rows(4)).folder
+    with closing(WritableGallery(folder)) as gallery:
+        gallery.change([Change("new", random_rows(1))])
+        card = gallery.card
+    kept = (folder / MANIFEST).read_bytes()
+    (folder / MANIFEST).unlink()
+    with pytest.raises(DataError, match=r"has changes-\d+\.log, what requests have changed, and no gallery"):
+        create(folder, card, ())
+    (folder / MANIFEST).write_bytes(kept)
+    assert len(Gallery(folder)) == 5
 
 
 def test_two_processes_do_not_change_one_gallery(tmp_path):
