@@ -151,7 +151,7 @@ def image(pixels: Pixels | None, *, missing: str) -> Html:
         return Html(f'<span class="missing">{plain(missing)}</span>')
     exact = ' class="exact"' if max(pixels.shape[:2]) <= PIXELATED else ""
     source = data_url(pixels, THUMBNAIL)
-    return Html(f'<img{exact} alt="" loading="lazy" decoding="async" src="{source}">')
+    return Html(f'<img{exact} alt="" decoding="async" src="{source}">')
 
 
 def data_url(pixels: Pixels, side: int) -> str:
