@@ -60,7 +60,7 @@ def _draw_roc(axes: Any, saved: Sequence[Scores]) -> None:
         far, tar, _ = roc(each.scores, each.same)
         accuracy = verify(each.scores, each.same, folds=each.folds).accuracy
         name = printable(each.name).replace("$", r"\$")  # between two of which is mathematics
-        which = "untrained" if each.step == 0 else f"step {each.step}"
+        which = "before training" if each.step == 0 else f"step {each.step}"
         style = "--" if each.step == 0 else "-"
         axes.plot(far, tar, style, drawstyle="steps-post", label=f"{name}, {which}: {accuracy:.1%} of pairs")
     axes.set_xscale("log")

@@ -20,9 +20,9 @@ def summarise(run_dir: Path, log: Log) -> str:
     for name in dict.fromkeys(record["set"] for record in results):
         of_set = [record for record in results if record["set"] == name]
         ends = [of_set[0], of_set[-1]] if len(of_set) > 1 else of_set
-        lines.append(f"{printable(name):<16}{''.join(f'{_when(each):>14}' for each in ends)}")
+        lines.append(f"{printable(name):<16}{''.join(f'{_when(each):>16}' for each in ends)}")
         lines += [
-            f"{printable(key):<16}{''.join(f'{_percent(each.get(key)):>14}' for each in ends)}"
+            f"{printable(key):<16}{''.join(f'{_percent(each.get(key)):>16}' for each in ends)}"
             for key in ends[0]
             if key in ("accuracy", "eer") or key.startswith("tar@")
         ]
@@ -37,7 +37,7 @@ def summarise(run_dir: Path, log: Log) -> str:
 
 
 def _when(record: dict[str, Any]) -> str:
-    return f"step {record['step']}" if record["step"] else "untrained"
+    return f"step {record['step']}" if record["step"] else "before training"
 
 
 def _percent(share: float | None) -> str:

@@ -100,7 +100,7 @@ def _curves(runs: Sequence[Run], name: str, progress: ShowProgress) -> Iterator[
         for scores in run.scores:
             if scores.name != name or (several and scores.untrained):
                 continue
-            when = "untrained" if scores.untrained else f"step {scores.step}"
+            when = "before training" if scores.untrained else f"step {scores.step}"
             called = run.name if several else when
             yield curve_of(called, scores, run=place if several else None, progress=progress)
 

@@ -120,7 +120,7 @@ def test_score_charts_are_those_of_the_scores(charts):
     saved = scored()
     band = roc_band(saved["scores"], saved["same"], saved["identities"])
     before, after = charts["roc-0"]
-    assert (before["name"], after["name"]) == ("untrained", "step 500")
+    assert (before["name"], after["name"]) == ("before training", "step 500")
     assert after["points"] == len(band.far)
     assert after["first"] == pytest.approx([band.far[0], band.tar[0]], rel=1e-5)
     assert after["last"] == [1, 1]
