@@ -63,6 +63,7 @@ class Computing:
 @grouped
 def embed(
     *,
+    context: typer.Context,
     model: ModelPath,
     images: AnyImages,
     output: Annotated[
@@ -91,14 +92,14 @@ def embed(
     The same command goes on where one was killed. With an .onnx it needs no torch.
     """
     from partialfc.cli.bars import stages
+    from partialfc.cli.outputs import require_output
     from partialfc.cli.values import require_alone
-    from partialfc.files import require_file
-    from partialfc.serving.embed import embed_to_file
+    from partialfc.serving.embed import embed_to_file, listing_of
     from partialfc.serving.images import open_images
 
     require_alone("embed")
-    require_file("--output", output)
-    require_file("--skip-bad", skip_bad)
+    require_output(context, "--output", output, beside=listing_of(output))
+    require_output(context, "--skip-bad", skip_bad)
     opened = open_images(images, **vars(selection))
     network = computing.open(model)
     with stages() as progress:

@@ -9,6 +9,7 @@ from partialfc.cli.arguments import ClassDepth
 
 
 def init(
+    context: typer.Context,
     images: Annotated[
         list[str],
         typer.Argument(
@@ -38,7 +39,7 @@ def init(
 
     What is given as section.key=value goes into it, and the other keys follow: half the batch, half the rate.
     """
-    from partialfc.files import require_file
+    from partialfc.cli.outputs import require_output
     from partialfc.suggest.asked import Asked
     from partialfc.suggest.train import run_dir_for, split
     from partialfc.suggest.write import write_suggestion
@@ -47,7 +48,7 @@ def init(
     if not sources:
         raise typer.BadParameter("give the images to look at", param_hint="IMAGES")
     if not output.is_dir():  # which has a message of its own
-        require_file("--output", output)
+        require_output(context, "--output", output)
     said = write_suggestion(
         Asked(
             images=sources,

@@ -12,6 +12,7 @@ from partialfc.cli.groups import Network, Selection, grouped
 @grouped
 def quality(
     *,
+    context: typer.Context,
     checkpoint: Model,
     images: ImageSource,
     by: Annotated[
@@ -29,13 +30,13 @@ def quality(
     as_json: AsJson = False,
 ) -> None:
     """Write how good each image is by a trained network, as CSV: image, class, quality; higher is better."""
+    from partialfc.cli.outputs import require_output
     from partialfc.data.sources.source import open_source
     from partialfc.deploy.quality import image_qualities, rater
     from partialfc.deploy.quality_table import write_qualities
     from partialfc.distributed.device import local_device
-    from partialfc.files import require_file
 
-    require_file("--output", output)
+    require_output(context, "--output", output)
     target = local_device(network.device, name="--device")
     trained = network.load(checkpoint)
     source = open_source(images, **vars(selection))

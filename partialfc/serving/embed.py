@@ -15,7 +15,7 @@ from partialfc.errors import ConfigError
 from partialfc.serving.images import Decode, Decoded, Images, require_good
 from partialfc.serving.model import Model
 from partialfc.serving.parquet import require_parquet, write_parquet
-from partialfc.serving.row_file import ANEW, RowFile, sweep, write_lines, writing
+from partialfc.serving.row_file import ANEW, RowFile, partial_of, sweep, write_lines, writing
 from partialfc.serving.rows import Rows
 
 NPY, PARQUET = ".npy", ".parquet"
@@ -128,6 +128,7 @@ def embed_to_file(
         raise ConfigError(f"{output}: must end with {NPY} or {PARQUET}")
     if output.suffix == PARQUET:
         require_parquet()
+    _require_free(output, overwrite)
     leaves_out = skip_bad is not None
     with embedding(
         output, model, images, work, skip_bad=leaves_out, overwrite=overwrite, progress=progress
@@ -136,15 +137,31 @@ def embed_to_file(
         if skip_bad is not None:
             write_bad(skip_bad, images, bad)
         skipped = {index for index, _ in bad}
-        if output.suffix == PARQUET:
+        listing = listing_of(output)
+        if listing is None:
             write_parquet(output, file, images, skipped, model.card)
         else:
-            listing = output.with_suffix(".txt")
             sweep(listing)
             write_lines(listing, lines_of(images, skipped))
             file.to_npy()
         file.forget()
         return rows, len(bad)
+
+
+def listing_of(output: Path) -> Path | None:
+    """The file with the keys of a `.npy`, which is written beside it; None for any other output."""
+    return output.with_suffix(".txt") if output.suffix == NPY else None
+
+
+def _require_free(output: Path, overwrite: bool) -> None:
+    """ConfigError where somebody's own file lies where the keys are to go, and nothing was begun."""
+    listing = listing_of(output)
+    begun = output.exists() or partial_of(output).exists()
+    if listing is not None and listing.exists() and not (begun or overwrite):
+        raise ConfigError(
+            f"{listing}: exists already, and the keys of {output} go there; name another file, or replace it "
+            "with --overwrite"
+        )
 
 
 def write_bad(path: Path, images: Images, bad: list[tuple[int, str]]) -> None:

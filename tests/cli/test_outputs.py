@@ -65,6 +65,33 @@ def test_a_folder_is_not_made_below_a_file(tmp_path, option, command):
     assert line.endswith("file is no folder; name one elsewhere")
 
 
+TAKEN = {  # the file that would be lost, of a name that the command reads or writes twice
+    "only": ("--output", "embed m.onnx images --only taken.txt -o taken.npy"),
+    "list": ("--output", "embed m.onnx taken.txt -o taken.npy"),
+    "keys": ("--skip-bad", "embed m.onnx images -o other.npy --skip-bad taken.txt --leave-out ./taken.txt"),
+    "listing": ("--output", "embed m.onnx images -o new.npy --skip-bad new.txt"),
+    "output": ("--output", "embed m.onnx images -o new.npy --skip-bad new.npy"),
+    "linked": ("--skip-bad", "gallery build g taken.txt images --skip-bad link.txt"),
+    "model": ("--skip-bad", "gallery add g images --model taken.txt --skip-bad taken.txt"),
+    "search": ("--skip-bad", "gallery search g images other taken.txt --skip-bad taken.txt"),
+    "check": ("--write-bad", "data check taken.txt --write-bad taken.txt"),
+    "stats": ("--output", "data stats taken.txt -o taken.txt"),
+    "clean": ("--output", "data clean run images -o a.json --write-wrong a.json"),
+    "pairs": ("OUT", "data pairs taken.txt taken.txt"),
+    "quality": ("--output", "quality run taken.txt --output taken.txt"),
+}
+
+
+@pytest.mark.parametrize(("option", "command"), TAKEN.values(), ids=TAKEN)
+def test_an_output_takes_the_place_of_no_file_that_the_command_names(tmp_path, option, command):
+    (tmp_path / "taken.txt").write_text("mine")
+    (tmp_path / "link.txt").hardlink_to(tmp_path / "taken.txt")
+    line = refused(tmp_path, command, "")
+    assert f"ConfigError: {option} is '" in line
+    assert line.endswith(" names too, and would be lost: name another file")
+    assert (tmp_path / "taken.txt").read_text() == "mine"
+
+
 # Of the files one that each function looks at.
 PROTECTED = FOLDERS | {
     name: FILES[name] for name in ("embed", "report", "report-picture", "data-show", "init")

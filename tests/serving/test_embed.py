@@ -224,6 +224,17 @@ def test_what_is_there_already_is_kept_unless_asked(tmp_path, model):
         embed(model, tmp_path / "images", tmp_path / "out.csv")
 
 
+def test_a_file_of_mine_is_not_where_the_keys_go(tmp_path, model):
+    write_pictures(tmp_path / "images", pictures(4))
+    (tmp_path / "out.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"out\.txt: exists already, and the keys of .*out\.npy go there"):
+        embed(model, tmp_path / "images", tmp_path / "out.npy")
+    assert (tmp_path / "out.txt").read_text() == "mine"
+    assert not [*tmp_path.glob("out.npy*")]
+    embed(model, tmp_path / "images", tmp_path / "out.npy", overwrite=True)
+    assert len(lines(tmp_path / "out.txt")) == 4
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".parquet"])
 def test_memory_does_not_grow_with_the_rows(tmp_path, suffix):
     """Four times as many rows of 8 kB, which would be 46 MB more."""

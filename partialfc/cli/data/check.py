@@ -15,6 +15,7 @@ FOUND = 3  # exit status
 @grouped
 def check(
     *,
+    context: typer.Context,
     source: ImageSource,
     selection: Selection,
     num_classes: Annotated[
@@ -58,18 +59,19 @@ def check(
 ) -> None:
     """Decode every image, and find what is wrong and what is there twice. Status 3: something was found."""
     from partialfc.cli.bars import stages
+    from partialfc.cli.outputs import require_output
     from partialfc.cli.values import height_and_width
     from partialfc.data.check.check import check_source
     from partialfc.data.sources.keys import write_keys
     from partialfc.data.sources.source import open_source
-    from partialfc.files import json_text, require_file, write_whole
+    from partialfc.files import json_text, write_whole
     from partialfc.report.check_page import write_check_page
     from partialfc.report.check_summary import check_summary
     from partialfc.report.page import check_page
 
     check_page("--page", page)
-    require_file("--output", output)
-    require_file("--write-bad", write_bad)
+    require_output(context, "--output", output)
+    require_output(context, "--write-bad", write_bad)
     wanted = height_and_width("--size", size)
     opened = open_source(source, **vars(selection))
     with stages() as progress:

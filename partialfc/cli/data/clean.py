@@ -14,6 +14,7 @@ By = Literal["means", "centres"]
 @grouped
 def clean(
     *,
+    context: typer.Context,
     checkpoint: Model,
     source: ImageSource,
     write_wrong: Annotated[
@@ -54,6 +55,7 @@ def clean(
     from partialfc.cleaning.findings import find_all
     from partialfc.cleaning.page import write_clean_page
     from partialfc.cli.bars import stages
+    from partialfc.cli.outputs import require_output
     from partialfc.data.benchmarks.image_set import of_source
     from partialfc.data.sources.keys import read_keys, write_keys
     from partialfc.data.sources.source import open_source
@@ -61,12 +63,12 @@ def clean(
     from partialfc.deploy.unit_embeddings import unit_embeddings
     from partialfc.distributed.device import local_device
     from partialfc.errors import ConfigError
-    from partialfc.files import json_text, require_file, write_whole
+    from partialfc.files import json_text, write_whole
     from partialfc.report.page import check_page
 
     check_page("--page", page)
-    require_file("--output", output)
-    require_file("--write-wrong", write_wrong)
+    require_output(context, "--output", output)
+    require_output(context, "--write-wrong", write_wrong)
     if not 0 < precision < 1:
         raise ConfigError(f"--precision is {precision}; it must be above 0 and below 1, such as 0.97")
     target = local_device(network.device, name="--device")

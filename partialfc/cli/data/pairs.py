@@ -12,6 +12,7 @@ from partialfc.cli.groups import Selection, grouped
 @grouped
 def pairs(
     *,
+    context: typer.Context,
     source: ImageSource,
     out: Annotated[Path, typer.Argument(help="Pair file to write (.bin).")],
     pairs: Annotated[int, typer.Option(help="Number of pairs; half are of the same class.")] = 6000,
@@ -20,12 +21,12 @@ def pairs(
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Draw verification pairs from labelled images. Use classes that training never sees."""
+    from partialfc.cli.outputs import require_output
     from partialfc.data.pairs.draw import make_pairs
     from partialfc.data.pairs.files import write_pairs
     from partialfc.data.sources.source import open_source
-    from partialfc.files import require_file
 
-    require_file("OUT", out)
+    require_output(context, "OUT", out)
     opened = open_source(source, **vars(selection))
     drawn = make_pairs(opened, pairs=pairs, seed=seed, max_pixels=max_pixels)
     write_pairs(out, drawn)

@@ -12,6 +12,7 @@ from partialfc.cli.groups import Selection, grouped
 @grouped
 def stats(
     *,
+    context: typer.Context,
     source: ImageSource,
     selection: Selection,
     page: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
@@ -21,14 +22,15 @@ def stats(
 ) -> None:
     """Count images a class, sizes, formats and colours, by labels and first bytes; nothing is decoded."""
     from partialfc.cli.bars import stages
+    from partialfc.cli.outputs import require_output
     from partialfc.data.check.statistics import statistics_of
     from partialfc.data.sources.source import open_source
-    from partialfc.files import json_text, require_file, write_whole
+    from partialfc.files import json_text, write_whole
     from partialfc.report.page import check_page
     from partialfc.report.statistics_shown import statistics_text, write_statistics_page
 
     check_page("--page", page)
-    require_file("--output", output)
+    require_output(context, "--output", output)
     opened = open_source(source, **vars(selection))
     with stages() as progress:
         found = statistics_of(opened, workers=workers, progress=progress)
