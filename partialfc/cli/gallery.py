@@ -59,9 +59,10 @@ def build(
 ) -> None:
     """Build a gallery of images: each under the name of its class, or else of its file."""
     from partialfc.cli.bars import stages
+    from partialfc.cli.outputs import require_output
     from partialfc.cli.values import is_given, require_alone
     from partialfc.errors import ConfigError
-    from partialfc.files import require_file, require_folder
+    from partialfc.files import require_folder
     from partialfc.serving.gallery.enrol import build_gallery
     from partialfc.serving.images import open_images
 
@@ -69,7 +70,7 @@ def build(
     if index != "faiss" and is_given(context, "faiss"):
         raise ConfigError(f"--faiss is for --index faiss, and --index is {index}: leave one of them out")
     require_folder("GALLERY", folder)
-    require_file("--skip-bad", skip_bad)
+    require_output(context, "--skip-bad", skip_bad)
     opened = open_images(images, **vars(selection))
     network = computing.open(model)
     with stages() as progress:
@@ -93,6 +94,7 @@ def build(
 @grouped
 def add(
     *,
+    context: typer.Context,
     folder: Folder,
     images: AnyImages,
     model: OtherPlace = None,
@@ -102,14 +104,14 @@ def add(
 ) -> None:
     """Add images to a gallery: in one of --mean their classes' means."""
     from partialfc.cli.bars import stages
+    from partialfc.cli.outputs import require_output
     from partialfc.cli.values import require_alone
-    from partialfc.files import require_file
     from partialfc.serving.gallery.enrol import add_to_gallery
     from partialfc.serving.gallery.gallery import Gallery
     from partialfc.serving.images import open_images
 
     require_alone("gallery")
-    require_file("--skip-bad", skip_bad)
+    require_output(context, "--skip-bad", skip_bad)
     gallery = Gallery(folder)
     opened = open_images(images, **vars(selection))
     network = _model_of(gallery, model, computing)
@@ -135,6 +137,7 @@ def remove(
 @grouped
 def search(
     *,
+    context: typer.Context,
     folder: Folder,
     images: AnyImages,
     k: Annotated[int, typer.Option("-k", min=1, help="How many of the best matches to show.")] = 5,
@@ -158,11 +161,13 @@ def search(
         ),
     ] = None,
     model: OtherPlace = None,
+    skip_bad: SkipBad = None,
     selection: Selection,
     computing: Computing,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each image.")] = False,
 ) -> None:
     """Tell who is in each image: the best name and its cosine, or nobody."""
+    from partialfc.cli.outputs import require_output
     from partialfc.cli.values import require_alone, require_rates
     from partialfc.errors import ConfigError
     from partialfc.serving.gallery.answers import as_json_line, as_text, threshold_of
@@ -174,11 +179,19 @@ def search(
     require_rates("--far", () if far is None else (far,))
     if far is not None and threshold is not None:
         raise ConfigError("--far and --threshold both say when an image is nobody; give one of them")
+    if far is None and far_set is not None:
+        raise ConfigError(
+            "--far-set says which set of pairs --far is of, which is not there: add it, or leave both out"
+        )
+    require_output(context, "--skip-bad", skip_bad)
     gallery = Gallery(folder)
     opened = open_images(images, **vars(selection))
     network = _model_of(gallery, model, computing)
     least = threshold if far is None else threshold_of(gallery.card, network.card, far, far_set)
-    for key, matches in searched(gallery, network, opened, computing.work, k, threads=computing.threads or 1):
+    found = searched(
+        gallery, network, opened, computing.work, k, threads=computing.threads or 1, skip_bad=skip_bad
+    )
+    for key, matches in found:
         print(as_json_line(key, matches, least) if as_json else as_text(key, matches, least))
 
 

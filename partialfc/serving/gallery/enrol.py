@@ -77,15 +77,29 @@ def add_to_gallery(
 
 
 def searched(
-    gallery: Gallery, network: Model, images: Images, work: Work, k: int, *, threads: int = 1
+    gallery: Gallery,
+    network: Model,
+    images: Images,
+    work: Work,
+    k: int,
+    *,
+    threads: int = 1,
+    skip_bad: Path | None = None,
 ) -> Iterator[tuple[str, list[Match]]]:
-    """The key of each image, and its k best matches; raises what `embedded` raises."""
-    with closing(embedded(network, images, work)) as batches:
+    """The key of each image, and its k best matches; raises what `embedded` raises.
+
+    skip_bad: a file for the keys of images that cannot be decoded, which are written at the end.
+    """
+    bad = list[tuple[int, str]]()
+    with closing(embedded(network, images, work, skip_bad=skip_bad is not None)) as batches:
         for batch in batches:
+            bad += batch.bad
             found = gallery.search(batch.rows, k, threads=threads)
             yield from (
                 (images.source.key(index), each) for index, each in zip(batch.kept, found, strict=True)
             )
+    if skip_bad is not None:
+        write_bad(skip_bad, images, bad)
 
 
 def _batches(

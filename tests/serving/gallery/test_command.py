@@ -83,6 +83,7 @@ def test_the_mean_of_each_class(desk, index):
         pytest.param(["--far", "1e-4"], "has no threshold at the false accept rate 0.0001", id="far"),
         pytest.param(["--far", "2"], "--far is 2; it must lie between 0 and 1", id="no-rate"),
         pytest.param(["--far", "1e-3", "--threshold", "0.5"], "give one of them", id="both"),
+        pytest.param(["--far-set", "pairs"], "--far-set says which set of pairs --far is of", id="far-set"),
         pytest.param(["--model", "other.onnx"], "cannot be compared with them", id="other-model"),
         pytest.param(["--model", "gone.onnx"], "gone.onnx: does not exist", id="no-model"),
     ],
@@ -125,6 +126,11 @@ def test_broken_images_may_be_left_out(desk):
     assert (desk / "bad.txt").read_text().startswith("class0/000.png\tno JPEG") or "no JPEG" in (
         desk / "bad.txt"
     ).read_text()
+    failed = call("gallery", "search", desk / "b", desk / "people", "-k", 1)
+    assert "class0/000.png: no JPEG" in failed.stderr
+    asked = ask(desk, desk / "people", "-k", 1, "--skip-bad", desk / "unasked.txt").splitlines()
+    assert len(asked) == 2 * 5
+    assert (desk / "unasked.txt").read_text() == (desk / "bad.txt").read_text()
     no_classes = call("gallery", "build", desk / "c", desk / "small.onnx", desk / "people/class1", "--mean")
     assert "have no classes, which --mean takes" in no_classes.stderr
 
