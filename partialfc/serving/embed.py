@@ -1,26 +1,35 @@
 """The embeddings of a source's images as a file: `.npy` with a list of keys, or `.parquet`."""
 
+import logging
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from partialfc.data.images.header import MAX_PIXELS
 from partialfc.data.parallel.in_order import in_order, workers_for
 from partialfc.data.parallel.progress import ShowProgress, no_progress
+from partialfc.data.sources.byte_files import THREADS
 from partialfc.data.sources.keys import as_key
 from partialfc.errors import ConfigError
 from partialfc.serving.images import Decode, Decoded, Images, require_good
 from partialfc.serving.model import Model
 from partialfc.serving.parquet import require_parquet, write_parquet
-from partialfc.serving.row_file import ANEW, RowFile, partial_of, sweep, write_lines, writing
+from partialfc.serving.row_file import ANEW, RowFile, chained, partial_of, sweep, write_lines, writing
 from partialfc.serving.rows import Rows
+
+log = logging.getLogger(__name__)
 
 NPY, PARQUET = ".npy", ".parquet"
 SAVE_EVERY = 16  # batches, or
 SAVE_SECONDS = 5.0
+
+ASKED = 1 << 10  # images whose files are looked at together
+
+IfChanged = Literal["refuse", "begin-anew"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +43,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The images start..stop of a source. rows [m, D]: of those that could be decoded, numbers `kept`."""
+    """The images start..stop of a source. rows [m, D]: of those that could be decoded, numbers `kept`.
+
+    states: of all of them, as the source gives them.
+    """
 
     stop: int
     kept: list[int]
     rows: Rows
     bad: list[tuple[int, str]]
+    states: list[str]
 
 
 def embedded(
@@ -58,7 +71,7 @@ def embedded(
         for part in parts:
             if not skip_bad:
                 require_good(part)
-            yield Embedded(part.stop, part.kept, _rows(model, images, part), part.bad)
+            yield Embedded(part.stop, part.kept, _rows(model, images, part), part.bad, part.states)
 
 
 def _rows(model: Model, images: Images, part: Decoded) -> Rows:
@@ -85,13 +98,15 @@ def embedding(
     skip_bad: bool,
     overwrite: bool = False,
     anew: str = ANEW,
+    if_changed: IfChanged = "refuse",
     progress: ShowProgress,
 ) -> Iterator[RowFile]:
     """The rows of a source, all of them, in the file from which `output` is made.
 
     A process that was killed meanwhile is gone on with. skip_bad: leave out the images that cannot be
-    decoded. The rest as `writing`; raises what that and `embedded` raise, and ConfigError where images were
-    left out before, and are not to be.
+    decoded. if_changed: what is done where a file with images that are embedded already was changed since.
+    The rest as `writing`; raises what that and `embedded` raise, and ConfigError where images were left out
+    before, and are not to be.
     """
     plan = plan_of(model, images, work)
     with writing(output, width=model.embedding_size, plan=plan, overwrite=overwrite, anew=anew) as file:
@@ -100,8 +115,29 @@ def embedding(
                 f"{output} was begun with --skip-bad, and {len(file.journal.bad)} images were skipped; give "
                 f"it again, or {anew}"
             )
+        if file.journal.states != _states(images, file.journal.images, progress):
+            says = f"{output}: of {file.journal.images:,} images that were embedded some were changed since"
+            if if_changed == "refuse":
+                raise ConfigError(f"{says}; {anew}")
+            log.warning("%s, so all are embedded again", says)
+            file.begin_anew()
         _fill(file, model, images, work, skip_bad, progress)
         yield file
+
+
+def _states(images: Images, count: int, progress: ShowProgress) -> str:
+    """What the first images are now, to be compared with what they were. Files are asked 16 at a time."""
+    starts = range(0, count, ASKED)
+
+    def of_some(start: int) -> list[str]:
+        return [images.source.state(index) for index in range(start, min(start + ASKED, count))]
+
+    found = ""
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start, states in zip(starts, pool.map(of_some, starts), strict=True):
+            found = chained(found, states)
+            progress("comparing", start + len(states), count)
+    return found
 
 
 def embed_to_file(
@@ -186,7 +222,7 @@ def _fill(
     saved = time.monotonic()
     start = file.journal.images
     for number, part in enumerate(embedded(model, images, work, start=start, skip_bad=skip_bad), start=1):
-        file.append(part.rows, images=part.stop, bad=part.bad)
+        file.append(part.rows, images=part.stop, bad=part.bad, states=part.states)
         if number % SAVE_EVERY == 0 or time.monotonic() - saved > SAVE_SECONDS:
             file.save()
             saved = time.monotonic()

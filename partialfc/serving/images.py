@@ -106,7 +106,7 @@ def _is_several(place: str) -> bool:
 class Decoded:
     """The images start..stop of a source. kept [m]: those that could be decoded, pixels [m, S, S, C].
 
-    bad: the others, each with what is wrong with it.
+    bad: the others, each with what is wrong with it. states: of all, as the source gives them.
     """
 
     start: int
@@ -114,6 +114,7 @@ class Decoded:
     kept: list[int]
     pixels: Pixels
     bad: list[tuple[int, str]]
+    states: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,10 @@ class Decode:
     def __call__(self, start: int, stop: int) -> Decoded:
         kept = list[int]()
         bad = list[tuple[int, str]]()
+        states = list[str]()
         pixels = np.empty((stop - start, self.image_size, self.image_size, self.channels), np.uint8)
         for index in range(self.first + start, self.first + stop):
+            states.append(self.source.state(index))  # before it is read, so that a later change is noticed
             try:
                 data, _ = self.source.read(index)
                 decoded = decode(data, channels=self.channels, max_pixels=self.max_pixels)
@@ -141,7 +144,7 @@ class Decode:
             else:
                 pixels[len(kept)] = resize(decoded, self.image_size)
                 kept.append(index)
-        return Decoded(self.first + start, self.first + stop, kept, pixels[: len(kept)], bad)
+        return Decoded(self.first + start, self.first + stop, kept, pixels[: len(kept)], bad, states)
 
 
 def require_good(decoded: Decoded) -> None:

@@ -5,9 +5,10 @@ The pieces follow each other in `OUT.partial`, behind room for the header of a `
 """
 
 import glob
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +27,15 @@ BLOCK = 1 << 23  # bytes of rows that are in memory at a time
 
 @dataclass(slots=True)
 class Journal:
-    """images: how many were gone through. rows: how many were written. bad: the others, and why."""
+    """images: how many were gone through. rows: how many were written. bad: the others, and why.
+
+    states: of the images that were gone through, by `chained`.
+    """
 
     images: int = 0
     rows: int = 0
     bad: list[tuple[int, str]] = field(default_factory=list)
+    states: str = ""
 
 
 class RowFile:
@@ -44,20 +49,38 @@ class RowFile:
     def partial(self) -> Path:
         return partial_of(self.path)
 
-    def append(self, rows: npt.NDArray[np.float32], *, images: int, bad: list[tuple[int, str]]) -> None:
-        """Write the rows [m, width] of images up to number `images`, but for the bad ones among them."""
+    def append(
+        self,
+        rows: npt.NDArray[np.float32],
+        *,
+        images: int,
+        bad: list[tuple[int, str]],
+        states: Iterable[str] = (),
+    ) -> None:
+        """Write the rows [m, width] of images up to number `images`, but for the bad ones among them.
+
+        states: of these images.
+        """
         place = HEADER + self.journal.rows * self.width * 4
         with named(self.partial):
             write_at(self._file, rows.astype("<f4", copy=False).tobytes(), place)
         self.journal.images, self.journal.rows = images, self.journal.rows + len(rows)
         self.journal.bad += bad
+        self.journal.states = chained(self.journal.states, states)
+
+    def begin_anew(self) -> None:
+        """Forget what was written."""
+        with named(self.partial):
+            os.ftruncate(self._file, HEADER)
+        remove(_journal_of(self.path))
+        self.journal = Journal()
 
     def save(self) -> None:
         """Have what was written so far outlive a kill."""
         with named(self.partial):
             os.fsync(self._file)
         found = self.journal
-        written = {"images": found.images, "rows": found.rows, "bad": found.bad}
+        written = {"images": found.images, "rows": found.rows, "bad": found.bad, "states": found.states}
         write_whole(_journal_of(self.path), json.dumps({**self._plan, "written": written}) + "\n")
 
     def blocks(self, size: int | None = None) -> Iterator[npt.NDArray[np.float32]]:
@@ -122,6 +145,13 @@ def writing(
         os.close(file)
 
 
+def chained(before: str, states: Iterable[str]) -> str:
+    """What tells texts, behind those that gave `before`, from others: 64 digits; "" where there was none."""
+    for state in states:
+        before = hashlib.sha256(f"{before} {state}".encode()).hexdigest()
+    return before
+
+
 def partial_of(path: Path) -> Path:
     """Where the rows for a file are written."""
     return path.with_name(f"{path.name}.partial")
@@ -155,7 +185,8 @@ def _read(journal: Path, plan: Mapping[str, Any], path: Path, anew: str) -> Jour
     try:
         document = json.loads(journal.read_text())
         written = document["written"]
-        found = Journal(written["images"], written["rows"], [(index, why) for index, why in written["bad"]])
+        bad = [(index, why) for index, why in written["bad"]]
+        found = Journal(written["images"], written["rows"], bad, str(written["states"]))
         if not 0 <= found.rows <= found.images:
             raise ValueError(f"{found.rows} rows of {found.images} images")
     except FileNotFoundError:

@@ -174,6 +174,41 @@ def test_a_changed_record_file_is_another_source(tmp_path, model):
         embed(model, path, tmp_path / "out.npy")
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_images_that_were_embedded_and_changed_since_are_noticed(tmp_path, model, kind):
+    """In a folder of tar shards, of parquet or of images, too, which says nothing of what they hold."""
+    opening = kind.build(tmp_path / "source", images())
+    paths = [str(each) for each in (opening.path if isinstance(opening.path, list) else [opening.path])]
+
+    def go_on(**options) -> None:
+        embed_to_file(model, open_images(paths, **opening.options), tmp_path / "out.npy", ALONE, **options)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done >= 8:
+            raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("partialfc.serving.embed.SAVE_EVERY", 1)
+        with pytest.raises(Stopped):
+            go_on(progress=stop)
+    for path in (tmp_path / "source").rglob("*.*"):
+        os.utime(path, (1, 1))
+    with pytest.raises(ConfigError, match=r"some were changed since; begin anew|with another source"):
+        go_on()
+    go_on(overwrite=True)
+    assert len(np.load(tmp_path / "out.npy")) == 9
+
+
+def test_an_image_that_was_not_embedded_yet_may_change(tmp_path, model):
+    pixels = pictures(10)
+    keys = write_pictures(tmp_path / "images", pixels)
+    begun(model, tmp_path / "images", tmp_path / "out.npy", at=8)
+    (tmp_path / "images" / keys[9]).write_bytes(encode_png(pixels[0]))
+    assert embed(model, tmp_path / "images", tmp_path / "out.npy") == (10, 0)
+    found = np.load(tmp_path / "out.npy")
+    np.testing.assert_allclose(found[9], found[0], atol=1e-6)
+
+
 def test_a_broken_image_is_named_and_may_be_skipped(tmp_path, model):
     pixels = pictures(9)
     keys = write_pictures(tmp_path / "images", pixels)

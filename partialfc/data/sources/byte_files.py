@@ -93,6 +93,10 @@ class ByteFiles:
             raise DataError(f"{name}: ends before byte {start + count}: it was cut short or replaced")
         return data
 
+    def state(self, which: int) -> str:
+        """What state_of said of file `which`."""
+        return self._states[which]
+
     def _opened(self, which: int) -> OpenedFile:
         file = self._files.pop(which, None)
         if file is None:

@@ -12,6 +12,7 @@ from partialfc.data.images.codec import SUFFIXES
 from partialfc.data.sources.folder_listing import Listing, list_folder
 from partialfc.data.sources.keys import as_key
 from partialfc.data.sources.labelled import Remark
+from partialfc.data.sources.opened_file import state_of_path
 from partialfc.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,10 @@ class FolderSource:
             for place in range(start, end):
                 yield f"{folder}/{as_key(self._names[place])}"
             start = end
+
+    def state(self, index: int) -> str:
+        """Of the image's own file."""
+        return state_of_path(self._path(index))
 
     def _path(self, index: int) -> Path:
         return self.path / self.classes[self.class_id(index)] / self._names[index]

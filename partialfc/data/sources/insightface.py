@@ -166,6 +166,11 @@ class RecordSource:
         for start in range(self._layout.start, self._layout.stop, _FEW):
             yield from map(str, self._reader.keys[start : min(start + _FEW, self._layout.stop)].tolist())
 
+    def state(self, index: int) -> str:
+        """Of the .rec and its .idx."""
+        self._key(index)  # checks the index
+        return self._reader.state
+
     def _require_index_fits(self, header: Header, index: int) -> None:
         """RecordIndexError, which is not skipped, where a record without image may be a class record."""
         if self._layout.has_record_0 and not self._reader.scanned and lacks_image(header, False):

@@ -76,3 +76,11 @@ class Labelled(Source, Protocol):
     def each_key(self) -> Iterator[str]:
         """The key of each image in order, faster than one by one."""
         ...
+
+    def state(self, index: int) -> str:
+        """A text that tells the file which an image lies in from another version of it: size and time.
+
+        "" where asking would take a request for each image, as for a list of URLs, and for a file that is
+        not there.
+        """
+        ...

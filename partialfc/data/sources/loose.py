@@ -11,6 +11,7 @@ from partialfc.data.sources.indexed import IndexedSource
 from partialfc.data.sources.keys import as_key
 from partialfc.data.sources.leftovers import leftover_kind
 from partialfc.data.sources.numbering import Numbered
+from partialfc.data.sources.opened_file import state_of_path
 from partialfc.errors import DataError
 
 
@@ -37,6 +38,10 @@ class LooseSource(IndexedSource):
         """The file's path below the folder, or as it was given."""
         self.class_id(index)  # checks the index
         return as_key(self._files[index])
+
+    def state(self, index: int) -> str:
+        """Of the image's own file."""
+        return state_of_path(self._path(index))
 
     def _image(self, index: int) -> bytes:
         path = self._path(index)

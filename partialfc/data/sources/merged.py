@@ -93,6 +93,11 @@ class Merged:
         for prefix, source in zip(self._prefixes, self._sources, strict=True):
             yield from (prefix + key for key in source.each_key())
 
+    def state(self, index: int) -> str:
+        """As that of its source."""
+        which, inner = self._place(index)
+        return self._sources[which].state(inner)
+
     def _place(self, index: int) -> tuple[int, int]:
         """Which source an image is of, and its index there."""
         if not 0 <= index < len(self):

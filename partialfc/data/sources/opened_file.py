@@ -49,6 +49,14 @@ class OpenedFile:
         return self._opened[0]
 
 
+def state_of_path(path: str | Path) -> str:
+    """As `local_state`; "" for a file that is not there."""
+    try:
+        return local_state(os.stat(path))
+    except OSError:
+        return ""
+
+
 def local_state(found: os.stat_result) -> str:
     """A text that another version of the file does not have: its size, and when it was last changed."""
     return f"{found.st_size} {found.st_mtime_ns}"

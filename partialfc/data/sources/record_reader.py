@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from partialfc.data.sources.opened_file import state_of_path
 from partialfc.data.sources.record_file import AGAIN, RecordFile, counted_bytes
 from partialfc.data.sources.record_keys import Keys, spread
 from partialfc.data.sources.record_places import PlacesBuilder
@@ -49,10 +50,12 @@ class RecordReader:
     """
 
     keys: Keys  # [n], ascending
+    state: str  # of both files, which another version of them does not have
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._index = self.path.with_suffix(".idx")
+        self.state = f"{state_of_path(self.path)} {state_of_path(self._index)}"
         self._file = RecordFile(self.path)
         self.scanned = not self._index.exists()
         self._read_places()

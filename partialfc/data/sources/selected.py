@@ -92,6 +92,10 @@ class Selected:
         taken[self._kept] = True
         return compress(self._source.each_key(), taken)
 
+    def state(self, index: int) -> str:
+        """As the source's."""
+        return self._source.state(self._index(index))
+
     def _index(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of {self.origin}: {len(self)} of its images are taken")

@@ -67,6 +67,10 @@ class ShardSource(IndexedSource):
                 yield as_key(f"{prefix}/{self._names[start:end].decode('utf-8', errors='surrogateescape')}")
                 start = end
 
+    def state(self, index: int) -> str:
+        """Of the shard."""
+        return self._files.state(self._shard(index))
+
     def _image(self, index: int) -> bytes:
         shard = self._shard(index)
         data = self._files.read(shard, int(self._offsets[index]), int(self._sizes[index]))

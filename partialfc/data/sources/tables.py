@@ -75,6 +75,10 @@ class TableSource(IndexedSource):
         for prefix, count in zip(self._prefixes, np.diff(self._starts).tolist(), strict=True):
             yield from (as_key(f"{prefix}/{row}") for row in range(count))
 
+    def state(self, index: int) -> str:
+        """Of the file with the row."""
+        return self._files.state(self._place(index)[0])
+
     def _image(self, index: int) -> bytes:
         which, row = self._place(index)
         if self._groups[which] is not None:

@@ -14,7 +14,7 @@ from partialfc.data.sources.byte_files import THREADS, exists, is_url, suffix_of
 from partialfc.data.sources.indexed import IndexedSource
 from partialfc.data.sources.keys import as_key
 from partialfc.data.sources.numbering import number_labels
-from partialfc.data.sources.opened_file import OpenedFile
+from partialfc.data.sources.opened_file import OpenedFile, state_of_path
 from partialfc.errors import DataError
 
 LIST_SUFFIXES = (".txt", ".tsv", ".lst", ".list")
@@ -61,6 +61,11 @@ class ListSource(IndexedSource):
         """The key of each image in order."""
         for *_, line in _lines_of(self._file):
             yield as_key(_path_in(line))
+
+    def state(self, index: int) -> str:
+        """Of the image's own file; of none behind a URL."""
+        place = self._place(index)
+        return state_of_path(place) if isinstance(place, Path) else ""
 
     def _image(self, index: int) -> bytes:
         place = self._place(index)

@@ -117,7 +117,16 @@ def _batches(
     forget_rows(folder, but=place.name)
     anew = f"delete {partial_of(place)}* to begin anew"
     leaves_out = skip_bad is not None
-    with embedding(place, network, images, work, skip_bad=leaves_out, anew=anew, progress=progress) as file:
+    with embedding(
+        place,
+        network,
+        images,
+        work,
+        skip_bad=leaves_out,
+        anew=anew,
+        if_changed="begin-anew",
+        progress=progress,
+    ) as file:
         if skip_bad is not None:
             write_bad(skip_bad, images, file.journal.bad)
         left_out = {index for index, _ in file.journal.bad}

@@ -47,7 +47,7 @@ def test_it_holds_the_images_with_the_ids_and_names_of_their_classes(kind: Kind,
     assert source.class_ids().tolist() == labels
     assert np.issubdtype(source.class_ids().dtype, np.signedinteger)
     for beyond in (-1, len(source)):
-        for ask in (source.read, source.class_id, source.key, source.name):
+        for ask in (source.read, source.class_id, source.key, source.name, source.state):
             with pytest.raises(IndexError, match=f"index {beyond} of "):
                 ask(beyond)
 

@@ -131,6 +131,17 @@ def test_the_images_that_were_embedded_are_not_embedded_again(desk, command):
     assert [path.name for path in (desk / "g").glob("*embeddings*")] == []
 
 
+def test_an_image_that_was_changed_since_is_embedded_again(desk, caplog):
+    with pytest.raises(Stopped):
+        build(desk, "g", progress=Watched(stop=16))
+    first = next(path for path in sorted((desk / "people").rglob("*.png")))
+    first.write_bytes(encode_png(pictures(1, seed=7)[0]))
+    build(desk, "g")
+    assert "of 16 images that were embedded some were changed since, so all are embedded again" in caplog.text
+    build(desk, "calm")
+    assert content(desk / "g") == content(desk / "calm")
+
+
 def test_another_setting_begins_anew(desk):
     with pytest.raises(Stopped):
         build(desk, "g", progress=Watched(stop=16))
