@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partialfc.serving.gallery.manifest import Storage
-from partialfc.serving.gallery.segments import TYPES, Name, Stored, StoredRows, name_bytes
+from partialfc.serving.gallery.segments import TYPES, Name, Stored, StoredRows, told_by
 
 FIRST_ROOM = 64  # rows
 
@@ -49,7 +49,7 @@ class Added(StoredRows):
         return Added(self.storage, room, scale_room, self._names, end)
 
     def without(self, names: Collection[bytes]) -> "Added":
-        """These, but for the rows of some names, each as `name_bytes` gives it."""
+        """These, but for the rows of some names, each as `told_by` gives it."""
         kept = [place for place, name in enumerate(self.each_name()) if name not in names]
         if len(kept) == len(self):
             return self
@@ -62,7 +62,7 @@ class Added(StoredRows):
         return self._names[place]
 
     def each_name(self) -> Iterator[bytes]:
-        return (name_bytes(self._names[place][0]) for place in range(len(self)))
+        return (told_by(self._names[place][0]) for place in range(len(self)))
 
 
 def _wider(array: npt.NDArray[Any], room: int) -> npt.NDArray[Any]:

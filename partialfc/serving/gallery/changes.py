@@ -26,6 +26,7 @@ from partialfc.errors import DataError
 from partialfc.files import sync, told, write_at
 from partialfc.serving.card import Card
 from partialfc.serving.gallery.manifest import Manifest
+from partialfc.serving.gallery.names import in_one_form
 from partialfc.serving.rows import Rows
 
 logger = logging.getLogger(__name__)
@@ -51,17 +52,14 @@ class Change:
 def net(changes: Iterable[Change]) -> tuple[set[str], list[tuple[str, Rows]]]:
     """What changes come to: the names whose earlier rows are gone, and the rows that were added, in order."""
     removed: set[str] = set()
-    added: dict[str, list[tuple[int, Rows]]] = {}
+    added: dict[str, list[tuple[int, str, Rows]]] = {}
     for number, change in enumerate(changes):
         if change.rows is None:
             removed.add(change.name)
-            added.pop(change.name, None)
+            added.pop(in_one_form(change.name), None)
         else:
-            added.setdefault(change.name, []).append((number, change.rows))
-    ordered = sorted(
-        ((number, name, rows) for name, listed in added.items() for number, rows in listed),
-        key=lambda each: each[0],
-    )
+            added.setdefault(in_one_form(change.name), []).append((number, change.name, change.rows))
+    ordered = sorted((each for listed in added.values() for each in listed), key=lambda each: each[0])
     return removed, [(name, rows) for _, name, rows in ordered]
 
 

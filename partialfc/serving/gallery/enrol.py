@@ -15,7 +15,7 @@ from partialfc.errors import DataError
 from partialfc.serving.embed import Work, embedded, embedding, plan_of, write_bad
 from partialfc.serving.gallery.gallery import Gallery, Match
 from partialfc.serving.gallery.manifest import ROWS, Storage, forget_rows
-from partialfc.serving.gallery.names import require_name
+from partialfc.serving.gallery.names import in_one_form, require_name
 from partialfc.serving.gallery.segments import Name
 from partialfc.serving.gallery.update import add, create
 from partialfc.serving.images import Images
@@ -171,6 +171,14 @@ def _require_fitting(images: Images, mean: bool) -> None:
         raise DataError(
             f"{images.source.origin}: its images have no classes, which --mean takes; leave it out"
         )
+    known = dict[str, str]()
     each = np.unique(images.labels, return_index=True)[1].tolist() if images.classed else range(len(images))
     for index in each:
-        require_name(_name(images, index), images.source.name(index))
+        name = _name(images, index)
+        require_name(name, images.source.name(index))
+        if mean and known.setdefault(in_one_form(name), name) != name:
+            raise DataError(
+                f"{images.source.name(index)}: its class {name!r} is another one of that name, in other "
+                "characters (Unicode's NFC and NFD), and in a gallery of --mean a name stands once: put the "
+                "images of both into one folder"
+            )

@@ -1,5 +1,7 @@
 """What a name in a gallery may be, however it comes there: by a command, by a request, or from Python."""
 
+import unicodedata
+
 from partialfc.errors import DataError
 
 LONGEST = 1000  # characters
@@ -12,6 +14,14 @@ def is_name(name: str) -> bool:
     """Whether a name keeps the RULE. A line break is not printable, nor half of a broken character."""
     plain = name.translate(_PLAIN)
     return 0 < len(name) <= LONGEST and plain.isprintable() and plain == plain.strip()
+
+
+def in_one_form(name: str) -> str:
+    """A name in Unicode's NFC: two names are one where this is the same.
+
+    An é of two characters, as file names of macOS may have it, is then the é that a keyboard types.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def require_name(name: str, of: str) -> None:

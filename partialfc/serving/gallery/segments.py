@@ -20,6 +20,7 @@ from partialfc.data.sources.keys import as_key, from_key
 from partialfc.errors import DataError
 from partialfc.files import named
 from partialfc.serving.gallery.manifest import Part, Storage
+from partialfc.serving.gallery.names import in_one_form
 from partialfc.serving.row_file import HEADER, npy_header
 from partialfc.serving.rows import Rows
 
@@ -95,11 +96,11 @@ class StoredRows(ABC):
 
     @abstractmethod
     def each_name(self) -> Iterator[bytes]:
-        """The name of each row in order; see `name_bytes`."""
+        """What the name of each row is told by, in order; see `told_by`."""
 
     @abstractmethod
     def without(self, names: Collection[bytes]) -> "StoredRows":
-        """These, but for the rows of some names, each as `name_bytes` gives it."""
+        """These, but for the rows of some names, each as `told_by` gives it."""
 
 
 class Segment(StoredRows):
@@ -148,7 +149,8 @@ class Segment(StoredRows):
         for start in range(0, len(self), BLOCK):
             text = self._text[self._starts[start] : self._starts[min(start + BLOCK, len(self))]].tobytes()
             for line in text.split(b"\n")[:-1]:
-                yield line.partition(b"\t")[0]
+                name = line.partition(b"\t")[0]
+                yield name if name.isascii() else _one_form(name)
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:
@@ -163,9 +165,14 @@ class Segment(StoredRows):
         return starts
 
 
-def name_bytes(name: str) -> bytes:
-    """A name as a segment's file has it."""
-    return as_key(name).encode("utf-8", "surrogateescape")
+def told_by(name: str) -> bytes:
+    """What tells a name from others: as a segment's file has it, in one form (names.py)."""
+    return in_one_form(as_key(name)).encode("utf-8", "surrogateescape")
+
+
+def _one_form(name: bytes) -> bytes:
+    """Of a name as a segment's file has it."""
+    return in_one_form(name.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 class SegmentWriter:

@@ -31,7 +31,7 @@ from partialfc.serving.gallery.segments import (
     SegmentWriter,
     Stored,
     as_stored,
-    name_bytes,
+    told_by,
 )
 from partialfc.serving.rows import Rows, unit_rows
 
@@ -115,7 +115,7 @@ def add(folder: Path, batches: Batches, *, card: Card) -> int:
         def more() -> Iterator[Stored]:
             for rows, names in batches:
                 for name, _ in names:
-                    if name_bytes(name) in known:
+                    if told_by(name) in known:
                         raise DataError(f"{folder}: has {name!r} already; remove it first")
                 yield _stored((rows, names), manifest)
 
@@ -129,7 +129,7 @@ def remove_names(folder: Path, names: Collection[str]) -> int:
     """
     with changing(folder):
         manifest = _settled(folder)
-        may_be = {name: (name_bytes(name), name_bytes(from_key(name))) for name in names}
+        may_be = {name: (told_by(name), told_by(from_key(name))) for name in names}
         wanted = {each for both in may_be.values() for each in both}
         there = {name for name in _each_name(folder, manifest) if name in wanted}
         gone = {name: next((each for each in both if each in there), None) for name, both in may_be.items()}
@@ -159,7 +159,7 @@ def _settled(folder: Path) -> Manifest:
     removed, added = net(read_log(folder, manifest))
     if not (removed or added):
         return manifest
-    gone = {name_bytes(name) for name in removed}
+    gone = {told_by(name) for name in removed}
     more = (_stored((rows, [(name, "")] * len(rows)), manifest) for name, rows in added)
     return _changed(folder, replace(manifest, log=None), gone=gone, more=more if added else None)
 

@@ -9,7 +9,7 @@ from partialfc.serving.gallery.added import Added
 from partialfc.serving.gallery.changes import Change, net
 from partialfc.serving.gallery.faiss_index import FaissIndex
 from partialfc.serving.gallery.manifest import Storage
-from partialfc.serving.gallery.segments import Name, Segment, StoredRows, as_stored, name_bytes
+from partialfc.serving.gallery.segments import Name, Segment, StoredRows, as_stored, told_by
 from partialfc.serving.gallery.top_k import Places, Scores, top_k
 from partialfc.serving.rows import Rows, unit_rows
 
@@ -37,7 +37,7 @@ class View:
     ) -> "View":
         """Segments, and the changes since they were written."""
         removed, added = net(changes)
-        gone = {name_bytes(name) for name in removed}
+        gone = {told_by(name) for name in removed}
         view = cls([each.without(gone) for each in segments], Added.none(storage, width), faiss)
         for name, rows in added:
             view = view.more(name, rows)
@@ -54,8 +54,8 @@ class View:
         for removed, alike in groupby(changes, key=lambda change: change.rows is None):
             if removed:  # all names are read for it: once for all that come together
                 names = [change.name for change in alike]
-                there = view.counts(set(names))
-                counts.extend(there.pop(name, 0) for name in names)
+                there = {told_by(name): count for name, count in view.counts(set(names)).items()}
+                counts.extend(there.pop(told_by(name), 0) for name in names)
                 view = view.without(set(names))
                 continue
             for change in alike:
@@ -71,7 +71,7 @@ class View:
 
     def without(self, names: Collection[str]) -> "View":
         """These rows, but for those of some names."""
-        gone = {name_bytes(name) for name in names}
+        gone = {told_by(name) for name in names}
         return View([each.without(gone) for each in self.segments], self.added.without(gone), self._faiss)
 
     def part_of(self, place: int) -> tuple[StoredRows, int]:
@@ -94,12 +94,12 @@ class View:
 
     def counts(self, names: Collection[str]) -> dict[str, int]:
         """How many rows each of these names has; all names are read for it, once."""
-        found = {name_bytes(name): 0 for name in names}
+        found = {told_by(name): 0 for name in names}
         for part in self.parts:
             for place, name in enumerate(part.each_name()):
                 if name in found and (part.hidden is None or not part.hidden[place]):
                     found[name] += 1
-        return {name: found[name_bytes(name)] for name in names}
+        return {name: found[told_by(name)] for name in names}
 
     def search(self, unit: Rows, k: int, *, threads: int) -> tuple[Scores, Places]:
         """Unit rows [n, D] -> the exact cosines float64 [n, m], at most 1, and the places, int64 [n, m]."""

@@ -11,6 +11,7 @@ from partialfc.serving.gallery.changes import Change
 from partialfc.serving.gallery.gallery import Gallery
 from partialfc.serving.gallery.gallery import Match as RowMatch
 from partialfc.serving.gallery.manifest import MANIFEST, read_manifest, require_model
+from partialfc.serving.gallery.names import in_one_form
 from partialfc.serving.gallery.update import create
 from partialfc.serving.gallery.writable import WritableGallery
 from partialfc.serving.rows import Rows
@@ -94,7 +95,7 @@ class ServedGallery:
 
 def _best_names(matches: Sequence[RowMatch], k: int) -> list[Match]:
     """The k best names of rows, the best row first."""
-    scores: dict[str, float] = {}
+    found: dict[str, Match] = {}
     for match in matches:
-        scores.setdefault(match.name, match.score)
-    return [Match(name, score) for name, score in islice(scores.items(), k)]
+        found.setdefault(in_one_form(match.name), Match(match.name, match.score))
+    return [*islice(found.values(), k)]

@@ -127,6 +127,11 @@ def test_what_changes_come_to() -> None:
     assert_same([Change(*each) for each in added], [carl, MADE[2], MADE[3]])
 
 
+def test_a_removed_name_is_gone_in_any_form() -> None:
+    removed, added = net([change("Jose\u0301"), Change("Jos\u00e9", None), change("Jose")])
+    assert (removed, [name for name, _ in added]) == ({"Jos\u00e9"}, ["Jose"])
+
+
 def test_a_full_disk_takes_no_change_and_loses_none(tmp_path: Path) -> None:
     path = tmp_path / "log"
     written(path, MADE)

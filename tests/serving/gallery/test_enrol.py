@@ -162,6 +162,16 @@ def test_images_that_were_left_out_before_are_not_forgotten(desk):
     assert build(desk, "g") == 19
 
 
+def test_two_classes_of_one_name_are_no_two_means(desk):
+    write_pictures(desk / "twice", pictures(4), classes=2)
+    for number, name in enumerate(("Jos\u00e9", "Jose\u0301")):
+        (desk / f"twice/class{number}").rename(desk / "twice" / name)
+    images = open_images([str(desk / "twice")])
+    build_gallery(desk / "g", model(desk), images, ONE, model=desk / "m")
+    with pytest.raises(DataError, match=r"is another one of that name.*into one folder"):
+        build_gallery(desk / "means", model(desk), images, ONE, model=desk / "m", mean=True)
+
+
 def test_a_mean_without_classes_is_refused_before_any_image_is_embedded(desk):
     (desk / "flat").mkdir()
     (desk / "flat/a.png").write_bytes(encode_png(pictures(1)[0]))

@@ -46,6 +46,25 @@ def test_what_is_added_is_found_and_what_is_removed_is_not(tmp_path, how):
     assert np.array_equal(stored_rows(left), stored_rows(more)[kept])
 
 
+@STORAGES
+def test_a_name_is_one_whether_its_accents_stand_alone_or_not(tmp_path, how):
+    one, two = "Jos\u00e9", "Jose\u0301"
+    listed = [(one, "1"), (two, "2"), ("Jose", "3")]
+    gallery = make(tmp_path / "g", random_rows(3), names=listed, **how)
+    assert named(gallery) == listed  # a row keeps its name as it came
+    assert gallery.counts([one, two, "Jose"]) == {one: 2, two: 2, "Jose": 1}
+    assert remove_names(gallery.folder, [one]) == 2
+    assert named(Gallery(gallery.folder)) == [("Jose", "3")]
+    add(gallery.folder, [(random_rows(1), [(two, "2")])], card=gallery.card)
+    assert remove_names(gallery.folder, [one]) == 1
+
+
+def test_in_a_gallery_of_means_a_name_of_other_characters_is_there_already(tmp_path):
+    gallery = make(tmp_path / "g", random_rows(1), names=[("Jos\u00e9", "")], mean=True)
+    with pytest.raises(DataError, match=r"has .* already; remove it first"):
+        add(gallery.folder, [(random_rows(1), [("Jose\u0301", "")])], card=gallery.card)
+
+
 def test_a_large_segment_is_not_written_again(tmp_path, monkeypatch):
     monkeypatch.setattr(update, "SMALL", 50)
     monkeypatch.setattr(segments, "MOST_ROWS", 100)

@@ -84,6 +84,18 @@ def test_a_name_may_have_what_joins_its_letters_or_keeps_them_apart(service):
         assert service.client.delete(f"/gallery/{quote(name)}").json() == {"name": name, "images": 1}
 
 
+def test_a_name_is_one_whether_its_accents_stand_alone_or_not(service):
+    one, two = "Ren\u00e9", "Rene\u0301"
+    assert add(service.client, one, 8).status_code == 201
+    assert add(service.client, two, 9).status_code == 201
+    found = who(service.client, 8, k=50)["found"]
+    assert [each["name"] for each in found].count(one) == 1
+    assert two not in [each["name"] for each in found]
+    assert service.client.get(f"/gallery/{quote(two)}").json()["images"] == 2
+    assert service.client.delete(f"/gallery/{quote(one)}").json()["images"] == 2
+    assert not {one, two} & {each["name"] for each in who(service.client, 8, k=50)["found"]}
+
+
 def test_a_name_may_be_that_of_a_folder_in_a_folder(service):
     """As a gallery that is built with --class-depth 2 has it; with its / as it is, or as %2F."""
     added = service.client.post("/gallery/staff/Dora", files=files(png(7)))
