@@ -5,6 +5,7 @@ Export writes it as JSON into an .onnx (metadata_props, under CARD_KEY) and as t
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from partialfc.errors import DataError
 from partialfc.files import json_text, write_whole
 
 FORMAT = 1
+ROUNDING = 1e-6  # by which a measured cosine may be above 1
 CARD_KEY = "partialfc"
 CARD_FILE = "partialfc.json"
 
@@ -231,12 +233,17 @@ class _Reader:
         )
 
     def threshold(self) -> Threshold:
-        return Threshold(
+        found = Threshold(
             set=self.get("set", str),
             far=self.get("far", float),
             threshold=self.get("threshold", float),
             tar=self.get("tar", float, None),
         )
+        if not 0 < found.far <= 1:
+            raise self._wrong("far", found.far, "a rate, above 0 and at most 1")
+        if abs(found.threshold) > 1 + ROUNDING:
+            raise self._wrong("threshold", found.threshold, "a cosine, from -1 to 1")
+        return found
 
     def get(self, key: str, kind: type[T], *default: Any) -> T:
         """The value of a key, of a kind; or the default, which also null is."""
@@ -246,6 +253,8 @@ class _Reader:
         wanted = (int, float) if kind is float else (kind,)
         if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
             raise self._wrong(key, value, f"of type {kind.__name__}")
+        if kind is float and not math.isfinite(cast(float, value)):
+            raise self._wrong(key, value, "a finite number")
         return cast(T, float(cast(float, value)) if kind is float else value)
 
     def count(self, key: str) -> int:

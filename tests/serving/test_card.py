@@ -17,6 +17,12 @@ from partialfc.serving.card import (
     weights_digest,
 )
 
+
+def threshold(**wrong: float) -> dict[str, list[dict[str, object]]]:
+    """Of a card, whose own has another one."""
+    return {"thresholds": [{"set": "a", "far": 0.01, "threshold": 0.5, **wrong}]}
+
+
 CARD = Card(
     name="quickstart",
     version="0.1.0",
@@ -71,6 +77,10 @@ def test_keys_of_a_later_version_are_passed_over():
         pytest.param({"input": []}, "card.input is []; it must be of type dict", id="input"),
         pytest.param({"input": {"dtype": "int8"}}, "card.input.dtype is 'int8'", id="input-dtype"),
         pytest.param({"thresholds": [{"set": "a"}]}, "card.thresholds[0].far is None", id="threshold"),
+        pytest.param(threshold(far=0.0), "card.thresholds[0].far is 0.0; it must be a rate", id="no-rate"),
+        pytest.param(threshold(threshold=7.5), "[0].threshold is 7.5; it must be a cosine", id="no-cosine"),
+        pytest.param(threshold(threshold=float("nan")), "is nan; it must be a finite number", id="nan"),
+        pytest.param(threshold(tar=float("inf")), "tar is inf; it must be a finite number", id="infinite"),
         pytest.param({"figures": [3]}, "card.figures[0] is 3; it must be a JSON object", id="figure"),
     ],
 )
