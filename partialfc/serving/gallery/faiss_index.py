@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ class FaissIndex:
         try:
             index = faiss.index_factory(width, factory, faiss.METRIC_INNER_PRODUCT)
         except RuntimeError as error:
-            raise ConfigError(f"--faiss is {factory!r}, which faiss does not know: {error}") from error
+            raise ConfigError(
+                f"--faiss is {factory!r}, which faiss does not know: {_reason(error)}"
+            ) from error
         blocks = [(segment, start) for segment in segments for start in range(0, len(segment), BLOCK)]
         if not index.is_trained and blocks:
             step = max(1, sum(map(len, segments)) // TRAINED_ON)
@@ -54,7 +57,7 @@ class FaissIndex:
             try:
                 index.train(rows.astype(np.float32))
             except RuntimeError as error:
-                raise ConfigError(f"--faiss is {factory!r}: {str(error).splitlines()[0]}") from error
+                raise ConfigError(f"--faiss is {factory!r}: {_reason(error)}") from error
         for segment, start in blocks:
             index.add(segment.floats(slice(start, start + BLOCK)).astype(np.float32))
         return cls(index)
@@ -96,6 +99,11 @@ class FaissIndex:
         if short.any():
             scores[short], places[short] = top_k(segments, queries[short], kept, threads=threads)
         return scores, places
+
+
+def _reason(error: RuntimeError) -> str:
+    """What faiss says, without the place in its own code."""
+    return re.sub(r"^Error in .* at \S+:\d+: (?:Error: '.*' failed: )?", "", str(error).splitlines()[0])
 
 
 def path_of(folder: Path, number: int) -> Path:

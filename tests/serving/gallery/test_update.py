@@ -251,7 +251,9 @@ def test_faiss_words_that_it_does_not_know_are_refused_before_any_work(tmp_path)
         raise AssertionError
         yield
 
-    with pytest.raises(ConfigError, match="--faiss is 'Nonsense', which faiss does not know"):
+    with pytest.raises(
+        ConfigError, match=r"--faiss is 'Nonsense', which faiss does not know: could not parse index"
+    ):
         create(tmp_path / "g", card_of(32), never(), faiss="Nonsense")
 
 
