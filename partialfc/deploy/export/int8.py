@@ -18,10 +18,11 @@ from partialfc.deploy.export.graph import Pixels
 from partialfc.deploy.export.packages import needing
 from partialfc.errors import ExportError, PartialFCError, in_one_line
 from partialfc.files import scratch
-from partialfc.serving.runtime import onnxruntime
+from partialfc.serving.runtime import ERRORS, onnxruntime
 
 QUANTISED = ["Conv", "Gemm", "MatMul"]  # what takes the time; all else stays in float32
 FEW = 8  # channels: a group of fewer has no fast product in 8 bits, unless it is one, a depthwise one
+WARNINGS = 2  # the level of onnxruntime's messages where nobody says
 BATCH = 16  # images that go through the network at a time while it is calibrated
 
 
@@ -110,9 +111,10 @@ class _Batches:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what onnxruntime logs and prints about its own steps."""
-    root = logging.getLogger()
+    root, runtime = logging.getLogger(), onnxruntime()
     level = root.level
     root.setLevel(logging.ERROR)
+    runtime.set_default_logger_severity(ERRORS)
     try:
         with (
             warnings.catch_warnings(),
@@ -123,3 +125,4 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         root.setLevel(level)
+        runtime.set_default_logger_severity(WARNINGS)
