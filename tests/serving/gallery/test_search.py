@@ -94,6 +94,16 @@ def test_int8_is_near_float32(tmp_path):
     np.testing.assert_allclose(found, exact, atol=0.003)
 
 
+@pytest.mark.parametrize("width", [64, 128, 512])
+def test_how_far_cosines_are_off_in_int8_follows_the_width(tmp_path, width):
+    """As docs/how-to/gallery.md has it: 0.0125 / sqrt(D), five times that at most as a rule."""
+    rows, queries = random_rows(2000, width=width), random_rows(20, width=width, seed=1)
+    stored = stored_rows(make(tmp_path / "g", rows, storage="int8"))
+    off = (stored - rows.astype(np.float64)) @ queries.astype(np.float64).T * np.sqrt(width)
+    assert off.std() == pytest.approx(0.0125, rel=0.05)
+    assert np.abs(off).max() < 5 * 0.0125
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_several_segments_are_one_gallery(tmp_path, storage, monkeypatch):
     monkeypatch.setattr(segments, "MOST_ROWS", 300)
