@@ -81,6 +81,14 @@ def test_it_is_searched_as_one_that_was_built_so(tmp_path: Path, how: dict[str, 
     assert ask(Gallery(folder)) != before
 
 
+def test_rows_that_two_forms_of_a_name_remove_count_once(tmp_path: Path) -> None:
+    one, two = "Jos\u00e9", "Jose\u0301"
+    with opened(make(tmp_path / "g", random_rows(7)).folder) as gallery:
+        gallery.change([Change(one, NEW[:2]), Change(two, NEW[2:3])])
+        assert gallery.change([Change(two, None), Change(one, None)]) == [3, 0]
+        assert len(gallery) == 7
+
+
 def test_a_search_goes_on_in_what_it_began_with(tmp_path: Path) -> None:
     with opened(make(tmp_path / "g", random_rows(COUNT)).folder) as gallery:
         begun = [gallery._view]
