@@ -30,7 +30,7 @@ CARD = replace(
 )
 SIZE = CARD.image_size
 SPIN = 512  # the slow model multiplies matrices of this size
-TURNS = 240  # so often, which takes a second or more
+TURNS = 960  # so often, which takes a second or more
 TOKEN = "a-token-of-many-characters"
 
 

@@ -96,7 +96,7 @@ def test_with_a_token_only_who_has_it_is_answered(model, tmp_path):
 @pytest.mark.slow
 def test_a_full_queue_is_told_at_once_and_what_is_in_flight_is_finished(slow_model):
     """The second request finds no room while the first one is computed, in which SIGTERM comes."""
-    options = ("--queue", 4, "--max-images", 4, "--timeout", 100)
+    options = ("--queue", 4, "--max-images", 4, "--timeout", 100, "--max-batch", 4)
     with serving(slow_model, *options) as service, ThreadPoolExecutor(1) as pool:
         first = pool.submit(service.client.post, "/embed", files=files(*map(png, range(4))))
         with httpx.Client(base_url=service.client.base_url, timeout=120) as other:
@@ -191,7 +191,7 @@ def test_the_garbage_collector_goes_through_what_requests_make_alone():
 
 @pytest.mark.slow
 def test_an_answer_or_a_body_that_takes_too_long(slow_model):
-    with serving(slow_model, "--timeout", 0.5) as service:
+    with serving(slow_model, "--timeout", 0.5, "--max-batch", 1) as service:
         answer = service.embed(png(1))
         assert (answer.status_code, problem(answer)["field"]) == (504, "answer")
         with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
