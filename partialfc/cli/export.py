@@ -135,6 +135,8 @@ def export(
 
     What was written is run and compared with the network before it takes the place of OUT.
     """
+    import logging
+
     from partialfc.deploy.export.export import Request, export_model
     from partialfc.deploy.export.graph import Interface, interface
     from partialfc.deploy.export.out import check_out, format_of
@@ -167,6 +169,10 @@ def export(
             data_licence=data_licence,
         ),
     )
+    if measure and not done.card.figures:
+        logging.getLogger(__name__).warning(
+            "the card has no figures and no thresholds: give pairs to measure them on with --pairs"
+        )
     print(json_text(_values(done, kind)) if as_json else "\n".join(_lines(done, kind)))
 
 
@@ -218,7 +224,6 @@ def _measuring(trained: "Trained", pairs: list[Path], device: str, **how: Any) -
             log.warning("the run's pairs %s, %s, are not there: give them with --pairs", name, path)
             del sets[name]
     if not sets:
-        log.warning("the card has no figures and no thresholds: give pairs to measure them on with --pairs")
         return None
     return Measuring(sets=sets, device=local_device(device, name="--device"), **how)
 

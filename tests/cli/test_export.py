@@ -166,7 +166,12 @@ def test_an_onnx_gets_a_card_with_figures_and_thresholds(folder: Path, tmp_path:
     assert first.endswith("; uint8 [n, 8, 8, 1] -> unit embeddings [n, 16]")
     assert second.endswith("it gives what the network gives, to 0.0e+00")
     assert third.startswith("pairs: 100 pairs in float32: accuracy ")
-    assert load_trained(tmp_path / "a.onnx").card.thresholds
+    card = load_trained(tmp_path / "a.onnx").card
+    assert card.thresholds
+    again = call("export", tmp_path / "a.onnx", tmp_path / "again.onnx", "--licence", "mit")
+    assert "has no figures" not in again.stderr
+    kept = load_trained(tmp_path / "again.onnx").card
+    assert (kept.figures, kept.thresholds, kept.licence.weights) == (card.figures, card.thresholds, "mit")
     for option in ("--flip=sum", "--opset=18", "--no-unit"):
         done = call("export", tmp_path / "a.onnx", tmp_path / "b.onnx", option, "--no-measure")
         assert "a.onnx is an .onnx, whose graph stays as it is: leave --input, " in done.stderr

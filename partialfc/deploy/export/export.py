@@ -101,14 +101,12 @@ def export_model(trained: Trained, out: Path, request: Request) -> Exported:
     graph: Graph | OnnxGraph
     if isinstance(trained.backbone, OnnxBackbone):
         graph = OnnxGraph(trained, interface, in_8_bits=request.int8 is not None)
-        card = replace(trained.backbone.graph.card, version=partialfc.__version__)
+        card = replace(trained.backbone.graph.card, version=partialfc.__version__)  # as its rows stay
     else:
         graph = Graph(trained, interface)
-        card = with_interface(card_of(trained), interface)
+        card = replace(with_interface(card_of(trained), interface), figures=(), thresholds=())
     card = with_licence(card, weights=request.licence, data=request.data_licence)
-    card = replace(
-        card, name=request.name or card.name, data=request.data or card.data, figures=(), thresholds=()
-    )
+    card = replace(card, name=request.name or card.name, data=request.data or card.data)
     work = _Work(trained, graph, request)
     write = {
         "onnx": work.onnx,
