@@ -274,8 +274,8 @@ def _lines(done: "Exported", kind: str) -> list[str]:
             large = done.measured.results[name]
             lines.append(f"{name}: {small.describe()}")
             lines.append(
-                f"{name}: int8 costs {100 * (large.accuracy - small.accuracy):+.2f} points of accuracy, "
-                f"{100 * (small.eer - large.eer):+.2f} of EER"
+                f"{name}: int8 costs {_points(large.accuracy - small.accuracy)} points of accuracy, "
+                f"{_points(small.eer - large.eer)} of EER"
             )
     if not (card.licence.weights and card.licence.data):
         lines.append(
@@ -284,3 +284,8 @@ def _lines(done: "Exported", kind: str) -> list[str]:
             else "the card lacks a licence: --licence is of the weights, --data-licence of the images"
         )
     return lines
+
+
+def _points(share: float) -> str:
+    """Hundredths with their sign; what rounds to nothing has a plus."""
+    return f"{round(100 * share, 2) + 0.0:+.2f}"

@@ -16,6 +16,7 @@ NOT_SAID = "not stated: ask whoever trained it before you use it"
 HUB_METRICS = {"auc": "roc_auc"}  # their identifiers, where they have one of another name
 TAGS = ("partialfc", "metric-learning", "image-verification", "onnx")
 SHARES = ("accuracy", "tar@")  # figures that are shown in percent
+_BARE = "which leaves the mirrored image out, so that the thresholds below do not hold for it"
 
 
 def readme(card: Card, *, files: Mapping[str, str], other: Card | None = None) -> str:
@@ -115,7 +116,7 @@ def _use(card: Card, files: Mapping[str, str]) -> Iterator[str]:
         f"images = image.reshape(1, {side}, {side}, {channels}).transpose(0, 3, 1, 2)",
         "```",
         "",
-        f"Then with partialfc{'' if card.flip == 'none' else ', which leaves the mirrored image out'}:",
+        f"Then with partialfc{'' if card.flip == 'none' else f', {_BARE}'}:",
         "",
         "```python",
         "import partialfc",
