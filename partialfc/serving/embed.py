@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 NPY, PARQUET = ".npy", ".parquet"
 SAVE_EVERY = 16  # batches, or
 SAVE_SECONDS = 5.0
-
 ASKED = 1 << 10  # images whose files are looked at together
 
 IfChanged = Literal["refuse", "begin-anew"]

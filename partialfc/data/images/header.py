@@ -16,8 +16,6 @@ PNG = b"\x89PNG\r\n\x1a\n"
 BMP = b"BM"
 WEBP = b"RIFF"
 _NETPBM_TOKEN = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*(\d{1,9})(?=\s)")  # after blanks and comments
-
-
 _SCAN, _END = 0xDA, 0xD9  # a JPEG's markers, and those that nothing belongs to
 _ALONE = (0x01, 0xD8)
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not what stands within compressed data
@@ -26,8 +24,8 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not what stands within com
 def check_cost(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
     """ImageError unless this is a JPEG, PNG, BMP, WebP or Netpbm image of at most `max_pixels` pixels.
 
-    Only the header is read, so this takes no memory whatever size is claimed there. A JPEG may have
-    MAX_SCANS: each may go over all pixels in 30 bytes, so that some megabytes could take a decoder minutes.
+    Nothing is decoded, so this takes no memory whatever size its header claims. A JPEG may have MAX_SCANS:
+    each may go over all pixels in 30 bytes, so that some megabytes could take a decoder minutes.
     """
     height, width = read_size(data)
     if height * width > max_pixels:

@@ -13,7 +13,6 @@ from partialfc.serving.service.problem import CLOSE, JSON, Problem
 
 CROWDED = "partialfc.crowded"  # in the state of requests whose connection came when there were too many
 LEAST = 16_384  # bytes of an answer that a client takes in `seconds`, where so many are left
-
 AT_ONCE = struct.pack("ii", 1, 0)  # the system shall not keep what is left for the client, which is told so
 
 

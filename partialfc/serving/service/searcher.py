@@ -82,6 +82,6 @@ class Searcher:
         try:
             return [*self._gallery.change(changes)]
         except OSError as error:
-            rule = "must be on the disk before it is answered: make room there, or see after its folder"
+            rule = "must be on the disk before it is answered: make room there, or see where its folder is"
             problem = Problem(HTTPStatus.INSUFFICIENT_STORAGE, "gallery", told(error), rule)
             return [problem for _ in changes]
